@@ -1,0 +1,260 @@
+"""What a build is: one YAML file spells one frozen `Build`.
+
+Every field says its unit and who reads it. An unknown key is refused with the nearest known name, so that
+a typing error never trains the wrong model.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+Positive = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+class ConfigError(ValueError):
+    """A build file that cannot be used; the message names the file, the key and the value."""
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the closest of `choices`, or the list of them.
+
+    Args:
+        name: what was written.
+        choices: what would have been accepted.
+    """
+    known = sorted(choices)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"; did you mean '{close[0]}'?" if close else f"; choose one of {', '.join(known)}"
+
+
+class Section(BaseModel):
+    """Base of all parts of a build: immutable, and nothing unknown gets in."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class DataConfig(Section):
+    """Which jets, which of their particles and which numbers of each (read by `qformers.data`)."""
+
+    dataset: str  # a key of qformers.data.DATASETS
+    train: tuple[str, ...]  # globs, relative to the working directory
+    val: tuple[str, ...]
+    test: tuple[str, ...]
+    features: str  # name of a feature set of the data set, e.g. "kin" or "lnpt_eta_phi"
+    num_particles: Positive  # N: particles kept per jet, highest pT first
+    classes: tuple[str, ...] = ()  # subset and order of the labels; empty = all of the data set
+    padding: Literal["zero", "wrap"] = "zero"  # what stands in empty slots of features and vectors
+    max_jets: Positive | None = None  # per split, None = all
+    cache: str | None = None  # folder of decoded arrays, None = decode each time
+    shuffle_jets: Positive = 100_000  # jets mixed in memory at a time (bounds the memory of a stream)
+
+
+class PartConfig(Section):
+    """Particle Transformer (arXiv:2202.03772), from the published form to the firmware form (read by `models.part`)."""
+
+    architecture: Literal["part"] = "part"
+    embed_widths: tuple[Positive, ...] = (128, 512, 128)  # the last one is the model width D
+    pair_widths: tuple[Positive, ...] = (64, 64, 64)  # hidden layers of the pair network; its output is H
+    pairs: Literal["vectors", "input", "onchip", "none"] = "vectors"
+    # vectors: from four-momenta inside the model; input: computed on the host, a model input;
+    # onchip: from ln pT, eta, phi by adders and tables; none: no pair bias U
+    heads: Positive = 8
+    blocks: Positive = 8
+    class_blocks: Annotated[int, Field(ge=0)] = 2  # blocks of class attention; 0 goes with head: mean
+    ffn_ratio: Positive = 4
+    fc_widths: tuple[Positive, ...] = ()  # hidden layers after the pooling
+    norm: Literal["layer", "batch", "none"] = "layer"
+    activation: Literal["gelu", "relu"] = "gelu"
+    pair_activation: Literal["gelu", "relu"] = "gelu"  # weaver keeps GELU here whatever `activation` says
+    head: Literal["class_token", "mean"] = "class_token"
+    scale_fc: bool = True  # norm between the two layers of the feed-forward part
+    scale_attn: bool = True  # norm after the attention
+    scale_heads: bool = True  # c_attn, one factor per head
+    scale_resids: bool = True  # w_resid, one factor per channel of the second residual
+    remove_self_pair: bool = False  # U_ii = 0 after the embedding
+    pre_activation_pair: bool = False  # True drops the last activation of the pair network
+    dropout: Share = 0.1
+    attn_dropout: Share = 0.1
+    activation_dropout: Share = 0.1
+
+    @property
+    def width(self) -> int:
+        """Model width D."""
+        return self.embed_widths[-1]
+
+    @property
+    def head_width(self) -> int:
+        """Width of one attention head, d = D / H."""
+        return self.width // self.heads
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"heads must divide the model width {self.width}. Received: heads={self.heads}")
+        if (self.head == "mean") != (self.class_blocks == 0):
+            raise ValueError(
+                f"head: mean goes with class_blocks: 0 and head: class_token with class_blocks >= 1. "
+                f"Received: head={self.head}, class_blocks={self.class_blocks}"
+            )
+        return self
+
+
+class QuantConfig(Section):
+    """Fixed-point arithmetic of the quantised model (read by `qformers.nn.hgq`).
+
+    Widths are spelt as ``ap_fixed`` does, sign bit counted among the integer bits: ``fixed<W,I>``, ``ufixed<W,I>``,
+    optionally followed by rounding and overflow words, e.g. ``fixed<8,3,RND,SAT>``.
+    """
+
+    learn: bool = True  # widths learned per weight (HGQ); False = the widths below are kept
+    weight: str = "fixed<8,2,RND,SAT_SYM>"  # start (learn) or format (fixed) of weights
+    bias: str = "fixed<10,3,RND,SAT>"
+    activation: str = "fixed<10,4,RND,SAT>"  # of every value that flows between layers
+    logits: str = "fixed<10,4,RND,SAT>"  # attention scores q.k and the pair bias U; never learned in their range
+    exp_input_fraction_bits: Annotated[int, Field(ge=0, le=8)] = 5  # grid of the exponential table, 3 integer bits
+    exp_fraction_bits: Annotated[int, Field(ge=2, le=10)] = 8  # grid of its output
+    inverse_input_fraction_bits: Annotated[int, Field(ge=0, le=8)] = 5  # grid of the table of 1/sum
+    inverse_fraction_bits: Annotated[int, Field(ge=2, le=12)] = 8
+    granularity: Literal["element", "channel", "tensor"] = "channel"  # one activation width per ...
+    inputs: Mapping[str, str] = {}  # input name -> format; the others are chosen from their known range
+    layers: Mapping[str, Mapping[str, str]] = {}  # layer name (or glob) -> {weight|bias|activation: format}
+    max_bits: Positive = 12  # no learned width grows beyond
+
+
+class PhaseConfig(Section):
+    """One training phase (read by `qformers.train`)."""
+
+    epochs: Positive = 50
+    batch_size: Positive = 512
+    jets_per_epoch: Positive | None = None  # an epoch ends after so many jets, None = all of the train split
+    optimiser: Literal["adam", "adamw", "ranger"] = "adam"
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    schedule: Literal["constant", "cosine", "flat_decay"] = "cosine"
+    warmup_epochs: Annotated[int, Field(ge=0)] = 0
+    final_learning_rate: Annotated[float, Field(ge=0)] = 0.01  # as a share of learning_rate
+    label_smoothing: Share = 0.0
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    ebops_target: Annotated[float, Field(gt=0)] | None = None  # quantised phase only; None = no pressure on widths
+    beta_start: Annotated[float, Field(ge=0)] = 1e-8  # weight of EBOPs in the loss at the start
+    beta_warmup_epochs: Annotated[int, Field(ge=0)] = 1  # epochs before the controller moves beta
+    jit_compile: bool = True
+
+
+class TrainConfig(Section):
+    """The two phases; the quantised one starts from the weights of the float one."""
+
+    float: PhaseConfig = PhaseConfig()
+    qat: PhaseConfig | None = None
+
+
+class FirmwareConfig(Section):
+    """What `scripts/export_hls.py` writes (read by `hls`)."""
+
+    backend: str = "vitis"  # a key of hls.backends.BACKENDS
+    part: str = "xcvu13p-flga2577-2-e"
+    clock_ns: Annotated[float, Field(gt=0)] = 5.0
+    strategy: Literal["latency", "resource"] = "latency"
+    reuse_factor: Positive = 1
+
+
+class Build(Section):
+    """One build: data, model, precision, training and firmware."""
+
+    spec: Literal[1]  # version of this schema
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]  # names the run folder and the C++ top function
+    seed: Annotated[int, Field(ge=0)] = 1
+    data: DataConfig
+    model: PartConfig
+    quant: QuantConfig | None = None  # None = a float build only
+    train: TrainConfig = TrainConfig()
+    firmware: FirmwareConfig = FirmwareConfig()
+
+    @property
+    def hash(self) -> str:
+        """First 12 hex digits of the SHA-256 of the resolved build."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+
+    def to_yaml(self) -> str:
+        """The resolved build, every default written out; `load` reads it back equal."""
+        return yaml.safe_dump(json.loads(self.model_dump_json()), sort_keys=False)
+
+
+def _fields_at(location: tuple[int | str, ...]) -> list[str]:
+    """Names accepted at a place of the schema, for the nearest-name hint."""
+    model: Any = Build
+    for step in location:
+        if not (isinstance(model, type) and issubclass(model, BaseModel)) or step not in model.model_fields:
+            break
+        annotation = model.model_fields[str(step)].annotation
+        options = [annotation, *getattr(annotation, "__args__", ())]
+        model = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
+    return list(model.model_fields) if model is not None else []
+
+
+def _explain(path: Path | str, error: ValidationError) -> str:
+    lines = []
+    for item in error.errors():
+        place = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            hint = nearest(str(item["loc"][-1]), _fields_at(item["loc"][:-1]))
+            lines.append(f"{path}: unknown key '{place}'{hint}")
+        elif item["type"] == "missing":
+            lines.append(f"{path}: key '{place}' is missing")
+        else:
+            lines.append(f"{path}: '{place}': {item['msg']}. Received: {item['input']!r}")
+    return "\n".join(lines)
+
+
+def _merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in top.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); builds are in firmware_configs/") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: is not YAML: {error}") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: expected keys and values at the top. Received: {type(tree).__name__}")
+    base = tree.pop("extends", None)
+    return _merge(_read(path.parent / base), tree) if base is not None else tree
+
+
+def load(path: Path | str, overrides: Iterable[str] = ()) -> Build:
+    """Read and validate a build file.
+
+    Args:
+        path: a YAML file; its key ``extends: other.yaml`` takes over another build and changes parts of it.
+        overrides: ``section.key=value`` strings, values in YAML, applied last.
+
+    Raises:
+        ConfigError: unreadable file, unknown key (with the nearest known one), wrong value, missing key.
+    """
+    tree = _read(Path(path))
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"--set needs section.key=value. Received: {text!r}")
+        for part in reversed(key.split(".")):
+            value = {part: value if isinstance(value, dict) else yaml.safe_load(value)}
+        tree = _merge(tree, value)
+    try:
+        return Build.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(_explain(path, error)) from error
