@@ -1,0 +1,87 @@
+"""From events to the arrays that a model takes: what the host computes in front of the firmware."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qformers.config import ConfigError, nearest
+from qformers.data.events import Events
+
+PAIR_NAMES = ("ln_kt", "ln_z", "ln_dr", "ln_m2")
+# (value - shift) * scale puts 98 % of the pairs of 0.5-1 TeV jets in [-4, 4); the scales are powers of two, so that
+# the step of the raw logarithm stays a power of two. `benchmarks/pair_features.py` reprints the quantiles.
+PAIR_SHIFT = (-1.0, -2.5, -2.0, 1.0)
+PAIR_SCALE = (1.0, 1.0, 1.0, 0.5)
+PAIR_RANGE = 4.0
+PAIR_EPSILON = 1e-8
+
+
+def pair_features(vectors: NDArray[Any]) -> NDArray[np.float64]:
+    """ln kT, ln z, ln dR, ln m^2 of all pairs (arXiv:2202.03772, eqs. 3-6, with rapidity), not standardised.
+
+    Args:
+        vectors: (n, N, 4) px, py, pz, E in GeV.
+
+    Returns:
+        (n, N, N, 4) in float64: the invariant mass of a near-collinear pair is a small difference of large numbers.
+    """
+    px, py, pz, energy = np.moveaxis(np.asarray(vectors, np.float64), -1, 0)  # each (n, N)
+    pt = np.hypot(px, py)
+    rapidity = 0.5 * np.log(np.maximum(1.0 + 2.0 * pz / np.maximum(energy - pz, 1e-20), 1e-20))
+    phi = np.arctan2(py, px)
+
+    def apart(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(x[:, :, None] - x[:, None, :])
+
+    dphi = np.mod(apart(phi) + np.pi, 2 * np.pi) - np.pi
+    distance = np.hypot(apart(rapidity), dphi)
+    softer = np.minimum(pt[:, :, None], pt[:, None, :])
+    total = vectors[:, :, None].astype(np.float64) + vectors[:, None, :]
+    mass2 = total[..., 3] ** 2 - total[..., 0] ** 2 - total[..., 1] ** 2 - total[..., 2] ** 2
+    fraction = softer / np.maximum(pt[:, :, None] + pt[:, None, :], PAIR_EPSILON)
+    raw = np.stack([softer * distance, fraction, distance, mass2], axis=-1)
+    return np.log(np.maximum(raw, PAIR_EPSILON))
+
+
+def host_pairs(events: Events) -> NDArray[np.float32]:
+    """Standardised pair features (n, N, N, 4) for ``pairs: input``; self pairs and pairs with a padded slot are 0."""
+    values = (pair_features(events.vectors) - PAIR_SHIFT) * PAIR_SCALE
+    values = np.clip(values, -PAIR_RANGE, PAIR_RANGE)
+    particles = events.mask.shape[1]
+    kept = (events.mask[:, :, None] * events.mask[:, None, :]) * (1.0 - np.eye(particles))
+    return np.asarray(values * kept[..., None], np.float32)
+
+
+_SOURCES = {
+    "features": lambda events: events.features,
+    "vectors": lambda events: events.vectors,
+    "mask": lambda events: events.mask,
+    "pairs": host_pairs,
+}
+
+
+def host_inputs(model: Any, events: Events) -> dict[str, NDArray[np.float32]]:
+    """The arrays that `model` takes, by input name, for these events.
+
+    Args:
+        model: a Keras model of `qformers.models`.
+        events: n jets with as many particle slots as the model.
+
+    Raises:
+        ConfigError: an input that no event can give, or a wrong number of slots or features.
+    """
+    arrays = {}
+    for tensor in model.inputs:
+        if tensor.name not in _SOURCES:
+            raise ConfigError(f"the model has an unknown input '{tensor.name}'{nearest(tensor.name, _SOURCES)}")
+        array = np.ascontiguousarray(_SOURCES[tensor.name](events), np.float32)
+        if array.shape[1:] != tuple(tensor.shape[1:]):
+            raise ConfigError(
+                f"input '{tensor.name}' of the model has shape {tuple(tensor.shape[1:])} per jet, the events give "
+                f"{array.shape[1:]}; data.num_particles and data.features must be those the model was trained with"
+            )
+        arrays[tensor.name] = array
+    return arrays

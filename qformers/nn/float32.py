@@ -1,0 +1,156 @@
+"""The float vocabulary: plain Keras layers, in float32 or float64."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from qformers.nn import layers
+from qformers.nn.vocabulary import Fold, Linear, Norm, Table, Tensor
+
+EPSILON = 1e-5  # of all norms, as in PyTorch; Keras' 1e-3 gives other numbers
+MOMENTUM = 0.9  # of the running statistics, PyTorch's 0.1 seen from the other side
+
+
+class Float32:
+    """Reference arithmetic.
+
+    Args:
+        dtype: "float32" or "float64" (parity tests).
+    """
+
+    name = "float32"
+    norms = True
+    logits_format = ""
+    key_bias_axes = "he"
+
+    def __init__(self, dtype: str = "float32") -> None:
+        self.dtype = dtype
+        self.folds: dict[str, Fold] = {}
+
+    def input(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        return keras.Input(shape, name=name, dtype=self.dtype)
+
+    def dense(self, x: Tensor, name: str, linear: Linear) -> Tensor:
+        y = keras.layers.EinsumDense(
+            linear.equation,
+            linear.output_shape(x.shape),
+            bias_axes=linear.bias_axes,
+            kernel_initializer=_kernel_initialiser(linear, x.shape),
+            bias_initializer=_bias_initialiser(linear, x.shape),
+            dtype=self.dtype,
+            name=name,
+        )(x)
+        if linear.factor != 1.0:
+            y = layers.Factor(linear.factor, dtype=self.dtype, name=f"{name}_scaled")(y)
+        if linear.head_factors is not None:
+            y = layers.Scale(y.shape[-1] // linear.heads, dtype=self.dtype, name=linear.head_factors)(y)
+        if linear.norm is not None:
+            y = self.norm(y, linear.norm)
+        if linear.activation == "gelu":  # exact, by the error function
+            y = keras.layers.Activation(exact_gelu, dtype=self.dtype, name=f"{name}_gelu")(y)
+        elif linear.activation == "relu":
+            y = keras.layers.Activation("relu", dtype=self.dtype, name=f"{name}_relu")(y)
+        return y
+
+    def einsum(self, equation: str, a: Tensor, b: Tensor, name: str) -> Tensor:
+        return Einsum(equation, dtype=self.dtype, name=name)([a, b])
+
+    def wires(self, x: Tensor, kernel: Any, equation: str, name: str, form: str) -> Tensor:
+        return Wires(equation, np.asarray(kernel).tolist(), dtype=self.dtype, name=name)(x)
+
+    def stack(self, columns: Sequence[Tensor], form: str, name: str) -> Tensor:
+        return layers.Stack(dtype=self.dtype, name=name)(list(columns))
+
+    def sum(self, a: Tensor, b: Tensor, form: str, name: str) -> Tensor:
+        return keras.layers.Add(dtype=self.dtype, name=name)([a, b])
+
+    def add(self, a: Tensor, b: Tensor, axes: str, name: str) -> Tensor:
+        return keras.layers.Add(dtype=self.dtype, name=name)([a, b])
+
+    def norm(self, x: Tensor, norm: Norm) -> Tensor:
+        if norm.kind == "layer":
+            return keras.layers.LayerNormalization(epsilon=EPSILON, dtype=self.dtype, name=norm.name)(x)
+        if norm.kind == "batch":
+            layer = layers.BatchNorm(epsilon=EPSILON, momentum=MOMENTUM, dtype=self.dtype, name=norm.name)
+            return layer(x) if norm.mask is None else layer(x, norm.mask)
+        return x
+
+    def table(self, x: Tensor, table: Table, name: str) -> Tensor:
+        return keras.layers.Activation(table.function, dtype=self.dtype, name=name)(x)
+
+    def logits(self, scores: Tensor, bias: Tensor | None, mask: Tensor, name: str) -> Tensor:
+        biased = scores if bias is None else self.add(scores, bias, "bhqk", f"{name}_bias")
+        hidden = layers.MaskBias(dtype=self.dtype, name=f"{name}_mask")(mask)
+        return self.add(biased, hidden, "bhqk", name)
+
+    def softmax(self, x: Tensor, name: str) -> Tensor:
+        return keras.layers.Softmax(dtype=self.dtype, name=name)(x)
+
+    def mean(self, x: Tensor, mask: Tensor, name: str) -> Tensor:
+        return layers.MaskedMean(dtype=self.dtype, name=name)([x, mask])
+
+    def dropout(self, x: Tensor, rate: float, name: str) -> Tensor:
+        return keras.layers.Dropout(rate, dtype=self.dtype, name=name)(x) if rate > 0 else x
+
+    def residual_factors(self, x: Tensor, name: str) -> Tensor:
+        return layers.Scale(dtype=self.dtype, name=name)(x)
+
+    def finish(self, model: keras.Model) -> keras.Model:
+        return model
+
+
+@keras.saving.register_keras_serializable(package="qformers")
+class Einsum(keras.layers.Layer):  # type: ignore[misc]
+    """Einsum of two tensors as a layer, so that it has a name."""
+
+    def __init__(self, equation: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.equation = equation
+
+    def call(self, inputs: tuple[Tensor, Tensor]) -> Tensor:
+        return ops.einsum(self.equation, *inputs)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "equation": self.equation}
+
+
+@keras.saving.register_keras_serializable(package="qformers")
+class Wires(keras.layers.Layer):  # type: ignore[misc]
+    """Einsum with a constant kernel, which is part of the configuration."""
+
+    def __init__(self, equation: str, kernel: list[Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.equation = equation
+        self.kernel = kernel
+
+    def call(self, inputs: Tensor) -> Tensor:
+        return ops.einsum(self.equation, inputs, ops.cast(np.asarray(self.kernel), self.compute_dtype))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "equation": self.equation, "kernel": self.kernel}
+
+
+@keras.saving.register_keras_serializable(package="qformers", name="exact_gelu")
+def exact_gelu(x: Tensor) -> Tensor:
+    """GELU with the error function, as PyTorch's default; not the tanh approximation."""
+    return keras.activations.gelu(x, approximate=False)
+
+
+def _kernel_initialiser(linear: Linear, input_shape: tuple[int | None, ...]) -> keras.initializers.Initializer:
+    """The limits of PyTorch; Keras would misread the fans of a kernel with three axes."""
+    inputs, outputs = linear.fans(input_shape)
+    limit = 1 / math.sqrt(inputs) if linear.initial == "torch_conv" else math.sqrt(6 / (inputs + outputs))
+    return keras.initializers.RandomUniform(-limit * linear.gain, limit * linear.gain)
+
+
+def _bias_initialiser(linear: Linear, input_shape: tuple[int | None, ...]) -> keras.initializers.Initializer:
+    if linear.initial != "torch_conv":
+        return keras.initializers.Zeros()
+    limit = 1 / math.sqrt(linear.fans(input_shape)[0])
+    return keras.initializers.RandomUniform(-limit, limit)

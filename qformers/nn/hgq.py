@@ -1,0 +1,234 @@
+"""The fixed-point vocabulary on HGQ2: every value has a format, learned (HGQ) or given in the build file.
+
+Norms are not computed but folded into their dense neighbours (`folds` says which), so that only sums, products, tables
+and roundings remain: what firmware has.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from hgq.layers import QAdd, QEinsum, QEinsumDense, QSoftmax, QUnaryFunctionLUT
+from keras import ops
+
+from qformers.config import ConfigError, QuantConfig
+from qformers.nn.formats import Formats
+from qformers.nn.vocabulary import Fold, Linear, Norm, Table, Tensor
+from qformers.precision import Fixed, exact_format
+
+EXP_INTEGER_BITS = 3  # the exponential table covers [0, 8): exp(-8) rounds to 0 up to 10 fraction bits
+
+
+class Hgq:
+    """Fixed-point arithmetic.
+
+    Args:
+        quant: formats and how they are learned.
+    """
+
+    name = "hgq"
+    norms = False
+    key_bias_axes = None
+
+    def __init__(self, quant: QuantConfig) -> None:
+        self.quant = quant
+        self.logits_format = quant.logits
+        self.formats = Formats(quant)
+        self.folds: dict[str, Fold] = {}
+        self.derived: dict[str, Callable[[Any], tuple[Any, Any]]] = {}  # dense layer -> its weights from a float model
+        self._pending: dict[int, tuple[Tensor, tuple[str, ...]]] = {}  # tensor -> norms in front of its consumer
+        self._constants: list[tuple[Any, Any, Any]] = []  # variable, its quantiser, values
+
+    def input(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        return keras.Input(shape, name=name)
+
+    def dense(self, x: Tensor, name: str, linear: Linear) -> Tensor:
+        if linear.activation == "gelu":
+            raise ConfigError(f"{name}: GELU has no exact fixed-point form here; set activation (pair_activation): relu")
+        after = [linear.head_factors] if linear.head_factors else []
+        after += [linear.norm.name] if linear.norm is not None and self._folds_norm(linear.norm) else []
+        before = self._pending.get(id(x), (x, ()))[1]
+        self.folds[name] = Fold(before, tuple(after), linear.factor)
+        axes = linear.equation.split(",")[0]
+        layer = QEinsumDense(
+            linear.equation,
+            linear.output_shape(x.shape),
+            bias_axes=linear.bias_axes,
+            activation=None if linear.activation == "linear" else linear.activation,
+            iq_conf=self.formats.value(name, axes),
+            kq_conf=self.formats.weight(name),
+            bq_conf=self.formats.bias(name) if linear.bias_axes else None,
+            name=name,
+        )
+        return layer(x)
+
+    def derived_dense(self, x: Tensor, name: str, linear: Linear, weights: Callable[[Any], tuple[Any, Any]]) -> Tensor:
+        """A dense step that stands for several float layers; `weights` computes kernel and bias from the float model."""
+        y = self.dense(x, name, linear)
+        del self.folds[name]
+        self.derived[name] = weights
+        return y
+
+    def einsum(self, equation: str, a: Tensor, b: Tensor, name: str) -> Tensor:
+        axes = equation.split("->")[0].split(",")
+        return QEinsum(equation, iq_confs=[self.formats.value(name, a) for a in axes], name=name)([a, b])
+
+    def wires(self, x: Tensor, kernel: Any, equation: str, name: str, form: str) -> Tensor:
+        return self._constant(x, kernel, equation, name, self.formats.fixed(form))
+
+    def stack(self, columns: Sequence[Tensor], form: str, name: str) -> Tensor:
+        """Adders of which one side is always zero: wires, once compiled; they count no EBOPs."""
+        one_hot, last = np.eye(len(columns)), len(columns) - 1
+        spread = [
+            self.wires(x, one_hot[i], "bp,f->bpf", f"{name}_column{i}", form) for i, x in enumerate(columns)
+        ]
+        total = spread[0]
+        for index, part in enumerate(spread[1:], 1):
+            step = name if index == last else f"{name}_stack{index}"
+            total = self.sum(total, part, form, step, count=False)
+        return total
+
+    def sum(self, a: Tensor, b: Tensor, form: str, name: str, count: bool = True) -> Tensor:
+        sides = [self.formats.fixed(form), self.formats.fixed(form)]
+        return QAdd(iq_confs=sides, enable_ebops=count, name=name)([a, b])
+
+    def add(self, a: Tensor, b: Tensor, axes: str, name: str) -> Tensor:
+        return QAdd(iq_confs=[self.formats.value(name, axes), self.formats.value(name, axes)], name=name)([a, b])
+
+    def norm(self, x: Tensor, norm: Norm) -> Tensor:
+        if self._folds_norm(norm):
+            self._pending[id(x)] = (x, (*self._pending.get(id(x), (x, ()))[1], norm.name))
+        return x
+
+    def table(self, x: Tensor, table: Table, name: str) -> Tensor:
+        layer = QUnaryFunctionLUT(
+            table.function,
+            iq_conf=self.formats.fixed(table.argument),
+            oq_conf=self.formats.fixed(table.value, place="table"),
+            allow_heterogeneous_input=False,
+            allow_heterogeneous_table=False,
+            name=name,
+        )
+        return layer(x)
+
+    def logits(self, scores: Tensor, bias: Tensor | None, mask: Tensor, name: str) -> Tensor:
+        if bias is not None:
+            sides = [self.formats.fixed(self.quant.logits), self.formats.fixed(self.quant.logits)]
+            scores = QAdd(iq_confs=sides, name=f"{name}_bias")([scores, bias])
+        heads, queries = scores.shape[1:3]
+        one_bit = self.formats.fixed("ufixed<1,1>")
+        lift = np.full((heads, queries), self._lift())
+        return self._lifted(scores, self._constant(mask, lift, "bk,hq->bhqk", f"{name}_mask", one_bit), name)
+
+    def class_logits(self, scores: Tensor, mask: Tensor, name: str) -> Tensor:
+        """Scores (B, H, 1 + N) with padded particles pushed away; slot 0 is the class token, always valid."""
+        heads, slots = scores.shape[1:]
+        lift = np.zeros((slots - 1, heads, slots))
+        lift[np.arange(slots - 1), :, np.arange(1, slots)] = self._lift()
+        always = np.zeros((heads, slots))
+        always[:, 0] = self._lift()
+        one_bit = self.formats.fixed("ufixed<1,1>")
+        return self._lifted(scores, self._constant(mask, lift, "bn,nhm->bhm", f"{name}_mask", one_bit, always), name)
+
+    def _lift(self) -> float:
+        """C, by which real keys are lifted, instead of padded ones lowered: the softmax only sees differences.
+
+        The sum before the lift saturates to the format F of the logits, so C >= (F.high - F.low) + 8 leaves padded
+        keys at least 8 below the largest real one, whose exponential is 0 in the table: a padded slot cannot be seen.
+        """
+        form = Fixed.parse(self.quant.logits)
+        return float(2.0 ** math.ceil(math.log2(form.high - form.low + 2.0**EXP_INTEGER_BITS)))
+
+    def _lifted(self, scores: Tensor, lifted: Tensor, name: str) -> Tensor:
+        above = self.formats.fixed(str(Fixed(False, int(math.log2(self._lift())) + 1, 0)))
+        return QAdd(iq_confs=[self.formats.fixed(self.quant.logits), above], name=name)([scores, lifted])
+
+    def softmax(self, x: Tensor, name: str) -> Tensor:
+        quant, total = self.quant, math.ceil(math.log2(x.shape[-1])) + 1
+        exp_width, inverse_width = quant.exp_fraction_bits + 1, quant.inverse_fraction_bits + 1
+        layer = QSoftmax(
+            axis=-1,
+            exp_iq_conf=self._unsigned(EXP_INTEGER_BITS, quant.exp_input_fraction_bits),
+            exp_oq_conf=self.formats.fixed(f"ufixed<{exp_width},1,RND_CONV,SAT>", place="table"),
+            inv_iq_conf=self._unsigned(total, quant.inverse_input_fraction_bits),
+            inv_oq_conf=self.formats.fixed(f"ufixed<{inverse_width},1,RND_CONV,SAT>", place="table"),
+            name=name,
+        )
+        return layer(x)
+
+    def mean(self, x: Tensor, mask: Tensor, name: str) -> Tensor:
+        """Sum over real particles times a table of 1/n; the value of the table at n = 0 meets a sum of 0."""
+        particles = x.shape[1]
+        one_bit = self.formats.fixed("ufixed<1,1>")
+        total = QEinsum("bn,bnd->bd", iq_confs=[one_bit, self.formats.value(name, "bnd")], name=f"{name}_sum")([mask, x])
+        count = self._constant(mask, np.ones((particles, 1)), "bn,no->bo", f"{name}_count", one_bit)
+        bits = particles.bit_length()
+        table = Table(reciprocal, f"ufixed<{bits},{bits}>", "ufixed<10,1,RND,SAT>")
+        inverse = self.table(count, table, f"{name}_inverse")
+        sides = [self.formats.value(f"{name}_mean", "bd"), self.formats.fixed("ufixed<10,1,RND,SAT>")]
+        mean = QEinsum("bd,bo->bdo", iq_confs=sides, name=f"{name}_product")([total, inverse])
+        wide = str(Fixed(True, 8, 12))
+        return self.wires(mean, np.ones(1), "bdo,o->bd", name, wide)  # hls4ml cannot sum an axis of one operand alone
+
+    def dropout(self, x: Tensor, rate: float, name: str) -> Tensor:
+        return x  # trained without: rounding is noise enough for models of this size
+
+    def residual_factors(self, x: Tensor, name: str) -> Tensor:
+        raise ConfigError(
+            f"{name}: learned factors on the residual have no neighbour to be folded into; set model.scale_resids: false"
+        )
+
+    def finish(self, model: keras.Model) -> keras.Model:
+        self.formats.refuse_unmatched([layer.name for layer in model.layers])
+        for variable, wrapper, values in self._constants:
+            _fix(variable, wrapper, values)
+        model._qformers_folds, model._qformers_derived = self.folds, self.derived
+        return model
+
+    def _folds_norm(self, norm: Norm) -> bool:
+        if norm.kind == "layer":
+            raise ConfigError(f"{norm.name}: a layer norm has no exact fixed-point form here; set model.norm: batch")
+        return norm.kind == "batch"
+
+    def _unsigned(self, integer_bits: int, fraction_bits: int) -> Any:
+        return self.formats.fixed(str(Fixed(False, integer_bits, fraction_bits)))
+
+    def _constant(self, x: Tensor, kernel: Any, equation: str, name: str, value: Any, bias: Any = None) -> Tensor:
+        """Einsum with a kernel that is exact and never trained; it costs wires and adders, so it counts no EBOPs."""
+        array = np.asarray(kernel, np.float32)
+        kernel_axes, output = equation.split(",")[1].split("->")
+        sizes = dict(zip(kernel_axes, array.shape, strict=True))
+        layer = QEinsumDense(
+            equation,
+            Linear(equation, sizes, None).output_shape(x.shape),
+            bias_axes=None if bias is None else output[1:],
+            iq_conf=value,
+            kq_conf=self.formats.exact(),
+            bq_conf=None if bias is None else self.formats.exact(),
+            enable_ebops=False,
+            name=name,
+        )
+        layer.trainable = False
+        y = layer(x)
+        self._constants.append((layer._kernel, layer.kq, array))
+        if bias is not None:
+            self._constants.append((layer.bias, layer.bq, np.asarray(bias, np.float32)))
+        return y
+
+
+def _fix(variable: Any, wrapper: Any, values: Any) -> None:
+    """Write constants and the exact format of each."""
+    variable.assign(values)
+    core = wrapper.quantizer
+    for target, numbers in zip((core._k, core._i, core._f), exact_format(values), strict=True):
+        target.assign(numbers.astype(target.dtype))
+
+
+@keras.saving.register_keras_serializable(package="qformers")
+def reciprocal(x: Tensor) -> Tensor:
+    """1 / max(x, 1)."""
+    return 1.0 / ops.maximum(x, 1.0)
