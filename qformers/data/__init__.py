@@ -1,0 +1,53 @@
+"""Data: loaders for public sets and generators for our own, one in-memory layout (`events.Events`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from glob import glob
+from pathlib import Path
+from typing import Literal
+
+from qformers.config import DataConfig, nearest
+from qformers.data.errors import DataError
+from qformers.data.events import Events, FeatureSet
+from qformers.data.hls4ml_lhc import Hls4mlLhc
+from qformers.data.jetclass import JetClass
+from qformers.data.reader import Reader
+from qformers.data.source import Source
+
+__all__ = ["DATASETS", "DataError", "Events", "FeatureSet", "Source", "open_split"]
+
+# name -> reader of its files; uproot and h5py are imported when a file is opened
+DATASETS: dict[str, Callable[[DataConfig], Reader]] = {"jetclass": JetClass, "hls4ml_lhc": Hls4mlLhc}
+
+
+def open_split(config: DataConfig, split: Literal["train", "val", "test"]) -> Source:
+    """One split of a data set; files are opened to be counted, nothing is decoded yet.
+
+    Args:
+        config: the data section of a build.
+        split: which of its three globs.
+
+    Raises:
+        DataError: unknown data set, feature set or class (with the nearest name), a glob without files, a file that
+            cannot be used.
+    """
+    if config.dataset not in DATASETS:
+        raise DataError(f"data.dataset: unknown data set '{config.dataset}'{nearest(config.dataset, DATASETS)}")
+    reader = DATASETS[config.dataset](config)
+    return Source(config, reader, _files(getattr(config, split), split), split)
+
+
+def _files(globs: tuple[str, ...], split: str) -> list[Path]:
+    if not globs:
+        raise DataError(f"data.{split}: no glob is given; name the files, e.g. [data/{split}/*.root]")
+    found: dict[Path, None] = {}  # ordered, and each file once even where two globs match it
+    for pattern in globs:
+        matches = sorted(glob(pattern, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
+        if not matches:
+            raise DataError(
+                f"data.{split}: no file matches '{pattern}' (looked from {Path.cwd()}); "
+                f"correct the glob, or make jets with scripts/generate_data.py"
+            )
+        found.update(dict.fromkeys(Path(match) for match in matches))
+    return list(found)
