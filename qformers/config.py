@@ -236,6 +236,20 @@ def _read(path: Path) -> dict[str, Any]:
     return _merge(_read(path.parent / base), tree) if base is not None else tree
 
 
+def _override(text: str) -> dict[str, Any]:
+    """``"train.float.epochs=3"`` as nested dictionaries."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"--set needs section.key=value. Received: {text!r}")
+    try:
+        tree: Any = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {key}: the value is not YAML (quote it?). Received: {value!r}") from error
+    for part in reversed(key.split(".")):
+        tree = {part: tree}
+    return dict(tree)
+
+
 def load(path: Path | str, overrides: Iterable[str] = ()) -> Build:
     """Read and validate a build file.
 
@@ -248,12 +262,7 @@ def load(path: Path | str, overrides: Iterable[str] = ()) -> Build:
     """
     tree = _read(Path(path))
     for text in overrides:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise ConfigError(f"--set needs section.key=value. Received: {text!r}")
-        for part in reversed(key.split(".")):
-            value = {part: value if isinstance(value, dict) else yaml.safe_load(value)}
-        tree = _merge(tree, value)
+        tree = _merge(tree, _override(text))
     try:
         return Build.model_validate(tree)
     except ValidationError as error:

@@ -8,6 +8,7 @@ from qformers.config import Build, ConfigError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import keras
 
@@ -21,6 +22,23 @@ def _part() -> Any:
 
 
 MODELS: dict[str, Any] = {"part": _part}  # architecture -> function that imports and returns the builder
+
+
+def load_model(path: Path | str) -> keras.Model:
+    """Read a ``.keras`` file of this package in safe mode; float or quantised, uncompiled.
+
+    Raises:
+        ConfigError: no such file, or not a Keras model.
+    """
+    import keras
+
+    import qformers.models.pairs
+    import qformers.nn.hgq  # noqa: F401  registers the functions that tables are made of
+
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: is not a model file that can be read: {error}") from error
 
 
 def build_model(

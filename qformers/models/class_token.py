@@ -7,7 +7,7 @@ import math
 from keras import ops
 
 from qformers.config import PartConfig
-from qformers.nn import layers
+from qformers.models import part_layers
 from qformers.nn.vocabulary import Linear, Norm, Tensor, Vocabulary
 
 
@@ -19,8 +19,8 @@ def class_blocks(cfg: PartConfig, nn: Vocabulary, x: Tensor, mask: Tensor) -> Te
         from qformers.models.class_token_fixed import fixed_class_blocks
 
         return fixed_class_blocks(cfg, nn, x, mask)
-    token = layers.ClassToken(dtype=x.dtype, name="cls_token")(x)  # (B, 1, D)
-    valid = layers.PrependValid(dtype=mask.dtype, name="cls_mask")(mask)  # (B, 1 + N)
+    token = part_layers.ClassToken(dtype=x.dtype, name="cls_token")(x)  # (B, 1, D)
+    valid = part_layers.PrependValid(dtype=mask.dtype, name="cls_mask")(mask)  # (B, 1 + N)
     for index in range(cfg.class_blocks):
         p = f"c{index}"
         u = ops.concatenate([token, x], axis=1)  # (B, 1 + N, D)

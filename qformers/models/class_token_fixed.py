@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from qformers.config import ConfigError, PartConfig
-from qformers.models.transfer import affine, folded_dense, to_numpy
+from qformers.models.transfer import folded_dense, to_numpy
 from qformers.nn.vocabulary import Fold, Linear, Norm, Tensor, Vocabulary
 
 WEIGHT = "ufixed<16,1,RND,SAT>"  # attention weights on their way through wires

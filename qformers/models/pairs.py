@@ -17,7 +17,7 @@ from keras import ops
 
 from qformers.config import ConfigError, nearest
 from qformers.data.events import FeatureSet
-from qformers.nn.layers import triangle_index
+from qformers.models.part_layers import triangle_index
 from qformers.nn.vocabulary import Table, Tensor, Vocabulary
 
 COORDINATES = ("part_pt_log", "part_deta", "part_dphi")

@@ -14,9 +14,9 @@ import keras
 
 from qformers.config import ConfigError, PartConfig
 from qformers.data.events import FeatureSet
+from qformers.models import part_layers
 from qformers.models.class_token import class_blocks
 from qformers.models.pairs import fill_symmetric, onchip_features
-from qformers.nn import layers
 from qformers.nn.vocabulary import Linear, Norm, Tensor, Vocabulary
 
 
@@ -61,7 +61,7 @@ def part(cfg: PartConfig, jet: Jet, nn: Vocabulary) -> keras.Model:
         pooled = nn.dense(pooled, f"fc{index}", Linear("bd,de->be", {"e": width}, "e", activation="relu"))
     logits = nn.dense(pooled, "logits", Linear("bd,dc->bc", {"c": jet.num_classes}, "c"))
     inputs = [features, *front, mask]
-    return nn.finish(keras.Model({tensor.name: tensor for tensor in inputs}, {"logits": logits}, name="part"))
+    return nn.finish(keras.Model({tensor.name: tensor for tensor in inputs}, logits, name="part"))
 
 
 def _embed(cfg: PartConfig, nn: Vocabulary, x: Tensor, mask: Tensor) -> Tensor:
@@ -72,7 +72,7 @@ def _embed(cfg: PartConfig, nn: Vocabulary, x: Tensor, mask: Tensor) -> Tensor:
         x = nn.dense(x, f"embed{index}", Linear("bnf,fd->bnd", {"d": width}, "d", activation=cfg.activation))
     if not nn.norms:
         return x  # tokens of padded slots are never read: the mask hides them as keys and in the pooling
-    return layers.ZeroPadded(dtype=x.dtype, name="embed_masked")([x, mask])
+    return part_layers.ZeroPadded(dtype=x.dtype, name="embed_masked")([x, mask])
 
 
 def _pair_front_end(
@@ -89,12 +89,12 @@ def _pair_front_end(
     if cfg.pairs == "vectors":
         vectors, bias = _exact_pairs(cfg, jet, nn, mask)
         return [vectors], bias
-    both_real = layers.PairMask(dtype=mask.dtype, name="pair_mask")(mask) if nn.norms else None  # (B, N, N)
+    both_real = part_layers.PairMask(dtype=mask.dtype, name="pair_mask")(mask) if nn.norms else None  # (B, N, N)
     if cfg.pairs == "input":
         pairs = nn.input("pairs", (jet.num_particles, jet.num_particles, 4))
         return [pairs], _pair_network(cfg, nn, pairs, "bhij", both_real)
     if nn.norms:
-        triangle = layers.LowerTriangle(self_pairs=False, dtype=mask.dtype, name="pair_mask_triangle")
+        triangle = part_layers.LowerTriangle(self_pairs=False, dtype=mask.dtype, name="pair_mask_triangle")
         both_real = triangle(both_real)  # (B, P)
     values = onchip_features(jet.num_particles, jet.feature_set, nn, features)  # (B, P, 4)
     values = _pair_network(cfg, nn, values, "bph", both_real)
@@ -102,22 +102,20 @@ def _pair_front_end(
 
 
 def _exact_pairs(cfg: PartConfig, jet: Jet, nn: Vocabulary, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """The published form: from four-momenta, each pair i >= j once, self pairs included."""
+    """The published form: from four-momenta, each pair i >= j once, self pairs included unless removed."""
     if not nn.norms:
         raise ConfigError(
             "pairs: vectors needs square roots and logarithms of four-momenta, which have no fixed-point form here; "
             "choose pairs: input (computed on the host) or pairs: onchip. Received: pairs=vectors"
         )
     vectors = nn.input("vectors", (jet.num_particles, 4))
-    square = layers.PairFeatures(dtype=vectors.dtype, name="pair_features")(vectors)  # (B, N, N, 4)
-    triangle = layers.LowerTriangle(dtype=vectors.dtype, name="pair_triangle")(square)  # (B, P, 4)
-    both_real = layers.PairMask(dtype=mask.dtype, name="pair_mask")(mask)
-    counted = layers.LowerTriangle(dtype=mask.dtype, name="pair_mask_triangle")(both_real)
+    square = part_layers.PairFeatures(dtype=vectors.dtype, name="pair_features")(vectors)  # (B, N, N, 4)
+    kept = not cfg.remove_self_pair  # removed self pairs do not count in the statistics of the norms either
+    triangle = part_layers.LowerTriangle(kept, dtype=vectors.dtype, name="pair_triangle")(square)  # (B, P, 4)
+    both_real = part_layers.PairMask(dtype=mask.dtype, name="pair_mask")(mask)
+    counted = part_layers.LowerTriangle(kept, dtype=mask.dtype, name="pair_mask_triangle")(both_real)
     values = _pair_network(cfg, nn, triangle, "bph", counted)  # (B, P, H)
-    bias = layers.SymmetricFill(jet.num_particles, dtype=values.dtype, name="pair_bias")(values)
-    if cfg.remove_self_pair:
-        bias = layers.OffDiagonal(dtype=bias.dtype, name="pair_bias_off_diagonal")(bias)
-    return vectors, bias
+    return vectors, part_layers.SymmetricFill(jet.num_particles, kept, dtype=values.dtype, name="pair_bias")(values)
 
 
 def _pair_network(cfg: PartConfig, nn: Vocabulary, x: Tensor, output: str, mask: Tensor | None) -> Tensor:

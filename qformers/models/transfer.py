@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from hgq.utils.minmax_trace import TrainingFlagWrapper
 from numpy.typing import NDArray
 
 from qformers.config import ConfigError
@@ -99,27 +100,35 @@ def _assign(layer: Any, kernel: Array, bias: Array | None) -> None:
 
 
 def calibrate(model: keras.Model, inputs: dict[str, NDArray[Any]], start: bool = False, margin: float = 1.0) -> None:
-    """Set the integer bits of learned quantisers so that nothing seen in `inputs` saturates.
+    """Set the ranges of learned quantisers from data, and count the EBOPs that follow.
 
-    Formats that the build file fixes are left alone, and so are fraction bits. Layers are visited in order, each with
-    the values that the already calibrated ones in front of it give.
+    At the start of training every learned quantiser gets the integer bits that hold all values seen, fraction bits
+    stay. Later only wrapping ones do: a value beyond their range would come out as something else altogether, while a
+    saturating quantiser has learned by gradient how much of the tail to clip. Formats that the build file fixes are
+    left alone. Layers are visited in order, each with the values that the ones in front of it give.
 
     Args:
         model: vocabulary hgq.
         inputs: by name, some thousand jets.
-        start: at the start of training; also set the ranges of weights and biases and drop signs that are never used.
+        start: at the start of training; also sets the ranges of weights and drops signs that are never used.
         margin: factor on the largest values seen.
     """
     by_layer: dict[str, list[Quantiser]] = {}
     for quantiser in quantisers(model):
-        if quantiser.learned:
+        if quantiser.learned and (start or quantiser.core.overflow_mode == "WRAP"):
             by_layer.setdefault(quantiser.layer.name, []).append(quantiser)
-    for layer, tensors in walk(model, inputs):
-        for quantiser in by_layer.get(layer.name, []):
-            if quantiser.place == "input":
-                seen = to_numpy(quantiser.tensor(tensors))
-                if start:
-                    quantiser.drop_sign(seen)
-                quantiser.cover(np.abs(seen) * margin)
-            elif start:
-                quantiser.cover(np.abs(quantiser.values()) * margin)
+    if by_layer:
+        for layer, tensors in walk(model, inputs):
+            for quantiser in by_layer.get(layer.name, []):
+                _cover(quantiser, tensors, start, margin)
+    model(inputs, training=TrainingFlagWrapper("tracing"))  # HGQ2 counts EBOPs in this mode
+
+
+def _cover(quantiser: Quantiser, tensors: list[Any], start: bool, margin: float) -> None:
+    if quantiser.place == "input":
+        seen = to_numpy(quantiser.tensor(tensors))
+        if start:
+            quantiser.drop_sign(seen)
+        quantiser.cover(np.abs(seen) * margin)
+    elif start:
+        quantiser.cover(np.abs(quantiser.values()) * margin)

@@ -8,7 +8,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
 from qformers.nn import layers
 from qformers.nn.vocabulary import Fold, Linear, Norm, Table, Tensor
@@ -53,16 +52,16 @@ class Float32:
         if linear.norm is not None:
             y = self.norm(y, linear.norm)
         if linear.activation == "gelu":  # exact, by the error function
-            y = keras.layers.Activation(exact_gelu, dtype=self.dtype, name=f"{name}_gelu")(y)
+            y = layers.Gelu(dtype=self.dtype, name=f"{name}_gelu")(y)
         elif linear.activation == "relu":
             y = keras.layers.Activation("relu", dtype=self.dtype, name=f"{name}_relu")(y)
         return y
 
     def einsum(self, equation: str, a: Tensor, b: Tensor, name: str) -> Tensor:
-        return Einsum(equation, dtype=self.dtype, name=name)([a, b])
+        return layers.Einsum(equation, dtype=self.dtype, name=name)([a, b])
 
     def wires(self, x: Tensor, kernel: Any, equation: str, name: str, form: str) -> Tensor:
-        return Wires(equation, np.asarray(kernel).tolist(), dtype=self.dtype, name=name)(x)
+        return layers.Wires(equation, np.asarray(kernel).tolist(), dtype=self.dtype, name=name)(x)
 
     def stack(self, columns: Sequence[Tensor], form: str, name: str) -> Tensor:
         return layers.Stack(dtype=self.dtype, name=name)(list(columns))
@@ -103,43 +102,6 @@ class Float32:
 
     def finish(self, model: keras.Model) -> keras.Model:
         return model
-
-
-@keras.saving.register_keras_serializable(package="qformers")
-class Einsum(keras.layers.Layer):  # type: ignore[misc]
-    """Einsum of two tensors as a layer, so that it has a name."""
-
-    def __init__(self, equation: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.equation = equation
-
-    def call(self, inputs: tuple[Tensor, Tensor]) -> Tensor:
-        return ops.einsum(self.equation, *inputs)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "equation": self.equation}
-
-
-@keras.saving.register_keras_serializable(package="qformers")
-class Wires(keras.layers.Layer):  # type: ignore[misc]
-    """Einsum with a constant kernel, which is part of the configuration."""
-
-    def __init__(self, equation: str, kernel: list[Any], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.equation = equation
-        self.kernel = kernel
-
-    def call(self, inputs: Tensor) -> Tensor:
-        return ops.einsum(self.equation, inputs, ops.cast(np.asarray(self.kernel), self.compute_dtype))
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "equation": self.equation, "kernel": self.kernel}
-
-
-@keras.saving.register_keras_serializable(package="qformers", name="exact_gelu")
-def exact_gelu(x: Tensor) -> Tensor:
-    """GELU with the error function, as PyTorch's default; not the tanh approximation."""
-    return keras.activations.gelu(x, approximate=False)
 
 
 def _kernel_initialiser(linear: Linear, input_shape: tuple[int | None, ...]) -> keras.initializers.Initializer:

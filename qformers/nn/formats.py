@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterable
-from typing import Any
 
 from hgq.constraints import MinMax
 from hgq.quantizer import QuantizerConfig

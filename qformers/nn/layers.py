@@ -1,7 +1,8 @@
-"""Keras layers without learned arithmetic of their own, and the small ones that ParT needs in float."""
+"""Keras layers that hold no quantised arithmetic: what the float vocabulary is made of."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -11,41 +12,44 @@ from keras import ops
 Tensor = Any  # a Keras tensor, symbolic or not
 Shape = tuple[int | None, ...]
 
-PAIR_EPSILON = 1e-8  # floor of the logarithms of the pair features (weaver-core)
+
+@keras.saving.register_keras_serializable(package="qformers")
+class Einsum(keras.layers.Layer):  # type: ignore[misc]
+    """Einsum of two tensors as a layer, so that it has a name."""
+
+    def __init__(self, equation: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.equation = equation
+
+    def call(self, inputs: tuple[Tensor, Tensor]) -> Tensor:
+        return ops.einsum(self.equation, *inputs)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "equation": self.equation}
 
 
 @keras.saving.register_keras_serializable(package="qformers")
-class PairFeatures(keras.layers.Layer):  # type: ignore[misc]
-    """ln kT, ln z, ln dR, ln m^2 of all pairs (arXiv:2202.03772, eqs. 3-6, with rapidity), from four-momenta.
+class Wires(keras.layers.Layer):  # type: ignore[misc]
+    """Einsum with a constant kernel, which is part of the configuration."""
 
-    Input (B, N, 4) as (px, py, pz, E); output (B, N, N, 4).
-    """
+    def __init__(self, equation: str, kernel: list[Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.equation = equation
+        self.kernel = kernel
 
-    def call(self, vectors: Tensor) -> Tensor:
-        px, py, pz, energy = (vectors[..., i] for i in range(4))  # each (B, N)
-        pt = ops.sqrt(px**2 + py**2)
-        rapidity = 0.5 * ops.log(1.0 + 2.0 * pz / ops.maximum(energy - pz, 1e-20))
-        phi = ops.arctan2(py, px)
+    def call(self, inputs: Tensor) -> Tensor:
+        return ops.einsum(self.equation, inputs, ops.cast(np.asarray(self.kernel), self.compute_dtype))
 
-        def pairs(x: Tensor) -> tuple[Tensor, Tensor]:
-            return x[:, :, None], x[:, None, :]
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "equation": self.equation, "kernel": self.kernel}
 
-        (pt_i, pt_j), (y_i, y_j), (phi_i, phi_j) = pairs(pt), pairs(rapidity), pairs(phi)
-        dphi = ops.mod(phi_i - phi_j + np.pi, 2 * np.pi) - np.pi
-        distance = ops.sqrt((y_i - y_j) ** 2 + dphi**2)  # (B, N, N)
-        softer = ops.minimum(pt_i, pt_j)
-        total = ops.expand_dims(vectors, 2) + ops.expand_dims(vectors, 1)  # (B, N, N, 4)
-        mass2 = total[..., 3] ** 2 - total[..., 0] ** 2 - total[..., 1] ** 2 - total[..., 2] ** 2
 
-        def log(x: Tensor) -> Tensor:
-            return ops.log(ops.maximum(x, PAIR_EPSILON))
+@keras.saving.register_keras_serializable(package="qformers")
+class Gelu(keras.layers.Layer):  # type: ignore[misc]
+    """GELU with the error function, as PyTorch's default; not the tanh approximation."""
 
-        fraction = softer / ops.maximum(pt_i + pt_j, PAIR_EPSILON)
-        return ops.stack([log(softer * distance), log(fraction), log(distance), log(mass2)], axis=-1)
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        batch, particles, _ = input_shape
-        return (batch, particles, particles, 4)
+    def call(self, inputs: Tensor) -> Tensor:
+        return 0.5 * inputs * (1.0 + ops.erf(inputs / math.sqrt(2.0)))  # tf.nn.gelu takes the root through float32
 
 
 @keras.saving.register_keras_serializable(package="qformers")
@@ -61,75 +65,6 @@ class MaskBias(keras.layers.Layer):  # type: ignore[misc]
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (input_shape[0], 1, 1, input_shape[1])
-
-
-@keras.saving.register_keras_serializable(package="qformers")
-class PairMask(keras.layers.Layer):  # type: ignore[misc]
-    """(B, N) -> (B, N, N), 1 where both particles are real; the statistics of the pair norms count only those."""
-
-    def call(self, valid: Tensor) -> Tensor:
-        return valid[:, :, None] * valid[:, None, :]
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return (input_shape[0], input_shape[1], input_shape[1])
-
-
-@keras.saving.register_keras_serializable(package="qformers")
-class LowerTriangle(keras.layers.Layer):  # type: ignore[misc]
-    """(B, N, N, ...) -> (B, P, ...): the pairs i > j, with `self_pairs` also i = j."""
-
-    def __init__(self, self_pairs: bool = True, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.self_pairs = self_pairs
-
-    def call(self, square: Tensor) -> Tensor:
-        particles = square.shape[1]
-        rows, columns = np.tril_indices(particles, 0 if self.self_pairs else -1)
-        flat = ops.reshape(square, (-1, particles * particles, *square.shape[3:]))
-        return ops.take(flat, rows * particles + columns, axis=1)
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        particles = input_shape[1]
-        pairs = None if particles is None else particles * (particles + (1 if self.self_pairs else -1)) // 2
-        return (input_shape[0], pairs, *input_shape[3:])
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "self_pairs": self.self_pairs}
-
-
-@keras.saving.register_keras_serializable(package="qformers")
-class SymmetricFill(keras.layers.Layer):  # type: ignore[misc]
-    """(B, P, H) -> (B, H, N, N), both triangles; `self_pairs` says whether P counts the diagonal (else it is 0)."""
-
-    def __init__(self, particles: int, self_pairs: bool = True, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.particles = particles
-        self.self_pairs = self_pairs
-
-    def call(self, values: Tensor) -> Tensor:
-        index = triangle_index(self.particles, self.self_pairs)
-        missing = index < 0
-        filled = ops.take(values, np.where(missing, 0, index).ravel(), axis=1)  # (B, N * N, H)
-        filled = filled * np.where(missing, 0.0, 1.0).reshape(1, -1, 1).astype(self.compute_dtype)
-        square = ops.reshape(filled, (-1, self.particles, self.particles, values.shape[-1]))
-        return ops.transpose(square, (0, 3, 1, 2))
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return (input_shape[0], input_shape[-1], self.particles, self.particles)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "particles": self.particles, "self_pairs": self.self_pairs}
-
-
-def triangle_index(particles: int, self_pairs: bool) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """(N, N) table of the place of pair (i, j) in the lower triangle; -1 where it is not kept.
-
-    With self pairs the order is that of ``np.tril_indices(N)``, without that of ``np.tril_indices(N, -1)``.
-    """
-    index = np.full((particles, particles), -1, np.int64)
-    rows, columns = np.tril_indices(particles, 0 if self_pairs else -1)
-    index[rows, columns] = np.arange(len(rows))
-    return np.maximum(index, index.T)
 
 
 @keras.saving.register_keras_serializable(package="qformers")
@@ -184,36 +119,10 @@ class Factor(keras.layers.Layer):  # type: ignore[misc]
         self.factor = factor
 
     def call(self, inputs: Tensor) -> Tensor:
-        return inputs * ops.cast(self.factor, self.compute_dtype)
+        return inputs * self.factor  # a Python number takes the type of the tensor; ops.cast would go through float32
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "factor": self.factor}
-
-
-@keras.saving.register_keras_serializable(package="qformers")
-class ClassToken(keras.layers.Layer):  # type: ignore[misc]
-    """The learned class token, once per jet: input (B, N, D), of which only B is used; output (B, 1, D)."""
-
-    def build(self, input_shape: Shape) -> None:
-        initial = keras.initializers.TruncatedNormal(stddev=0.02)
-        self.token = self.add_weight(name="token", shape=(1, 1, input_shape[-1]), initializer=initial)
-
-    def call(self, tokens: Tensor) -> Tensor:
-        return ops.broadcast_to(self.token, (ops.shape(tokens)[0], 1, tokens.shape[-1]))
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return (input_shape[0], 1, input_shape[-1])
-
-
-@keras.saving.register_keras_serializable(package="qformers")
-class PrependValid(keras.layers.Layer):  # type: ignore[misc]
-    """(B, N) mask -> (B, 1 + N), the class token in front and always valid."""
-
-    def call(self, valid: Tensor) -> Tensor:
-        return ops.concatenate([ops.ones_like(valid[:, :1]), valid], axis=1)
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return (input_shape[0], None if input_shape[1] is None else input_shape[1] + 1)
 
 
 @keras.saving.register_keras_serializable(package="qformers")
@@ -226,23 +135,3 @@ class MaskedMean(keras.layers.Layer):  # type: ignore[misc]
 
     def compute_output_shape(self, input_shape: tuple[Shape, Shape]) -> Shape:
         return (input_shape[0][0], input_shape[0][-1])
-
-
-@keras.saving.register_keras_serializable(package="qformers")
-class ZeroPadded(keras.layers.Layer):  # type: ignore[misc]
-    """Sets the tokens of padded slots to zero: [(B, N, D), (B, N)] -> (B, N, D)."""
-
-    def call(self, inputs: tuple[Tensor, Tensor]) -> Tensor:
-        tokens, mask = inputs
-        return tokens * mask[:, :, None]
-
-    def compute_output_shape(self, input_shape: tuple[Shape, Shape]) -> Shape:
-        return input_shape[0]
-
-
-@keras.saving.register_keras_serializable(package="qformers")
-class OffDiagonal(keras.layers.Layer):  # type: ignore[misc]
-    """Sets U_ii to zero: (B, H, N, N) -> the same shape (weaver's remove_self_pair)."""
-
-    def call(self, bias: Tensor) -> Tensor:
-        return bias * (1.0 - ops.eye(bias.shape[-1], dtype=self.compute_dtype))
