@@ -13,7 +13,7 @@ from qformers.data.events import Events
 PAIR_NAMES = ("ln_kt", "ln_z", "ln_dr", "ln_m2")
 # (value - shift) * scale puts 98 % of the pairs of 0.5-1 TeV jets in [-4, 4); the scales are powers of two, so that
 # the step of the raw logarithm stays a power of two. `benchmarks/pair_features.py` reprints the quantiles.
-PAIR_SHIFT = (-1.0, -2.5, -2.0, 1.0)
+PAIR_SHIFT = (0.0, -2.0, -3.0, 2.0)
 PAIR_SCALE = (1.0, 1.0, 1.0, 0.5)
 PAIR_RANGE = 4.0
 PAIR_EPSILON = 1e-8

@@ -1,0 +1,57 @@
+#!/usr/bin/env python3
+"""The whole flow of a build, stage by stage: train, export, csim.
+
+    python scripts/run.py firmware_configs/part_demo.yaml
+    python scripts/run.py firmware_configs/part_demo.yaml --from export --to csim
+
+Each stage is one of the other scripts and can be run by itself; a stage that was interrupted goes on where it was. The
+first stage that fails ends the run with its exit status.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+STAGES = {"train": "train.py", "export": "export_hls.py", "csim": "run_csim.py"}
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("build", type=Path, help="build file, e.g. firmware_configs/part_demo.yaml")
+    parser.add_argument("--from", dest="first", choices=STAGES, default="train", help="first stage (default: train)")
+    parser.add_argument("--to", dest="last", choices=STAGES, default="csim", help="last stage (default: csim)")
+    parser.add_argument(
+        "--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE", help="e.g. data.num_particles=4"
+    )
+    options = parser.parse_args(arguments)
+    names = list(STAGES)
+    if names.index(options.first) > names.index(options.last):
+        parser.error(f"--from must not come after --to. Received: --from {options.first} --to {options.last}")
+    return options
+
+
+def main() -> int:
+    """Entry point. Returns the exit status of the first stage that fails, else 0."""
+    options = parse()
+    names = list(STAGES)
+    for name in names[names.index(options.first) : names.index(options.last) + 1]:
+        print(f"== {name}: {options.build}", flush=True)
+        start = time.monotonic()
+        script = Path(__file__).with_name(STAGES[name])
+        overrides = [part for override in options.overrides for part in ("--set", override)]
+        status = subprocess.run(  # noqa: S603  our own scripts, no shell
+            [sys.executable, str(script), str(options.build), *overrides], check=False
+        ).returncode
+        print(f"== {name}: {'done' if status == 0 else f'exit status {status}'}, {time.monotonic() - start:.0f} s")
+        if status:
+            return status
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
