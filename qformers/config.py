@@ -125,7 +125,6 @@ class QuantConfig(Section):
     inverse_input_fraction_bits: Annotated[int, Field(ge=0, le=8)] = 5  # grid of the table of 1/sum
     inverse_fraction_bits: Annotated[int, Field(ge=2, le=12)] = 8
     granularity: Literal["element", "channel", "tensor"] = "channel"  # one activation width per ...
-    inputs: Mapping[str, str] = {}  # input name -> format; the others are chosen from their known range
     layers: Mapping[str, Mapping[str, str]] = {}  # layer name (or glob) -> {weight|bias|activation: format}
     max_bits: Positive = 12  # no learned width grows beyond
 

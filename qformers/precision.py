@@ -77,7 +77,10 @@ class Fixed:
     def quantise(self, values: ArrayLike) -> NDArray[np.float64]:
         """Round and clip (or wrap) `values` as the format does; the result is exact in float64."""
         scaled = np.asarray(values, np.float64) * 2.0**self.fraction_bits
-        rounded = {"TRN": np.floor, "RND": lambda x: np.floor(x + 0.5), "RND_CONV": np.rint}[self.rounding](scaled)
+        if self.rounding == "RND_CONV":
+            rounded = np.rint(scaled)
+        else:
+            rounded = np.floor(scaled + (0.5 if self.rounding == "RND" else 0.0))
         if self.overflow == "WRAP":
             span, offset = 2.0 ** (self.width), 2.0 ** (self.width - 1) * self.signed
             return np.asarray(((rounded + offset) % span - offset) * self.step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 from keras import ops
 
@@ -15,10 +16,11 @@ def class_blocks(cfg: PartConfig, nn: Vocabulary, x: Tensor, mask: Tensor) -> Te
     """All class blocks: particles (B, N, D) and mask (B, N) -> the token (B, D). `x` is not updated."""
     from qformers.models.part import feed_forward
 
-    if nn.name == "hgq":
+    if not nn.norms:
         from qformers.models.class_token_fixed import fixed_class_blocks
+        from qformers.nn.hgq import Hgq
 
-        return fixed_class_blocks(cfg, nn, x, mask)
+        return fixed_class_blocks(cfg, cast(Hgq, nn), x, mask)
     token = part_layers.ClassToken(dtype=x.dtype, name="cls_token")(x)  # (B, 1, D)
     valid = part_layers.PrependValid(dtype=mask.dtype, name="cls_mask")(mask)  # (B, 1 + N)
     for index in range(cfg.class_blocks):

@@ -14,12 +14,13 @@ import numpy as np
 
 from qformers.config import ConfigError, PartConfig
 from qformers.models.transfer import folded_dense, to_numpy
-from qformers.nn.vocabulary import Fold, Linear, Norm, Tensor, Vocabulary
+from qformers.nn.hgq import Hgq
+from qformers.nn.vocabulary import Fold, Linear, Norm, Tensor
 
 WEIGHT = "ufixed<16,1,RND,SAT>"  # attention weights on their way through wires
 
 
-def fixed_class_blocks(cfg: PartConfig, nn: Vocabulary, x: Tensor, mask: Tensor) -> Tensor:
+def fixed_class_blocks(cfg: PartConfig, nn: Hgq, x: Tensor, mask: Tensor) -> Tensor:
     """One class block on particles (B, N, D) and mask (B, N): the token (B, D).
 
     Raises:
@@ -60,7 +61,7 @@ class _Derived:
         self.after = (("c0_attn_heads",) if cfg.scale_heads else ()) + post
 
     def token(self, model: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
-        return to_numpy(model.get_layer("cls_token").token)[0, 0]  # (D,)
+        return np.asarray(to_numpy(model.get_layer("cls_token").token)[0, 0])  # (D,)
 
     def query(self, model: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
         """(H, d), of the raw token, scaled."""

@@ -43,7 +43,7 @@ def pair_features(vectors: NDArray[Any]) -> NDArray[np.float64]:
     mass2 = total[..., 3] ** 2 - total[..., 0] ** 2 - total[..., 1] ** 2 - total[..., 2] ** 2
     fraction = softer / np.maximum(pt[:, :, None] + pt[:, None, :], PAIR_EPSILON)
     raw = np.stack([softer * distance, fraction, distance, mass2], axis=-1)
-    return np.log(np.maximum(raw, PAIR_EPSILON))
+    return np.asarray(np.log(np.maximum(raw, PAIR_EPSILON)))
 
 
 def host_pairs(events: Events) -> NDArray[np.float32]:

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import math
 
-import keras
 import numpy as np
 from keras import ops
 
 from qformers.config import ConfigError, nearest
 from qformers.data.events import FeatureSet
 from qformers.models.part_layers import triangle_index
+from qformers.nn.layers import serialisable
 from qformers.nn.vocabulary import Table, Tensor, Vocabulary
 
 COORDINATES = ("part_pt_log", "part_deta", "part_dphi")
@@ -29,25 +29,25 @@ ANGLE_STEP2 = 2.0**-14  # smallest deta^2 + dphi^2 that is not 0
 BREAK = 2.0**-5  # where the fine table of ln r ends and the coarse one starts (dR = 0.18)
 
 
-@keras.saving.register_keras_serializable(package="qformers")
+@serialisable
 def square(x: Tensor) -> Tensor:
     """x^2."""
     return x * x
 
 
-@keras.saving.register_keras_serializable(package="qformers")
+@serialisable
 def log_below_break(r: Tensor) -> Tensor:
     """ln of r, limited to [one squared angle step, BREAK]."""
     return ops.log(ops.clip(r, ANGLE_STEP2, BREAK))
 
 
-@keras.saving.register_keras_serializable(package="qformers")
+@serialisable
 def log_above_break(r: Tensor) -> Tensor:
     """ln(r / BREAK) where r is larger, else 0; with `log_below_break` it sums to ln r."""
     return ops.log(ops.maximum(r, BREAK)) - math.log(BREAK)
 
 
-@keras.saving.register_keras_serializable(package="qformers")
+@serialisable
 def softplus_of_minus(t: Tensor) -> Tensor:
     """ln(1 + exp(-t)), i.e. ln(pT_i + pT_j) - max(ln pT_i, ln pT_j) for t = |ln pT_i - ln pT_j|."""
     return ops.log(1.0 + ops.exp(-ops.maximum(t, 0.0)))
@@ -67,9 +67,7 @@ def onchip_features(particles: int, feature_set: FeatureSet | None, nn: Vocabula
     """
     ln_pt, eta, phi = (
         nn.wires(features, row, "bnf,f->bn", f"pair_{name}", form)
-        for name, row, form in zip(
-            ("ln_pt", "eta", "phi"), _selectors(feature_set), (LN_PT, ANGLE, ANGLE), strict=True
-        )
+        for name, row, form in zip(("ln_pt", "eta", "phi"), _selectors(feature_set), (LN_PT, ANGLE, ANGLE), strict=True)
     )  # each (B, N)
     softer, harder = np.tril_indices(particles, -1)  # the row is the later one of a pT-sorted list
     pick_harder = np.eye(particles)[:, harder]  # (N, P)
@@ -113,4 +111,3 @@ def _selectors(feature_set: FeatureSet | None) -> list[np.ndarray[tuple[int], np
             )
         rows.append(np.eye(len(names), dtype=np.float32)[place])
     return rows
-

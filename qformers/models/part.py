@@ -17,7 +17,7 @@ from qformers.data.events import FeatureSet
 from qformers.models import part_layers
 from qformers.models.class_token import class_blocks
 from qformers.models.pairs import fill_symmetric, onchip_features
-from qformers.nn.vocabulary import Linear, Norm, Tensor, Vocabulary
+from qformers.nn.vocabulary import Linear, Norm, NormKind, Tensor, Vocabulary
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,8 @@ def part(cfg: PartConfig, jet: Jet, nn: Vocabulary) -> keras.Model:
     x = _embed(cfg, nn, features, mask)  # (B, N, D)
     for index in range(cfg.blocks):
         x = particle_block(cfg, nn, x, bias, mask, index)
-    if cfg.head == "mean":
-        pooled = nn.mean(x, mask, "pool")  # (B, D)
-    else:
-        pooled = class_blocks(cfg, nn, x, mask)  # (B, D)
-    pooled = nn.norm(pooled, Norm("final_norm", "layer" if cfg.norm == "layer" else cfg.norm))
+    pooled = nn.mean(x, mask, "pool") if cfg.head == "mean" else class_blocks(cfg, nn, x, mask)  # (B, D)
+    pooled = nn.norm(pooled, Norm("final_norm", cfg.norm))
     for index, width in enumerate(cfg.fc_widths):
         pooled = nn.dense(pooled, f"fc{index}", Linear("bd,de->be", {"e": width}, "e", activation="relu"))
     logits = nn.dense(pooled, "logits", Linear("bd,dc->bc", {"c": jet.num_classes}, "c"))
@@ -138,14 +135,12 @@ def _pair_network(cfg: PartConfig, nn: Vocabulary, x: Tensor, output: str, mask:
     return x
 
 
-def _pair_norm(cfg: PartConfig) -> str:
+def _pair_norm(cfg: PartConfig) -> NormKind:
     """The pair network has batch norms in the published model too, where the blocks have layer norms."""
     return "none" if cfg.norm == "none" else "batch"
 
 
-def particle_block(
-    cfg: PartConfig, nn: Vocabulary, x: Tensor, bias: Tensor | None, mask: Tensor, index: int
-) -> Tensor:
+def particle_block(cfg: PartConfig, nn: Vocabulary, x: Tensor, bias: Tensor | None, mask: Tensor, index: int) -> Tensor:
     """Self-attention with the pair bias, then the feed-forward part: (B, N, D) -> (B, N, D)."""
     p = f"b{index}"
     heads, width = cfg.heads, cfg.head_width

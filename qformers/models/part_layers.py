@@ -8,12 +8,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from qformers.nn.layers import Shape, Tensor
+from qformers.nn.layers import Shape, Tensor, serialisable
 
 PAIR_EPSILON = 1e-8  # floor of the logarithms of the pair features (weaver-core)
 
 
-@keras.saving.register_keras_serializable(package="qformers")
+@serialisable
 class PairFeatures(keras.layers.Layer):  # type: ignore[misc]
     """ln kT, ln z, ln dR, ln m^2 of all pairs (arXiv:2202.03772, eqs. 3-6, with rapidity), from four-momenta.
 
@@ -48,7 +48,7 @@ class PairFeatures(keras.layers.Layer):  # type: ignore[misc]
         return (batch, particles, particles, 4)
 
 
-@keras.saving.register_keras_serializable(package="qformers")
+@serialisable
 class PairMask(keras.layers.Layer):  # type: ignore[misc]
     """(B, N) -> (B, N, N), 1 where both particles are real; the statistics of the pair norms count only those."""
 
@@ -59,7 +59,7 @@ class PairMask(keras.layers.Layer):  # type: ignore[misc]
         return (input_shape[0], input_shape[1], input_shape[1])
 
 
-@keras.saving.register_keras_serializable(package="qformers")
+@serialisable
 class LowerTriangle(keras.layers.Layer):  # type: ignore[misc]
     """(B, N, N, ...) -> (B, P, ...): the pairs i > j, with `self_pairs` also i = j."""
 
@@ -82,7 +82,7 @@ class LowerTriangle(keras.layers.Layer):  # type: ignore[misc]
         return {**super().get_config(), "self_pairs": self.self_pairs}
 
 
-@keras.saving.register_keras_serializable(package="qformers")
+@serialisable
 class SymmetricFill(keras.layers.Layer):  # type: ignore[misc]
     """(B, P, H) -> (B, H, N, N), both triangles; `self_pairs` says whether P counts the diagonal (else it is 0)."""
 
@@ -117,7 +117,7 @@ def triangle_index(particles: int, self_pairs: bool) -> np.ndarray[Any, np.dtype
     return np.maximum(index, index.T)
 
 
-@keras.saving.register_keras_serializable(package="qformers")
+@serialisable
 class ClassToken(keras.layers.Layer):  # type: ignore[misc]
     """The learned class token, once per jet: input (B, N, D), of which only B is used; output (B, 1, D)."""
 
@@ -132,7 +132,7 @@ class ClassToken(keras.layers.Layer):  # type: ignore[misc]
         return (input_shape[0], 1, input_shape[-1])
 
 
-@keras.saving.register_keras_serializable(package="qformers")
+@serialisable
 class PrependValid(keras.layers.Layer):  # type: ignore[misc]
     """(B, N) mask -> (B, 1 + N), the class token in front and always valid."""
 
@@ -143,7 +143,7 @@ class PrependValid(keras.layers.Layer):  # type: ignore[misc]
         return (input_shape[0], None if input_shape[1] is None else input_shape[1] + 1)
 
 
-@keras.saving.register_keras_serializable(package="qformers")
+@serialisable
 class ZeroPadded(keras.layers.Layer):  # type: ignore[misc]
     """Sets the tokens of padded slots to zero: [(B, N, D), (B, N)] -> (B, N, D)."""
 

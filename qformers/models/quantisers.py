@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -84,9 +85,6 @@ def quantisers(model: keras.Model) -> list[Quantiser]:
 
 
 def _of_layer(layer: Any) -> Iterator[Quantiser]:
-    def first(inputs: list[Any]) -> Any:
-        return inputs[0]
-
     name = layer.name
     if hasattr(layer, "exp_table"):  # QSoftmax
         yield from _of_softmax(layer)
@@ -94,10 +92,10 @@ def _of_layer(layer: Any) -> Iterator[Quantiser]:
     if getattr(layer, "_iq", None) is not None:
         many = layer._iq if hasattr(layer._iq, "__iter__") else None
         if many is None:
-            yield Quantiser(layer, f"{name}_iq", "input", layer._iq, first)
+            yield Quantiser(layer, f"{name}_iq", "input", layer._iq, operator.itemgetter(0))
         else:
             for index, wrapper in enumerate(many):
-                yield Quantiser(layer, f"{name}_iq{index}", "input", wrapper, lambda inputs, i=index: inputs[i])
+                yield Quantiser(layer, f"{name}_iq{index}", "input", wrapper, operator.itemgetter(index))
     if getattr(layer, "_kq", None) is not None:
         yield Quantiser(layer, f"{name}_kq", "weight", layer._kq, lambda inputs: layer._kernel)
     if getattr(layer, "_bq", None) is not None:

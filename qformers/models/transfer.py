@@ -63,7 +63,9 @@ def folded_dense(float_model: keras.Model, name: str, fold: Fold) -> tuple[Array
 
     scale, shift = affine(float_model, fold.after)  # on the last output axis, which is the last of kernel and bias
     if fold.after and kernel_axes[-1] != output[-1]:
-        raise ConfigError(f"{name}: a norm behind '{layer.equation}' cannot be folded: its last axis is not the kernel's")
+        raise ConfigError(
+            f"{name}: a norm behind '{layer.equation}' cannot be folded: its last axis is not the kernel's"
+        )
     return kernel * scale, bias * scale + shift
 
 

@@ -26,7 +26,7 @@ class Float32:
     name = "float32"
     norms = True
     logits_format = ""
-    key_bias_axes = "he"
+    key_bias_axes: str | None = "he"
 
     def __init__(self, dtype: str = "float32") -> None:
         self.dtype = dtype

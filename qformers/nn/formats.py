@@ -90,7 +90,7 @@ class Formats:
         )
 
     def refuse_unmatched(self, layers: Iterable[str]) -> None:
-        """Raise when an entry of `quant.layers` or `quant.inputs` names nothing in the model.
+        """Raise when an entry of `quant.layers` names nothing in the model.
 
         Raises:
             ConfigError: with the nearest layer name.

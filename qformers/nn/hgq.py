@@ -17,6 +17,7 @@ from keras import ops
 
 from qformers.config import ConfigError, QuantConfig
 from qformers.nn.formats import Formats
+from qformers.nn.layers import serialisable
 from qformers.nn.vocabulary import Fold, Linear, Norm, Table, Tensor
 from qformers.precision import Fixed, exact_format
 
@@ -32,7 +33,7 @@ class Hgq:
 
     name = "hgq"
     norms = False
-    key_bias_axes = None
+    key_bias_axes: str | None = None
 
     def __init__(self, quant: QuantConfig) -> None:
         self.quant = quant
@@ -48,7 +49,9 @@ class Hgq:
 
     def dense(self, x: Tensor, name: str, linear: Linear) -> Tensor:
         if linear.activation == "gelu":
-            raise ConfigError(f"{name}: GELU has no exact fixed-point form here; set activation (pair_activation): relu")
+            raise ConfigError(
+                f"{name}: GELU has no exact fixed-point form here; set activation (pair_activation): relu"
+            )
         after = [linear.head_factors] if linear.head_factors else []
         after += [linear.norm.name] if linear.norm is not None and self._folds_norm(linear.norm) else []
         before = self._pending.get(id(x), (x, ()))[1]
@@ -67,7 +70,7 @@ class Hgq:
         return layer(x)
 
     def derived_dense(self, x: Tensor, name: str, linear: Linear, weights: Callable[[Any], tuple[Any, Any]]) -> Tensor:
-        """A dense step that stands for several float layers; `weights` computes kernel and bias from the float model."""
+        """A dense step that stands for several float layers; `weights` computes its kernel and bias from them."""
         y = self.dense(x, name, linear)
         del self.folds[name]
         self.derived[name] = weights
@@ -83,9 +86,7 @@ class Hgq:
     def stack(self, columns: Sequence[Tensor], form: str, name: str) -> Tensor:
         """Adders of which one side is always zero: wires, once compiled; they count no EBOPs."""
         one_hot, last = np.eye(len(columns)), len(columns) - 1
-        spread = [
-            self.wires(x, one_hot[i], "bp,f->bpf", f"{name}_column{i}", form) for i, x in enumerate(columns)
-        ]
+        spread = [self.wires(x, one_hot[i], "bp,f->bpf", f"{name}_column{i}", form) for i, x in enumerate(columns)]
         total = spread[0]
         for index, part in enumerate(spread[1:], 1):
             step = name if index == last else f"{name}_stack{index}"
@@ -164,7 +165,9 @@ class Hgq:
         """Sum over real particles times a table of 1/n; the value of the table at n = 0 meets a sum of 0."""
         particles = x.shape[1]
         one_bit = self.formats.fixed("ufixed<1,1>")
-        total = QEinsum("bn,bnd->bd", iq_confs=[one_bit, self.formats.value(name, "bnd")], name=f"{name}_sum")([mask, x])
+        total = QEinsum("bn,bnd->bd", iq_confs=[one_bit, self.formats.value(name, "bnd")], name=f"{name}_sum")(
+            [mask, x]
+        )
         count = self._constant(mask, np.ones((particles, 1)), "bn,no->bo", f"{name}_count", one_bit)
         bits = particles.bit_length()
         table = Table(reciprocal, f"ufixed<{bits},{bits}>", "ufixed<10,1,RND,SAT>")
@@ -179,7 +182,8 @@ class Hgq:
 
     def residual_factors(self, x: Tensor, name: str) -> Tensor:
         raise ConfigError(
-            f"{name}: learned factors on the residual have no neighbour to be folded into; set model.scale_resids: false"
+            f"{name}: learned factors on the residual have no neighbour to be folded into; "
+            "set model.scale_resids: false"
         )
 
     def finish(self, model: keras.Model) -> keras.Model:
@@ -228,7 +232,7 @@ def _fix(variable: Any, wrapper: Any, values: Any) -> None:
         target.assign(numbers.astype(target.dtype))
 
 
-@keras.saving.register_keras_serializable(package="qformers")
+@serialisable
 def reciprocal(x: Tensor) -> Tensor:
     """1 / max(x, 1)."""
     return 1.0 / ops.maximum(x, 1.0)

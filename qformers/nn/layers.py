@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import keras
 import numpy as np
 from keras import ops
 
 Tensor = Any  # a Keras tensor, symbolic or not
+Thing = TypeVar("Thing")
+
+
+def serialisable(thing: Thing) -> Thing:
+    """Register a layer or a function of this package with Keras, so that files which use it can be read back."""
+    return cast(Thing, keras.saving.register_keras_serializable(package="qformers")(thing))
+
+
 Shape = tuple[int | None, ...]
 
 
-@keras.saving.register_keras_serializable(package="qformers")
+@serialisable
 class Einsum(keras.layers.Layer):  # type: ignore[misc]
     """Einsum of two tensors as a layer, so that it has a name."""
 
@@ -28,7 +36,7 @@ class Einsum(keras.layers.Layer):  # type: ignore[misc]
         return {**super().get_config(), "equation": self.equation}
 
 
-@keras.saving.register_keras_serializable(package="qformers")
+@serialisable
 class Wires(keras.layers.Layer):  # type: ignore[misc]
     """Einsum with a constant kernel, which is part of the configuration."""
 
@@ -44,7 +52,7 @@ class Wires(keras.layers.Layer):  # type: ignore[misc]
         return {**super().get_config(), "equation": self.equation, "kernel": self.kernel}
 
 
-@keras.saving.register_keras_serializable(package="qformers")
+@serialisable
 class Gelu(keras.layers.Layer):  # type: ignore[misc]
     """GELU with the error function, as PyTorch's default; not the tanh approximation."""
 
@@ -52,7 +60,7 @@ class Gelu(keras.layers.Layer):  # type: ignore[misc]
         return 0.5 * inputs * (1.0 + ops.erf(inputs / math.sqrt(2.0)))  # tf.nn.gelu takes the root through float32
 
 
-@keras.saving.register_keras_serializable(package="qformers")
+@serialisable
 class MaskBias(keras.layers.Layer):  # type: ignore[misc]
     """0 for real particles and a large negative number for padded ones, to be added to attention scores.
 
@@ -67,7 +75,7 @@ class MaskBias(keras.layers.Layer):  # type: ignore[misc]
         return (input_shape[0], 1, 1, input_shape[1])
 
 
-@keras.saving.register_keras_serializable(package="qformers")
+@serialisable
 class Scale(keras.layers.Layer):  # type: ignore[misc]
     """Multiplies the last axis by learned factors, each repeated for `repeat` neighbours; they start at one.
 
@@ -91,7 +99,7 @@ class Scale(keras.layers.Layer):  # type: ignore[misc]
         return {**super().get_config(), "repeat": self.repeat}
 
 
-@keras.saving.register_keras_serializable(package="qformers")
+@serialisable
 class BatchNorm(keras.layers.BatchNormalization):  # type: ignore[misc]
     """Batch norm whose statistics count only some positions: inputs (B, ..., C), counted (B, ...) or None.
 
@@ -102,7 +110,7 @@ class BatchNorm(keras.layers.BatchNormalization):  # type: ignore[misc]
         return super().call(inputs, training=training, mask=counted)
 
 
-@keras.saving.register_keras_serializable(package="qformers")
+@serialisable
 class Stack(keras.layers.Layer):  # type: ignore[misc]
     """k tensors (B, P) -> (B, P, k)."""
 
@@ -110,7 +118,7 @@ class Stack(keras.layers.Layer):  # type: ignore[misc]
         return ops.stack(columns, axis=-1)
 
 
-@keras.saving.register_keras_serializable(package="qformers")
+@serialisable
 class Factor(keras.layers.Layer):  # type: ignore[misc]
     """Multiplies by a fixed number."""
 
@@ -125,7 +133,7 @@ class Factor(keras.layers.Layer):  # type: ignore[misc]
         return {**super().get_config(), "factor": self.factor}
 
 
-@keras.saving.register_keras_serializable(package="qformers")
+@serialisable
 class MaskedMean(keras.layers.Layer):  # type: ignore[misc]
     """Mean over the real particles: [(B, N, D), (B, N)] -> (B, D); 0 for a jet without particles."""
 

@@ -24,7 +24,7 @@ class Norm:
 
 @dataclass(frozen=True)
 class Linear:
-    """One dense step: einsum with a kernel, then bias, fixed factor, per-head factors, norm, activation, in this order."""
+    """One dense step: einsum with a kernel, bias, fixed factor, factors per head, norm, activation, in this order."""
 
     equation: str  # batch first, e.g. "bnd,dhe->bnhe"
     sizes: Mapping[str, int]  # of the letters that the kernel adds, e.g. {"h": 4, "e": 8}
@@ -106,7 +106,7 @@ class Vocabulary(Protocol):
         """A function of one variable of a (B, M) tensor."""
 
     def logits(self, scores: Tensor, bias: Tensor | None, mask: Tensor, name: str) -> Tensor:
-        """Attention scores (B, H, Q, K) plus pair bias (B, H, Q, K) or None, with padded keys (mask (B, K)) pushed away."""
+        """Attention scores (B, H, Q, K) plus pair bias (the same shape, or None), padded keys (mask (B, K)) pushed away."""
 
     def softmax(self, x: Tensor, name: str) -> Tensor:
         """Softmax over the last axis."""

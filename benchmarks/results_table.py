@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+"""Print the results table of the README from finished runs.
+
+    python benchmarks/results_table.py runs/part_jets16_plain runs/part_jets16
+
+One row per trained model and one per C simulation; accuracy, AUC and rejection on the test split with statistical errors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+COLUMNS = ("build", "arithmetic", "accuracy", "AUC", "rejection of the rest at 50 % t", "EBOPs", "differs from Keras")
+
+
+def read(path: Path) -> Any:
+    """A JSON file of a run.
+
+    Raises:
+        SystemExit: it is not there; the message says how it is made.
+    """
+    if not path.exists():
+        build = path.parts[-3] if path.name != "csim.json" else path.parts[-2]
+        raise SystemExit(f"{path}: not there; make it with python scripts/run.py firmware_configs/{build}.yaml")
+    return json.loads(path.read_text())
+
+
+def with_error(entry: dict[str, Any], digits: int) -> str:
+    """``value ± error``."""
+    return f"{entry['value']:.{digits}f} ± {entry['error']:.{digits}f}"
+
+
+def rows(run: Path) -> list[list[str]]:
+    """The rows of one run folder."""
+    found = []
+    for phase, label in (("float", "float"), ("qat", "quantised")):
+        manifest, metrics = read(run / phase / "manifest.json"), read(run / phase / "metrics.json")
+        top = metrics["classes"][-1]
+        found.append(
+            [
+                run.name,
+                label,
+                with_error(metrics["accuracy"], 4),
+                with_error(metrics["auc"], 4),
+                with_error(metrics["rejection"][top], 0),
+                f"{manifest['ebops']:,}" if manifest["ebops"] else "",
+                "",
+            ]
+        )
+    if (run / "csim.json").exists():
+        found.append(csim_row(run, found[-1]))
+    return found
+
+
+def csim_row(run: Path, quantised: list[str]) -> list[str]:
+    """The row of the C simulation, whose metrics are those of the quantised model when no output differs."""
+    report = read(run / "csim.json")
+    exact = report["exact"]
+    wrong = f"{exact['different']:,} of {exact['outputs']:,} outputs"
+    return [run.name, "C simulation (g++)", *quantised[2:5], quantised[5], wrong]
+
+
+def main() -> None:
+    """Print Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", type=Path)
+    options = parser.parse_args()
+    table = [list(COLUMNS), *(row for run in options.runs for row in rows(run))]
+    widths = [max(len(row[i]) for row in table) for i in range(len(COLUMNS))]
+    for index, row in enumerate(table):
+        print("| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |")
+        if index == 0:
+            print("|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    manifest = read(options.runs[0] / "float" / "manifest.json")
+    machine = manifest["machine"]
+    print(
+        f"\n{manifest['test']['jets']:,} test jets, {manifest['jets']['train']:,} training jets, seed {manifest['seed']}, "
+        f"{machine['cores']} cores {machine['processor']}, {manifest['date'][:10]}"
+    )
+
+
+if __name__ == "__main__":
+    main()
