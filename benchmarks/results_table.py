@@ -3,7 +3,7 @@
 
     python benchmarks/results_table.py runs/part_jets16_plain runs/part_jets16
 
-One row per trained model and one per C simulation; accuracy, AUC and rejection on the test split with statistical errors.
+One row per trained model and one per C simulation; numbers are of the test split, with statistical errors.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def main() -> None:
     manifest = read(options.runs[0] / "float" / "manifest.json")
     machine = manifest["machine"]
     print(
-        f"\n{manifest['test']['jets']:,} test jets, {manifest['jets']['train']:,} training jets, seed {manifest['seed']}, "
+        f"\n{manifest['test']['jets']:,} test and {manifest['jets']['train']:,} training jets, seed {manifest['seed']}, "
         f"{machine['cores']} cores {machine['processor']}, {manifest['date'][:10]}"
     )
 

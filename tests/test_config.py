@@ -87,5 +87,5 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_a_list_at_the_top_is_refused(build_file: Path) -> None:
     build_file.write_text("- 1\n")
-    with pytest.raises(ConfigError, match="expected keys and values at the top. Received: list"):
+    with pytest.raises(ConfigError, match=r"expected keys and values at the top\. Received: list"):
         load(build_file)

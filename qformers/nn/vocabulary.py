@@ -106,7 +106,7 @@ class Vocabulary(Protocol):
         """A function of one variable of a (B, M) tensor."""
 
     def logits(self, scores: Tensor, bias: Tensor | None, mask: Tensor, name: str) -> Tensor:
-        """Attention scores (B, H, Q, K) plus pair bias (the same shape, or None), padded keys (mask (B, K)) pushed away."""
+        """Attention scores (B, H, Q, K) plus pair bias (same shape or None), padded keys (mask (B, K)) pushed away."""
 
     def softmax(self, x: Tensor, name: str) -> Tensor:
         """Softmax over the last axis."""

@@ -1,0 +1,1 @@
+"""From a quantised Keras model to firmware, and the proof that both compute the same."""

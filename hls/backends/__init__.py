@@ -1,0 +1,73 @@
+"""Firmware backends: what writes a model as hardware."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from hls.errors import HlsError, Refusal
+from qformers.config import Build, nearest
+
+if TYPE_CHECKING:
+    from hls.backends.project import Project
+    from hls.progress import Reporter
+
+
+class Backend(Protocol):
+    """What a backend has to offer."""
+
+    @property
+    def name(self) -> str:
+        """Key of `BACKENDS`."""
+
+    def supports(self, model: Any, build: Build | None = None) -> list[Refusal]:
+        """Why the model cannot be written exactly; empty = it can."""
+
+    def write(
+        self,
+        model: Any,
+        build: Build,
+        out: Path,
+        reporter: Reporter | None = None,
+        facts: Mapping[str, Any] | None = None,
+    ) -> Project:
+        """Write the project."""
+
+
+def _vitis() -> Backend:
+    from hls.backends.hls4ml_base import Hls4mlBackend
+
+    return Hls4mlBackend("vitis", "Vitis")
+
+
+def _vivado() -> Backend:
+    from hls.backends.hls4ml_base import Hls4mlBackend
+
+    return Hls4mlBackend("vivado", "Vivado")
+
+
+BACKENDS: dict[str, Callable[[], Backend]] = {"vitis": _vitis, "vivado": _vivado}  # imported when used
+
+_SOFTMAX = "hls4ml stops there with 'Softmax with io_parallel strategy cannot be used on multidimensional tensors'"
+
+# backend of hls4ml -> why it is not offered; all of them have the same way out
+REFUSED: dict[str, str] = {
+    "catapult": _SOFTMAX,
+    "quartus": _SOFTMAX,
+    "oneapi": _SOFTMAX,
+    "libero": "it simulates only with the vendor's compiler, so that exactness cannot be shown here",
+}
+
+
+def open_backend(name: str) -> Backend:
+    """The backend called `name`.
+
+    Raises:
+        HlsError: refused or unknown, with the reason or the nearest name.
+    """
+    if name in REFUSED:
+        raise HlsError(f"backend '{name}' is refused: {REFUSED[name]}; use one of {', '.join(BACKENDS)}")
+    if name not in BACKENDS:
+        raise HlsError(f"unknown backend '{name}'{nearest(name, BACKENDS)}")
+    return BACKENDS[name]()

@@ -1,0 +1,216 @@
+"""C simulation: compile a written project with g++ on all cores, and run events through it."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hls.backends.csim_source import WEIGHTS_FOLDER, Top, read_top, write_sources
+from hls.errors import CompileError, HlsError
+from hls.progress import Reporter, Silent
+
+# -O1: g++ spends its time on ap_fixed templates; -O3 compiles 30 % longer for 6 % more events per second, and -O0 is
+# 25 times slower to run. -fno-gnu-unique: two projects in one process must not share the tables of a layer of one name.
+FLAGS = ("-O1", "-w", "-fPIC", "-std=c++17", "-fno-gnu-unique", "-fvisibility=hidden")
+LAST_LINES = 15  # of the compiler's output, shown with an error
+CHUNK = 256  # events per call
+
+Array = NDArray[np.float64]
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def compiler() -> str:
+    """Path of the C++ compiler: $CXX or g++.
+
+    Raises:
+        CompileError: there is none.
+    """
+    name = os.environ.get("CXX", "g++")
+    path = shutil.which(name)
+    if path is None:
+        raise CompileError(f"no C++ compiler '{name}' on PATH; install one (apt-get install g++) or set CXX")
+    return path
+
+
+def compile_project(project: Path, top_name: str, trace: bool = False, reporter: Reporter | None = None) -> Library:
+    """Compile (what has changed since the last time) and load the simulation of a project.
+
+    Args:
+        project: folder of the project.
+        top_name: its top function.
+        trace: also record the output of every layer.
+        reporter: told of each finished file.
+
+    Raises:
+        CompileError: with the last lines of the compiler and the path of its log.
+        HlsError: the project is incomplete or not understood.
+    """
+    folder = project / "csim"
+    top = read_top(project, top_name)
+    sources = write_sources(top, project, folder, cores())
+    headers = _digest([p for pattern in ("*.h", "weights/*.h") for p in sorted((project / "firmware").glob(pattern))])
+    headers += _digest(sorted((project / "firmware" / "nnet_utils").glob("*.h")))
+    jobs = []
+    for source in sources:
+        traced = trace and source.stem == "top"
+        flags = ("-DCSIM_TRACE",) if traced else ()
+        name = f"{source.stem}_trace" if traced else source.stem
+        key = hashlib.sha256("".join([source.read_text(), headers, *FLAGS, *flags]).encode()).hexdigest()[:16]
+        jobs.append((source, folder / f"{name}-{key}.o", flags))
+    _compile_all(jobs, project, reporter or Silent())
+    weights = _digest(sorted((project / "firmware" / "weights").glob("*.txt")))
+    key = hashlib.sha256("".join([*(job[1].name for job in jobs), weights]).encode()).hexdigest()[:16]
+    name = f"{top_name}_trace" if trace else top_name
+    library = folder / f"{name}-{key}.so"  # other weights, other name: a loaded library keeps its weights
+    if not library.exists():
+        _remove_older(library)
+        _run([compiler(), "-shared", *(str(job[1]) for job in jobs)], library, folder / "link.log")
+    return Library(library, top, project, trace)
+
+
+@dataclass(frozen=True)
+class Library:
+    """A compiled simulation; loading it is cheap."""
+
+    path: Path
+    top: Top
+    project: Path
+    trace: bool
+
+    def run(
+        self, inputs: Mapping[str, Array], outputs: Sequence[str], reporter: Reporter | None = None
+    ) -> dict[str, Array]:
+        """Simulate events.
+
+        Args:
+            inputs: C++ port name -> (n, size).
+            outputs: C++ port names, in the order of the top function.
+            reporter: told of finished events.
+
+        Returns:
+            Array name -> (n, size): the outputs, and every layer's output variable where the library traces.
+        """
+        events = len(next(iter(inputs.values())))
+        sizes = {port.name: port.size for port in self.top.ports}
+        data = {p.name: _rows(inputs, p.name, sizes, events) for p in self.top.ports if p.name not in outputs}
+        result = {name: np.zeros((events, sizes[name])) for name in outputs}
+        taps = self._tap_arrays(events) if self.trace else []
+        tick = (reporter or Silent()).task("simulate", events)
+        function = self._load()
+
+        def chunk(start: int, stop: int) -> int:
+            rows = [[array[start:stop] for array in group] for group in (data.values(), result.values(), taps)]
+            pointers = [
+                (ctypes.c_void_p * max(1, len(group)))(*(array.ctypes.data for array in group)) for group in rows
+            ]
+            function(str(self.project / "firmware" / "weights").encode(), stop - start, *pointers)
+            return stop - start
+
+        chunk(0, min(1, events))  # loads weights and fills tables, once, before there are threads
+        with ThreadPoolExecutor(cores()) as pool:
+            waiting = [pool.submit(chunk, i, min(i + CHUNK, events)) for i in range(0, events, CHUNK)]
+            for done in as_completed(waiting):
+                tick(done.result())
+        names = [self._written_by(index) for index in range(len(self.top.calls))]
+        return {**{n: t for n, t in zip(names, taps, strict=False) if n}, **result}
+
+    def _tap_arrays(self, events: int) -> list[Array]:
+        sizes = [self.top.arrays[name].size if (name := self._written_by(i)) else 1 for i in range(len(self.top.calls))]
+        return [np.zeros((events, size)) for size in sizes]
+
+    def _written_by(self, call: int) -> str | None:
+        named = [name for name in self.top.calls[call].arguments if name in self.top.arrays]
+        return named[-1] if named else None
+
+    def _load(self) -> Callable[..., None]:
+        weights = self.project / "firmware" / "weights"
+        missing = [name for name in _weight_files(self.top.text) if not (weights / name).is_file()]
+        if missing:  # the C++ code would end the process
+            raise HlsError(f"{weights / missing[0]} is missing; write the project again (scripts/export_hls.py)")
+        function = ctypes.CDLL(str(self.path)).csim_run
+        function.restype = None
+        function.argtypes = [ctypes.c_char_p, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
+        return function
+
+
+def _weight_files(text: str) -> list[str]:
+    return [line.split('"')[1] for line in text.splitlines() if "load_weights_from_txt" in line]
+
+
+def _rows(inputs: Mapping[str, Array], name: str, sizes: Mapping[str, int], events: int) -> Array:
+    if name not in inputs:
+        raise HlsError(f"the firmware has an input '{name}'. Received: {', '.join(sorted(inputs))}")
+    array = np.ascontiguousarray(inputs[name], np.float64).reshape(events, -1)
+    if array.shape[1] != sizes[name]:
+        raise HlsError(f"input '{name}' has {sizes[name]} values per event. Received: {array.shape[1]}")
+    return array
+
+
+def _digest(paths: Sequence[Path]) -> str:
+    total = hashlib.sha256()
+    for path in paths:
+        total.update(path.name.encode() + b"\0" + path.read_bytes())
+    return total.hexdigest()
+
+
+def _compile_all(jobs: Sequence[tuple[Path, Path, tuple[str, ...]]], project: Path, reporter: Reporter) -> None:
+    """Compile the sources whose object file is missing, as many at a time as there are cores."""
+    wanted = [job for job in jobs if not job[1].exists()]
+    if not wanted:
+        return
+    tick = reporter.task("compile", len(jobs))
+    tick(len(jobs) - len(wanted))
+    firmware = project.resolve() / "firmware"
+    include = (f"-I{firmware}", f"-I{firmware / 'ap_types'}", f"-DWEIGHTS_DIR={WEIGHTS_FOLDER}")
+    declare = ("-include", str(_declaration(project / "csim")))
+    with ThreadPoolExecutor(cores()) as pool:
+        waiting = []
+        for source, target, flags in wanted:
+            _remove_older(target)
+            command = [compiler(), *FLAGS, *flags, *include, *declare, "-c", str(source)]
+            waiting.append(pool.submit(_run, command, target, target.parent / f"{source.stem}.log"))
+        for done in as_completed(waiting):
+            done.result()
+            tick()
+
+
+def _remove_older(target: Path) -> None:
+    """Remove what earlier sources were compiled to: same name up to the hash."""
+    for stale in target.parent.glob(f"{target.stem.rpartition('-')[0]}-*{target.suffix}"):
+        stale.unlink()
+
+
+def _declaration(folder: Path) -> Path:
+    path = folder / "weights_folder.h"
+    text = f"extern const char *{WEIGHTS_FOLDER};\n"
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
+    return path
+
+
+def _run(command: Sequence[str], target: Path, log: Path) -> None:
+    """Run a compiler command that ends in ``-o target``; the target appears only when it ended well."""
+    temporary = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
+    with log.open("w") as handle:
+        done = subprocess.run([*command, "-o", str(temporary)], stdout=handle, stderr=subprocess.STDOUT, check=False)  # noqa: S603  no shell
+    if done.returncode:
+        temporary.unlink(missing_ok=True)
+        last = "\n".join(log.read_text(errors="replace").splitlines()[-LAST_LINES:])
+        raise CompileError(
+            f"{Path(command[0]).name} failed with exit status {done.returncode}; whole log: {log}\n{last}"
+        )
+    temporary.replace(target)

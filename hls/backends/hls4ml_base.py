@@ -1,0 +1,223 @@
+"""From a quantised Keras model to an hls4ml project (Vitis or Vivado), with nothing left to hls4ml's choice."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import shutil
+import tempfile
+import warnings
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from hls.backends import handlers, passes, precision, vendor
+from hls.backends.project import LAYOUT, Layout, Port, Project, Step
+from hls.backends.refusals import refusals
+from hls.errors import ExportRefused, HlsError, Refusal
+from hls.progress import Reporter, Silent
+from qformers.config import Build
+from qformers.files import write_json
+from qformers.manifest import write_manifest
+
+
+@dataclass(frozen=True)
+class Hls4mlBackend:
+    """One of hls4ml's backends that writes ap_fixed C++ for g++ and a vendor's tool.
+
+    Attributes:
+        name: key of `hls.backends.BACKENDS`.
+        upstream: hls4ml's name of it.
+    """
+
+    name: str
+    upstream: str
+
+    def supports(self, model: Any, build: Build | None = None) -> list[Refusal]:
+        """Layers and settings that have no exact firmware; empty = the model can be written.
+
+        Args:
+            model: a built Keras model.
+            build: also check its section `firmware`.
+        """
+        found = refusals(model)
+        if build is not None and build.firmware.strategy != "latency":
+            reason = f"hls4ml has einsum layers for strategy latency only. Received: {build.firmware.strategy}"
+            found.append(Refusal("firmware.strategy", "setting", reason, "set firmware.strategy: latency"))
+        return found
+
+    def write(
+        self,
+        model: Any,
+        build: Build,
+        out: Path,
+        reporter: Reporter | None = None,
+        facts: Mapping[str, Any] | None = None,
+    ) -> Project:
+        """Convert `model` and write the project; the folder appears whole or not at all.
+
+        Args:
+            model: quantised Keras model.
+            build: names the top function; its section `firmware` gives part, clock, strategy and reuse.
+            out: folder of the project; an older project there is replaced.
+            reporter: told of each converted layer.
+            facts: more for the manifest, e.g. the model's file.
+
+        Raises:
+            ExportRefused: naming every layer that has no exact firmware.
+        """
+        found = self.supports(model, build)
+        if found:
+            raise ExportRefused(self.name, found)
+        out = out.resolve()
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
+            folder = Path(scratch) / "project"
+            graph = self._convert(model, build, folder, reporter or Silent())
+            layout = _layout(graph, model, self.name, build.name)
+            layers = {node.name: precision.layer_precision(node) for node in graph.get_layers()}
+            graph.config.config.pop("KerasModel")  # the project holds the model's hash; the model has its own place
+            graph.write()
+            _forget(folder, out)
+            vendor.write_options(folder)
+            write_json(folder / LAYOUT, layout.to_json())
+            (folder / "precision.yaml").write_text(precision.to_yaml(layers))
+            known = {
+                "backend": self.name,
+                "firmware": build.firmware.model_dump(mode="json"),
+                "model_sha256": weights_hash(model),
+                "layers": len(layout.steps),
+                "wider_than_float32": precision.too_wide(layers),
+            }
+            write_manifest(folder, f"export.{self.name}", build, {**known, **(facts or {})})
+            _replace(folder, out)
+        return Project(out, layout)
+
+    def _convert(self, model: Any, build: Build, folder: Path, reporter: Reporter) -> Any:
+        """hls4ml's ModelGraph, converted by our handlers and with our steps."""
+        import hls4ml
+
+        firmware = build.firmware
+        settings = self._known(
+            part=firmware.part, clock_period=firmware.clock_ns, io_type="io_parallel", write_weights_txt=True
+        )
+        plan = {"Precision": "ap_fixed<16,6>", "ReuseFactor": firmware.reuse_factor, "Strategy": firmware.strategy}
+        tick = reporter.task("convert", len(model.layers))
+        with (
+            handlers.only_these(tick),
+            passes.exact_fusion(),
+            passes.exact_formats(),
+            warnings.catch_warnings(),
+            redirect_stdout(StringIO()),  # hls4ml's remarks about layers
+        ):
+            warnings.simplefilter("error", UserWarning)  # "bit-exactness may be compromised" and its like
+            try:
+                graph = hls4ml.converters.convert_from_keras_model(
+                    model,
+                    output_dir=str(folder),
+                    project_name=build.name,
+                    backend=self.upstream,
+                    hls_config={"Model": plan, "Flows": passes.flows(self.name)},
+                    bit_exact=True,
+                    allow_da_fallback=False,
+                    allow_v2_fallback=False,
+                    **settings,
+                )
+            except UserWarning as warning:
+                raise HlsError(f"hls4ml cannot convert this model exactly: {warning}") from warning
+        _check_names(graph, model)
+        return graph
+
+    def _known(self, **settings: Any) -> dict[str, Any]:
+        """`settings`, after a look whether hls4ml knows them: it takes `clock_perod=2.5` without a word."""
+        import hls4ml
+
+        taken = inspect.signature(hls4ml.backends.get_backend(self.upstream).create_initial_config).parameters
+        unknown = [key for key in settings if key not in taken]
+        if unknown:
+            raise TypeError(
+                f"hls4ml's backend {self.upstream} has no setting '{unknown[0]}'; it has {', '.join(taken)}"
+            )
+        return settings
+
+
+def weights_hash(model: Any) -> str:
+    """SHA-256 over names, shapes and values of all variables: the same for a model saved and loaded again."""
+    import keras
+    import numpy as np
+
+    total = hashlib.sha256()
+    for variable in model.variables:
+        value = np.ascontiguousarray(keras.ops.convert_to_numpy(variable))
+        total.update(f"{variable.path}{value.shape}{value.dtype}".encode() + value.tobytes())
+    return total.hexdigest()
+
+
+def _check_names(graph: Any, model: Any) -> None:
+    """Every layer of the model is in the firmware under its name, and nothing there has a name of its own.
+
+    A Reshape may vanish, for it moves nothing, and a Quantizer, whose format then is that of the layer in front.
+    """
+    steps = {node.name for node in graph.get_layers()}
+    strange = sorted(step for step in steps if not any(_owns(layer.name, step) for layer in model.layers))
+    if strange:
+        raise HlsError(f"hls4ml made a layer '{strange[0]}', which belongs to no layer of the model")
+    for layer in model.layers:
+        if type(layer).__name__ not in ("Reshape", "Quantizer") and not any(_owns(layer.name, step) for step in steps):
+            raise HlsError(
+                f"hls4ml dropped the layer '{layer.name}' ({type(layer).__name__}) or called it something else"
+            )
+
+
+def _layout(graph: Any, model: Any, backend: str, top: str) -> Layout:
+    inputs = [
+        Port(v.name, v.name, tuple(v.shape), str(precision.fixed_of(v.type.precision)))
+        for v in graph.get_input_variables()
+    ]
+    names = output_names(model)
+    outputs = [
+        Port(name, variable.name, tuple(tensor.shape[1:]), str(precision.fixed_of(variable.type.precision)))
+        for name, tensor, variable in zip(names, model.outputs, graph.get_output_variables(), strict=True)
+    ]
+    steps = [_step(node, model) for node in graph.get_layers() if node.get_attr("function_cpp", None)]
+    return Layout(backend, top, tuple(inputs), tuple(outputs), tuple(steps))
+
+
+def output_names(model: Any) -> list[str]:
+    """Name of each of ``model.outputs``; Keras sorts these by key, whatever the order of the dictionary."""
+    if not isinstance(model.output, dict):
+        return list(model.output_names)
+    keys = {id(tensor): key for key, tensor in model.output.items()}
+    return [keys[id(tensor)] for tensor in model.outputs]
+
+
+def _step(node: Any, model: Any) -> Step:
+    owners = sorted((layer.name for layer in model.layers if _owns(layer.name, node.name)), key=len)
+    owner = owners[-1] if owners else node.name
+    variable = node.get_output_variable()
+    form = str(precision.fixed_of(variable.type.precision))
+    fused = bool(node.attributes.get("_result_t_propagated", False))
+    part = node.name.removeprefix(owner).removeprefix("_")
+    return Step(node.name, owner, part, variable.name, tuple(variable.shape), form, fused)
+
+
+def _owns(layer: str, step: str) -> bool:
+    return step == layer or step.startswith(f"{layer}_")
+
+
+def _forget(folder: Path, out: Path) -> None:
+    """hls4ml's record of its settings has the folder in it: write the one where the project will stand."""
+    record = folder / "hls4ml_config.yml"
+    record.write_text(record.read_text().replace(str(folder), str(out)))
+
+
+def _replace(folder: Path, out: Path) -> None:
+    """Put `folder` in the place of `out`; the compiled simulation of an older project goes with it."""
+    old = folder.parent / "old"
+    if out.exists():
+        out.rename(old)
+    folder.rename(out)
+    shutil.rmtree(old, ignore_errors=True)

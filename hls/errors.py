@@ -1,0 +1,44 @@
+"""Errors of the firmware stages; each message names what was met and the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class HlsError(RuntimeError):
+    """A firmware stage cannot go on."""
+
+
+class CompileError(HlsError):
+    """The C++ compiler refused the firmware."""
+
+
+class VendorToolMissing(HlsError):
+    """Synthesis was asked for on a machine without the vendor's tool."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One layer (or setting) that cannot be converted exactly."""
+
+    layer: str
+    kind: str  # class of the layer, or the name of the setting
+    reason: str
+    way_out: str
+
+    def __str__(self) -> str:
+        return f"{self.layer} ({self.kind}): {self.reason}; {self.way_out}"
+
+
+class ExportRefused(HlsError):
+    """The model has layers that have no exact firmware; nothing was written.
+
+    Attributes:
+        refusals: all of them, in the order of the model.
+    """
+
+    def __init__(self, backend: str, refusals: Sequence[Refusal]) -> None:
+        self.refusals = tuple(refusals)
+        lines = [f"backend '{backend}' cannot write this model exactly:", *(f"  {refusal}" for refusal in refusals)]
+        super().__init__("\n".join(lines))

@@ -1,0 +1,93 @@
+"""Stage "export": from a trained model to a firmware project with its test bench."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from hls.adversarial import adversarial
+from hls.agree import keras_outputs
+from hls.backends import open_backend
+from hls.backends.project import Project
+from hls.errors import HlsError
+from hls.progress import Reporter
+from qformers.config import Build
+from qformers.data import DataError, open_split
+from qformers.files import replacing, sha256
+from qformers.models.inputs import host_inputs
+
+BENCH_JETS = 100  # test jets of the C++ test bench, besides the adversarial events
+
+
+def load_quantised(path: Path) -> keras.Model:
+    """Load a model that `scripts/train.py` saved.
+
+    Raises:
+        HlsError: no file, or none that Keras can read.
+    """
+    import qformers.models.pairs
+    import qformers.models.part
+    import qformers.nn.hgq  # noqa: F401 - registers the classes and functions that the file names
+
+    if not path.is_file():
+        raise HlsError(f"{path} is missing; train the build first (scripts/train.py), or give --model")
+    try:
+        model = keras.saving.load_model(path, compile=False)
+    except (ValueError, TypeError, OSError, KeyError) as error:
+        raise HlsError(f"{path} cannot be read as a Keras model: {error}") from error
+    return model
+
+
+def export(
+    build: Build, model_path: Path, out: Path, backend: str | None = None, reporter: Reporter | None = None
+) -> Project:
+    """Write the firmware project of a build.
+
+    Args:
+        build: its section `firmware` says how.
+        model_path: the quantised model.
+        out: folder of the project.
+        backend: instead of the one of the build.
+        reporter: told of progress.
+
+    Raises:
+        HlsError: no model, an unknown backend, or a layer without exact firmware (`ExportRefused`).
+    """
+    writer = open_backend(backend or build.firmware.backend)
+    model = load_quantised(model_path)
+    facts = {"model": str(model_path), "model_file_sha256": sha256(model_path)}
+    project = writer.write(model, build, out, reporter, facts)
+    write_bench(project, model, bench_inputs(build, model))
+    return project
+
+
+def bench_inputs(build: Build, model: keras.Model) -> dict[str, NDArray[np.float32]]:
+    """Some test jets, where there are any, and the adversarial events."""
+    hard = adversarial(model).inputs
+    try:
+        jets = open_split(build.data, "test").load()[:BENCH_JETS]
+    except DataError:
+        return hard
+    easy = host_inputs(model, jets)
+    return {name: np.concatenate([easy[name], hard[name]]) for name in hard}
+
+
+def write_bench(project: Project, model: keras.Model, inputs: dict[str, NDArray[Any]]) -> None:
+    """Write ``tb_data/tb_input_features.dat`` and ``tb_output_predictions.dat``, which the vendor's C simulation reads.
+
+    One line per event, all inputs (outputs) of the top function behind each other; nine digits keep a float32 exactly.
+    """
+    outputs = keras_outputs(model, inputs)
+    folder = project.path / "tb_data"
+    columns = {
+        "tb_input_features.dat": [inputs[port.name] for port in project.layout.inputs],
+        "tb_output_predictions.dat": [outputs[port.name] for port in project.layout.outputs],
+    }
+    for name, arrays in columns.items():
+        table = np.concatenate([np.asarray(array, np.float64).reshape(len(array), -1) for array in arrays], axis=1)
+        with replacing(folder / name) as temporary:
+            np.savetxt(temporary, table, fmt="%.9g")

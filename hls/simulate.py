@@ -1,0 +1,166 @@
+"""Stage "csim": is the firmware equal to the quantised model, and what does fixed point cost against float?"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from hls import show
+from hls.adversarial import adversarial
+from hls.agree import Agreement, agree, keras_outputs
+from hls.backends.hls4ml_base import weights_hash
+from hls.backends.project import Project
+from hls.errors import HlsError
+from hls.export import load_quantised
+from hls.fidelity import Fidelity, end_to_end, layer_fidelity
+from hls.progress import Reporter
+from qformers.config import Build
+from qformers.data import Events, open_split
+from qformers.files import write_json
+from qformers.manifest import versions
+from qformers.models import build_model
+from qformers.models.inputs import host_inputs
+
+TRACED_JETS = 1000  # followed through every layer
+SPLITS: tuple[Literal["test", "val", "train"], ...] = ("test", "val", "train")
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """Result of the stage; `path` is its JSON."""
+
+    path: Path
+    jets: Agreement
+    adversarial: Agreement
+    fidelity: Fidelity | None
+    end: dict[str, Any] | None
+
+    @property
+    def equal(self) -> bool:
+        """Whether the firmware equals the quantised model on all events."""
+        return self.jets.equal and self.adversarial.equal
+
+
+def simulate(
+    build: Build, run: Path, events: int, reporter: Reporter, console: Console, backend: str | None = None
+) -> Simulated:
+    """Run the C simulation of a build's firmware and compare it.
+
+    Reads ``qat/model.keras``, ``float/model.keras`` (if there) and ``firmware/<backend>`` of the run folder; writes
+    ``csim.json`` and ``plots/csim_*.png``.
+
+    Args:
+        build: the build.
+        run: its run folder.
+        events: test jets wanted.
+        reporter: told of progress.
+        console: where the tables go.
+        backend: instead of the one of the build.
+
+    Raises:
+        HlsError: a file is missing or the project is not of this model.
+    """
+    project = Project.open(run / "firmware" / (backend or build.firmware.backend))
+    model = load_quantised(run / "qat" / "model.keras")
+    check_same_model(project, model)
+    jets, splits = load_jets(build, events)
+    inputs = host_inputs(model, jets)
+    project.compile(reporter)
+    on_jets = agree(project, model, inputs, reporter)
+    hard = adversarial(model)
+    on_hard = agree(project, model, hard.inputs, reporter)
+    console.print(f"{len(jets)} jets ({splits}): {on_jets}", markup=False)
+    console.print(f"{len(hard)} adversarial events: {on_hard}", markup=False)
+    if on_hard.event is not None:
+        console.print(f"  event {on_hard.event} is '{hard.cases[on_hard.event]}'", markup=False)
+    fidelity, end = compare_with_float(build, run, project, model, jets, reporter, console)
+    facts = {
+        "build": build.name,
+        "build_hash": build.hash,
+        "backend": project.layout.backend,
+        "project": str(project.path),
+        "splits": splits,
+        "jets": on_jets.to_json(),
+        "adversarial": {**on_hard.to_json(), "cases": dict(Counter(hard.cases))},
+        "equal": on_jets.equal and on_hard.equal,
+        "fidelity": fidelity.to_json() if fidelity else None,
+        "end": end,
+        "versions": versions(),
+    }
+    write_json(run / "csim.json", facts)
+    return Simulated(run / "csim.json", on_jets, on_hard, fidelity, end)
+
+
+def check_same_model(project: Project, model: keras.Model) -> None:
+    """Refuse to compare a project with a model that it was not made from.
+
+    Raises:
+        HlsError: the weights or formats have changed since the export.
+    """
+    manifest = json.loads((project.path / "manifest.json").read_text())
+    if manifest["model_sha256"] != weights_hash(model):
+        raise HlsError(
+            f"{project.path} was written from another model (its weights or formats differ); export this one first: "
+            "scripts/export_hls.py"
+        )
+
+
+def load_jets(build: Build, wanted: int) -> tuple[Events, str]:
+    """`wanted` jets of the test split in random order; where it has fewer, of all splits. Second: which splits."""
+    loaded = [open_split(build.data, "test").load()]
+    if len(loaded[0]) < wanted:
+        loaded += [open_split(build.data, split).load() for split in SPLITS[1:]]
+    every = Events(
+        np.concatenate([part.features for part in loaded]),
+        np.concatenate([part.vectors for part in loaded]),
+        np.concatenate([part.mask for part in loaded]),
+        np.concatenate([part.labels for part in loaded]),
+        loaded[0].class_names,
+        loaded[0].feature_set,
+    )
+    order = np.random.default_rng(build.seed).permutation(len(every))[:wanted]
+    names = "test split" if len(loaded) == 1 else f"test split has {len(loaded[0])}, so test, val and train"
+    return every[order], names
+
+
+def compare_with_float(
+    build: Build, run: Path, project: Project, model: keras.Model, jets: Events, reporter: Reporter, console: Console
+) -> tuple[Fidelity | None, dict[str, Any] | None]:
+    """Layers, physics and pictures against the float model; (None, None) with a word if there is none."""
+    path = run / "float" / "model.keras"
+    if not path.is_file():
+        console.print(f"{path} is missing: no comparison with the float model", markup=False)
+        return None, None
+    float_model = load_quantised(path)
+    built = build_model(build, jets.feature_set, jets.class_names, "hgq")
+    after = {name: fold.after for name, fold in built._qformers_folds.items()}
+    inputs, float_inputs = host_inputs(model, jets), host_inputs(float_model, jets)
+    first = {name: array[:TRACED_JETS] for name, array in inputs.items()}
+    first_float = {name: array[:TRACED_JETS] for name, array in float_inputs.items()}
+    fidelity = layer_fidelity(project, model, float_model, after, first, first_float)
+    logits = {
+        "float": keras_outputs(float_model, float_inputs, reporter, "float Keras")["logits"],
+        "quantised": keras_outputs(model, inputs)["logits"],
+        "csim": project.predict(inputs),
+    }
+    end = end_to_end(logits, jets.labels, jets.class_names)
+    for table in (show.layer_table(fidelity), show.end_table(end), show.changes_table(end)):
+        console.print(table)
+    _pictures(fidelity, logits, jets.class_names, run / "plots")
+    return fidelity, end
+
+
+def _pictures(
+    fidelity: Fidelity, logits: dict[str, NDArray[np.float64]], class_names: tuple[str, ...], folder: Path
+) -> None:
+    show.plot_layers(fidelity.layers, folder / "csim_layers.png")
+    show.plot_scatter(logits["csim"], logits["float"], class_names, folder / "csim_scatter.png")
+    show.plot_differences(logits["csim"], logits["float"], class_names, folder / "csim_differences.png")

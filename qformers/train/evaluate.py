@@ -1,0 +1,71 @@
+"""Outputs of a model on a whole split, and the check that a saved model is the one in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from qformers.train.errors import DivergedError, TrainingError
+from qformers.train.feed import Batch, Feed, Inputs
+
+
+def _full(batch: Batch, batch_size: int) -> Inputs:
+    """Inputs of `batch`, its first jet repeated up to `batch_size`: one shape means one compilation."""
+    missing = batch_size - len(batch)
+    if not missing:
+        return batch.inputs
+    return {name: np.concatenate([x, np.repeat(x[:1], missing, axis=0)]) for name, x in batch.inputs.items()}
+
+
+def logits_of(model: Any, feed: Feed, batch_size: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Outputs (n, classes) and labels (n,) of all jets of a split.
+
+    Raises:
+        DivergedError: an output is NaN or infinite.
+    """
+    outputs, labels = [], []
+    for batch in feed.in_order(batch_size):
+        values = ops.convert_to_numpy(model.predict_on_batch(_full(batch, batch_size)))
+        outputs.append(values[: len(batch)])
+        labels.append(batch.labels)
+    logits = np.concatenate(outputs)
+    bad = ~np.isfinite(logits).all(axis=1)
+    if bad.any():
+        raise DivergedError(
+            f"outputs of model '{model.name}' must be finite: lower learning_rate or set clip_norm, and start over "
+            f"with --fresh. Received: NaN or infinity for {bad.sum()} of {len(bad)} jets"
+        )
+    return logits, np.concatenate(labels)
+
+
+def cross_entropy(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    """Mean cross-entropy of the true class, in nats, without label smoothing."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]
+    return float(losses.mean())
+
+
+def reload_equal(path: Path, model: Any, inputs: Inputs) -> Any:
+    """Load the model saved at `path` and return it, after checking that it gives what `model` gives, bit for bit.
+
+    Both are called operation by operation, where the order of the arithmetic is the same for both.
+
+    Raises:
+        TrainingError: an output differs; a file that evaluates otherwise than the model in memory must not go on.
+    """
+    loaded = keras.saving.load_model(path, compile=False)
+    expected = ops.convert_to_numpy(model(inputs, training=False))
+    found = ops.convert_to_numpy(loaded(inputs, training=False))
+    differing = int((found != expected).sum())
+    if differing:
+        raise TrainingError(
+            f"{path}: the saved model must give the outputs of the model in memory, bit for bit: a layer does not save "
+            f"all of its state. Received: {differing} of {expected.size} outputs differ, by up to "
+            f"{np.abs(found - expected).max()}"
+        )
+    return loaded

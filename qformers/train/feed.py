@@ -1,0 +1,161 @@
+"""From a data set to batches of model inputs, in an order that is a function of (seed, epoch) alone."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qformers.data.events import Events
+from qformers.train.errors import TrainingError
+
+Inputs = dict[str, NDArray[Any]]
+MEMORY_BYTES = 2 << 30  # a split whose prepared inputs are smaller is kept in memory; a constant, so that resumes agree
+CHUNK = 8192  # jets prepared at a time
+DEPTH = 4  # batches prepared ahead
+
+
+class Source(Protocol):
+    """What `qformers.data.open_split` returns, as far as training needs it."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, in label order."""
+
+    def __len__(self) -> int:
+        """Jets in the split."""
+
+    def load(self) -> Events:
+        """All jets, in file order."""
+
+    def stream(self, batch_size: int, seed: int, epoch: int, drop_last: bool) -> Iterator[Events]:
+        """Batches in an order that is a function of (seed, epoch)."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Inputs of the model by name, each (n, ...), and the labels (n,)."""
+
+    inputs: Inputs
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def prefetch(items: Iterator[Batch], depth: int = DEPTH) -> Iterator[Batch]:
+    """Work on `items` in one thread, `depth` ahead of the reader; an error in the thread is raised at the reader."""
+    pool = ThreadPoolExecutor(1, thread_name_prefix="prepare")  # one worker keeps the order
+    try:
+        line = deque(pool.submit(next, items, None) for _ in range(depth))
+        while (batch := line.popleft().result()) is not None:
+            line.append(pool.submit(next, items, None))
+            yield batch
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+class Feed:
+    """Batches of one split.
+
+    A split whose prepared inputs fit `memory_bytes` is decoded and prepared once and then only indexed; a larger one is
+    streamed, and prepared in the background thread.
+
+    Args:
+        source: the split.
+        prepare: the inputs of the model from events (`qformers.models.inputs.host_inputs` bound to a model).
+        bytes_per_jet: size of one jet's prepared inputs.
+        memory_bytes: see above.
+    """
+
+    def __init__(
+        self, source: Source, prepare: Callable[[Events], Inputs], bytes_per_jet: int, memory_bytes: int = MEMORY_BYTES
+    ) -> None:
+        self.source = source
+        self.prepare = prepare
+        self.waited_s = 0.0  # time that the reader of `epoch` spent waiting for data
+        self.in_memory = len(source) * bytes_per_jet <= memory_bytes
+        self._kept: Batch | None = None
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def kept(self) -> Batch:
+        """The whole split in memory, prepared on the first call."""
+        if self._kept is None:
+            events = self.source.load()
+            parts = [self.prepare(events[at : at + CHUNK]) for at in range(0, len(events), CHUNK)]
+            inputs = {name: np.concatenate([part.pop(name) for part in parts]) for name in list(parts[0])}
+            self._kept = Batch(inputs, events.labels)
+        return self._kept
+
+    def _picked(self, batch_size: int, seed: int, epoch: int, start: int) -> Iterator[Batch]:
+        whole = self.kept()
+        order = np.random.default_rng([seed, epoch]).permutation(len(whole))
+        for at in range(start * batch_size, len(whole) - batch_size + 1, batch_size):
+            pick = order[at : at + batch_size]
+            yield Batch({name: array[pick] for name, array in whole.inputs.items()}, whole.labels[pick])
+
+    def _skipping(self, batches: Iterator[Events], start: int) -> Iterator[Batch]:
+        for position, events in enumerate(batches):
+            if position >= start:  # skipped batches are decoded, but not prepared
+                yield Batch(self.prepare(events), events.labels)
+
+    def steps(self, batch_size: int, jets_per_epoch: int | None = None) -> int:
+        """Full batches in an epoch.
+
+        Raises:
+            TrainingError: not even one batch.
+        """
+        jets = min(len(self), jets_per_epoch or len(self))
+        if jets < batch_size:
+            raise TrainingError(
+                f"an epoch needs at least one full batch: lower batch_size, or give more training jets. "
+                f"Received: batch_size={batch_size}, jets={jets}"
+            )
+        return jets // batch_size
+
+    def epoch(self, batch_size: int, seed: int, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Full batches of one epoch, from batch number `start` on."""
+        if self.in_memory:
+            batches = self._picked(batch_size, seed, epoch, start)
+        else:
+            batches = self._skipping(self.source.stream(batch_size, seed, epoch, drop_last=True), start)
+        ahead = prefetch(batches)
+        try:
+            while True:
+                before = time.perf_counter()
+                batch = next(ahead, None)
+                self.waited_s += time.perf_counter() - before
+                if batch is None:
+                    return
+                yield batch
+        finally:
+            ahead.close()  # type: ignore[attr-defined]
+
+    def in_order(self, batch_size: int) -> Iterator[Batch]:
+        """All jets once, the last batch shorter, in a fixed order (that of the files for a split in memory)."""
+        if not self.in_memory:
+            for events in self.source.stream(batch_size, 0, 0, drop_last=False):
+                yield Batch(self.prepare(events), events.labels)
+            return
+        whole = self.kept()
+        for at in range(0, len(whole), batch_size):
+            part = slice(at, at + batch_size)
+            yield Batch({name: array[part] for name, array in whole.inputs.items()}, whole.labels[part])
+
+    def sample(self, jets: int, seed: int) -> Inputs:
+        """Inputs of `jets` jets drawn at random (all of them if there are fewer), e.g. for a calibration."""
+        return next(self.epoch(min(jets, len(self)), seed, 0)).inputs
+
+
+def bytes_per_jet(model: Any) -> int:
+    """Size of one jet's inputs of a Keras model, in bytes."""
+    return sum(4 * math.prod(int(size) for size in tensor.shape[1:]) for tensor in model.inputs)

@@ -1,0 +1,147 @@
+"""The end of a phase: choose the model, save it, read it back, and measure what was read back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from qformers import metrics
+from qformers.config import Build
+from qformers.files import replacing, write_json
+from qformers.manifest import write_manifest
+from qformers.train import evaluate
+from qformers.train.beta import ebops
+from qformers.train.errors import TrainingError
+from qformers.train.feed import Feed
+from qformers.train.loop import Trainer
+from qformers.train.pareto import choose
+from qformers.train.variables import read_variables, save_model, write_variables
+
+FINAL_CALIBRATION_JETS = 8192
+CHECKED_JETS = 512  # jets on which the file read back is compared with the model in memory
+JIT_JETS = 20_000  # a test split up to here is evaluated sooner than XLA has compiled (measured: 20 s)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished phase: its folder (``model.keras``, ``metrics.json``, ...), settings and main numbers."""
+
+    folder: Path
+    settings: dict[str, Any]
+    accuracy: float  # on the test split
+    accuracy_error: float
+    ebops: int  # 0 for a float model
+
+    @property
+    def model(self) -> Path:
+        """The exported model."""
+        return self.folder / "model.keras"
+
+    @classmethod
+    def read(cls, folder: Path) -> Finished | None:
+        """The finished phase in `folder`, None if there is none. The manifest is written last, so it decides."""
+        path = folder / "manifest.json"
+        if not path.exists():
+            return None
+        try:
+            manifest = json.loads(path.read_text())
+            accuracy = manifest["test"]["accuracy"]
+            return cls(folder, manifest["settings"], accuracy["value"], accuracy["error"], manifest["ebops"])
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise TrainingError(
+                f"{path}: is not a manifest of this version ({error}); start over with --fresh"
+            ) from error
+
+
+def _restore_chosen(trainer: Trainer, console: Console) -> tuple[int, bool]:
+    """Put the model to export into the trainer's, say which; returns its epoch and whether it met the target."""
+    phase, config, key = trainer.phase, trainer.phase.config, f"train.{trainer.phase.name}"
+    target = config.ebops_target if phase.calibrate else None
+    last = read_variables(trainer.model.variables)
+    trainer.pareto.export(trainer.model)
+    point = choose(trainer.pareto.points, target)
+    if point is None:
+        write_variables(trainer.model.variables, last)
+        lowest = min(kept.ebops for kept in trainer.pareto.points)
+        console.print(
+            f"{phase.name}: NO epoch met {key}.ebops_target={target:g} (lowest: {lowest}); the last epoch is exported. "
+            f"More epochs, a larger {key}.width_travel or a higher target would help",
+            markup=False,
+        )
+        return config.epochs, False
+    trainer.pareto.restore(point, trainer.model)
+    bits = f", EBOPs {point.ebops}" if point.ebops else ""
+    text = f"{phase.name}: exports epoch {point.epoch}, validation accuracy {point.accuracy:.4f}{bits}"
+    console.print(text, markup=False)
+    return point.epoch, True
+
+
+def finish(build: Build, trainer: Trainer, test: Feed, class_names: tuple[str, ...], console: Console) -> Finished:
+    """Export the best model of a phase and write all that belongs to it.
+
+    Writes ``model.keras``, ``pareto/*.keras``, ``metrics.json``, ``test_logits.npz`` (logits (n, classes), labels
+    (n,)), plots and last ``manifest.json``. The numbers on the test split are those of the file read back.
+
+    Raises:
+        TrainingError: the file read back does not give the outputs of the model in memory.
+    """
+    phase, config, model = trainer.phase, trainer.phase.config, trainer.model
+    epoch, met = _restore_chosen(trainer, console)
+    if phase.calibrate is not None:
+        phase.calibrate(model, trainer.train.sample(FINAL_CALIBRATION_JETS, phase.seed))
+    path = phase.folder / "model.keras"
+    save_model(model, path)
+    loaded = evaluate.reload_equal(path, model, test.sample(CHECKED_JETS, phase.seed))
+    loaded.compile(jit_compile=config.jit_compile and len(test) > JIT_JETS)
+    logits, labels = evaluate.logits_of(loaded, test, config.batch_size)
+    with replacing(phase.folder / "test_logits.npz") as temporary, temporary.open("wb") as handle:
+        np.savez(handle, logits=logits, labels=labels)
+    report = metrics.report(logits, labels, class_names)
+    write_json(phase.folder / "metrics.json", report)
+    _plots(trainer, loaded, report, logits, labels)
+    bits, target = ebops(loaded), config.ebops_target if phase.calibrate else None
+    facts = {
+        "settings": phase.settings,
+        "exported_epoch": epoch,
+        "ebops": bits,
+        "ebops_target": target,
+        "ebops_target_met": bool(met and (target is None or bits <= target)),
+        "validation": metrics.accuracy(*evaluate.logits_of(model, trainer.val, config.batch_size)).as_json(),
+        "test": {name: report[name] for name in ("jets", "accuracy", "auc")},
+        "jets": {"train": len(trainer.train), "val": len(trainer.val), "test": len(test)},
+        **_speed(trainer),
+    }
+    write_manifest(phase.folder, f"train.{phase.name}", build, facts)
+    trainer.pareto.drop_arrays()
+    return Finished(phase.folder, phase.settings, report["accuracy"]["value"], report["accuracy"]["error"], bits)
+
+
+def _speed(trainer: Trainer) -> dict[str, Any]:
+    """Medians over the epochs, so that the compilation in the first one does not count."""
+    history = trainer.state.history
+    return {
+        "jets_per_s": float(np.median([row["jets_per_s"] for row in history])),
+        "input_bound": float(np.median([row["input_bound"] for row in history])),
+        "data_in_memory": trainer.train.in_memory,
+    }
+
+
+def _plots(trainer: Trainer, model: Any, report: dict[str, Any], logits: Any, labels: Any) -> None:
+    from qformers import plots
+
+    phase, folder = trainer.phase, trainer.phase.folder / "plots"
+    names = tuple(report["classes"])
+    plots.roc(logits, labels, names, folder / "roc.png")
+    plots.confusion(np.asarray(report["confusion"]), names, folder / "confusion.png")
+    plots.training(
+        trainer.state.history, phase.config.ebops_target if phase.calibrate else None, folder / "training.png"
+    )
+    if phase.calibrate is not None:
+        from qformers.models.audit import widths
+
+        plots.bit_widths(widths(model), folder / "bit_widths.png")

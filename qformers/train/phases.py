@@ -1,0 +1,231 @@
+"""The phases of a build: float training, then quantisation-aware training from its weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+from rich.console import Console
+
+from qformers.config import Build, ConfigError, PhaseConfig
+from qformers.data import Source, open_split
+from qformers.data.events import Events
+from qformers.models import build_model
+from qformers.train.checkpoint import differences
+from qformers.train.errors import CheckpointError, TrainingError
+from qformers.train.feed import Feed, Inputs, bytes_per_jet
+from qformers.train.finish import Finished, finish
+from qformers.train.loop import Phase, Trainer
+from qformers.train.progress import Display
+from qformers.train.stop import stop_requests
+from qformers.train.variables import read_variables
+
+PhaseName = Literal["float", "qat"]
+SPLITS: tuple[Literal["train", "val", "test"], ...] = ("train", "val", "test")
+CALIBRATION_JETS = 1024  # for the calibration of each epoch; the exported model is calibrated with more
+QAT_SEED = 1_000_003  # added to the seed: the quantised phase draws other numbers than the float one
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Hold the run folder alone; the lock goes with the process, however it ends.
+
+    Raises:
+        TrainingError: another process trains there.
+    """
+    import fcntl
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise TrainingError(
+                f"{folder}: another training runs in this folder; choose another one with --out"
+            ) from error
+        yield
+
+
+def deterministic(seed: int, jit_compile: bool) -> None:
+    """Start a phase from a clean slate: fresh layer names, all seeds set, arithmetic in a fixed order.
+
+    XLA on the CPU keeps its order by itself, and Keras would not use it beside TensorFlow's op determinism. Without
+    XLA that is needed, and so is a graph without arithmetic rewriting: it regroups sums of gradients, differently in
+    every process (seen with TensorFlow 2.21: the gradients of HGQ2's bit widths differ in their last bit).
+    """
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(seed)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+        from tensorflow.python.framework.config import disable_op_determinism
+
+        if jit_compile:
+            disable_op_determinism()
+        else:
+            tf.config.experimental.enable_op_determinism()
+        tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
+
+
+def settings_of(build: Build, phase: PhaseName) -> dict[str, Any]:
+    """All of a build that the result of a phase depends on; firmware settings and the cache's place are left out."""
+    tree = json.loads(build.model_dump_json())
+    tree["data"].pop("cache")
+    train = {"float": tree["train"]["float"]}
+    kept = {"spec": tree["spec"], "seed": tree["seed"], "data": tree["data"], "model": tree["model"], "train": train}
+    if phase == "qat":
+        train["qat"] = tree["train"]["qat"]
+        kept["quant"] = tree["quant"]
+    return {**kept, "backend": keras.backend.backend()}
+
+
+def feeds(sources: Sequence[Source], model: Any) -> list[Feed]:
+    """Splits of a build, prepared for the inputs of `model`."""
+    from qformers.models.inputs import host_inputs
+
+    def prepare(events: Events) -> Inputs:
+        return dict(host_inputs(model, events))
+
+    return [Feed(source, prepare, bytes_per_jet(model)) for source in sources]
+
+
+def _config(build: Build, phase: PhaseName) -> PhaseConfig:
+    if phase == "float":
+        return build.train.float
+    if build.quant is None or build.train.qat is None:
+        raise ConfigError(
+            f"build '{build.name}': --phase qat needs the sections quant and train.qat. "
+            f"Received: quant={build.quant is not None}, train.qat={build.train.qat is not None}"
+        )
+    if build.train.qat.ebops_target is not None and not build.quant.learn:
+        raise ConfigError(
+            f"build '{build.name}': train.qat.ebops_target moves learned widths only; set quant.learn: true or leave "
+            f"the target out. Received: quant.learn=False, ebops_target={build.train.qat.ebops_target:g}"
+        )
+    return build.train.qat
+
+
+def _float_start(build: Build, out: Path) -> tuple[Any, str]:
+    """The finished float model of this build and a digest of its weights."""
+    path = out / "float" / "model.keras"
+    finished = Finished.read(out / "float")
+    if finished is None:
+        raise TrainingError(
+            f"{path}: --phase qat starts from the float model, which is not there; run --phase float first"
+        )
+    changed = differences(finished.settings, settings_of(build, "float"))
+    if changed:
+        raise CheckpointError(
+            f"{path} belongs to another build: train it again with --phase float --fresh, or give the run another name "
+            f"with --out. Changed (model -> build):\n  " + "\n  ".join(changed)
+        )
+    model = keras.saving.load_model(path, compile=False)
+    digest = hashlib.sha256()
+    for value in read_variables(model.weights):
+        digest.update(value.tobytes())
+    return model, digest.hexdigest()
+
+
+def _finished_before(folder: Path, settings: dict[str, Any]) -> Finished | None:
+    """What lies finished in the folder of a phase; it must belong to this build."""
+    done = Finished.read(folder)
+    if done is None:
+        return None
+    changed = differences({key: done.settings.get(key) for key in settings}, settings)
+    if changed:
+        raise CheckpointError(
+            f"{folder} holds a finished training of another build: give the run another name with --out, or start "
+            f"over with --fresh. Changed (old -> build):\n  " + "\n  ".join(changed)
+        )
+    return done
+
+
+def _prepare(build: Build, name: PhaseName, out: Path) -> tuple[Trainer, Feed, tuple[str, ...]]:
+    """The trainer of a phase at its last checkpoint, the test split and the names of the classes."""
+    settings = settings_of(build, name)
+    config = _config(build, name)
+    deterministic(build.seed if name == "float" else build.seed + QAT_SEED, config.jit_compile)
+    sources = [open_split(build.data, split) for split in SPLITS]
+    names = sources[0].class_names
+    model = build_model(build, sources[0].feature_set, names, "float32" if name == "float" else "hgq")
+    train, val, test = feeds(sources, model)
+    calibrate, sample = None, None
+    if name == "qat":
+        from qformers.models import transfer
+
+        calibrate = transfer.calibrate
+        start, settings["float_weights"] = _float_start(build, out)
+        sample = train.sample(CALIBRATION_JETS, build.seed)
+        transfer.float_to_quantised(start, model, sample)
+    phase = Phase(name, config, build.seed, out / name, settings, calibrate, sample)
+    return Trainer(phase, model, train, val), test, names
+
+
+def train_phase(build: Build, name: PhaseName, out: Path, console: Console) -> Finished | str:
+    """Train one phase, or go on with it; returns what it left, or the reason of an early stop.
+
+    Args:
+        build: the resolved build.
+        name: ``float`` or ``qat``.
+        out: run folder; the phase works in ``out/<name>``.
+        console: for progress and messages.
+    """
+    done = _finished_before(out / name, settings_of(build, name))
+    if done is not None:
+        console.print(f"{name}: finished before, in {done.folder} (--fresh trains it again)", markup=False)
+        return done
+    trainer, test, names = _prepare(build, name, out)
+    state, epochs = trainer.state, trainer.phase.config.epochs
+    if state.epoch or state.step:
+        console.print(f"{name}: goes on after epoch {state.epoch}, step {state.step}", markup=False)
+    display = Display(name, epochs, trainer.steps, state.epoch * trainer.steps + state.step, console)
+    with stop_requests(out) as stop, display:
+        reason = trainer.run(stop, display)
+    if reason:
+        place = f"phase {name} after epoch {state.epoch}, step {state.step}"
+        return f"{reason}: stopped in {place}; the same command goes on from there"
+    return finish(build, trainer, test, names, console)
+
+
+def train_build(
+    build: Build, out: Path, phases: Sequence[PhaseName], fresh: bool = False, console: Console | None = None
+) -> list[Finished]:
+    """Train the phases of a build one after the other in the folder `out`.
+
+    A phase that is finished is not trained again, an unfinished one goes on from its last checkpoint. The result is
+    the same, bit for bit, however often and wherever it was interrupted.
+
+    Args:
+        build: the resolved build.
+        out: run folder, e.g. ``runs/part_demo``.
+        phases: in order.
+        fresh: throw away what these phases left in `out` before.
+        console: where to print; None for standard output.
+
+    Returns:
+        what each phase left; shorter than `phases` after a stop by Ctrl-C, SIGTERM or a STOP file.
+
+    Raises:
+        TrainingError, ConfigError: with the way out in the message.
+    """
+    console = console or Console(highlight=False, soft_wrap=True)
+    results = []
+    with exclusive(out):
+        for name in phases:
+            _config(build, name)  # all phases are checked before the first one spends hours
+        if fresh:
+            for name in phases:
+                shutil.rmtree(out / name, ignore_errors=True)
+        (out / "build.yaml").write_text(build.to_yaml())
+        for name in phases:
+            outcome = train_phase(build, name, out, console)
+            if isinstance(outcome, str):
+                console.print(outcome, markup=False)
+                break
+            results.append(outcome)
+    return results

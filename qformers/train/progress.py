@@ -1,0 +1,114 @@
+"""What the user sees while a phase runs (a bar on a terminal, one line per epoch) and the logs that stay."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import keras
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from qformers.files import replacing
+
+LOG = logging.getLogger(__name__)
+Row = Mapping[str, Any]
+
+
+def short(number: float) -> str:
+    """A count in at most five characters: 950, 35.1k, 2.14M."""
+    for size, unit in ((1e6, "M"), (1e4, "k")):
+        if number >= size:
+            return f"{number / min(size, 1e6 if unit == 'M' else 1e3):.3g}{unit}"
+    return f"{number:.0f}"
+
+
+def epoch_line(phase: str, epochs: int, row: Row) -> str:
+    """One epoch in one line."""
+    ebops = f"  EBOPs {short(row['ebops'])}  beta {row['beta']:.1e}" if row["ebops"] else ""
+    return (
+        f"{phase} {row['epoch']:>{len(str(epochs))}}/{epochs}  loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}  "
+        f"val {row['val_accuracy']:.4f}{ebops}  {row['jets_per_s']:.0f} jets/s  input-bound {row['input_bound']:.0%}"
+    )
+
+
+class Display:
+    """Progress of one phase: a live bar on a terminal, nothing but the epoch lines elsewhere.
+
+    Args:
+        phase: its name.
+        epochs, steps: epochs in the phase, steps per epoch.
+        done: steps done before (after a resume).
+        console: where to print; `None` for standard output.
+    """
+
+    def __init__(self, phase: str, epochs: int, steps: int, done: int, console: Console | None = None) -> None:
+        self.phase, self.epochs = phase, epochs
+        self.console = console or Console(highlight=False, soft_wrap=True)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[numbers]}"),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+        )
+        self._bar = Progress(*columns, console=self.console, disable=not self.console.is_terminal, transient=True)
+        self._task = self._bar.add_task(phase, total=epochs * steps, completed=done, numbers="compiling")
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def step(self, epoch: int, loss: float, accuracy: float, ebops: int, jets_per_s: float) -> None:
+        """Show the running numbers of epoch `epoch` (1 for the first) after one step."""
+        bits = f"EBOPs {short(ebops)}  " if ebops else ""
+        numbers = f"loss {loss:.4f}  accuracy {accuracy:.4f}  {bits}{jets_per_s:.0f} jets/s"
+        self._bar.update(self._task, advance=1, description=f"{self.phase} {epoch}/{self.epochs}", numbers=numbers)
+
+    def epoch(self, row: Row) -> None:
+        """Print the line of a finished epoch."""
+        self.say(epoch_line(self.phase, self.epochs, row))
+
+    def say(self, text: str) -> None:
+        """Print a line above the bar."""
+        self._bar.console.print(text, markup=False)
+
+
+def write_csv(path: Path, history: Sequence[Row]) -> None:
+    """Write all epochs so far, one row each; written whole each time, so that a resume leaves no double rows."""
+    with replacing(path) as temporary, temporary.open("w", newline="") as handle:
+        writer = csv.DictWriter(handle, fieldnames=list(history[0]) if history else ["epoch"])
+        writer.writeheader()
+        writer.writerows(history)
+
+
+class ScalarLog:
+    """TensorBoard scalars of a phase; without TensorFlow as the backend nothing (the CSV has the same numbers)."""
+
+    def __init__(self, folder: Path) -> None:
+        self._summary: Any = None
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            self._summary, self._writer = tf.summary, tf.summary.create_file_writer(str(folder))
+
+    def write(self, row: Row) -> None:
+        """Add the numbers of one epoch."""
+        if self._summary is None:
+            return
+        with self._writer.as_default():
+            for name, value in row.items():
+                if name != "epoch":
+                    self._summary.scalar(name, value, step=row["epoch"])
+        self._writer.flush()
