@@ -21,6 +21,7 @@ class PairFeatures(keras.layers.Layer):  # type: ignore[misc]
     """
 
     def call(self, vectors: Tensor) -> Tensor:
+        """Apply it; shapes as in the class."""
         px, py, pz, energy = (vectors[..., i] for i in range(4))  # each (B, N)
         pt = ops.sqrt(px**2 + py**2)
         rapidity = 0.5 * ops.log(1.0 + 2.0 * pz / ops.maximum(energy - pz, 1e-20))
@@ -44,6 +45,7 @@ class PairFeatures(keras.layers.Layer):  # type: ignore[misc]
         return ops.stack([log(softer * distance), log(fraction), log(distance), log(mass2)], axis=-1)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """Shape of the output, batch first."""
         batch, particles, _ = input_shape
         return (batch, particles, particles, 4)
 
@@ -53,9 +55,11 @@ class PairMask(keras.layers.Layer):  # type: ignore[misc]
     """(B, N) -> (B, N, N), 1 where both particles are real; the statistics of the pair norms count only those."""
 
     def call(self, valid: Tensor) -> Tensor:
+        """Apply it; shapes as in the class."""
         return valid[:, :, None] * valid[:, None, :]
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """Shape of the output, batch first."""
         return (input_shape[0], input_shape[1], input_shape[1])
 
 
@@ -68,17 +72,20 @@ class LowerTriangle(keras.layers.Layer):  # type: ignore[misc]
         self.self_pairs = self_pairs
 
     def call(self, square: Tensor) -> Tensor:
+        """Apply it; shapes as in the class."""
         particles = square.shape[1]
         rows, columns = np.tril_indices(particles, 0 if self.self_pairs else -1)
         flat = ops.reshape(square, (-1, particles * particles, *square.shape[3:]))
         return ops.take(flat, rows * particles + columns, axis=1)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """Shape of the output, batch first."""
         particles = input_shape[1]
         pairs = None if particles is None else particles * (particles + (1 if self.self_pairs else -1)) // 2
         return (input_shape[0], pairs, *input_shape[3:])
 
     def get_config(self) -> dict[str, Any]:
+        """Constructor arguments, for saving."""
         return {**super().get_config(), "self_pairs": self.self_pairs}
 
 
@@ -92,6 +99,7 @@ class SymmetricFill(keras.layers.Layer):  # type: ignore[misc]
         self.self_pairs = self_pairs
 
     def call(self, values: Tensor) -> Tensor:
+        """Apply it; shapes as in the class."""
         index = triangle_index(self.particles, self.self_pairs)
         missing = index < 0
         filled = ops.take(values, np.where(missing, 0, index).ravel(), axis=1)  # (B, N * N, H)
@@ -100,9 +108,11 @@ class SymmetricFill(keras.layers.Layer):  # type: ignore[misc]
         return ops.transpose(square, (0, 3, 1, 2))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """Shape of the output, batch first."""
         return (input_shape[0], input_shape[-1], self.particles, self.particles)
 
     def get_config(self) -> dict[str, Any]:
+        """Constructor arguments, for saving."""
         return {**super().get_config(), "particles": self.particles, "self_pairs": self.self_pairs}
 
 
@@ -122,13 +132,16 @@ class ClassToken(keras.layers.Layer):  # type: ignore[misc]
     """The learned class token, once per jet: input (B, N, D), of which only B is used; output (B, 1, D)."""
 
     def build(self, input_shape: Shape) -> None:
+        """Create the weights."""
         initial = keras.initializers.TruncatedNormal(stddev=0.02)
         self.token = self.add_weight(name="token", shape=(1, 1, input_shape[-1]), initializer=initial)
 
     def call(self, tokens: Tensor) -> Tensor:
+        """Apply it; shapes as in the class."""
         return ops.broadcast_to(self.token, (ops.shape(tokens)[0], 1, tokens.shape[-1]))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """Shape of the output, batch first."""
         return (input_shape[0], 1, input_shape[-1])
 
 
@@ -137,9 +150,11 @@ class PrependValid(keras.layers.Layer):  # type: ignore[misc]
     """(B, N) mask -> (B, 1 + N), the class token in front and always valid."""
 
     def call(self, valid: Tensor) -> Tensor:
+        """Apply it; shapes as in the class."""
         return ops.concatenate([ops.ones_like(valid[:, :1]), valid], axis=1)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """Shape of the output, batch first."""
         return (input_shape[0], None if input_shape[1] is None else input_shape[1] + 1)
 
 
@@ -148,8 +163,10 @@ class ZeroPadded(keras.layers.Layer):  # type: ignore[misc]
     """Sets the tokens of padded slots to zero: [(B, N, D), (B, N)] -> (B, N, D)."""
 
     def call(self, inputs: tuple[Tensor, Tensor]) -> Tensor:
+        """Apply it; shapes as in the class."""
         tokens, mask = inputs
         return tokens * mask[:, :, None]
 
     def compute_output_shape(self, input_shape: tuple[Shape, Shape]) -> Shape:
+        """Shape of the output, batch first."""
         return input_shape[0]

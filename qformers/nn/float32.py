@@ -33,9 +33,11 @@ class Float32:
         self.folds: dict[str, Fold] = {}
 
     def input(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        """A Keras input."""
         return keras.Input(shape, name=name, dtype=self.dtype)
 
     def dense(self, x: Tensor, name: str, linear: Linear) -> Tensor:
+        """EinsumDense, then the factors, norm and activation as layers of their own."""
         y = keras.layers.EinsumDense(
             linear.equation,
             linear.output_shape(x.shape),
@@ -58,21 +60,27 @@ class Float32:
         return y
 
     def einsum(self, equation: str, a: Tensor, b: Tensor, name: str) -> Tensor:
+        """Product of two data tensors."""
         return layers.Einsum(equation, dtype=self.dtype, name=name)([a, b])
 
     def wires(self, x: Tensor, kernel: Any, equation: str, name: str, form: str) -> Tensor:
+        """Einsum with a constant kernel."""
         return layers.Wires(equation, np.asarray(kernel).tolist(), dtype=self.dtype, name=name)(x)
 
     def stack(self, columns: Sequence[Tensor], form: str, name: str) -> Tensor:
+        """Columns side by side."""
         return layers.Stack(dtype=self.dtype, name=name)(list(columns))
 
     def sum(self, a: Tensor, b: Tensor, form: str, name: str) -> Tensor:
+        """Sum of two tensors."""
         return keras.layers.Add(dtype=self.dtype, name=name)([a, b])
 
     def add(self, a: Tensor, b: Tensor, axes: str, name: str) -> Tensor:
+        """Sum of two tensors."""
         return keras.layers.Add(dtype=self.dtype, name=name)([a, b])
 
     def norm(self, x: Tensor, norm: Norm) -> Tensor:
+        """Layer norm, batch norm or nothing."""
         if norm.kind == "layer":
             return keras.layers.LayerNormalization(epsilon=EPSILON, dtype=self.dtype, name=norm.name)(x)
         if norm.kind == "batch":
@@ -81,26 +89,33 @@ class Float32:
         return x
 
     def table(self, x: Tensor, table: Table, name: str) -> Tensor:
+        """The function itself."""
         return keras.layers.Activation(table.function, dtype=self.dtype, name=name)(x)
 
     def logits(self, scores: Tensor, bias: Tensor | None, mask: Tensor, name: str) -> Tensor:
+        """Scores plus pair bias, minus a large number on padded keys."""
         biased = scores if bias is None else self.add(scores, bias, "bhqk", f"{name}_bias")
         hidden = layers.MaskBias(dtype=self.dtype, name=f"{name}_mask")(mask)
         return self.add(biased, hidden, "bhqk", name)
 
     def softmax(self, x: Tensor, name: str) -> Tensor:
+        """Exact softmax."""
         return keras.layers.Softmax(dtype=self.dtype, name=name)(x)
 
     def mean(self, x: Tensor, mask: Tensor, name: str) -> Tensor:
+        """Exact mean over real particles."""
         return layers.MaskedMean(dtype=self.dtype, name=name)([x, mask])
 
     def dropout(self, x: Tensor, rate: float, name: str) -> Tensor:
+        """Dropout in training."""
         return keras.layers.Dropout(rate, dtype=self.dtype, name=name)(x) if rate > 0 else x
 
     def residual_factors(self, x: Tensor, name: str) -> Tensor:
+        """Learned factors, one per channel."""
         return layers.Scale(dtype=self.dtype, name=name)(x)
 
     def finish(self, model: keras.Model) -> keras.Model:
+        """Nothing is left to do."""
         return model
 
 

@@ -45,9 +45,11 @@ class Hgq:
         self._constants: list[tuple[Any, Any, Any]] = []  # variable, its quantiser, values
 
     def input(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        """A Keras input; the layers that read it quantise it."""
         return keras.Input(shape, name=name)
 
     def dense(self, x: Tensor, name: str, linear: Linear) -> Tensor:
+        """QEinsumDense; norms and factors around it are noted in `folds`."""
         if linear.activation == "gelu":
             raise ConfigError(
                 f"{name}: GELU has no exact fixed-point form here; set activation (pair_activation): relu"
@@ -77,10 +79,12 @@ class Hgq:
         return y
 
     def einsum(self, equation: str, a: Tensor, b: Tensor, name: str) -> Tensor:
+        """QEinsum, both sides quantised."""
         axes = equation.split("->")[0].split(",")
         return QEinsum(equation, iq_confs=[self.formats.value(name, a) for a in axes], name=name)([a, b])
 
     def wires(self, x: Tensor, kernel: Any, equation: str, name: str, form: str) -> Tensor:
+        """QEinsumDense with an exact constant kernel."""
         return self._constant(x, kernel, equation, name, self.formats.fixed(form))
 
     def stack(self, columns: Sequence[Tensor], form: str, name: str) -> Tensor:
@@ -94,18 +98,22 @@ class Hgq:
         return total
 
     def sum(self, a: Tensor, b: Tensor, form: str, name: str, count: bool = True) -> Tensor:
+        """QAdd in one fixed format; `count` says whether its EBOPs count."""
         sides = [self.formats.fixed(form), self.formats.fixed(form)]
         return QAdd(iq_confs=sides, enable_ebops=count, name=name)([a, b])
 
     def add(self, a: Tensor, b: Tensor, axes: str, name: str) -> Tensor:
+        """QAdd, both sides quantised."""
         return QAdd(iq_confs=[self.formats.value(name, axes), self.formats.value(name, axes)], name=name)([a, b])
 
     def norm(self, x: Tensor, norm: Norm) -> Tensor:
+        """Notes that the dense layer which reads `x` has to take the norm in."""
         if self._folds_norm(norm):
             self._pending[id(x)] = (x, (*self._pending.get(id(x), (x, ()))[1], norm.name))
         return x
 
     def table(self, x: Tensor, table: Table, name: str) -> Tensor:
+        """QUnaryFunctionLUT: one table for the whole tensor."""
         layer = QUnaryFunctionLUT(
             table.function,
             iq_conf=self.formats.fixed(table.argument),
@@ -117,6 +125,7 @@ class Hgq:
         return layer(x)
 
     def logits(self, scores: Tensor, bias: Tensor | None, mask: Tensor, name: str) -> Tensor:
+        """Scores plus pair bias; real keys are lifted above padded ones (see `_lift`)."""
         if bias is not None:
             sides = [self.formats.fixed(self.quant.logits), self.formats.fixed(self.quant.logits)]
             scores = QAdd(iq_confs=sides, name=f"{name}_bias")([scores, bias])
@@ -149,6 +158,7 @@ class Hgq:
         return QAdd(iq_confs=[self.formats.fixed(self.quant.logits), above], name=name)([scores, lifted])
 
     def softmax(self, x: Tensor, name: str) -> Tensor:
+        """QSoftmax: subtract the maximum, table of exp, sum, table of 1/x, product."""
         quant, total = self.quant, math.ceil(math.log2(x.shape[-1])) + 1
         exp_width, inverse_width = quant.exp_fraction_bits + 1, quant.inverse_fraction_bits + 1
         layer = QSoftmax(
@@ -178,15 +188,18 @@ class Hgq:
         return self.wires(mean, np.ones(1), "bdo,o->bd", name, wide)  # hls4ml cannot sum an axis of one operand alone
 
     def dropout(self, x: Tensor, rate: float, name: str) -> Tensor:
-        return x  # trained without: rounding is noise enough for models of this size
+        """None: rounding is noise enough for models of this size."""
+        return x
 
     def residual_factors(self, x: Tensor, name: str) -> Tensor:
+        """Refused: see the error."""
         raise ConfigError(
             f"{name}: learned factors on the residual have no neighbour to be folded into; "
             "set model.scale_resids: false"
         )
 
     def finish(self, model: keras.Model) -> keras.Model:
+        """Writes the constants, checks the names in `quant.layers`, hangs the folding recipe on the model."""
         self.formats.refuse_unmatched([layer.name for layer in model.layers])
         for variable, wrapper, values in self._constants:
             _fix(variable, wrapper, values)

@@ -30,9 +30,11 @@ class Einsum(keras.layers.Layer):  # type: ignore[misc]
         self.equation = equation
 
     def call(self, inputs: tuple[Tensor, Tensor]) -> Tensor:
+        """Apply it; shapes as in the class."""
         return ops.einsum(self.equation, *inputs)
 
     def get_config(self) -> dict[str, Any]:
+        """Constructor arguments, for saving."""
         return {**super().get_config(), "equation": self.equation}
 
 
@@ -46,9 +48,11 @@ class Wires(keras.layers.Layer):  # type: ignore[misc]
         self.kernel = kernel
 
     def call(self, inputs: Tensor) -> Tensor:
+        """Apply it; shapes as in the class."""
         return ops.einsum(self.equation, inputs, ops.cast(np.asarray(self.kernel), self.compute_dtype))
 
     def get_config(self) -> dict[str, Any]:
+        """Constructor arguments, for saving."""
         return {**super().get_config(), "equation": self.equation, "kernel": self.kernel}
 
 
@@ -57,6 +61,7 @@ class Gelu(keras.layers.Layer):  # type: ignore[misc]
     """GELU with the error function, as PyTorch's default; not the tanh approximation."""
 
     def call(self, inputs: Tensor) -> Tensor:
+        """Apply it; shapes as in the class."""
         return 0.5 * inputs * (1.0 + ops.erf(inputs / math.sqrt(2.0)))  # tf.nn.gelu takes the root through float32
 
 
@@ -68,10 +73,12 @@ class MaskBias(keras.layers.Layer):  # type: ignore[misc]
     """
 
     def call(self, valid: Tensor) -> Tensor:
+        """Apply it; shapes as in the class."""
         size = 1e30 if self.compute_dtype == "float64" else 1e9 if self.compute_dtype == "float32" else 3e4
         return ((valid - 1.0) * size)[:, None, None, :]
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """Shape of the output, batch first."""
         return (input_shape[0], 1, 1, input_shape[1])
 
 
@@ -87,15 +94,18 @@ class Scale(keras.layers.Layer):  # type: ignore[misc]
         self.repeat = repeat
 
     def build(self, input_shape: Shape) -> None:
+        """Create the weights."""
         width = input_shape[-1]
         if width is None or width % self.repeat:
             raise ValueError(f"{self.name}: the last axis must be a multiple of {self.repeat}. Received: {input_shape}")
         self.factor = self.add_weight(name="factor", shape=(width // self.repeat,), initializer="ones")
 
     def call(self, inputs: Tensor) -> Tensor:
+        """Apply it; shapes as in the class."""
         return inputs * ops.repeat(self.factor, self.repeat)
 
     def get_config(self) -> dict[str, Any]:
+        """Constructor arguments, for saving."""
         return {**super().get_config(), "repeat": self.repeat}
 
 
@@ -107,6 +117,7 @@ class BatchNorm(keras.layers.BatchNormalization):  # type: ignore[misc]
     """
 
     def call(self, inputs: Tensor, counted: Tensor = None, training: bool | None = None) -> Tensor:
+        """Apply it; shapes as in the class."""
         return super().call(inputs, training=training, mask=counted)
 
 
@@ -115,6 +126,7 @@ class Stack(keras.layers.Layer):  # type: ignore[misc]
     """k tensors (B, P) -> (B, P, k)."""
 
     def call(self, columns: list[Tensor]) -> Tensor:
+        """Apply it; shapes as in the class."""
         return ops.stack(columns, axis=-1)
 
 
@@ -127,9 +139,11 @@ class Factor(keras.layers.Layer):  # type: ignore[misc]
         self.factor = factor
 
     def call(self, inputs: Tensor) -> Tensor:
+        """Apply it; shapes as in the class."""
         return inputs * self.factor  # a Python number takes the type of the tensor; ops.cast would go through float32
 
     def get_config(self) -> dict[str, Any]:
+        """Constructor arguments, for saving."""
         return {**super().get_config(), "factor": self.factor}
 
 
@@ -138,8 +152,10 @@ class MaskedMean(keras.layers.Layer):  # type: ignore[misc]
     """Mean over the real particles: [(B, N, D), (B, N)] -> (B, D); 0 for a jet without particles."""
 
     def call(self, inputs: tuple[Tensor, Tensor]) -> Tensor:
+        """Apply it; shapes as in the class."""
         tokens, mask = inputs
         return ops.einsum("bn,bnd->bd", mask, tokens) / ops.maximum(ops.sum(mask, axis=1, keepdims=True), 1.0)
 
     def compute_output_shape(self, input_shape: tuple[Shape, Shape]) -> Shape:
+        """Shape of the output, batch first."""
         return (input_shape[0][0], input_shape[0][-1])
