@@ -50,6 +50,7 @@ def audit(model: keras.Model, inputs: dict[str, NDArray[Any]]) -> list[Row]:
 
 
 def _row(quantiser: Quantiser, seen: NDArray[np.float64]) -> Row:
+    seen = seen[..., _used(quantiser)] if quantiser.place == "input" else seen
     k, i, f = quantiser.kif()
     alive = k + i + f > 0
     step = 2.0 ** -f.astype(np.float64)
@@ -75,6 +76,17 @@ def _row(quantiser: Quantiser, seen: NDArray[np.float64]) -> Row:
         saturated=float(np.broadcast_to(outside, seen.shape).mean()),
         pruned=float(1.0 - alive.mean()),
     )
+
+
+def _used(quantiser: Quantiser) -> Any:
+    """Which elements of the last axis reach the output: constant layers may pick one feature and leave the others."""
+    layer = quantiser.layer
+    inputs, kernel = (*getattr(layer, "equation", "").split("->")[0].split(","), "")[:2]
+    if layer.trainable or not kernel or inputs[-1] not in kernel:
+        return slice(None)
+    weights = to_numpy(layer._kernel)
+    others = tuple(axis for axis, letter in enumerate(kernel) if letter != inputs[-1])
+    return np.any(weights != 0, axis=others)
 
 
 def as_json(rows: list[Row]) -> list[dict[str, Any]]:
