@@ -15,8 +15,13 @@ from hgq.quantizer import Quantizer, QuantizerConfig
 from hls.agree import keras_outputs
 from hls.backends import open_backend
 from hls.backends.project import Project
+from hls.export import export, load_quantised
 from qformers.config import Build, PartConfig, QuantConfig
+from qformers.data import open_split
+from qformers.models import build_model
+from qformers.models.inputs import host_inputs
 from qformers.models.part import Jet, part
+from qformers.models.transfer import float_to_quantised
 from qformers.nn.hgq import Hgq
 from qformers.precision import Fixed
 
@@ -77,15 +82,17 @@ def dense(x: Any, name: str, iq: str, kernel: Any, per_element: bool = False, **
     return y
 
 
-def part_model(particles: int = 4, width: int = 8, heads: int = 2, **changes: Any) -> keras.Model:
-    """A quantised Particle Transformer with pair bias, untrained, one block."""
-    settings = {
-        "embed_widths": (width,), "pair_widths": (4,), "pairs": "input", "heads": heads, "blocks": 1, "class_blocks": 0,
-        "head": "mean", "norm": "batch", "activation": "relu", "pair_activation": "relu", "scale_resids": False,
-        "dropout": 0, "attn_dropout": 0, "activation_dropout": 0, "ffn_ratio": 2, **changes,
-    }  # fmt: skip
+PART: dict[str, Any] = {
+    "embed_widths": (8,), "pair_widths": (4,), "pairs": "input", "heads": 2, "blocks": 1, "class_blocks": 0, "head": "mean",
+    "norm": "batch", "activation": "relu", "pair_activation": "relu", "scale_resids": False, "dropout": 0,
+    "attn_dropout": 0, "activation_dropout": 0, "ffn_ratio": 2,
+}  # fmt: skip
+
+
+def part_model(particles: int, **changes: Any) -> keras.Model:
+    """A quantised Particle Transformer with pair bias, untrained, one block, five classes."""
     keras.utils.set_random_seed(5)
-    return part(PartConfig(**settings), Jet(particles, 3, 5), Hgq(QuantConfig()))
+    return part(PartConfig(**{**PART, **changes}), Jet(particles, 3, 5), Hgq(QuantConfig()))
 
 
 def jets(particles: int, count: int, seed: int = 0) -> dict[str, Any]:
@@ -117,10 +124,38 @@ def compared(model: keras.Model, build: Build, folder: Path, inputs: dict[str, A
     return Compared(model, project, inputs, keras_outputs(model, inputs), project.outputs(inputs))
 
 
+JETS = Path(__file__).parent / "data" / "jets"
+
+
+def run_build() -> Build:
+    """A build of four particles on the jets of the repository."""
+    splits = {split: [str(JETS / split / "*.root")] for split in ("train", "val", "test")}
+    data = {"dataset": "jetclass", "features": "lnpt_eta_phi", "num_particles": 4, **splits}
+    return Build.model_validate({"spec": 1, "name": "part4", "data": data, "model": PART, "quant": {}})
+
+
 @pytest.fixture(scope="session")
-def part4(tmp_path_factory: pytest.TempPathFactory) -> Compared:
-    """ParT with four particles on Vitis and 10,000 jets."""
-    return compared(part_model(4), build_of("part4"), tmp_path_factory.mktemp("part4"), jets(4, 10_000))
+def run4(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run folder of `run_build`: untrained float model, quantised model made from it, Vitis project."""
+    build, run = run_build(), tmp_path_factory.mktemp("run4")
+    events = open_split(build.data, "train").load()
+    keras.utils.set_random_seed(5)
+    float_model, model = (build_model(build, events.feature_set, events.class_names, v) for v in ("float32", "hgq"))
+    float_to_quantised(float_model, model, host_inputs(model, events))
+    for name, made in (("float", float_model), ("qat", model)):
+        (run / name).mkdir()
+        made.save(run / name / "model.keras")
+    (run / "build.yaml").write_text(build.to_yaml())
+    export(build, run / "qat" / "model.keras", run / "firmware" / "vitis")
+    return run
+
+
+@pytest.fixture(scope="session")
+def part4(run4: Path) -> Compared:
+    """ParT with four particles on Vitis, from `run4`, and 10,000 jets that fill its ranges."""
+    model, project = load_quantised(run4 / "qat" / "model.keras"), Project.open(run4 / "firmware" / "vitis")
+    inputs = jets(4, 10_000)
+    return Compared(model, project, inputs, keras_outputs(model, inputs), project.outputs(inputs))
 
 
 @pytest.fixture(scope="session")
@@ -159,8 +194,13 @@ VARIANTS = {
     "coarse": "fixed<4,2,{}>",  # overflows and rounds, one format per element
     "positive": "ufixed<5,3,{}>",
 }
-FORMAT_OUTPUTS = [f"{'_'.join(mode).lower()}_{variant}" for mode in MODES for variant in VARIANTS]
-INPUT_OUTPUTS = [f"{'_'.join(mode).lower()}_port" for mode in MODES]
+BRANCHES = [  # nothing is rounded in the first two variants: one rounding mode is enough there
+    (rounding, overflow, variant)
+    for rounding, overflow in MODES
+    for variant in VARIANTS
+    if rounding == "RND" or variant in ("coarse", "positive")
+]
+FORMAT_OUTPUTS = ["_".join(branch).lower() for branch in BRANCHES]
 
 
 def formats_model() -> keras.Model:
@@ -168,14 +208,12 @@ def formats_model() -> keras.Model:
     x = keras.Input((3,), name="x")
     shared = dense(x, "shared", SOURCE, MIX)
     outputs = {}
-    for rounding, overflow in MODES:
-        mode = f"{rounding}_{overflow}".lower()
-        for variant, text in VARIANTS.items():
-            name = f"{mode}_{variant}"
-            fused = variant in ("wide", "fine")
-            source = dense(x, f"{name}_source", SOURCE, EYE) if fused else shared
-            iq = text.format(f"{rounding},{overflow}")
-            outputs[name] = dense(source, name, iq, MIX[:, :2], per_element=variant == "coarse")
+    for rounding, overflow, variant in BRANCHES:
+        name = f"{rounding}_{overflow}_{variant}".lower()
+        fused = variant in ("wide", "fine")
+        source = dense(x, f"{name}_source", SOURCE, EYE) if fused else shared
+        iq = VARIANTS[variant].format(f"{rounding},{overflow}")
+        outputs[name] = dense(source, name, iq, MIX[:, :2], per_element=variant == "coarse")
     return keras.Model(x, outputs)
 
 

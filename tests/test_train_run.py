@@ -25,16 +25,17 @@ KILLED = -signal.SIGKILL
 DEATHS = (2, 9, 24, 12)
 
 
-def start(out: Path, *arguments: str) -> subprocess.Popen[str]:
+def start(out: Path, *arguments: str, backend: str = "tensorflow") -> subprocess.Popen[str]:
     """A worker process; PYTHONPATH as this one has it."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    paths = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = os.environ | paths | {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": backend}
     command = [sys.executable, str(WORKER), str(out), *arguments]
     return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-def run(out: Path, *arguments: str) -> tuple[int, str, str]:
+def run(out: Path, *arguments: str, backend: str = "tensorflow") -> tuple[int, str, str]:
     """Exit status, output and errors of a worker."""
-    with start(out, *arguments) as worker:
+    with start(out, *arguments, backend=backend) as worker:
         output, errors = worker.communicate(timeout=300)
     return worker.returncode, output, errors
 
@@ -128,6 +129,18 @@ def test_ctrl_c_and_a_stop_file_write_where_they_are_and_it_goes_on_from_there(w
     assert status == 0, output + errors
     assert "qat: goes on after epoch 2, step" in output
     assert_same(tmp_path, whole)
+
+
+@pytest.mark.slow
+def test_a_killed_training_is_exact_under_jax_too(tmp_path: Path):
+    for name, moments in (("whole", ("0",)), ("killed", ("27", "9", "0"))):
+        for moment in moments:
+            status, output, errors = run(tmp_path / name, "--die-at", moment, backend="jax")
+            assert status == (0 if moment == "0" else KILLED), output + errors
+    assert_same(tmp_path / "killed", tmp_path / "whole")
+    status, _, errors = run(tmp_path / "whole", backend="tensorflow")
+    assert status == 1
+    assert "backend: 'jax' -> 'tensorflow'" in errors
 
 
 def test_a_nan_stops_the_training_and_saves_the_batch(tmp_path: Path):

@@ -147,7 +147,7 @@ _TAPS = """
 static thread_local double *const *csim_taps;
 static thread_local long csim_event;
 #define CSIM_TAP(K, ARRAY, SIZE) \\
-    for (long i = 0; i < (SIZE); i++) csim_taps[K][csim_event * (SIZE) + i] = double(ARRAY[i]);
+    for (long csim_i = 0; csim_i < (SIZE); csim_i++) csim_taps[K][csim_event * (SIZE) + csim_i] = double(ARRAY[csim_i]);
 #else
 #define CSIM_TAP(K, ARRAY, SIZE)
 #endif
@@ -155,37 +155,46 @@ static thread_local long csim_event;
 
 
 def _run_source(top: Top) -> str:
-    """``csim_run(weights folder, events, inputs, outputs, taps)``: arrays of doubles, one row per event."""
-    names = [port.name for port in top.ports]
+    """``csim_run(weights folder, events, inputs, outputs, taps)``: arrays of doubles, one row per event.
+
+    Every name starts with csim_, for the ports are called as the model calls them.
+    """
     outputs = _output_names(top)
+    inputs = [port for port in top.ports if port.name not in outputs]
+    results = [port for port in top.ports if port.name in outputs]
     fill = [
-        f"for (long i = 0; i < {p.size}; i++) {p.name}[i] = {p.type}(data[{k}][event * {p.size} + i]);"
-        for k, p in enumerate(port for port in top.ports if port.name not in outputs)
+        _copy(p, f"{p.name}[csim_i] = {p.type}(csim_data[{k}][csim_n * {p.size} + csim_i])")
+        for k, p in enumerate(inputs)
     ]
     read = [
-        f"for (long i = 0; i < {p.size}; i++) result[{k}][event * {p.size} + i] = double({p.name}[i]);"
-        for k, p in enumerate(port for port in top.ports if port.name in outputs)
+        _copy(p, f"csim_result[{k}][csim_n * {p.size} + csim_i] = double({p.name}[csim_i])")
+        for k, p in enumerate(results)
     ]
-    declare = [f"static thread_local {port.type} {port.name}[{port.size}];" for port in top.ports]
-    body = "\n        ".join([*fill, f"{top.name}({', '.join(names)});", *read])
+    declare = "\n    ".join(f"static thread_local {port.type} {port.name}[{port.size}];" for port in top.ports)
+    body = "\n        ".join([*fill, f"{top.name}({', '.join(port.name for port in top.ports)});", *read])
     return f"""
 const char *{WEIGHTS_FOLDER} = "";
 
-extern "C" __attribute__((visibility("default"))) void csim_run(const char *weights, long events, double *const *data,
-                                                                double *const *result, double *const *taps) {{
-    {WEIGHTS_FOLDER} = weights;
-    {(chr(10) + "    ").join(declare)}
+extern "C" __attribute__((visibility("default"))) void csim_run(const char *csim_weights, long csim_events,
+                                                                double *const *csim_data, double *const *csim_result,
+                                                                double *const *csim_rows) {{
+    {WEIGHTS_FOLDER} = csim_weights;
+    {declare}
 #ifdef CSIM_TRACE
-    csim_taps = taps;
+    csim_taps = csim_rows;
 #endif
-    for (long event = 0; event < events; event++) {{
+    for (long csim_n = 0; csim_n < csim_events; csim_n++) {{
 #ifdef CSIM_TRACE
-        csim_event = event;
+        csim_event = csim_n;
 #endif
         {body}
     }}
 }}
 """
+
+
+def _copy(port: Array, statement: str) -> str:
+    return f"for (long csim_i = 0; csim_i < {port.size}; csim_i++) {statement};"
 
 
 def _output_names(top: Top) -> set[str]:

@@ -52,8 +52,8 @@ def element_formats(mask: Any, rounding: str, overflow: str) -> dict[str, int]:
 def to_yaml(layers: Mapping[str, Mapping[str, Any]]) -> str:
     """Text of ``precision.yaml``."""
     head = (
-        "# Formats of the firmware as hls4ml resolved them, made by export_hls.py; fixed<W,I> counts the sign bit in I.\n"
-        "# To change a format, change quant.layers in the build file. result: what leaves the layer, with the input\n"
+        "# Formats of the firmware as hls4ml resolved them; fixed<W,I> counts the sign bit in I. To change a format,\n"
+        "# change quant.layers in the build file and export again. result: what leaves the layer, with the input\n"
         "# quantiser of the next layer where hls4ml fused it. accum: the sum inside it.\n"
     )
     return head + yaml.safe_dump({name: dict(formats) for name, formats in layers.items()}, sort_keys=False, width=120)

@@ -77,10 +77,11 @@ def synthesise(project: Path, backend: str, top: str) -> Path:
     """
     tool = find_tool(project, backend)
     program = str(shutil.which(tool.program))
+    reports = project / f"{top}_prj" / "solution1" / "syn" / "report"
+    shutil.rmtree(reports, ignore_errors=True)  # what is there afterwards is of this run
     done = subprocess.run([program, *tool.arguments], cwd=project, check=False)  # noqa: S603  no shell
     if done.returncode:
         raise HlsError(f"{tool.command} in {project} failed with exit status {done.returncode}; see its output above")
-    reports = project / f"{top}_prj" / "solution1" / "syn" / "report"
     if not reports.is_dir():
         raise HlsError(f"{tool.command} in {project} ended without an error but left no reports in {reports}")
     return reports

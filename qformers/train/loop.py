@@ -43,7 +43,8 @@ class LoopState:
     step: int = 0
     loss_sum: float = 0.0  # of the batches' mean losses
     accuracy_sum: float = 0.0
-    seconds: float = 0.0  # spent in this epoch
+    timed_steps: int = 0  # steps of this epoch but the first of each process, which compiles
+    seconds: float = 0.0  # spent in them
     waited_s: float = 0.0  # of these, waiting for data
     beta: dict[str, Any] | None = None  # state of the controller
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -51,7 +52,7 @@ class LoopState:
 
     def next_epoch(self) -> None:
         """Go to the start of the next epoch."""
-        self.epoch, self.step = self.epoch + 1, 0
+        self.epoch, self.step, self.timed_steps = self.epoch + 1, 0, 0
         self.loss_sum = self.accuracy_sum = self.seconds = self.waited_s = 0.0
 
 
@@ -138,16 +139,18 @@ class Trainer:
 
     def _epoch(self, stop: StopRequest, display: Display) -> str:
         state, config = self.state, self.phase.config
-        waited_before, waited_start = state.waited_s, self.train.waited_s
         batches = self.train.epoch(config.batch_size, self.phase.seed, state.epoch, state.step)
         try:
             while state.step < self.steps:
                 if stop.reason:
                     return stop.reason
-                before = time.perf_counter()
+                before, waited = time.perf_counter(), self.train.waited_s
+                compiles = self._previous is None
                 self._step(next(batches))
-                state.seconds += time.perf_counter() - before
-                state.waited_s = waited_before + self.train.waited_s - waited_start
+                if not compiles:
+                    state.timed_steps += 1
+                    state.seconds += time.perf_counter() - before
+                    state.waited_s += self.train.waited_s - waited
                 loss, accuracy = state.loss_sum / state.step, state.accuracy_sum / state.step
                 display.step(state.epoch + 1, loss, accuracy, self.ebops, self._jets_per_s())
         finally:
@@ -168,13 +171,15 @@ class Trainer:
         state.step += 1
         state.loss_sum += loss
         state.accuracy_sum += float(logs["accuracy"])
-        if self.controller is not None and (step + 1) % self.control_steps == 0:
-            self.ebops = ebops(self.model)
+        if (step + 1) % self.control_steps:
+            return
+        self.ebops = ebops(self.model)
+        if self.controller is not None:
             set_beta(self.model, self.controller.update(self.ebops, (step + 1) / (config.epochs * self.steps)))
             state.beta = self.controller.state()
 
     def _jets_per_s(self) -> float:
-        return self.state.step * self.phase.config.batch_size / max(self.state.seconds, 1e-9)
+        return self.state.timed_steps * self.phase.config.batch_size / max(self.state.seconds, 1e-9)
 
     def _validate(self) -> dict[str, Any]:
         """Validation of what would be saved now, kept in the Pareto set if nothing beats it.

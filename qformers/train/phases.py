@@ -16,6 +16,7 @@ from rich.console import Console
 from qformers.config import Build, ConfigError, PhaseConfig
 from qformers.data import Source, open_split
 from qformers.data.events import Events
+from qformers.files import replacing
 from qformers.models import build_model
 from qformers.train.checkpoint import differences
 from qformers.train.errors import CheckpointError, TrainingError
@@ -166,6 +167,12 @@ def _prepare(build: Build, name: PhaseName, out: Path) -> tuple[Trainer, Feed, t
     return Trainer(phase, model, train, val), test, names
 
 
+def _write_build(build: Build, out: Path) -> None:
+    """Write the resolved build, once it is known that the folder is its own."""
+    with replacing(out / "build.yaml") as temporary:
+        temporary.write_text(build.to_yaml())
+
+
 def train_phase(build: Build, name: PhaseName, out: Path, console: Console) -> Finished | str:
     """Train one phase, or go on with it; returns what it left, or the reason of an early stop.
 
@@ -177,9 +184,11 @@ def train_phase(build: Build, name: PhaseName, out: Path, console: Console) -> F
     """
     done = _finished_before(out / name, settings_of(build, name))
     if done is not None:
+        _write_build(build, out)
         console.print(f"{name}: finished before, in {done.folder} (--fresh trains it again)", markup=False)
         return done
     trainer, test, names = _prepare(build, name, out)
+    _write_build(build, out)
     state, epochs = trainer.state, trainer.phase.config.epochs
     if state.epoch or state.step:
         console.print(f"{name}: goes on after epoch {state.epoch}, step {state.step}", markup=False)
@@ -221,7 +230,6 @@ def train_build(
         if fresh:
             for name in phases:
                 shutil.rmtree(out / name, ignore_errors=True)
-        (out / "build.yaml").write_text(build.to_yaml())
         for name in phases:
             outcome = train_phase(build, name, out, console)
             if isinstance(outcome, str):

@@ -46,7 +46,10 @@ class Ranger(keras.optimizers.Optimizer):  # type: ignore[misc]
         self.slow_step = slow_step
 
     def build(self, variables: list[Any]) -> None:
-        """Make the two moments and the slow copy of each variable; the slow copies start at the variables' values."""
+        """Make the two moments and the slow copy of each variable; the slow copies start at the variables' values.
+
+        Call it before the first step: under TensorFlow a compiled step cannot make variables that start as copies.
+        """
         if self.built:
             return
         super().build(variables)
@@ -81,7 +84,7 @@ class Ranger(keras.optimizers.Optimizer):  # type: ignore[misc]
         direction = ops.where(trusted, first / (ops.sqrt(second) + self.epsilon), first)
         fast = variable - rate * ops.cast(size, variable.dtype) * direction
         synchronise = ops.equal(step % self.sync_period, 0)
-        old = self._slow[index]
+        old = ops.convert_to_tensor(self._slow[index])
         slow = ops.where(synchronise, old + self.slow_step * (fast - old), old)
         self.assign(self._first[index], first)
         self.assign(self._second[index], second)
