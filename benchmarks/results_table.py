@@ -78,7 +78,7 @@ def main() -> None:
     manifest = read(options.runs[0] / "float" / "manifest.json")
     machine = manifest["machine"]
     print(
-        f"\n{manifest['test']['jets']:,} test and {manifest['jets']['train']:,} training jets, seed {manifest['seed']}, "
+        f"\n{manifest['test']['jets']:,} test, {manifest['jets']['train']:,} training jets, seed {manifest['seed']}, "
         f"{machine['cores']} cores {machine['processor']}, {manifest['date'][:10]}"
     )
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What the formats of a trained quantised model do to real jets: range seen, width chosen, share cut off, per quantiser.
+"""What the formats of a trained quantised model do to real jets: range seen, width chosen, share cut off.
 
 python scripts/audit.py firmware_configs/part_demo.yaml
 """

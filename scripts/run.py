@@ -11,10 +11,14 @@ first stage that fails ends the run with its exit status.
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
+
+from qformers.config import ConfigError, load
 
 STAGES = {"train": "train.py", "export": "export_hls.py", "csim": "run_csim.py"}
 
@@ -35,9 +39,34 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return options
 
 
+def summary(run: Path) -> str:
+    """What the run came to: accuracies, equality of firmware and model, EBOPs, where the project lies."""
+    report: dict[str, Any] = json.loads((run / "csim.json").read_text())
+    ebops = json.loads((run / "qat" / "manifest.json").read_text())["ebops"]
+    lines = [f"{run.name}: accuracy on the same test jets"]
+    for name, entry in ((report["end"] or {}).get("metrics", {})).items():
+        lines.append(f"  {name:10} {entry['accuracy']['value']:.4f} +- {entry['accuracy']['error']:.4f}")
+    jets, hard = report["jets"], report["adversarial"]
+    for label, found in (("jets", jets), ("adversarial events", hard)):
+        word = "==" if found["equal"] else "!="
+        lines.append(
+            f"C simulation {word} quantised model on {found['events']:,} {label}: "
+            f"{found['values_different']:,} of {found['values']:,} outputs differ"
+        )
+    lines.append(f"EBOPs      {ebops:,}")
+    lines.append(f"project    {report['project']}")
+    lines.append(f"per layer  {run / 'csim.json'} and {run / 'plots'}/csim_*.png")
+    return "\n".join(lines)
+
+
 def main() -> int:
     """Entry point. Returns the exit status of the first stage that fails, else 0."""
     options = parse()
+    try:
+        build = load(options.build, options.overrides)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 1
     names = list(STAGES)
     for name in names[names.index(options.first) : names.index(options.last) + 1]:
         print(f"== {name}: {options.build}", flush=True)
@@ -50,6 +79,8 @@ def main() -> int:
         print(f"== {name}: {'done' if status == 0 else f'exit status {status}'}, {time.monotonic() - start:.0f} s")
         if status:
             return status
+    if options.last == "csim":
+        print(summary(Path("runs") / build.name))
     return 0
 
 
