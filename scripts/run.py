@@ -3,6 +3,7 @@
 
     python scripts/run.py firmware_configs/part_demo.yaml
     python scripts/run.py firmware_configs/part_demo.yaml --from export --to csim
+    python scripts/run.py firmware_configs/part_demo.yaml --set data.num_particles=4 --fresh
 
 Each stage is one of the other scripts and can be run by itself; a stage that was interrupted goes on where it was. The
 first stage that fails ends the run with its exit status.
@@ -31,6 +32,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--to", dest="last", choices=STAGES, default="csim", help="last stage (default: csim)")
     parser.add_argument(
         "--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE", help="e.g. data.num_particles=4"
+    )
+    parser.add_argument(
+        "--fresh", action="store_true", help="train again from the start, e.g. after a change of the build file"
     )
     options = parser.parse_args(arguments)
     names = list(STAGES)
@@ -73,8 +77,9 @@ def main() -> int:
         start = time.monotonic()
         script = Path(__file__).with_name(STAGES[name])
         overrides = [part for override in options.overrides for part in ("--set", override)]
+        fresh = ["--fresh"] if options.fresh and name == "train" else []
         status = subprocess.run(  # noqa: S603  our own scripts, no shell
-            [sys.executable, str(script), str(options.build), *overrides], check=False
+            [sys.executable, str(script), str(options.build), *overrides, *fresh], check=False
         ).returncode
         print(f"== {name}: {'done' if status == 0 else f'exit status {status}'}, {time.monotonic() - start:.0f} s")
         if status:

@@ -83,9 +83,9 @@ def dense(x: Any, name: str, iq: str, kernel: Any, per_element: bool = False, **
 
 
 PART: dict[str, Any] = {
-    "embed_widths": (8,), "pair_widths": (4,), "pairs": "input", "heads": 2, "blocks": 1, "class_blocks": 0, "head": "mean",
-    "norm": "batch", "activation": "relu", "pair_activation": "relu", "scale_resids": False, "dropout": 0,
-    "attn_dropout": 0, "activation_dropout": 0, "ffn_ratio": 2,
+    "embed_widths": (8,), "pair_widths": (4,), "pairs": "input", "heads": 2, "blocks": 1, "class_blocks": 0,
+    "head": "mean", "norm": "batch", "activation": "relu", "pair_activation": "relu", "pre_activation_pair": True,
+    "scale_resids": False, "dropout": 0, "attn_dropout": 0, "activation_dropout": 0, "ffn_ratio": 2,
 }  # fmt: skip
 
 

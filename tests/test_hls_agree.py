@@ -89,7 +89,7 @@ FAULTS: dict[str, tuple[str, str, Callable[[Project], None]]] = {
         edit(
             "firmware/part4.cpp",
             "nnet::b0_attn_residual_iq1<embed0_relu_t, b0_attn_residual_iq1_t>(embed0_relu_out,",
-            "nnet::b0_attn_residual_iq1<embed0_t, b0_attn_residual_iq1_t>(embed0_out,",
+            "nnet::b0_attn_residual_iq1<pair1_t, b0_attn_residual_iq1_t>(pair1_out,",
         ),
     ),
 }

@@ -18,9 +18,9 @@ from qformers.models.quantisers import Quantiser, quantisers
 _WORDS = """
 alignas alignof and asm auto bitand bitor bool break case catch char class compl concept const consteval constexpr
 constinit continue decltype default delete do double else enum explicit export extern false float for friend goto if
-inline input int long main mutable namespace new noexcept not nullptr operator or output private protected public register
-requires return short signed sizeof static struct switch template this throw true try typedef typeid typename union
-unsigned using virtual void volatile while xor i n p u t std nnet
+inline input int long main mutable namespace new noexcept not nullptr operator or output private protected public
+register requires return short signed sizeof static struct switch template this throw true try typedef typeid typename
+union unsigned using virtual void volatile while xor i n p u t std nnet
 """
 RESERVED = frozenset(_WORDS.split())
 _LEGAL = re.compile(r"^[A-Za-z][A-Za-z0-9_]*$")

@@ -1,0 +1,71 @@
+"""The thin scripts: what they refuse and what they leave."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+
+
+@pytest.fixture(scope="module")
+def run() -> ModuleType:
+    """scripts/run.py as a module."""
+    spec = importlib.util.spec_from_file_location("run_script", SCRIPTS / "run.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_stages_are_taken_in_order(run: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run.parse(["build.yaml", "--from", "csim", "--to", "train"])
+    assert "--from must not come after --to. Received: --from csim --to train" in capsys.readouterr().err
+
+
+def test_the_first_failing_stage_ends_the_run(run: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build = SCRIPTS.parent / "firmware_configs" / "part_demo.yaml"
+    calls: list[list[str]] = []
+
+    def fake(command: list[str], check: bool) -> subprocess.CompletedProcess[str]:
+        calls.append(command)
+        return subprocess.CompletedProcess(command, 7 if "export_hls.py" in command[1] else 0)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run.subprocess, "run", fake)
+    monkeypatch.setattr(sys, "argv", ["run.py", str(build), "--fresh", "--set", "seed=3"])
+    assert run.main() == 7
+    assert [Path(call[1]).name for call in calls] == ["train.py", "export_hls.py"]
+    assert calls[0][2:] == [str(build), "--set", "seed=3", "--fresh"]
+    assert calls[1][2:] == [str(build), "--set", "seed=3"]
+
+
+def test_a_wrong_build_stops_before_any_stage(
+    run: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["run.py", str(tmp_path / "no.yaml")])
+    assert run.main() == 1
+    assert "no.yaml: cannot be read" in capsys.readouterr().err
+
+
+def test_the_summary_says_when_firmware_differs(run: ModuleType, tmp_path: Path) -> None:
+    found = {"equal": True, "events": 10, "values": 50, "values_different": 0}
+    wrong = {**found, "equal": False, "values_different": 3}
+    metrics = {"csim": {"accuracy": {"value": 0.5, "error": 0.1}}}
+    report = {"jets": found, "adversarial": wrong, "end": {"metrics": metrics}, "project": "here"}
+    (tmp_path / "csim.json").write_text(json.dumps(report))
+    (tmp_path / "qat").mkdir()
+    (tmp_path / "qat" / "manifest.json").write_text(json.dumps({"ebops": 1234}))
+    text = run.summary(tmp_path)
+    assert "C simulation == quantised model on 10 jets: 0 of 50 outputs differ" in text
+    assert "C simulation != quantised model on 10 adversarial events: 3 of 50 outputs differ" in text
+    assert "csim       0.5000 +- 0.1000" in text
+    assert "EBOPs      1,234" in text
