@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-import qformers.nn.float32  # noqa: F401  (registers the layers)
+import qformers.models.part_layers  # noqa: F401  (registers the layers)
 
 
 def main(folder: Path) -> None:
