@@ -46,10 +46,15 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def summary(run: Path) -> str:
     """What the run came to: accuracies, equality of firmware and model, EBOPs, where the project lies."""
     report: dict[str, Any] = json.loads((run / "csim.json").read_text())
-    ebops = json.loads((run / "qat" / "manifest.json").read_text())["ebops"]
-    lines = [f"{run.name}: accuracy on the same test jets"]
-    for name, entry in ((report["end"] or {}).get("metrics", {})).items():
-        lines.append(f"  {name:10} {entry['accuracy']['value']:.4f} +- {entry['accuracy']['error']:.4f}")
+    phases = {name: json.loads((run / name / "manifest.json").read_text()) for name in ("float", "qat")}
+
+    def accuracy(name: str, entry: dict[str, Any]) -> str:
+        return f"  {name:10} {entry['accuracy']['value']:.4f} +- {entry['accuracy']['error']:.4f}"
+
+    lines = [f"{run.name}: accuracy on the {phases['qat']['test']['jets']:,} jets of the test split"]
+    lines += [accuracy("float", phases["float"]["test"]), accuracy("quantised", phases["qat"]["test"])]
+    lines.append(f"accuracy on the simulated jets ({report['splits']})")
+    lines += [accuracy(name, entry) for name, entry in ((report["end"] or {}).get("metrics", {})).items()]
     jets, hard = report["jets"], report["adversarial"]
     for label, found in (("jets", jets), ("adversarial events", hard)):
         word = "==" if found["equal"] else "!="
@@ -57,7 +62,7 @@ def summary(run: Path) -> str:
             f"C simulation {word} quantised model on {found['events']:,} {label}: "
             f"{found['values_different']:,} of {found['values']:,} outputs differ"
         )
-    lines.append(f"EBOPs      {ebops:,}")
+    lines.append(f"EBOPs      {phases['qat']['ebops']:,}")
     lines.append(f"project    {report['project']}")
     lines.append(f"per layer  {run / 'csim.json'} and {run / 'plots'}/csim_*.png")
     return "\n".join(lines)

@@ -60,12 +60,16 @@ def test_the_summary_says_when_firmware_differs(run: ModuleType, tmp_path: Path)
     found = {"equal": True, "events": 10, "values": 50, "values_different": 0}
     wrong = {**found, "equal": False, "values_different": 3}
     metrics = {"csim": {"accuracy": {"value": 0.5, "error": 0.1}}}
-    report = {"jets": found, "adversarial": wrong, "end": {"metrics": metrics}, "project": "here"}
+    report = {"jets": found, "adversarial": wrong, "end": {"metrics": metrics}, "project": "here", "splits": "all"}
     (tmp_path / "csim.json").write_text(json.dumps(report))
-    (tmp_path / "qat").mkdir()
-    (tmp_path / "qat" / "manifest.json").write_text(json.dumps({"ebops": 1234}))
+    for phase, value in (("float", 0.6), ("qat", 0.4)):
+        (tmp_path / phase).mkdir()
+        manifest = {"ebops": 1234, "test": {"jets": 7, "accuracy": {"value": value, "error": 0.2}}}
+        (tmp_path / phase / "manifest.json").write_text(json.dumps(manifest))
     text = run.summary(tmp_path)
     assert "C simulation == quantised model on 10 jets: 0 of 50 outputs differ" in text
     assert "C simulation != quantised model on 10 adversarial events: 3 of 50 outputs differ" in text
+    assert "accuracy on the 7 jets of the test split\n  float      0.6000 +- 0.2000\n  quantised  0.4000" in text
+    assert "accuracy on the simulated jets (all)" in text
     assert "csim       0.5000 +- 0.1000" in text
     assert "EBOPs      1,234" in text
