@@ -147,7 +147,7 @@ class PhaseConfig(Section):
     beta_start: Annotated[float, Field(ge=0)] = 1e-8  # weight of EBOPs in the loss at the start
     beta_warmup_epochs: Annotated[int, Field(ge=0)] = 1  # epochs before the controller moves beta
     width_travel: Annotated[float, Field(gt=0)] = 16.0  # bits a learned width can move in the phase: sets its rate
-    jit_compile: bool = True
+    jit_compile: bool = True  # XLA: faster, and the same bits in every process; without it QAT resumes to rounding only
 
 
 class TrainConfig(Section):
