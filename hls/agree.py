@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import keras
@@ -80,28 +80,43 @@ def agree(
     if not len(next(iter(inputs.values()))):
         raise HlsError("at least one event is needed to compare. Received: 0")
     firmware = project.outputs(inputs, reporter)
-    expected = keras_outputs(model, inputs, reporter, "quantised Keras")
-    shapes = (
-        {name: array.shape for name, array in firmware.items()},
-        {name: array.shape for name, array in expected.items()},
-    )
+    return compare(project, model, inputs, firmware, keras_outputs(model, inputs, reporter, "quantised Keras"))
+
+
+def compare(
+    project: Project,
+    model: keras.Model,
+    inputs: Mapping[str, NDArray[Any]],
+    firmware: Mapping[str, Array],
+    expected: Mapping[str, Array],
+) -> Agreement:
+    """Compare outputs that were computed before; a difference is followed through the layers.
+
+    Args:
+        project, model, inputs: as for `agree`.
+        firmware, expected: output name -> (n, ...) of the project and of the model.
+
+    Raises:
+        HlsError: outputs of other names or shapes.
+    """
+    shapes = [{name: array.shape for name, array in side.items()} for side in (firmware, expected)]
     if shapes[0] != shapes[1]:
         raise HlsError(
             f"firmware and model have different outputs: {shapes[0]} and {shapes[1]}; export the model again"
         )
     events = len(next(iter(firmware.values())))
     error = np.concatenate([np.abs(firmware[n] - expected[n]).reshape(events, -1) for n in firmware], axis=1)
-    unequal = error > 0  # NaN cannot occur: fixed point has none, and Keras' would be unequal below
-    unequal |= ~np.isfinite(error)
+    unequal = ~(error == 0)  # NaN is unequal too
     if not unequal.any():
         return Agreement(events, unequal.size, 0, 0, 0.0, None, None)
     rows = np.flatnonzero(unequal.any(axis=1))
     sample = {name: np.asarray(array)[rows[:TRACED]] for name, array in inputs.items()}
-    worst = int(np.argmax(np.where(np.isfinite(error), error, np.inf).max(axis=1)))
+    finite = np.nan_to_num(error, nan=np.finfo(float).max, posinf=np.finfo(float).max)
+    worst = int(np.argmax(finite.max(axis=1)))
     first = first_difference(project, model, sample)
     if first is not None:
-        first = Difference(**{**asdict(first), "event": int(rows[first.event])})
-    return Agreement(events, unequal.size, int(unequal.sum()), len(rows), float(error[worst].max()), worst, first)
+        first = replace(first, event=int(rows[first.event]))
+    return Agreement(events, unequal.size, int(unequal.sum()), len(rows), float(finite[worst].max()), worst, first)
 
 
 def keras_outputs(

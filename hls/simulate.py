@@ -15,7 +15,7 @@ from rich.console import Console
 
 from hls import show
 from hls.adversarial import adversarial
-from hls.agree import Agreement, agree, keras_outputs
+from hls.agree import Agreement, agree, compare, keras_outputs
 from hls.backends.hls4ml_base import weights_hash
 from hls.backends.project import Project
 from hls.errors import HlsError
@@ -74,14 +74,23 @@ def simulate(
     jets, splits = load_jets(build, events)
     inputs = host_inputs(model, jets)
     project.compile(reporter)
-    on_jets = agree(project, model, inputs, reporter)
+    forms = {
+        "quantised": keras_outputs(model, inputs, reporter, "quantised Keras"),
+        "csim": project.outputs(inputs, reporter),
+    }
+    on_jets = compare(project, model, inputs, forms["csim"], forms["quantised"])
     hard = adversarial(model)
     on_hard = agree(project, model, hard.inputs, reporter)
     console.print(f"{len(jets)} jets ({splits}): {on_jets}", markup=False)
     console.print(f"{len(hard)} adversarial events: {on_hard}", markup=False)
     if on_hard.event is not None:
         console.print(f"  event {on_hard.event} is '{hard.cases[on_hard.event]}'", markup=False)
-    fidelity, end = compare_with_float(build, run, project, model, jets, reporter, console)
+    logits = {form: outputs["logits"] for form, outputs in forms.items()}
+    if wide := json.loads((project.path / "manifest.json").read_text())["wider_than_float32"]:
+        console.print(
+            f"sums wider than the 24 bits of float32, where Keras itself may round: {', '.join(wide)}", markup=False
+        )
+    fidelity, end = compare_with_float(build, run, project, model, jets, logits, console)
     facts = {
         "build": build.name,
         "build_hash": build.hash,
@@ -114,7 +123,13 @@ def check_same_model(project: Project, model: keras.Model) -> None:
 
 
 def load_jets(build: Build, wanted: int) -> tuple[Events, str]:
-    """`wanted` jets of the test split in random order; where it has fewer, of all splits. Second: which splits."""
+    """`wanted` jets of the test split in random order; where it has fewer, of all splits. Second: which splits.
+
+    Raises:
+        HlsError: fewer than one jet is wanted.
+    """
+    if wanted < 1:
+        raise HlsError(f"at least one jet is needed: set --events. Received: {wanted}")
     loaded = [open_split(build.data, "test").load()]
     if len(loaded[0]) < wanted:
         loaded += [open_split(build.data, split).load() for split in SPLITS[1:]]
@@ -132,9 +147,21 @@ def load_jets(build: Build, wanted: int) -> tuple[Events, str]:
 
 
 def compare_with_float(
-    build: Build, run: Path, project: Project, model: keras.Model, jets: Events, reporter: Reporter, console: Console
+    build: Build,
+    run: Path,
+    project: Project,
+    model: keras.Model,
+    jets: Events,
+    logits: dict[str, NDArray[np.float64]],
+    console: Console,
 ) -> tuple[Fidelity | None, dict[str, Any] | None]:
-    """Layers, physics and pictures against the float model; (None, None) with a word if there is none."""
+    """Layers, physics and pictures against the float model; (None, None) with a word if there is none.
+
+    Args:
+        build, run, project, model, console: as in `simulate`.
+        jets: n events.
+        logits: form ("quantised", "csim") -> (n, classes) on these jets.
+    """
     path = run / "float" / "model.keras"
     if not path.is_file():
         console.print(f"{path} is missing: no comparison with the float model", markup=False)
@@ -142,15 +169,11 @@ def compare_with_float(
     float_model = load_quantised(path)
     built = build_model(build, jets.feature_set, jets.class_names, "hgq")
     after = {name: fold.after for name, fold in built._qformers_folds.items()}
-    inputs, float_inputs = host_inputs(model, jets), host_inputs(float_model, jets)
-    first = {name: array[:TRACED_JETS] for name, array in inputs.items()}
+    float_inputs = host_inputs(float_model, jets)
+    first = host_inputs(model, jets[:TRACED_JETS])
     first_float = {name: array[:TRACED_JETS] for name, array in float_inputs.items()}
     fidelity = layer_fidelity(project, model, float_model, after, first, first_float)
-    logits = {
-        "float": keras_outputs(float_model, float_inputs, reporter, "float Keras")["logits"],
-        "quantised": keras_outputs(model, inputs)["logits"],
-        "csim": project.predict(inputs),
-    }
+    logits = {"float": keras_outputs(float_model, float_inputs)["logits"], **logits}
     end = end_to_end(logits, jets.labels, jets.class_names)
     for table in (show.layer_table(fidelity), show.end_table(end), show.changes_table(end)):
         console.print(table)

@@ -17,7 +17,7 @@ from hls.backends import open_backend
 from hls.backends.project import Project
 from hls.export import export, load_quantised
 from qformers.config import Build, PartConfig, QuantConfig
-from qformers.data import open_split
+from qformers.data import Events, open_split
 from qformers.models import build_model
 from qformers.models.inputs import host_inputs
 from qformers.models.part import Jet, part
@@ -124,14 +124,20 @@ def compared(model: keras.Model, build: Build, folder: Path, inputs: dict[str, A
     return Compared(model, project, inputs, keras_outputs(model, inputs), project.outputs(inputs))
 
 
-JETS = Path(__file__).parent / "data" / "jets"
-
-
 def run_build() -> Build:
     """A build of four particles on the jets of the repository."""
-    splits = {split: [str(JETS / split / "*.root")] for split in ("train", "val", "test")}
+    jets_folder = Path(__file__).parent / "data" / "jets"
+    splits = {split: [str(jets_folder / split / "*.root")] for split in ("train", "val", "test")}
     data = {"dataset": "jetclass", "features": "lnpt_eta_phi", "num_particles": 4, **splits}
     return Build.model_validate({"spec": 1, "name": "part4", "data": data, "model": PART, "quant": {}})
+
+
+def models_of(build: Build, events: Events) -> tuple[keras.Model, keras.Model]:
+    """An untrained float model and the quantised model made from it and calibrated."""
+    keras.utils.set_random_seed(5)
+    float_model, model = (build_model(build, events.feature_set, events.class_names, v) for v in ("float32", "hgq"))
+    float_to_quantised(float_model, model, host_inputs(model, events))
+    return float_model, model
 
 
 @pytest.fixture(scope="session")
@@ -139,9 +145,7 @@ def run4(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Run folder of `run_build`: untrained float model, quantised model made from it, Vitis project."""
     build, run = run_build(), tmp_path_factory.mktemp("run4")
     events = open_split(build.data, "train").load()
-    keras.utils.set_random_seed(5)
-    float_model, model = (build_model(build, events.feature_set, events.class_names, v) for v in ("float32", "hgq"))
-    float_to_quantised(float_model, model, host_inputs(model, events))
+    float_model, model = models_of(build, events)
     for name, made in (("float", float_model), ("qat", model)):
         (run / name).mkdir()
         made.save(run / name / "model.keras")

@@ -15,6 +15,10 @@ from hgq.config import QuantizerConfigScope
 from hgq.layers import QLinformerAttention, QMultiHeadAttention
 from hls_models import Compared
 
+from hls.adversarial import adversarial
+from qformers.data import open_split
+from qformers.models.inputs import host_inputs
+
 pytest_plugins = ["hls_models"]
 
 
@@ -67,11 +71,13 @@ def test_attention_layers_of_hgq2_are_exact(kind: str, heads: int, tmp_path: Pat
     "changes", [{"pairs": "onchip"}, {"pairs": "none"}, {"head": "class_token", "class_blocks": 1}]
 )
 def test_other_forms_of_part_are_exact(changes: dict[str, Any], tmp_path: Path) -> None:
-    if changes.get("pairs") == "onchip":
-        pytest.skip("needs a feature set; the demo build covers it")
-    model = h.part_model(4, **changes)
-    inputs = {name: array for name, array in h.jets(4, 3000).items() if name in {t.name for t in model.inputs}}
-    assert_equal(h.compared(model, h.build_of("forms"), tmp_path, inputs))
+    build = h.run_build()
+    build = build.model_copy(update={"model": build.model.model_copy(update=changes)})
+    events = open_split(build.data, "train").load()
+    _, model = h.models_of(build, events)
+    inputs, hard = host_inputs(model, events), adversarial(model).inputs
+    both = {name: np.concatenate([inputs[name], hard[name]]) for name in inputs}
+    assert_equal(h.compared(model, build, tmp_path, both))
 
 
 @pytest.mark.slow

@@ -187,3 +187,10 @@ def test_sums_that_hls4ml_has_not_are_refused() -> None:
     text = words(keras.Model([x, y], [three, wider]))
     assert "three (QAdd): hls4ml adds two tensors at a time. Received: 3" in text
     assert "wider (QAdd): hls4ml adds tensors of one shape only. Received: (2, 3), (1, 3)" in text
+
+
+def test_ties_to_even_per_element_of_an_input_are_refused(tmp_path: Path) -> None:
+    x = keras.Input((3,), name="x")
+    model = keras.Model(x, h.dense(x, "even", "fixed<6,3,RND_CONV,SAT>", h.MIX, per_element=True))
+    with pytest.raises(HlsError, match=r"hls4ml cannot convert this model exactly: .*24 fractional bits"):
+        open_backend("vitis").write(model, h.build_of("even"), tmp_path / "project")

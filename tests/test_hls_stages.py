@@ -178,6 +178,11 @@ def test_jets_are_taken_in_random_order_and_repeatable() -> None:
     assert len(np.unique(one.labels)) == 10, "files hold one class each: the first jets would be of few classes"
 
 
+def test_at_least_one_jet_is_needed() -> None:
+    with pytest.raises(HlsError, match=r"at least one jet is needed: set --events\. Received: 0"):
+        load_jets(h.run_build(), 0)
+
+
 def test_bars_count_steps() -> None:
     with Bars(Console(quiet=True)) as bars:
         tick = bars.task("compile", 3)

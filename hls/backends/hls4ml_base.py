@@ -85,14 +85,9 @@ class Hls4mlBackend:
             vendor.write_options(folder)
             write_json(folder / LAYOUT, layout.to_json())
             (folder / "precision.yaml").write_text(precision.to_yaml(layers))
-            known = {
-                "backend": self.name,
-                "firmware": build.firmware.model_dump(mode="json"),
-                "model_sha256": weights_hash(model),
-                "layers": len(layout.steps),
-                "wider_than_float32": precision.too_wide(layers),
-            }
-            write_manifest(folder, f"export.{self.name}", build, {**known, **(facts or {})})
+            known = {"model_sha256": weights_hash(model), "wider_than_float32": precision.too_wide(layers)}
+            firmware = {"backend": self.name, "firmware": build.firmware.model_dump(mode="json")}
+            write_manifest(folder, f"export.{self.name}", build, {**firmware, **known, **(facts or {})})
             _replace(folder, out)
         return Project(out, layout)
 
