@@ -48,6 +48,7 @@ lint: $(STAMP)
 bench: $(STAMP)
 	$(RUN) benchmarks/pair_features.py
 	$(RUN) benchmarks/stream_memory.py
+	$(RUN) benchmarks/hls_compile.py 4 8 16
 
 data: $(STAMP)
 	$(RUN) scripts/generate_data.py lhc5 --out data/lhc5 --jets 130000 --jobs $(JOBS)
