@@ -1,7 +1,7 @@
 # `docker build -t qformers . && docker run --rm -v "$PWD/runs:/qformers/runs" qformers` does what `make demo` does.
 FROM python:3.11-slim
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends g++ make git \
+    && apt-get install -y --no-install-recommends g++ make git yosys iverilog \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /qformers
 COPY requirements.txt pyproject.toml Makefile README.md LICENSE ./

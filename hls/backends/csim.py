@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import os
-import shutil
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -15,35 +12,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hls.backends import cxx
 from hls.backends.csim_source import WEIGHTS_FOLDER, Top, read_top, write_sources
-from hls.errors import CompileError, HlsError
+from hls.errors import HlsError
 from hls.progress import Reporter, Silent
 
 # -O1: g++ spends its time on ap_fixed templates; -O3 compiles 30 % longer for 6 % more events per second, and -O0 is
 # 25 times slower to run. -fno-gnu-unique: two projects in one process must not share the tables of a layer of one name.
 FLAGS = ("-O1", "-w", "-fPIC", "-std=c++17", "-fno-gnu-unique", "-fvisibility=hidden")
-LAST_LINES = 15  # of the compiler's output, shown with an error
 CHUNK = 256  # events per call
 
 Array = NDArray[np.float64]
-
-
-def cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def compiler() -> str:
-    """Path of the C++ compiler: $CXX or g++.
-
-    Raises:
-        CompileError: there is none.
-    """
-    name = os.environ.get("CXX", "g++")
-    path = shutil.which(name)
-    if path is None:
-        raise CompileError(f"no C++ compiler '{name}' on PATH; install one (apt-get install g++) or set CXX")
-    return path
 
 
 def compile_project(project: Path, top_name: str, trace: bool = False, reporter: Reporter | None = None) -> Library:
@@ -61,7 +40,7 @@ def compile_project(project: Path, top_name: str, trace: bool = False, reporter:
     """
     folder = project / "csim"
     top = read_top(project, top_name)
-    sources = write_sources(top, project, folder, cores())
+    sources = write_sources(top, project, folder, cxx.cores())
     headers = _digest([p for pattern in ("*.h", "weights/*.h") for p in sorted((project / "firmware").glob(pattern))])
     headers += _digest(sorted((project / "firmware" / "nnet_utils").glob("*.h")))
     jobs = []
@@ -71,14 +50,14 @@ def compile_project(project: Path, top_name: str, trace: bool = False, reporter:
         name = f"{source.stem}_trace" if traced else source.stem
         key = hashlib.sha256("".join([source.read_text(), headers, *FLAGS, *flags]).encode()).hexdigest()[:16]
         jobs.append((source, folder / f"{name}-{key}.o", flags))
-    _compile_all(jobs, project, reporter or Silent())
+    cxx.compile_all([cxx.Job(*job) for job in jobs], _options(project), reporter or Silent())
     weights = _digest(sorted((project / "firmware" / "weights").glob("*.txt")))
     key = hashlib.sha256("".join([*(job[1].name for job in jobs), weights]).encode()).hexdigest()[:16]
     name = f"{top_name}_trace" if trace else top_name
     library = folder / f"{name}-{key}.so"  # other weights, other name: a loaded library keeps its weights
     if not library.exists():
-        _remove_older(library)
-        _run([compiler(), "-shared", *(str(job[1]) for job in jobs)], library, folder / "link.log")
+        cxx.remove_older(library)
+        cxx.link([job[1] for job in jobs], library, folder / "link.log")
     return Library(library, top, project, trace)
 
 
@@ -121,7 +100,7 @@ class Library:
             return stop - start
 
         chunk(0, min(1, events))  # loads weights and fills tables, once, before there are threads
-        with ThreadPoolExecutor(cores()) as pool:
+        with ThreadPoolExecutor(cxx.cores()) as pool:
             waiting = [pool.submit(chunk, i, min(i + CHUNK, events)) for i in range(0, events, CHUNK)]
             for done in as_completed(waiting):
                 tick(done.result())
@@ -167,31 +146,10 @@ def _digest(paths: Sequence[Path]) -> str:
     return total.hexdigest()
 
 
-def _compile_all(jobs: Sequence[tuple[Path, Path, tuple[str, ...]]], project: Path, reporter: Reporter) -> None:
-    """Compile the sources whose object file is missing, as many at a time as there are cores."""
-    wanted = [job for job in jobs if not job[1].exists()]
-    if not wanted:
-        return
-    tick = reporter.task("compile", len(jobs))
-    tick(len(jobs) - len(wanted))
+def _options(project: Path) -> tuple[str, ...]:
     firmware = project.resolve() / "firmware"
     include = (f"-I{firmware}", f"-I{firmware / 'ap_types'}", f"-DWEIGHTS_DIR={WEIGHTS_FOLDER}")
-    declare = ("-include", str(_declaration(project / "csim")))
-    with ThreadPoolExecutor(cores()) as pool:
-        waiting = []
-        for source, target, flags in wanted:
-            _remove_older(target)
-            command = [compiler(), *FLAGS, *flags, *include, *declare, "-c", str(source)]
-            waiting.append(pool.submit(_run, command, target, target.parent / f"{source.stem}.log"))
-        for done in as_completed(waiting):
-            done.result()
-            tick()
-
-
-def _remove_older(target: Path) -> None:
-    """Remove what earlier sources were compiled to: same name up to the hash."""
-    for stale in target.parent.glob(f"{target.stem.rpartition('-')[0]}-*{target.suffix}"):
-        stale.unlink()
+    return (*FLAGS, *include, "-include", str(_declaration(project / "csim")))
 
 
 def _declaration(folder: Path) -> Path:
@@ -200,17 +158,3 @@ def _declaration(folder: Path) -> Path:
     if not path.exists() or path.read_text() != text:
         path.write_text(text)
     return path
-
-
-def _run(command: Sequence[str], target: Path, log: Path) -> None:
-    """Run a compiler command that ends in ``-o target``; the target appears only when it ended well."""
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
-    with log.open("w") as handle:
-        done = subprocess.run([*command, "-o", str(temporary)], stdout=handle, stderr=subprocess.STDOUT, check=False)  # noqa: S603  no shell
-    if done.returncode:
-        temporary.unlink(missing_ok=True)
-        last = "\n".join(log.read_text(errors="replace").splitlines()[-LAST_LINES:])
-        raise CompileError(
-            f"{Path(command[0]).name} failed with exit status {done.returncode}; whole log: {log}\n{last}"
-        )
-    temporary.replace(target)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import shutil
 import tempfile
 import warnings
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hls.backends import handlers, passes, precision, vendor
+from hls.backends.files import replace_folder
 from hls.backends.project import LAYOUT, Layout, Port, Project, Step
 from hls.backends.refusals import refusals
 from hls.errors import ExportRefused, HlsError, Refusal
@@ -88,7 +88,7 @@ class Hls4mlBackend:
             known = {"model_sha256": weights_hash(model), "wider_than_float32": precision.too_wide(layers)}
             firmware = {"backend": self.name, "firmware": build.firmware.model_dump(mode="json")}
             write_manifest(folder, f"export.{self.name}", build, {**firmware, **known, **(facts or {})})
-            _replace(folder, out)
+            replace_folder(folder, out)
         return Project(out, layout)
 
     def _convert(self, model: Any, build: Build, folder: Path, reporter: Reporter) -> Any:
@@ -210,12 +210,3 @@ def _forget(folder: Path, out: Path) -> None:
     """hls4ml's record of its settings has the folder in it: write the one where the project will stand."""
     record = folder / "hls4ml_config.yml"
     record.write_text(record.read_text().replace(str(folder), str(out)))
-
-
-def _replace(folder: Path, out: Path) -> None:
-    """Put `folder` in the place of `out`; the compiled simulation of an older project goes with it."""
-    old = folder.parent / "old"
-    if out.exists():
-        out.rename(old)
-    folder.rename(out)
-    shutil.rmtree(old, ignore_errors=True)

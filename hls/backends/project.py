@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hls.errors import HlsError
 from hls.progress import Reporter
+from qformers.files import replacing
 
 LAYOUT = "layout.json"
 
@@ -91,6 +92,10 @@ class Project:
             raise HlsError(
                 f"{path} holds no firmware project ({error}); write it with scripts/export_hls.py"
             ) from error
+        if layout.backend == "alkaid":
+            from hls.backends.alkaid_project import AlkaidProject
+
+            return AlkaidProject(path, layout)
         return cls(path, layout)
 
     def compile(self, reporter: Reporter | None = None, trace: bool = False) -> None:
@@ -146,6 +151,25 @@ class Project:
         from hls.backends.vendor import synthesise
 
         return synthesise(self.path, self.layout.backend, self.layout.top)
+
+    def write_bench(self, inputs: Mapping[str, NDArray[Any]], outputs: Mapping[str, NDArray[np.float64]]) -> None:
+        """Write ``tb_data/tb_input_features.dat`` and ``tb_output_predictions.dat``, read by the vendor's C simulation.
+
+        One line per event, all inputs (outputs) of the top function behind each other; nine digits keep a float32
+        exactly.
+
+        Args:
+            inputs: model inputs, name -> (n, ...).
+            outputs: what the quantised model makes of them, name -> (n, ...).
+        """
+        columns = {
+            "tb_input_features.dat": [inputs[port.name] for port in self.layout.inputs],
+            "tb_output_predictions.dat": [outputs[port.name] for port in self.layout.outputs],
+        }
+        for name, arrays in columns.items():
+            table = np.concatenate([np.asarray(array, np.float64).reshape(len(array), -1) for array in arrays], axis=1)
+            with replacing(self.path / "tb_data" / name) as temporary:
+                np.savetxt(temporary, table, fmt="%.9g")
 
     def _run(
         self, inputs: Mapping[str, NDArray[Any]], trace: bool, reporter: Reporter | None

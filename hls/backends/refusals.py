@@ -36,7 +36,7 @@ def refusals(model: Any) -> list[Refusal]:
             found.append(Refusal(layer.name, kind, *gap(name)))
             continue
         own = formats.get(layer.name, [])
-        for reason, way_out in (*_name_faults(layer.name), *_use_faults(model, layer), *_quantiser_faults(layer, own)):
+        for reason, way_out in (*name_faults(layer.name), *_use_faults(model, layer), *_quantiser_faults(layer, own)):
             found.append(Refusal(layer.name, kind, reason, way_out))
     if found:
         return found  # the last check needs layers that it knows
@@ -52,7 +52,8 @@ def _formats(model: Any) -> dict[str, list[Quantiser]]:
     return by_layer
 
 
-def _name_faults(name: str) -> Iterator[tuple[str, str]]:
+def name_faults(name: str) -> Iterator[tuple[str, str]]:
+    """Why a layer cannot be called that, and what to do."""
     if not _LEGAL.match(name) or keyword.iskeyword(name) or name in RESERVED:
         yield "its name cannot stand in C++", "name it with two or more letters, digits and _, no word of C++ or hls4ml"
 

@@ -1,0 +1,174 @@
+"""A written RTL project: its ports, its simulation at three levels, its cost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hls.backends import icarus, rtl_stream
+from hls.backends.alkaid_ports import Value, decode, encode
+from hls.backends.alkaid_trace import predict
+from hls.backends.project import Project
+from hls.backends.verilator import find_verilator
+from hls.errors import HlsError
+from hls.progress import Reporter, Silent
+from qformers.precision import Fixed
+
+Level = Literal["interpreter", "verilator", "icarus"]
+LEVELS: tuple[Level, ...] = get_args(Level)
+PORTS = "ports.json"
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class AlkaidProject(Project):
+    """A project of alkaid's in a folder.
+
+    Attributes:
+        level: what `outputs` runs: alkaid's interpreter of the traced arithmetic, or a simulation of the RTL.
+    """
+
+    level: Level = "interpreter"
+
+    def at(self, level: Level) -> AlkaidProject:
+        """The same project, simulated at another level.
+
+        Raises:
+            HlsError: there is no such level, or this flavour has no RTL.
+        """
+        if level not in LEVELS:
+            raise HlsError(f"levels of simulation are {', '.join(LEVELS)}. Received: {level!r}")
+        if level != "interpreter" and self.facts["flavour"] != "verilog":
+            raise HlsError(
+                f"{level} simulates Verilog, this project is {self.facts['flavour']}; set firmware.flavour: verilog "
+                "and export again"
+            )
+        return replace(self, level=level)
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """``ports.json``: bits of the ports, latency, stages, cost."""
+        tree: dict[str, Any] = json.loads((self.path / PORTS).read_text())
+        return tree
+
+    @property
+    def latency_cycles(self) -> int:
+        """Clock edges from taking an event in to bringing its output out, as alkaid reports it."""
+        return int(self.facts["latency_cycles"])
+
+    @property
+    def sources(self) -> list[Path]:
+        """Verilog of the model without the simulation wrapper."""
+        wrapper = f"{self.layout.top}_wrapper"
+        files = [*sorted((self.path / "src/static").glob("*.v")), *sorted((self.path / "src").glob("*.v"))]
+        return [path for path in files if path.stem != wrapper]
+
+    def compile(self, reporter: Reporter | None = None, trace: bool = False) -> None:
+        """Compile the RTL for Verilator, if that is the level; the others need no compilation."""
+        if self.level == "verilator":
+            self._library(reporter)
+
+    def rows(self, inputs: Mapping[str, NDArray[Any]]) -> Array:
+        """Events as the ports take them: (n, values of all inputs), rounded and saturated to the ports' formats."""
+        self._check(inputs)
+        parts = [
+            Fixed.parse(port.format).quantise(np.asarray(inputs[port.name], np.float64)).reshape(-1, _size(port.shape))
+            for port in self.layout.inputs
+        ]
+        return np.concatenate(parts, axis=1)
+
+    def cycles(self, rows: Array, reporter: Reporter | None = None) -> Array:
+        """Simulate the RTL with one event per clock cycle.
+
+        Args:
+            rows: (n, input values) as `rows` makes them.
+            reporter: told of finished cycles.
+
+        Returns:
+            (n + latency + margin, output values) after each clock edge; NaN where a bit is undefined.
+        """
+        extra = self.latency_cycles + rtl_stream.MARGIN
+        if self.level == "icarus":
+            return self._icarus(rows, extra)
+        return rtl_stream.run_library(self._library(reporter), rows, len(self.outs), extra, reporter)
+
+    @cached_property
+    def ins(self) -> tuple[Value, ...]:
+        """Where each input value sits in ``model_inp``."""
+        return _values(self.facts["model_inp"])
+
+    @cached_property
+    def outs(self) -> tuple[Value, ...]:
+        """Where each output value sits in ``model_out``."""
+        return _values(self.facts["model_out"])
+
+    def write_bench(self, inputs: Mapping[str, NDArray[Any]], outputs: Mapping[str, Array]) -> None:
+        """Write the self-checking test bench into ``tb/``.
+
+        Args:
+            inputs: model inputs, name -> (n, ...).
+            outputs: what the quantised model makes of them, name -> (n, ...).
+        """
+        expected = np.concatenate([outputs[p.name].reshape(-1, _size(p.shape)) for p in self.layout.outputs], axis=1)
+        self._bench(self.rows(inputs), expected, self.latency_cycles).write(self.path / "tb")
+
+    def _run(
+        self, inputs: Mapping[str, NDArray[Any]], trace: bool, reporter: Reporter | None
+    ) -> dict[str, NDArray[np.float64]]:
+        from alkaid.types import CombLogic
+
+        rows = self.rows(inputs)
+        if trace:
+            values = predict(CombLogic.load(self.path / "model/layers.json.gz"), rows)
+            ends = np.cumsum([_size(step.shape) for step in self.layout.steps])[:-1]
+            parts = np.split(values, ends, axis=1)
+            return {step.variable: part for step, part in zip(self.layout.steps, parts, strict=True)}
+        if self.level == "interpreter":
+            tick = (reporter or Silent()).task("interpreter", len(rows))
+            values = predict(CombLogic.load(self.path / "model/comb.json.gz"), rows)
+            tick(len(rows))
+        else:
+            values = self.cycles(rows, reporter)[self.latency_cycles :][: len(rows)]
+        return self.split(values)
+
+    def split(self, values: Array) -> dict[str, Array]:
+        """(n, output values) by output variable."""
+        ends = np.cumsum([_size(port.shape) for port in self.layout.outputs])[:-1]
+        parts = np.split(values, ends, axis=1)
+        return {port.variable: part for port, part in zip(self.layout.outputs, parts, strict=True)}
+
+    def _library(self, reporter: Reporter | None) -> Path:
+        static, own = self.path / "src/static", self.path / "src"
+        sources = [*sorted(static.glob("*.v")), *sorted(own.glob("*.v"))]
+        return find_verilator().compile(sources, f"{self.layout.top}_wrapper", self.path / "sim", reporter)
+
+    def _bench(self, rows: Array, expected: Array, extra: int) -> icarus.Bench:
+        widths = (sum(v.width for v in self.ins), sum(v.width for v in self.outs))
+        vectors = encode(self.ins, rows), encode(self.outs, expected)
+        return icarus.Bench(self.layout.top, widths, self.latency_cycles, self.facts["clock_ns"], *vectors, extra)
+
+    def _icarus(self, rows: Array, extra: int) -> Array:
+        expected = np.zeros((len(rows), len(self.outs)))  # compared outside, with the latency left open
+        vectors = icarus.run_icarus(self._bench(rows, expected, extra), self.sources)
+        numbers = decode(self.outs, [0 if vector is None else vector for vector in vectors])
+        numbers[[vector is None for vector in vectors]] = np.nan
+        return numbers
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    return int(np.prod(shape, dtype=int))
+
+
+def _values(entries: list[list[Any]]) -> tuple[Value, ...]:
+    return tuple(
+        Value(port, tuple(index), low, bool(signed), integer, fraction)
+        for port, index, low, signed, integer, fraction in entries
+    )

@@ -1,0 +1,94 @@
+"""The C++ compiler: many files on all cores, nothing compiled twice, an error that shows what the compiler said."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+from hls.errors import CompileError
+from hls.progress import Reporter
+
+LAST_LINES = 15  # of the compiler's output, shown with an error
+
+
+@dataclass(frozen=True)
+class Job:
+    """One source file; `target` has a hash of all that goes into it in its name, ``<stem>-<hash>.o``."""
+
+    source: Path
+    target: Path
+    flags: tuple[str, ...] = ()
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def compiler() -> str:
+    """Path of the C++ compiler: $CXX or g++.
+
+    Raises:
+        CompileError: there is none.
+    """
+    name = os.environ.get("CXX", "g++")
+    path = shutil.which(name)
+    if path is None:
+        raise CompileError(f"no C++ compiler '{name}' on PATH; install one (apt-get install g++) or set CXX")
+    return path
+
+
+def compile_all(jobs: Sequence[Job], options: Sequence[str], reporter: Reporter) -> None:
+    """Compile the sources whose object file is missing, as many at a time as there are cores.
+
+    Raises:
+        CompileError: with the last lines of the compiler and the path of its log.
+    """
+    wanted = [job for job in jobs if not job.target.exists()]
+    if not wanted:
+        return
+    tick = reporter.task("compile", len(jobs))
+    tick(len(jobs) - len(wanted))
+    with ThreadPoolExecutor(cores()) as pool:
+        waiting = []
+        for job in wanted:
+            remove_older(job.target)
+            command = [compiler(), *options, *job.flags, "-c", str(job.source)]
+            waiting.append(pool.submit(run, command, job.target, job.target.parent / f"{job.source.stem}.log"))
+        for done in as_completed(waiting):
+            done.result()
+            tick()
+
+
+def link(objects: Sequence[Path], library: Path, log: Path) -> None:
+    """Link a shared library.
+
+    Raises:
+        CompileError: as for `compile_all`.
+    """
+    run([compiler(), "-shared", *(str(path) for path in objects)], library, log)
+
+
+def remove_older(target: Path) -> None:
+    """Remove what earlier sources were compiled to: same name up to the hash."""
+    for stale in target.parent.glob(f"{target.stem.rpartition('-')[0]}-*{target.suffix}"):
+        stale.unlink()
+
+
+def run(command: Sequence[str], target: Path, log: Path) -> None:
+    """Run a compiler command that ends in ``-o target``; the target appears only when it ended well."""
+    temporary = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
+    with log.open("w") as handle:
+        done = subprocess.run([*command, "-o", str(temporary)], stdout=handle, stderr=subprocess.STDOUT, check=False)  # noqa: S603  no shell
+    if done.returncode:
+        temporary.unlink(missing_ok=True)
+        last = "\n".join(log.read_text(errors="replace").splitlines()[-LAST_LINES:])
+        raise CompileError(
+            f"{Path(command[0]).name} failed with exit status {done.returncode}; whole log: {log}\n{last}"
+        )
+    temporary.replace(target)

@@ -1,0 +1,213 @@
+"""Stage "rtl": is the RTL equal to the quantised model, event after event in every clock cycle?"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from hls.adversarial import adversarial
+from hls.agree import Agreement, compare, keras_outputs
+from hls.backends.alkaid_project import LEVELS, AlkaidProject, Level
+from hls.backends.project import Project
+from hls.backends.rtl_stream import Timing, timing
+from hls.backends.verilator import ToolMissing
+from hls.errors import HlsError
+from hls.export import export, load_quantised
+from hls.progress import Reporter
+from hls.reports.rtl import estimate, save, simulated
+from hls.simulate import check_same_model, load_jets
+from qformers.config import Build
+from qformers.files import write_json
+from qformers.manifest import versions
+from qformers.models.inputs import host_inputs
+
+BACKEND = "alkaid"
+ICARUS_EVENTS = (100, 50)  # jets and adversarial events: it is a thousand times slower than Verilator
+
+Array = NDArray[np.float64]
+Inputs = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One level of simulation: what it said of the events, and of time."""
+
+    jets: Agreement
+    adversarial: Agreement
+    timing: Timing | None  # None for the interpreter, and where no shift makes all events right
+
+    @property
+    def equal(self) -> bool:
+        """Whether every value of every event is equal."""
+        return self.jets.equal and self.adversarial.equal
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON types."""
+        return {
+            "jets": self.jets.to_json(),
+            "adversarial": self.adversarial.to_json(),
+            "latency_cycles": self.timing.latency_cycles if self.timing else None,
+            "ii_cycles": self.timing.ii_cycles if self.timing else None,
+        }
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """Result of the stage; `path` is its JSON."""
+
+    path: Path
+    levels: Mapping[Level, Checked]
+    equal: bool
+
+
+def open_rtl(build: Build, run: Path, reporter: Reporter) -> AlkaidProject:
+    """The RTL project of a run; written (again) where there is none, or one of another model or firmware section.
+
+    Raises:
+        HlsError: no model, or a layer without exact RTL.
+    """
+    path, model_path = run / "firmware" / BACKEND, run / "qat" / "model.keras"
+    try:
+        project = Project.open(path)
+        check_same_model(project, load_quantised(model_path))
+        written = json.loads((path / "manifest.json").read_text())["firmware"]
+    except HlsError:
+        written = None
+    if written != build.firmware.model_dump(mode="json"):
+        project = export(build, model_path, path, BACKEND, reporter)
+    if not isinstance(project, AlkaidProject):
+        raise HlsError(f"{path} is a project of backend '{project.layout.backend}'; remove it and run again")
+    return project
+
+
+def simulate_rtl(build: Build, run: Path, events: int, reporter: Reporter, console: Console) -> Simulated:
+    """Simulate the RTL of a build at every level and compare it with the quantised model.
+
+    Reads ``qat/model.keras`` and ``firmware/alkaid`` of the run folder (the latter is written if need be); writes
+    ``rtl.json``, ``reports/alkaid.json`` and ``reports/verilator.json``.
+
+    Args:
+        build: the build.
+        run: its run folder.
+        events: test jets wanted.
+        reporter: told of progress.
+        console: where the results go.
+
+    Raises:
+        HlsError: a file or Verilator is missing.
+    """
+    project = open_rtl(build, run, reporter)
+    model = load_quantised(run / "qat" / "model.keras")
+    save(estimate(project), project, run)
+    jets, splits = load_jets(build, events)
+    hard = adversarial(model)
+    checked: dict[Level, Checked] = {}
+    skipped: dict[str, str] = {}
+    for level in LEVELS:
+        few, hardest = ICARUS_EVENTS if level == "icarus" else (None, None)
+        first = {name: array[:few] for name, array in host_inputs(model, jets).items()}
+        second = {name: spread(array, hardest) for name, array in hard.inputs.items()}
+        try:
+            checked[level] = check(project.at(level), model, (first, second), reporter)
+        except ToolMissing as missing:
+            if level != "icarus":
+                raise
+            skipped[level] = str(missing)
+            console.print(f"{level}: {missing}", markup=False)
+            continue
+        tell(level, checked[level], project, console)
+    measured = checked["verilator"].timing
+    on_time = all(found.timing.latency_cycles == project.latency_cycles for found in checked.values() if found.timing)
+    equal = all(found.equal for found in checked.values()) and measured is not None and on_time
+    if measured is not None:
+        save(simulated(project, measured), project, run)
+    facts = {
+        "build": build.name,
+        "build_hash": build.hash,
+        "backend": BACKEND,
+        "flavour": project.facts["flavour"],
+        "project": str(project.path),
+        "splits": splits,
+        "levels": {level: found.to_json() for level, found in checked.items()},
+        "skipped": skipped,
+        "cases": dict(Counter(hard.cases)),
+        "latency_cycles_reported": project.latency_cycles,
+        "equal": equal,
+        "versions": versions(),
+    }
+    write_json(run / "rtl.json", facts)
+    return Simulated(run / "rtl.json", checked, equal)
+
+
+def spread(array: NDArray[Any], limit: int | None) -> NDArray[Any]:
+    """`limit` of the events, evenly over all cases; all if None or if there are fewer."""
+    if limit is None or len(array) <= limit:
+        return array
+    chosen: NDArray[Any] = array[np.linspace(0, len(array) - 1, limit).round().astype(int)]
+    return chosen
+
+
+def check(
+    project: AlkaidProject, model: keras.Model, groups: tuple[Inputs, Inputs], reporter: Reporter | None = None
+) -> Checked:
+    """Compare one level of simulation with Keras; RTL gets both groups of events back to back, one per clock cycle.
+
+    Args:
+        project: at the level wanted.
+        model: the quantised model.
+        groups: jets, and adversarial events.
+        reporter: told of progress.
+    """
+    wanted = [keras_outputs(model, inputs, reporter, "quantised Keras") for inputs in groups]
+    found_timing = None
+    if project.level == "interpreter":
+        found = [project.outputs(inputs, reporter) for inputs in groups]
+    else:
+        rows = [project.rows(inputs) for inputs in groups]
+        cycles = project.cycles(np.concatenate(rows), reporter)
+        flat = [_flat(project, outputs) for outputs in wanted]
+        found_timing = timing(cycles, np.concatenate(flat))
+        start = found_timing.latency_cycles if found_timing else project.latency_cycles
+        first, both = start + len(rows[0]), start + len(rows[0]) + len(rows[1])
+        found = [_named(project, cycles[start:first]), _named(project, cycles[first:both])]
+    jets, hard = (
+        compare(project, model, inputs, outputs, expected)
+        for inputs, outputs, expected in zip(groups, found, wanted, strict=True)
+    )
+    return Checked(jets, hard, found_timing)
+
+
+def _flat(project: AlkaidProject, outputs: Mapping[str, Array]) -> Array:
+    return np.concatenate(
+        [outputs[port.name].reshape(len(outputs[port.name]), -1) for port in project.layout.outputs], 1
+    )
+
+
+def _named(project: AlkaidProject, values: Array) -> dict[str, Array]:
+    parts = project.split(values)
+    return {port.name: parts[port.variable].reshape(-1, *port.shape) for port in project.layout.outputs}
+
+
+def tell(level: Level, found: Checked, project: AlkaidProject, console: Console) -> None:
+    """Print what a level of simulation found."""
+    console.print(f"{level}, jets: {found.jets}", markup=False)
+    console.print(f"{level}, adversarial events: {found.adversarial}", markup=False)
+    if level == "interpreter":
+        return
+    reported = f"{project.latency_cycles} reported"
+    if found.timing is None:
+        console.print(f"{level}: no latency makes every event come out right ({reported})", markup=False)
+    else:
+        cycles = found.timing.latency_cycles
+        console.print(
+            f"{level}: latency {cycles} cycles measured, {reported}; an event every cycle (II = 1)", markup=False
+        )

@@ -1,0 +1,71 @@
+"""What a run came to, in a screen: accuracies, equality of firmware and model, cost, where everything lies."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from hls.reports.report import load_reports
+
+SOURCES = ("alkaid", "yosys", "yosys-nodsp")  # of resources, from estimate to synthesis
+COUNTED = ("lut", "ff", "dsp", "bram18")
+
+
+def summary(run: Path) -> str:
+    """Text of the summary; stages that were not run are left out.
+
+    Args:
+        run: run folder with at least a training and a C simulation.
+    """
+    report: dict[str, Any] = json.loads((run / "csim.json").read_text())
+    phases = {name: json.loads((run / name / "manifest.json").read_text()) for name in ("float", "qat")}
+    lines = [f"{run.name}: accuracy on the {phases['qat']['test']['jets']:,} jets of the test split"]
+    lines += [_accuracy("float", phases["float"]["test"]), _accuracy("quantised", phases["qat"]["test"])]
+    lines.append(f"accuracy on the simulated jets ({report['splits']})")
+    lines += [_accuracy(name, entry) for name, entry in ((report["end"] or {}).get("metrics", {})).items()]
+    lines += _agreement("C simulation", report)
+    rtl = run / "rtl.json"
+    if rtl.is_file():
+        facts = json.loads(rtl.read_text())
+        for level, found in facts["levels"].items():
+            lines += _agreement(f"RTL ({level})" if level != "interpreter" else "RTL arithmetic", found)
+        lines += [f"RTL ({level}) was not run: {why}" for level, why in facts["skipped"].items()]
+    lines.append(f"EBOPs      {phases['qat']['ebops']:,}")
+    lines += _costs(run)
+    lines.append(f"project    {report['project']}")
+    lines.append(f"per layer  {run / 'csim.json'} and {run / 'plots'}/csim_*.png")
+    page = run / "comparison" / "report.html"
+    return "\n".join([*lines, f"page       {page}"] if page.is_file() else lines)
+
+
+def _accuracy(name: str, entry: dict[str, Any]) -> str:
+    return f"  {name:10} {entry['accuracy']['value']:.4f} +- {entry['accuracy']['error']:.4f}"
+
+
+def _agreement(what: str, found: dict[str, Any]) -> list[str]:
+    return [
+        f"{what} {'==' if group['equal'] else '!='} quantised model on {group['events']:,} {label}: "
+        f"{group['values_different']:,} of {group['values']:,} outputs differ"
+        for label, group in (("jets", found["jets"]), ("adversarial events", found["adversarial"]))
+    ]
+
+
+def _costs(run: Path) -> list[str]:
+    """One line per source; an estimate is called one."""
+    reports = load_reports(run)
+    lines = []
+    for source in SOURCES:
+        if source in reports:
+            report = reports[source]
+            numbers = ", ".join(
+                f"{report.resources.get(key, 0):,} {key.upper()}" for key in ("lut", "ff", "dsp", "bram18")
+            )
+            lines.append(f"{report.stage:10} {numbers} ({report.tool}; {report.error_bar.split(';')[0]})")
+    if "verilator" in reports:
+        timed = reports["verilator"]
+        lines.append(
+            f"latency    {timed.latency_cycles} cycles = {timed.latency_ns:g} ns at a clock of {timed.clock_ns:g} ns, "
+            f"II = {timed.ii_cycles} (measured in RTL simulation; whether the clock is met a vendor's tool says)"
+        )
+    return lines

@@ -1,0 +1,166 @@
+"""The model section of a build file: one frozen record per architecture, told apart by the key `architecture`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+
+Positive = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+FoldedNorm = Literal["batch", "none"]  # batch norm behind each dense step, folded into it in fixed point
+
+
+class Section(BaseModel):
+    """Base of all parts of a build: immutable, and nothing unknown gets in."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class PartConfig(Section):
+    """Particle Transformer (arXiv:2202.03772), from the published form to the firmware form (read by `models.part`)."""
+
+    architecture: Literal["part"] = "part"
+    embed_widths: tuple[Positive, ...] = (128, 512, 128)  # the last one is the model width D
+    pair_widths: tuple[Positive, ...] = (64, 64, 64)  # hidden layers of the pair network; its output is H
+    pairs: Literal["vectors", "input", "onchip", "none"] = "vectors"
+    # vectors: from four-momenta inside the model; input: computed on the host, a model input;
+    # onchip: from ln pT, eta, phi by adders and tables; none: no pair bias U
+    heads: Positive = 8
+    blocks: Positive = 8
+    class_blocks: Annotated[int, Field(ge=0)] = 2  # blocks of class attention; 0 goes with head: mean
+    ffn_ratio: Positive = 4
+    fc_widths: tuple[Positive, ...] = ()  # hidden layers after the pooling
+    norm: Literal["layer", "batch", "none"] = "layer"
+    activation: Literal["gelu", "relu"] = "gelu"
+    pair_activation: Literal["gelu", "relu"] = "gelu"  # weaver keeps GELU here whatever `activation` says
+    head: Literal["class_token", "mean"] = "class_token"
+    scale_fc: bool = True  # norm between the two layers of the feed-forward part
+    scale_attn: bool = True  # norm after the attention
+    scale_heads: bool = True  # c_attn, one factor per head
+    scale_resids: bool = True  # w_resid, one factor per channel of the second residual
+    remove_self_pair: bool = False  # U_ii = 0 after the embedding
+    pre_activation_pair: bool = False  # True drops the last activation of the pair network
+    dropout: Share = 0.1
+    attn_dropout: Share = 0.1
+    activation_dropout: Share = 0.1
+
+    @property
+    def width(self) -> int:
+        """Model width D."""
+        return self.embed_widths[-1]
+
+    @property
+    def head_width(self) -> int:
+        """Width of one attention head, d = D / H."""
+        return self.width // self.heads
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"heads must divide the model width {self.width}. Received: heads={self.heads}")
+        if (self.head == "mean") != (self.class_blocks == 0):
+            raise ValueError(
+                f"head: mean goes with class_blocks: 0 and head: class_token with class_blocks >= 1. "
+                f"Received: head={self.head}, class_blocks={self.class_blocks}"
+            )
+        return self
+
+
+class DeepSetsConfig(Section):
+    """DeepSets (arXiv:1703.06114), sized as for jets on FPGAs in arXiv:2402.01876 (read by `models.deepsets`)."""
+
+    architecture: Literal["deepsets"] = "deepsets"
+    phi_widths: tuple[Positive, ...] = (32, 32, 32)  # network of each particle
+    pool: Literal["mean", "sum"] = "mean"  # over real particles; sum is scaled by 2^-round(log2 N)
+    rho_widths: tuple[Positive, ...] = (32,)  # network of the jet, in front of the logits
+    norm: FoldedNorm = "batch"
+
+
+class MixerConfig(Section):
+    """MLP-Mixer for jets in the order of pT (arXiv:2503.03103; read by `models.mixer`)."""
+
+    architecture: Literal["mixer"] = "mixer"
+    blocks: Positive = 1
+    feature_widths: tuple[Positive, ...] = (16,)  # hidden layers of a block over features; they end at F again
+    particle_widths: tuple[Positive, ...] = ()  # hidden layers of a block over slots; they end at N again
+    token_widths: tuple[Positive, ...] = (16, 16)  # per particle, behind the blocks
+    head: Literal["weighted", "flatten"] = "weighted"  # one learned weight per slot, or every slot with its own kernel
+    fc_widths: tuple[Positive, ...] = (16, 16, 16)
+    norm: FoldedNorm = "batch"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.head == "flatten" and not self.fc_widths:
+            raise ValueError("head: flatten needs a layer of its own. Received: fc_widths=()")
+        return self
+
+
+class JediLinearConfig(Section):
+    """Interaction network of linear complexity (JEDI-linear, arXiv:2508.15468; read by `models.jedi_linear`)."""
+
+    architecture: Literal["jedi_linear"] = "jedi_linear"
+    embed_widths: tuple[Positive, ...] = (64,)  # per particle, in front of the interaction
+    edge_width: Positive = 64  # of f_R, the sum of what a particle and the whole jet give
+    edge_activation: Literal["relu", "linear"] = "relu"  # of both terms before their sum
+    object_widths: tuple[Positive, ...] = (64,)  # f_O, per particle, behind the interaction
+    pool: Literal["sum", "mean"] = "sum"  # over real particles, both times; sum is scaled by 2^-round(log2 N)
+    fc_widths: tuple[Positive, ...] = (64, 32, 16)
+    norm: FoldedNorm = "batch"
+
+
+class TransformerConfig(Section):
+    """Transformer without pair bias, with full or Linformer attention (arXiv:2510.24784; `models.transformer`)."""
+
+    architecture: Literal["transformer"] = "transformer"
+    embed_widths: tuple[Positive, ...] = (16, 16)  # per particle; the last one is the model width D
+    attention: Literal["mha", "linformer"] = "mha"
+    projected: Positive = 2  # linformer: tokens that the particles are projected to as keys and values (k)
+    heads: Positive = 1
+    head_width: Positive = 16  # of queries, keys and values
+    blocks: Positive = 1
+    feed_forwards: Positive = 2  # feed-forward parts behind each attention, each with its residual
+    ffn_width: Positive = 32  # their hidden layer
+    pool: Literal["flatten", "mean"] = "flatten"  # every slot with its own kernel, or the mean over real particles
+    fc_widths: tuple[Positive, ...] = (16,)
+    norm: FoldedNorm = "batch"
+
+    @property
+    def width(self) -> int:
+        """Model width D."""
+        return self.embed_widths[-1]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.embed_widths:
+            raise ValueError("embed_widths needs at least the model width. Received: embed_widths=()")
+        if self.pool == "flatten" and not self.fc_widths:
+            raise ValueError("pool: flatten needs a layer of its own. Received: fc_widths=()")
+        return self
+
+
+ARCHITECTURES: dict[str, type[Section]] = {
+    "part": PartConfig,
+    "deepsets": DeepSetsConfig,
+    "mixer": MixerConfig,
+    "jedi_linear": JediLinearConfig,
+    "transformer": TransformerConfig,
+}
+DEFAULT_ARCHITECTURE = "part"
+
+
+def architecture_of(section: Any) -> Any:
+    """The value of `architecture` in a model section, read or not yet."""
+    if isinstance(section, dict):
+        return section.get("architecture", DEFAULT_ARCHITECTURE)
+    return getattr(section, "architecture", None)
+
+
+ModelConfig = Annotated[
+    Annotated[PartConfig, Tag("part")]
+    | Annotated[DeepSetsConfig, Tag("deepsets")]
+    | Annotated[MixerConfig, Tag("mixer")]
+    | Annotated[JediLinearConfig, Tag("jedi_linear")]
+    | Annotated[TransformerConfig, Tag("transformer")],
+    Discriminator(architecture_of),
+]
