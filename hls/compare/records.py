@@ -1,0 +1,145 @@
+"""What the comparison reads of the files of a run; a file that is there but wrong is an error naming the key."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from hls.errors import HlsError
+
+
+class Record(BaseModel):
+    """Base: immutable; keys that the comparison does not use are left aside."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Measured(Record):
+    """A number with its statistical error."""
+
+    value: float
+    error: float | None = None
+
+
+class Metrics(Record):
+    """``float/metrics.json`` and ``qat/metrics.json``: test split."""
+
+    jets: int
+    accuracy: Measured
+    auc: Measured
+
+
+class Manifest(Record):
+    """``manifest.json`` of a training phase."""
+
+    build_hash: str
+    date: str  # ISO 8601
+    ebops: int | None = None
+    settings: Mapping[str, Any] = {}
+    machine: Mapping[str, Any] = {}
+
+
+class FirmwareManifest(Record):
+    """``firmware/<backend>/manifest.json``: which model the project was written from."""
+
+    backend: str = ""
+    model_sha256: str | None = None  # of weights and formats
+    model_file_sha256: str | None = None  # of qat/model.keras
+
+
+class Agreement(Record):
+    """Firmware against the quantised model on a set of events."""
+
+    events: int
+    values: int
+    values_different: int
+    equal: bool
+
+
+class Csim(Record):
+    """``csim.json``."""
+
+    build_hash: str
+    backend: str
+    jets: Agreement
+    adversarial: Agreement
+    equal: bool
+
+
+class RtlLevel(Record):
+    """One simulator of ``rtl.json``."""
+
+    jets: Agreement
+    adversarial: Agreement | None = None
+    latency_cycles: int | None = None
+    ii_cycles: int | None = None
+
+
+class Rtl(Record):
+    """``rtl.json``."""
+
+    build_hash: str
+    backend: str
+    flavour: str = "verilog"
+    levels: Mapping[str, RtlLevel]
+    latency_cycles_reported: int | None = None
+    equal: bool
+
+
+class AuditRow(Record):
+    """One quantiser of ``qat/audit.json``."""
+
+    name: str
+    layer: str
+    place: str  # input, weight, bias or table
+    learned: bool
+    formats: int  # groups of elements with a width of their own
+    width_mean: float  # bits, sign included
+    width_max: int
+    widest: str
+    pruned: float = 0.0
+
+
+class LayerCost(Record):
+    """One layer of ``firmware/alkaid/layers.json``."""
+
+    layer: str
+    lut: float | None = None
+    ebops: float | None = None
+    latency_ns: float | None = None
+
+
+class LayerCosts(Record):
+    """``firmware/alkaid/layers.json``."""
+
+    layers: tuple[LayerCost, ...]
+
+
+T = TypeVar("T")
+
+
+def read(path: Path, kind: type[T]) -> T | None:
+    """Read a JSON file as `kind`, any type that pydantic can check; None if there is no such file.
+
+    Raises:
+        HlsError: not JSON, or a key is missing or wrong.
+    """
+    if not path.is_file():
+        return None
+    try:
+        return TypeAdapter(kind).validate_python(json.loads(path.read_text()))
+    except (OSError, ValueError) as error:
+        raise HlsError(f"{path} cannot be compared: {explain(error)}; make it again") from error
+
+
+def explain(error: Exception) -> str:
+    """One line: the first key that pydantic refuses and what it received, or the error itself."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"]) or "the file"
+    return f"'{place}': {first['msg']}. Received: {str(first['input'])[:80]!r}"

@@ -1,0 +1,133 @@
+"""From run folders to the table: which columns there are and what stands in each cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hls.compare.cells import Cell, Column, Table
+from hls.compare.notes import footnotes
+from hls.compare.own import timed
+from hls.compare.records import Agreement, Measured, Metrics, Rtl
+from hls.compare.run import Run
+from hls.compare.sources import cells_of, find_sources
+
+BUILD, SIMULATED, ORIGIN = "Build", "Equal to the quantised model", "Provenance"
+
+_WORDS = {"pairs": "pairs", "width": "D", "heads": "H", "blocks": "blocks"}  # field of a model -> how it is said
+
+_FIRST = (
+    Column("build", BUILD, "build", number=False),
+    Column("model", BUILD, "model", number=False),
+    Column("particles", BUILD, "N"),
+    Column("inputs", BUILD, "inputs", number=False),
+    Column("accuracy", BUILD, "accuracy", "%", digits=2),
+    Column("accuracy_float", BUILD, "float accuracy", "%", digits=2),
+    Column("auc", BUILD, "AUC", digits=4),
+    Column("auc_float", BUILD, "float AUC", digits=4),
+    Column("ebops", BUILD, "EBOPs"),
+)
+_LAST = (
+    Column("csim", SIMULATED, "C simulation", number=False),
+    Column("rtl", SIMULATED, "RTL simulation", number=False),
+    Column("part", ORIGIN, "device", number=False),
+    Column("hash", ORIGIN, "config", number=False),
+    Column("date", ORIGIN, "trained", number=False),
+)
+
+
+def tabulate(runs: Sequence[Run], device: str | None = None) -> Table:
+    """The table of some runs.
+
+    Args:
+        runs: one row each.
+        device: that percentages are of; None = the one of each report, or of the build where a report names none.
+    """
+    sources = find_sources(runs)
+    rows = []
+    for run in runs:
+        row = {**_build(run), **_proof(run), **_origin(run)}
+        for columns in sources.values():
+            row |= cells_of(run, columns, device)
+        rows.append(row)
+    middle = [column for columns in sources.values() for column in columns]
+    return Table((*_FIRST, *middle, *_LAST), tuple(runs), tuple(rows), footnotes(runs, list(sources)))
+
+
+def _missing(command: str) -> Cell:
+    return Cell(missing=f"not run: {command}")
+
+
+def _build(run: Run) -> dict[str, Cell]:
+    data, stale = run.build.data, run.stale or {}
+    cells = {
+        "build": Cell(run.name, note=str(run.path)),
+        "model": Cell(describe(run)),
+        "particles": Cell(data.num_particles),
+        "inputs": Cell(data.features, note=f"feature set of {data.dataset}"),
+    }
+    train = _missing(f"scripts/train.py {run.yaml}")
+    for suffix, metrics, phase in (("", run.metrics, "qat"), ("_float", run.float_metrics, "float")):
+        flag = stale.get(f"{phase}/manifest.json", "")
+        absent = {f"accuracy{suffix}": train, f"auc{suffix}": train}
+        cells |= _metrics(metrics, suffix, flag) if metrics else absent
+    ebops = run.manifest.ebops if run.manifest else None
+    cells["ebops"] = Cell(ebops, flag=stale.get("qat/manifest.json", "")) if ebops else train
+    return cells
+
+
+def describe(run: Run) -> str:
+    """The architecture in a few words: its name, then pair bias, width, heads and blocks where it has them."""
+    model = run.build.model
+    said = [f"{word} {getattr(model, key)}" for key, word in _WORDS.items() if hasattr(model, key)]
+    return ", ".join([model.architecture, *said])
+
+
+def _metrics(metrics: Metrics, suffix: str, flag: str) -> dict[str, Cell]:
+    note = f"test split, {metrics.jets:,} jets"
+    return {
+        f"accuracy{suffix}": _measured(metrics.accuracy, 100.0, note, flag),
+        f"auc{suffix}": _measured(metrics.auc, 1.0, note, flag),
+    }
+
+
+def _measured(found: Measured, scale: float, note: str, flag: str) -> Cell:
+    error = None if found.error is None else found.error * scale
+    return Cell(found.value * scale, error, note=note, flag=flag)
+
+
+def _proof(run: Run) -> dict[str, Cell]:
+    """Whether the firmware equals the quantised model, in C and in RTL simulation."""
+    stale = run.stale or {}
+    cells = {"csim": _missing(f"scripts/run_csim.py {run.yaml}"), "rtl": _missing(f"scripts/run_rtl.py {run.yaml}")}
+    if run.csim:
+        parts = [run.csim.jets, run.csim.adversarial]
+        cells["csim"] = _agreed(run.csim.equal, parts, run.csim.backend, stale.get("csim.json", ""))
+    if run.rtl:
+        parts = [part for level in run.rtl.levels.values() for part in (level.jets, level.adversarial) if part]
+        by = f"{run.rtl.backend} {run.rtl.flavour}, {', '.join(run.rtl.levels)}{_latency_differs(run.rtl)}"
+        cells["rtl"] = _agreed(run.rtl.equal, parts, by, stale.get("rtl.json", ""))
+    return cells
+
+
+def _agreed(equal: bool, parts: Sequence[Agreement], by: str, flag: str) -> Cell:
+    wrong, values = sum(part.values_different for part in parts), sum(part.values for part in parts)
+    events = " + ".join(f"{part.events:,}" for part in parts)
+    note = f"{by}: {wrong:,} of {values:,} outputs differ; {events} events"
+    right = equal and not wrong
+    return Cell(f"equal ({values:,})" if right else f"DIFFERS ({wrong:,} of {values:,})", flag=flag, note=note)
+
+
+def _latency_differs(rtl: Rtl) -> str:
+    name, level = timed(rtl)
+    if level is None or rtl.latency_cycles_reported in (None, level.latency_cycles):
+        return ""
+    return f"; latency {level.latency_cycles} cycles by {name}, the backend reports {rtl.latency_cycles_reported}"
+
+
+def _origin(run: Run) -> dict[str, Cell]:
+    trained = Cell(run.manifest.date[:10]) if run.manifest else _missing(f"scripts/train.py {run.yaml}")
+    # as it was recorded: the hash of the same build.yaml changes when the schema gains a key
+    recorded = (
+        run.manifest.build_hash if run.manifest and "qat/manifest.json" not in (run.stale or {}) else run.build.hash
+    )
+    return {"part": Cell(run.build.firmware.part), "hash": Cell(recorded), "date": trained}
