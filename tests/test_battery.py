@@ -1,11 +1,14 @@
-"""One battery for all: every form of the quantised ParT is exact in the C simulation of every backend."""
+"""One battery for all: every form of ParT and of its peers is exact in the C simulation of every backend."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import keras
 import pytest
 from hls_models import build_of
+from peers_helpers import NARROW, float_peer, peer_jets, quantised_peer
 from quantised_helpers import float_part, inputs_of, jets, quantised_part, small
 
 from hls.adversarial import adversarial
@@ -14,12 +17,16 @@ from hls.backends import BACKENDS, open_backend
 from qformers.config import QuantConfig
 from qformers.models.transfer import float_to_quantised
 
-# Which pair features and head; the first goes through `make test`, all of them through `make test-all`.
+# The RTL backend needs no compilation for the traced arithmetic (its simulation: tests/test_rtl_exact.py), so all forms
+# go through `make test` there; of the others the first one does, and all of them through `make test-all`.
+MARKS = {"alkaid": (), "vitis": pytest.mark.slow, "vivado": pytest.mark.slow}
+
+# Which pair features and head.
 FORMS = [
     pytest.param("input", "class_token", "vitis"),
     *(
-        pytest.param(pairs, head, backend, marks=pytest.mark.slow)
-        for backend in ("vitis", "vivado")
+        pytest.param(pairs, head, backend, marks=MARKS[backend])
+        for backend in BACKENDS
         for pairs in ("onchip", "input", "none")
         for head in ("mean", "class_token")
         if (pairs, head, backend) != ("input", "class_token", "vitis")
@@ -34,12 +41,38 @@ def test_firmware_is_the_quantised_model(pairs: str, head: str, backend: str, tm
     model = quantised_part(cfg, QuantConfig(activation="fixed<8,4>", weight="fixed<6,2,RND,SAT_SYM>"))
     events = inputs_of(model, jets(2000))
     float_to_quantised(float_part(cfg), model, events)
-    name = f"battery_{pairs}_{head}_{backend}"
-    model.save(tmp_path / "model.keras")
-    build = build_of(name, backend=backend)
-    project = open_backend(backend).write(model, build, tmp_path / "project")
+    assert_exact(model, events, f"battery_{pairs}_{head}_{backend}", backend, tmp_path)
+
+
+# Forms of the peers (`peers_helpers.FORMS`), with one width per channel or per slot and channel.
+PEERS = [
+    pytest.param("jedi", "channel", "vitis"),
+    pytest.param("linformer", "element", "vitis"),
+    *(
+        pytest.param(form, granularity, backend, marks=MARKS[backend])
+        for backend in BACKENDS
+        for form, granularity in (
+            ("deepsets", "channel"), ("deepsets_sum", "element"), ("mixer", "element"), ("mixer_flat", "channel"),
+            ("jedi", "element"), ("mha", "element"), ("mha_mean", "channel"), ("linformer_mean", "channel"),
+        )
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("form", "granularity", "backend"), PEERS)
+def test_firmware_is_the_quantised_peer(form: str, granularity: str, backend: str, tmp_path: Path) -> None:
+    assert backend in BACKENDS
+    model = quantised_peer(form, 3, NARROW.model_copy(update={"granularity": granularity}))
+    events = inputs_of(model, peer_jets(3, 2000))
+    float_to_quantised(float_peer(form, 3), model, events)
+    assert_exact(model, events, f"battery_{form}_{granularity}_{backend}", backend, tmp_path)
+
+
+def assert_exact(model: keras.Model, events: dict[str, Any], name: str, backend: str, folder: Path) -> None:
+    """Write, compile, and compare `events` and the adversarial ones: three logits each."""
+    project = open_backend(backend).write(model, build_of(name, backend=backend), folder / "project")
     project.compile()
     for inputs in (events, adversarial(model).inputs):
         found = agree(project, model, inputs)
         assert found.equal, str(found)
-        assert found.values == 3 * len(inputs["mask"])
+        assert found.values == 3 * len(inputs["features"])

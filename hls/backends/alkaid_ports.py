@@ -48,9 +48,6 @@ def consumers(model: Any) -> dict[str, list[Consumer]]:
             taken = quantiser.layer.input
             tensor = quantiser.tensor(taken if isinstance(taken, list) else [taken])
             reading.setdefault(id(tensor), []).append(Consumer(quantiser.layer, quantiser.core))
-    for layer in model.layers:
-        if type(layer).__name__ == "Quantizer":
-            reading.setdefault(id(layer.input), []).append(Consumer(layer, layer.quantizer))
     return {
         tensor.name: [user for alias in _aliases(model, tensor) for user in reading.get(id(alias), [])]
         for tensor in model.inputs

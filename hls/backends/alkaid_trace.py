@@ -16,7 +16,9 @@ from hls.errors import HlsError
 from qformers.precision import Fixed
 
 HARDWARE = (1, 1, -1)  # adders and carry chains of one bit; (1, -1, -1) fails in alkaid 0.8.2
-DELAY_SLACK = 5  # adder levels by which a constant matrix product may be deeper than its shallowest form
+# hard_dc: adder levels by which a constant matrix product may be deeper than its shallowest form. binary_lut: alkaid
+# 0.8.2 takes every one-bit input of a sum for 0 or 1, but a signed bit is 0 or -1; six of them in one sum stop it
+SOLVER = {"hard_dc": 5, "binary_lut": False}
 
 Array = NDArray[np.float64]
 
@@ -56,7 +58,7 @@ def trace(model: Any, formats: Mapping[str, Fixed]) -> Traced:
     kifs = tuple(_kif(formats[tensor.name]) for tensor in model.inputs)
     try:
         with mended(), redirect_stdout(StringIO()):
-            dump = trace_model(model, HWConfig(*HARDWARE), {"hard_dc": DELAY_SLACK}, inputs_kif=kifs, dump=True)
+            dump = trace_model(model, HWConfig(*HARDWARE), SOLVER, inputs_kif=kifs, dump=True)
             outputs, spans, shapes = _layer_outputs(model, dump)
             ends = [np.ravel(part) for part in dump["final"]]
             inputs = np.concatenate([np.ravel(part) for part in dump["inputs"]])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from qformers.config import Build, ConfigError, nearest
@@ -15,13 +17,18 @@ if TYPE_CHECKING:
     from qformers.data.events import FeatureSet
 
 
-def _part() -> Any:
-    from qformers.models.part import part
+def _builder(name: str) -> Callable[[], Any]:
+    """Imports `qformers/models/<name>.py` when called, not before, and returns its function `name`."""
+    return lambda: getattr(importlib.import_module(f"qformers.models.{name}"), name)
 
-    return part
 
-
-MODELS: dict[str, Any] = {"part": _part}  # architecture -> function that imports and returns the builder
+MODELS: dict[str, Callable[[], Any]] = {  # architecture -> function that imports and returns the builder
+    "part": _builder("part"),
+    "deepsets": _builder("deepsets"),
+    "mixer": _builder("mixer"),
+    "jedi_linear": _builder("jedi_linear"),
+    "transformer": _builder("transformer"),
+}
 
 
 def load_model(path: Path | str) -> keras.Model:

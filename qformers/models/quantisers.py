@@ -89,6 +89,9 @@ def _of_layer(layer: Any) -> Iterator[Quantiser]:
     if hasattr(layer, "exp_table"):  # QSoftmax
         yield from _of_softmax(layer)
         return
+    if type(layer).__name__ == "Quantizer":  # a layer that only rounds
+        yield Quantiser(layer, name, "input", layer, operator.itemgetter(0))
+        return
     if getattr(layer, "_iq", None) is not None:
         many = layer._iq if hasattr(layer._iq, "__iter__") else None
         if many is None:

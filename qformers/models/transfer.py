@@ -46,27 +46,40 @@ def float_to_quantised(float_model: keras.Model, model: keras.Model, calibration
     calibrate(model, calibration, start=True)
 
 
-def folded_dense(float_model: keras.Model, name: str, fold: Fold) -> tuple[Array, Array]:
-    """Kernel and bias (float64) of dense layer `name` with the norms and factors around it multiplied in."""
+def folded_dense(float_model: keras.Model, name: str, fold: Fold) -> tuple[Array, Array | None]:
+    """Kernel and bias (float64, None without one) of dense layer `name`, the norms and factors around it multiplied in.
+
+    Raises:
+        ConfigError: a norm that the layer cannot take in: there is no bias, or the kernel lacks the axis of the norm.
+    """
     layer = float_model.get_layer(name)
     inputs, rest = layer.equation.split(",")
     kernel_axes, output = rest.split("->")
     kernel = to_numpy(layer._kernel)
+    if layer.bias is None:
+        if fold.before or fold.after:
+            raise ConfigError(f"{name}: a norm beside a dense layer without bias cannot be folded; give it bias_axes")
+        return kernel * fold.factor, None
     bias = to_numpy(layer.bias)
-    summed = tuple(i for i, letter in enumerate(kernel_axes) if letter in inputs)
 
-    scale, shift = affine(float_model, fold.before)
-    last_input = kernel_axes.index(inputs[-1])
-    bias = bias + np.sum(kernel * _along(shift, kernel.ndim, last_input), axis=summed).reshape(bias.shape)
-    kernel = kernel * _along(scale, kernel.ndim, last_input) * fold.factor
-    bias = bias * fold.factor
+    if fold.before:
+        summed = tuple(i for i, letter in enumerate(kernel_axes) if letter in inputs)
+        scale, shift = affine(float_model, fold.before)
+        last_input = kernel_axes.index(inputs[-1])
+        bias = bias + np.sum(kernel * _along(shift, kernel.ndim, last_input), axis=summed).reshape(bias.shape)
+        kernel = kernel * _along(scale, kernel.ndim, last_input)
+    kernel, bias = kernel * fold.factor, bias * fold.factor
 
-    scale, shift = affine(float_model, fold.after)  # on the last output axis, which is the last of kernel and bias
-    if fold.after and kernel_axes[-1] != output[-1]:
+    letter = output[fold.axis]
+    if not fold.after:
+        return kernel, bias
+    if letter not in kernel_axes:
         raise ConfigError(
-            f"{name}: a norm behind '{layer.equation}' cannot be folded: its last axis is not the kernel's"
+            f"{name}: a norm behind '{layer.equation}' cannot be folded: its axis '{letter}' is not the kernel's"
         )
-    return kernel * scale, bias * scale + shift
+    scale, shift = affine(float_model, fold.after)
+    kernel = kernel * _along(scale, kernel.ndim, kernel_axes.index(letter))
+    return kernel, bias * _along(scale, bias.ndim, fold.axis) + _along(shift, bias.ndim, fold.axis)
 
 
 def affine(float_model: keras.Model, names: tuple[str, ...]) -> tuple[Array, Array]:

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from qformers.nn import layers
-from qformers.nn.vocabulary import Fold, Linear, Norm, Table, Tensor
+from qformers.nn.vocabulary import Fold, Linear, Norm, Table, Tensor, total_scale
 
 EPSILON = 1e-5  # of all norms, as in PyTorch; Keras' 1e-3 gives other numbers
 MOMENTUM = 0.9  # of the running statistics, PyTorch's 0.1 seen from the other side
@@ -84,7 +84,7 @@ class Float32:
         if norm.kind == "layer":
             return keras.layers.LayerNormalization(epsilon=EPSILON, dtype=self.dtype, name=norm.name)(x)
         if norm.kind == "batch":
-            layer = layers.BatchNorm(epsilon=EPSILON, momentum=MOMENTUM, dtype=self.dtype, name=norm.name)
+            layer = layers.BatchNorm(norm.axis, MOMENTUM, EPSILON, dtype=self.dtype, name=norm.name)
             return layer(x) if norm.mask is None else layer(x, norm.mask)
         return x
 
@@ -92,9 +92,11 @@ class Float32:
         """The function itself."""
         return keras.layers.Activation(table.function, dtype=self.dtype, name=name)(x)
 
-    def logits(self, scores: Tensor, bias: Tensor | None, mask: Tensor, name: str) -> Tensor:
+    def logits(self, scores: Tensor, bias: Tensor | None, mask: Tensor | None, name: str) -> Tensor:
         """Scores plus pair bias, minus a large number on padded keys."""
         biased = scores if bias is None else self.add(scores, bias, "bhqk", f"{name}_bias")
+        if mask is None:
+            return biased
         hidden = layers.MaskBias(dtype=self.dtype, name=f"{name}_mask")(mask)
         return self.add(biased, hidden, "bhqk", name)
 
@@ -105,6 +107,19 @@ class Float32:
     def mean(self, x: Tensor, mask: Tensor, name: str) -> Tensor:
         """Exact mean over real particles."""
         return layers.MaskedMean(dtype=self.dtype, name=name)([x, mask])
+
+    def total(self, x: Tensor, mask: Tensor, name: str) -> Tensor:
+        """Sum over real particles, then the factor."""
+        total = self.einsum("bn,bnd->bd", mask, x, f"{name}_sum")
+        return layers.Factor(total_scale(x.shape[1]), dtype=self.dtype, name=name)(total)
+
+    def gate(self, x: Tensor, mask: Tensor, name: str) -> Tensor:
+        """Product with the mask."""
+        return self.einsum("bn,bnd->bnd", mask, x, name)
+
+    def spread(self, x: Tensor, particles: int, name: str) -> Tensor:
+        """Product with ones."""
+        return self.wires(x, np.ones(particles), "bd,n->bnd", name, "")
 
     def dropout(self, x: Tensor, rate: float, name: str) -> Tensor:
         """Dropout in training."""

@@ -13,14 +13,16 @@ from typing import Any
 import keras
 import numpy as np
 from hgq.layers import QAdd, QEinsum, QEinsumDense, QSoftmax, QUnaryFunctionLUT
+from hgq.quantizer import Quantizer
 from keras import ops
 
 from qformers.config import ConfigError, QuantConfig
 from qformers.nn.formats import Formats
 from qformers.nn.layers import serialisable
-from qformers.nn.vocabulary import Fold, Linear, Norm, Table, Tensor
+from qformers.nn.vocabulary import Fold, Linear, Norm, Table, Tensor, total_scale
 from qformers.precision import Fixed, exact_format
 
+WIDE = Fixed(True, 8, 12)  # of values that a constant layer only passes on
 EXP_INTEGER_BITS = 3  # the exponential table covers [0, 8): exp(-8) rounds to 0 up to 10 fraction bits
 
 
@@ -57,7 +59,7 @@ class Hgq:
         after = [linear.head_factors] if linear.head_factors else []
         after += [linear.norm.name] if linear.norm is not None and self._folds_norm(linear.norm) else []
         before = self._pending.get(id(x), (x, ()))[1]
-        self.folds[name] = Fold(before, tuple(after), linear.factor)
+        self.folds[name] = Fold(before, tuple(after), linear.factor, linear.norm.axis if linear.norm else -1)
         axes = linear.equation.split(",")[0]
         layer = QEinsumDense(
             linear.equation,
@@ -124,11 +126,13 @@ class Hgq:
         )
         return layer(x)
 
-    def logits(self, scores: Tensor, bias: Tensor | None, mask: Tensor, name: str) -> Tensor:
+    def logits(self, scores: Tensor, bias: Tensor | None, mask: Tensor | None, name: str) -> Tensor:
         """Scores plus pair bias; real keys are lifted above padded ones (see `_lift`)."""
         if bias is not None:
             sides = [self.formats.fixed(self.quant.logits), self.formats.fixed(self.quant.logits)]
             scores = QAdd(iq_confs=sides, name=f"{name}_bias")([scores, bias])
+        if mask is None:
+            return scores if bias is not None else Quantizer(self.formats.fixed(self.quant.logits), name=name)(scores)
         heads, queries = scores.shape[1:3]
         one_bit = self.formats.fixed("ufixed<1,1>")
         lift = np.full((heads, queries), self._lift())
@@ -175,17 +179,34 @@ class Hgq:
         """Sum over real particles times a table of 1/n; the value of the table at n = 0 meets a sum of 0."""
         particles = x.shape[1]
         one_bit = self.formats.fixed("ufixed<1,1>")
-        total = QEinsum("bn,bnd->bd", iq_confs=[one_bit, self.formats.value(name, "bnd")], name=f"{name}_sum")(
-            [mask, x]
-        )
+        total = self._with_mask("bn,bnd->bd", mask, x, name, f"{name}_sum")
         count = self._constant(mask, np.ones((particles, 1)), "bn,no->bo", f"{name}_count", one_bit)
         bits = particles.bit_length()
         table = Table(reciprocal, f"ufixed<{bits},{bits}>", "ufixed<10,1,RND,SAT>")
         inverse = self.table(count, table, f"{name}_inverse")
         sides = [self.formats.value(f"{name}_mean", "bd"), self.formats.fixed("ufixed<10,1,RND,SAT>")]
         mean = QEinsum("bd,bo->bdo", iq_confs=sides, name=f"{name}_product")([total, inverse])
-        wide = str(Fixed(True, 8, 12))
-        return self.wires(mean, np.ones(1), "bdo,o->bd", name, wide)  # hls4ml cannot sum an axis of one operand alone
+        # a constant layer, since hls4ml's einsum cannot sum an axis of one operand alone
+        return self.wires(mean, np.ones(1), "bdo,o->bd", name, str(WIDE))
+
+    def total(self, x: Tensor, mask: Tensor, name: str) -> Tensor:
+        """The mask is scaled, not the sum: one bit that is worth 2^-round(log2 N)."""
+        scale = total_scale(x.shape[1])
+        share = self.wires(mask, np.full(x.shape[1], scale), "bn,n->bn", f"{name}_share", "ufixed<1,1>")
+        return self._with_mask("bn,bnd->bd", share, x, name, name, scale)
+
+    def gate(self, x: Tensor, mask: Tensor, name: str) -> Tensor:
+        """One bit times each value: AND gates."""
+        return self._with_mask("bn,bnd->bnd", mask, x, name, name)
+
+    def spread(self, x: Tensor, particles: int, name: str) -> Tensor:
+        """Wires: the adder that reads them quantises."""
+        return self.wires(x, np.ones(particles), "bd,n->bnd", name, str(WIDE))
+
+    def _with_mask(self, equation: str, mask: Tensor, x: Tensor, form: str, name: str, worth: float = 1.0) -> Tensor:
+        """Mask, one bit that is 0 or `worth`, times values in the format of layer `form`."""
+        bit = self.formats.fixed(str(Fixed(False, 1 + round(math.log2(worth)), -round(math.log2(worth)))))
+        return QEinsum(equation, iq_confs=[bit, self.formats.value(form, "bnd")], name=name)([mask, x])
 
     def dropout(self, x: Tensor, rate: float, name: str) -> Tensor:
         """None: rounding is noise enough for models of this size."""

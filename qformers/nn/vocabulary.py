@@ -15,11 +15,12 @@ Activation = Literal["gelu", "relu", "linear"]
 
 @dataclass(frozen=True)
 class Norm:
-    """A normalisation of the last axis; `mask` says which positions count in the statistics of a batch norm."""
+    """A normalisation of one axis; `mask` says which positions count in the statistics of a batch norm."""
 
     name: str
     kind: NormKind
     mask: Tensor = None
+    axis: int = -1  # from the end; another one than the last for batch norms behind a dense step only
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,9 @@ class Fold:
     """What has to be multiplied into a dense layer when its neighbours disappear (fixed point has no norms)."""
 
     before: tuple[str, ...] = ()  # norms of the last input axis, in order of application
-    after: tuple[str, ...] = ()  # factors and norms of the last output axis, in order of application
+    after: tuple[str, ...] = ()  # factors and norms of the output axis `axis`, in order of application
     factor: float = 1.0
+    axis: int = -1
 
 
 @dataclass(frozen=True)
@@ -105,14 +107,26 @@ class Vocabulary(Protocol):
     def table(self, x: Tensor, table: Table, name: str) -> Tensor:
         """A function of one variable of a (B, M) tensor."""
 
-    def logits(self, scores: Tensor, bias: Tensor | None, mask: Tensor, name: str) -> Tensor:
-        """Attention scores (B, H, Q, K) plus pair bias (same shape or None), padded keys (mask (B, K)) pushed away."""
+    def logits(self, scores: Tensor, bias: Tensor | None, mask: Tensor | None, name: str) -> Tensor:
+        """Attention scores (B, H, Q, K) plus pair bias (same shape or None), padded keys (mask (B, K)) pushed away.
+
+        Without a mask every key counts, as the projected ones of a Linformer do.
+        """
 
     def softmax(self, x: Tensor, name: str) -> Tensor:
         """Softmax over the last axis."""
 
     def mean(self, x: Tensor, mask: Tensor, name: str) -> Tensor:
         """Mean of (B, N, D) over real particles."""
+
+    def total(self, x: Tensor, mask: Tensor, name: str) -> Tensor:
+        """Sum of (B, N, D) over real particles times 2^-round(log2 N), which is a shift."""
+
+    def gate(self, x: Tensor, mask: Tensor, name: str) -> Tensor:
+        """(B, N, D) with zeros in padded slots."""
+
+    def spread(self, x: Tensor, particles: int, name: str) -> Tensor:
+        """(B, D) repeated for every particle, (B, N, D)."""
 
     def dropout(self, x: Tensor, rate: float, name: str) -> Tensor:
         """Dropout in training."""
@@ -122,3 +136,8 @@ class Vocabulary(Protocol):
 
     def finish(self, model: Any) -> Any:
         """Check and complete the built model."""
+
+
+def total_scale(particles: int) -> float:
+    """The power of two next to 1/N: what a sum over N particle slots is scaled by."""
+    return float(2.0 ** -round(math.log2(particles)))
