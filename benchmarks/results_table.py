@@ -3,7 +3,7 @@
 
     python benchmarks/results_table.py runs/part_jets16_plain runs/part_jets16
 
-One row per trained model and one per C simulation; numbers are of the test split, with statistical errors.
+One row per trained model, C simulation and RTL simulation; numbers are of the test split, with statistical errors.
 """
 
 from __future__ import annotations
@@ -50,18 +50,26 @@ def rows(run: Path) -> list[list[str]]:
                 "",
             ]
         )
+    quantised = found[-1]
     if (run / "csim.json").exists():
-        found.append(csim_row(run, found[-1]))
+        found.append(firmware_row(run, "C simulation (g++)", read(run / "csim.json"), quantised))
+    if (run / "rtl.json").exists():
+        levels = read(run / "rtl.json")["levels"]
+        found += [
+            firmware_row(run, f"RTL ({name.capitalize()})", levels[name], quantised)
+            for name in ("verilator", "icarus")
+            if name in levels
+        ]
     return found
 
 
-def csim_row(run: Path, quantised: list[str]) -> list[str]:
-    """The row of the C simulation; its metrics are those of the quantised model where no output differs."""
-    jets, hard = (read(run / "csim.json")[part] for part in ("jets", "adversarial"))
+def firmware_row(run: Path, label: str, compared: dict[str, Any], quantised: list[str]) -> list[str]:
+    """The row of a simulation of firmware; its metrics are those of the quantised model where no output differs."""
+    jets, hard = compared["jets"], compared["adversarial"]
     wrong = f"{jets['values_different']:,} of {jets['values']:,} outputs in {jets['events']:,} jets"
     wrong += f", {hard['values_different']:,} of {hard['values']:,} in {hard['events']} adversarial events"
     exact = jets["values_different"] == hard["values_different"] == 0
-    return [run.name, "C simulation (g++)", *(quantised[2:6] if exact else [""] * 4), wrong]
+    return [run.name, label, *(quantised[2:6] if exact else [""] * 4), wrong]
 
 
 def main() -> None:

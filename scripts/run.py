@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""The whole flow of a build, stage by stage: train, export, csim, rtl, synth, compare.
+"""The whole flow of a build, stage by stage: train, export, csim, rtl, synth (with --synth: it takes long), compare.
 
     python scripts/run.py firmware_configs/part_demo.yaml
     python scripts/run.py firmware_configs/part_demo.yaml --from export --to csim
     python scripts/run.py firmware_configs/part_demo.yaml --set data.num_particles=4 --fresh
+    python scripts/run.py firmware_configs/part_demo.yaml --synth
 
 Each stage is one of the other scripts and can be run by itself; a stage that was interrupted goes on where it was. The
 first stage that fails ends the run with its exit status.
@@ -27,7 +28,7 @@ STAGES = {
     "synth": "synthesise.py",
     "compare": "compare_reports.py",
 }
-YOSYS_SECONDS = 600  # a model that takes longer goes on without: scripts/synthesise.py then finishes it
+YOSYS_SECONDS = 3600  # a model that takes longer goes on without: scripts/synthesise.py then finishes it
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -42,6 +43,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--fresh", action="store_true", help="train again from the start, e.g. after a change of the build file"
     )
+    parser.add_argument("--synth", action="store_true", help="synthesise the RTL too (Yosys: about 100 LUT a second)")
     options = parser.parse_args(arguments)
     names = list(STAGES)
     if names.index(options.first) > names.index(options.last):
@@ -74,6 +76,8 @@ def main() -> int:
     run = Path("runs") / build.name
     names = list(STAGES)
     for name in names[names.index(options.first) : names.index(options.last) + 1]:
+        if name == "synth" and not (options.synth or "synth" in (options.first, options.last)):
+            continue
         print(f"== {name}: {options.build}", flush=True)
         start = time.monotonic()
         status = subprocess.run(command(name, options, run), check=False).returncode  # noqa: S603  our scripts, no shell

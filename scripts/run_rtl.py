@@ -17,12 +17,21 @@ from pathlib import Path
 
 from qformers.config import Build, ConfigError, load
 
+LEVELS = ("interpreter", "verilator", "icarus")
+
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("build", type=Path, help="build file, e.g. firmware_configs/part_demo.yaml")
     parser.add_argument("--events", type=int, default=10_000, help="test jets (default: 10000)")
+    parser.add_argument(
+        "--levels",
+        nargs="+",
+        choices=LEVELS,
+        default=LEVELS,
+        help="simulators (default: all; Icarus takes minutes beyond 200,000 LUT)",
+    )
     parser.add_argument("--run", type=Path, help="run folder (default: runs/<name of the build>)")
     parser.add_argument(
         "--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE", help="e.g. firmware.clock_ns=4"
@@ -39,7 +48,7 @@ def run(build: Build, options: argparse.Namespace) -> bool:
 
     folder = options.run or Path("runs") / build.name
     with bars() as reporter:
-        result = simulate_rtl(build, folder, options.events, reporter, Console(soft_wrap=True))
+        result = simulate_rtl(build, folder, options.events, reporter, Console(soft_wrap=True), options.levels)
     print(f"written: {result.path}")
     return result.equal
 

@@ -97,6 +97,14 @@ def test_without_icarus_the_rest_goes_on_and_without_verilator_it_does_not(
         simulate_rtl(build(), run, 50, Silent(), quiet())
 
 
+def test_levels_can_be_left_out(run: Path) -> None:
+    assert simulate_rtl(build(), run, 50, Silent(), quiet(), ("interpreter",)).equal
+    tree = json.loads((run / "rtl.json").read_text())
+    assert list(tree["levels"]) == ["interpreter"]
+    assert tree["skipped"] == {"verilator": "left out by --levels", "icarus": "left out by --levels"}
+    assert "verilator" not in load_reports(run), "nothing was measured"
+
+
 def test_a_run_without_a_model_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(HlsError, match=r"model\.keras is missing; train the build first"):
         simulate_rtl(build(), tmp_path, 50, Silent(), quiet())
