@@ -1,0 +1,170 @@
+"""Find Yosys and run one script of it: passes told as they begin, a time limit, a log, nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TextIO
+
+from hls.errors import HlsError
+from qformers.files import replacing
+
+OLDEST = (0, 23)  # what the numbers in the documentation were made with; nothing older was tried
+INSTALL = "apt-get install yosys"
+LAST_LINES = 12  # of the log, shown with an error
+_VERSION = re.compile(r"Yosys (\d+)\.(\d+)")
+_PASS = re.compile(r"^\d+(?:\.\d+)*\. (?:Executing )?(.+)")
+_UNTOLD = "AST frontend"  # one heading per derived module: says nothing of how far the synthesis is
+
+
+class YosysMissing(HlsError):
+    """There is no Yosys on PATH; the message is all that a table needs to print."""
+
+    def __init__(self) -> None:
+        super().__init__(f"yosys not found: {INSTALL}")
+
+
+class YosysStopped(HlsError):
+    """The time limit was reached and Yosys was ended."""
+
+
+@dataclass(frozen=True)
+class Yosys:
+    """The program found on PATH.
+
+    Attributes:
+        program: its path.
+        version: its own words, e.g. "Yosys 0.23 (git sha1 7ce5011c24b)".
+    """
+
+    program: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What one run took: wall time, and the largest resident memory of Yosys or of the abc that it starts."""
+
+    seconds: float
+    peak_mib: float
+
+
+def find_yosys() -> Yosys:
+    """The Yosys on PATH.
+
+    Raises:
+        YosysMissing: none.
+        HlsError: older than `OLDEST`, or it does not tell its version.
+    """
+    program = shutil.which("yosys")
+    if program is None:
+        raise YosysMissing
+    wanted = f"{OLDEST[0]}.{OLDEST[1]} or newer is needed ({INSTALL})"
+    try:
+        said = subprocess.run([program, "-V"], capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise HlsError(f"{program} does not run ({error}); yosys {wanted}") from error
+    version = said.stdout.strip() or said.stderr.strip()
+    found = _VERSION.match(version)
+    if found is None:
+        raise HlsError(f"{program} -V does not tell a version; yosys {wanted}. Received: {version[:80]!r}")
+    if (int(found[1]), int(found[2])) < OLDEST:
+        raise HlsError(f"yosys is too old: {wanted}. Received: {version} from {program}")
+    return Yosys(program, version)
+
+
+def run_script(
+    tool: Yosys, script: str, folder: Path, log: Path, limit_s: float, on_pass: Callable[[str], None]
+) -> Usage:
+    """Run a script in `folder`; what it writes stays there.
+
+    The log has the headings, warnings, errors and the time of every pass, not the millions of lines between them.
+    Yosys and its children are ended when the limit is reached and when this call is left by an exception (Ctrl-C).
+
+    Args:
+        tool: from `find_yosys`.
+        script: Yosys commands.
+        folder: working folder of the run; made by the caller, who removes it.
+        log: where the log is kept, also after an error.
+        limit_s: wall time allowed, seconds.
+        on_pass: told the heading of every pass as it begins.
+
+    Raises:
+        YosysStopped: the limit was reached.
+        HlsError: Yosys failed; with its last lines.
+    """
+    (folder / "run.ys").write_text(script)
+    start = time.monotonic()
+    child = subprocess.Popen(  # noqa: S603  no shell
+        [tool.program, "-d", "-v", "3", "-s", "run.ys"],
+        cwd=folder,
+        env={**os.environ, "TMPDIR": str(folder.resolve())},  # what abc leaves when it is ended goes with the folder
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,  # one signal reaches Yosys and abc; the terminal's Ctrl-C reaches only us
+    )
+    stopped = threading.Event()
+
+    def stop() -> None:
+        stopped.set()
+        _end(child)
+
+    timer = threading.Timer(max(0.0, limit_s), stop)
+    timer.start()
+    peak_kib = 0
+    try:
+        if child.stdout is None:  # cannot be: PIPE was asked for
+            raise HlsError("yosys has no output to read")
+        with replacing(log) as temporary, temporary.open("w") as kept:
+            tail = _follow(child.stdout, kept, on_pass)
+        _, status, used = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        peak_kib = used.ru_maxrss
+    finally:
+        timer.cancel()
+        if child.returncode is None:
+            _end(child)
+            child.wait()
+        if child.stdout is not None:
+            child.stdout.close()
+    if stopped.is_set():
+        raise YosysStopped(f"in '{_last_pass(tail)}'")
+    if child.returncode:
+        shown = "\n".join(f"  {line}" for line in tail)
+        raise HlsError(f"{tool.version} failed with exit status {child.returncode}; its last lines ({log}):\n{shown}")
+    return Usage(round(time.monotonic() - start, 2), round(peak_kib / 1024, 1))
+
+
+def _follow(output: IO[str], kept: TextIO, on_pass: Callable[[str], None]) -> list[str]:
+    """Copy the output to the log until it ends; returns the last lines."""
+    tail: list[str] = []
+    for line in output:
+        kept.write(line)
+        tail = [*tail[1 - LAST_LINES :], line.rstrip()] if line.strip() else tail
+        heading = _PASS.match(line)
+        if heading and _UNTOLD not in line:
+            on_pass(heading[1].rstrip(". \n"))
+    return tail
+
+
+def _last_pass(tail: list[str]) -> str:
+    names = [found[1].rstrip(".") for line in tail if (found := _PASS.match(line))]
+    return names[-1] if names else "its start"
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    """Kill the child's process group; it holds nothing that needs a farewell."""
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except ProcessLookupError:  # ended by itself meanwhile
+        return
