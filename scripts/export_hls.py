@@ -21,7 +21,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("build", type=Path, help="build file, e.g. firmware_configs/part_demo.yaml")
     parser.add_argument("--model", type=Path, help="quantised model (default: runs/<name>/qat/model.keras)")
     parser.add_argument("--out", type=Path, help="folder of the project (default: runs/<name>/firmware/<backend>)")
-    parser.add_argument("--backend", help="instead of firmware.backend of the build: vitis or vivado")
+    parser.add_argument("--backend", help="instead of firmware.backend of the build: vitis, vivado or alkaid")
     parser.add_argument(
         "--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE", help="e.g. firmware.clock_ns=4"
     )
@@ -39,7 +39,10 @@ def write(build: Build, options: argparse.Namespace) -> None:
     out = options.out or run / "firmware" / backend
     with bars() as reporter:
         project = export(build, options.model or run / "qat" / "model.keras", out, backend, reporter)
-    print(f"project:   {project.path}\nprecision: {project.path / 'precision.yaml'}")
+    print(f"project:   {project.path}")
+    for name, file in (("precision", "precision.yaml"), ("ports", "ports.json")):  # of hls4ml and of alkaid
+        if (project.path / file).is_file():
+            print(f"{name + ':':<10} {project.path / file}")
     if options.synth:
         print(f"reports:   {project.build()}")
 

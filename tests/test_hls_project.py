@@ -190,7 +190,7 @@ def test_a_compile_error_shows_the_compilers_last_lines_and_its_log(tiny: Projec
         broken.compile()
     log = Path(re.findall(r"whole log: (\S+)", str(caught.value))[0])
     assert "small_accum_t" in log.read_text()
-    assert len(str(caught.value).splitlines()) <= 1 + csim.LAST_LINES
+    assert len(str(caught.value).splitlines()) <= 1 + cxx.LAST_LINES
 
 
 def test_a_missing_compiler_is_said(tiny: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,6 +152,7 @@ def _report(bench: Bench, parts: dict[str, Part], top: str, logs: tuple[str, ...
             "runs": bench.runs,
             "notes": notes,
             "commands": bench.commands,
+            "top_commands": bench.top_commands if len(parts) > 1 else (),
         },
         files=logs,
     )
