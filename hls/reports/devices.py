@@ -1,8 +1,8 @@
 """What named devices hold, and how much of one a report uses.
 
-Every row names the data sheet that the vendor keeps. The rows of VU13P (U250 is the same die), VU9P, KU115, PYNQ-Z2, AGF
-014 and GX 2800 were compared with what the tools call "Available" in public reports for these parts, those of U50, U55C,
-ZU7EV and MX 2100 with public resource tables. The M20K of AGF 027 could not be checked against a second source.
+Every row names the data sheet that the vendor keeps. The rows of VU13P (U250 is the same die), VU9P, KU115, PYNQ-Z2,
+AGF 014 and GX 2800 were compared with what the tools call "Available" in public reports for these parts, those of U50,
+U55C, ZU7EV and MX 2100 with public resource tables. The M20K of AGF 027 could not be checked against a second source.
 """
 
 from __future__ import annotations
