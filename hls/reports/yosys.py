@@ -26,7 +26,7 @@ from hls.reports.yosys_run import YosysStopped, find_yosys
 from hls.reports.yosys_stat import add, detail, resources
 
 _STAGE = re.compile(r"(?:logic|\w+_stage)(\d+)$")  # alkaid's and da4ml's names of the logic between two registers
-_TERNARY = re.compile(r"\bternary_adder\s*#")
+_TERNARY = re.compile(r"(?<!module )\bternary_adder\s*#")
 _MODULE = re.compile(r"^\s*module\s+(\w+)", re.MULTILINE)
 
 
