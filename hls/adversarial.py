@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qformers.models.quantisers import Quantiser, quantisers
+from hls.readers import readers
+from qformers.models.quantisers import Quantiser
 
 Array = NDArray[np.float64]
 
@@ -49,11 +50,7 @@ class Adversarial:
 
 def ranges(model: Any) -> dict[str, Range]:
     """Ranges of all inputs of a quantised model, from the quantisers that they feed; model input name -> Range."""
-    users: dict[int, list[Quantiser]] = {}
-    for quantiser in quantisers(model):
-        if quantiser.place == "input" and not hasattr(quantiser.layer, "exp_table"):
-            taken = quantiser.layer.input
-            users.setdefault(id(quantiser.tensor(taken if isinstance(taken, list) else [taken])), []).append(quantiser)
+    users = readers(model)
     return {tensor.name: _range(tuple(tensor.shape[1:]), users.get(id(tensor), [])) for tensor in model.inputs}
 
 

@@ -10,8 +10,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from hls.backends.hls4ml_base import output_names
 from hls.backends.project import Project
+from hls.backends.writing import output_names
 from hls.errors import HlsError
 from hls.layerwise import Difference, first_difference
 from hls.progress import Reporter, Silent

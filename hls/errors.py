@@ -11,7 +11,7 @@ class HlsError(RuntimeError):
 
 
 class CompileError(HlsError):
-    """The C++ compiler refused the firmware."""
+    """A compiler of C++ or Verilog refused what was written."""
 
 
 class VendorToolMissing(HlsError):

@@ -14,9 +14,10 @@ from hls.backends import open_backend
 from hls.backends.project import Project
 from hls.errors import HlsError
 from hls.progress import Reporter
-from qformers.config import Build
+from qformers.config import Build, ConfigError
 from qformers.data import DataError, open_split
 from qformers.files import sha256
+from qformers.models import load_model
 from qformers.models.inputs import host_inputs
 
 BENCH_JETS = 100  # test jets of the C++ test bench, besides the adversarial events
@@ -28,21 +29,21 @@ def load_quantised(path: Path) -> keras.Model:
     Raises:
         HlsError: no file, or none that Keras can read.
     """
-    import qformers.models.pairs
-    import qformers.models.part
-    import qformers.nn.hgq  # noqa: F401 - registers the classes and functions that the file names
-
     if not path.is_file():
         raise HlsError(f"{path} is missing; train the build first (scripts/train.py), or give --model")
     try:
-        model = keras.saving.load_model(path, compile=False)
-    except (ValueError, TypeError, OSError, KeyError) as error:
-        raise HlsError(f"{path} cannot be read as a Keras model: {error}") from error
-    return model
+        return load_model(path)
+    except ConfigError as error:  # Keras's own words are its cause
+        raise HlsError(f"{path} cannot be read as a Keras model: {error.__cause__}") from error
 
 
 def export(
-    build: Build, model_path: Path, out: Path, backend: str | None = None, reporter: Reporter | None = None
+    build: Build,
+    model_path: Path,
+    out: Path,
+    backend: str | None = None,
+    reporter: Reporter | None = None,
+    allow_overflow: bool = False,
 ) -> Project:
     """Write the firmware project of a build.
 
@@ -52,6 +53,7 @@ def export(
         out: folder of the project.
         backend: instead of the one of the build.
         reporter: told of progress.
+        allow_overflow: write accumulators of the build that cannot hold their sums.
 
     Raises:
         HlsError: no model, an unknown backend, or a layer without exact firmware (`ExportRefused`).
@@ -59,7 +61,7 @@ def export(
     writer = open_backend(backend or build.firmware.backend)
     model = load_quantised(model_path)
     facts = {"model": str(model_path), "model_file_sha256": sha256(model_path)}
-    project = writer.write(model, build, out, reporter, facts)
+    project = writer.write(model, build, out, reporter, facts, allow_overflow)
     inputs = bench_inputs(build, model)
     project.write_bench(inputs, keras_outputs(model, inputs))
     return project

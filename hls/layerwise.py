@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hls.backends.project import Project, Step
-from qformers.models.quantisers import quantisers, walk
+from hls.readers import input_quantisers
+from qformers.models.quantisers import walk
 from qformers.precision import Fixed
 
 Array = NDArray[np.float64]
@@ -67,9 +68,8 @@ def keras_values(model: keras.Model, inputs: Mapping[str, NDArray[Any]]) -> Iter
     """(layer or quantiser name, its output (n, ...)) of the quantised model, in float64."""
     data = {tensor.name: np.asarray(inputs[tensor.name], np.float32) for tensor in model.inputs}
     wanted: dict[str, list[Any]] = {}
-    for quantiser in quantisers(model):
-        if quantiser.place == "input" and not hasattr(quantiser.layer, "exp_table"):
-            wanted.setdefault(quantiser.layer.name, []).append(quantiser)
+    for quantiser in input_quantisers(model):
+        wanted.setdefault(quantiser.layer.name, []).append(quantiser)
     outputs = keras.Model(model.inputs, {layer.name: layer.output for layer in model.layers})(data, training=False)
     for layer, arguments in walk(model, data):
         for quantiser in wanted.get(layer.name, []):

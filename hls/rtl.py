@@ -16,7 +16,8 @@ from rich.console import Console
 
 from hls.adversarial import adversarial
 from hls.agree import Agreement, compare, keras_outputs
-from hls.backends.alkaid_project import LEVELS, AlkaidProject, Level
+from hls.backends.alkaid_project import AlkaidProject
+from hls.backends.levels import LEVELS, Level
 from hls.backends.project import Project
 from hls.backends.rtl_stream import Timing, timing
 from hls.backends.verilator import ToolMissing
@@ -34,7 +35,29 @@ BACKEND = "alkaid"
 ICARUS_EVENTS = (100, 50)  # jets and adversarial events: it is a thousand times slower than Verilator
 
 Array = NDArray[np.float64]
-Inputs = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Events and what the quantised model makes of them: name -> (n, ...), of its inputs and of its outputs."""
+
+    inputs: Mapping[str, NDArray[Any]]
+    expected: Mapping[str, Array]
+
+    @classmethod
+    def of(cls, model: keras.Model, inputs: Mapping[str, NDArray[Any]], reporter: Reporter | None = None) -> Group:
+        """Events through the quantised model; `reporter` is told of finished ones."""
+        return cls(inputs, keras_outputs(model, inputs, reporter, "quantised Keras"))
+
+    def __len__(self) -> int:
+        return len(next(iter(self.inputs.values())))
+
+    def part(self, rows: slice | NDArray[np.int64]) -> Group:
+        """Some of the events; those of a slice are not copied."""
+        inputs, expected = (
+            {name: array[rows] for name, array in arrays.items()} for arrays in (self.inputs, self.expected)
+        )
+        return Group(inputs, expected)
 
 
 @dataclass(frozen=True)
@@ -118,14 +141,12 @@ def simulate_rtl(
     save(estimate(project), project, run)
     jets, splits = load_jets(build, events)
     hard = adversarial(model)
+    groups = [Group.of(model, inputs, reporter) for inputs in (host_inputs(model, jets), hard.inputs)]
     checked: dict[Level, Checked] = {}
     skipped: dict[str, str] = {level: "left out by --levels" for level in LEVELS if level not in levels}
     for level in levels:
-        few, hardest = ICARUS_EVENTS if level == "icarus" else (None, None)
-        first = {name: array[:few] for name, array in host_inputs(model, jets).items()}
-        second = {name: spread(array, hardest) for name, array in hard.inputs.items()}
         try:
-            checked[level] = check(project.at(level), model, (first, second), reporter)
+            checked[level] = check(project.at(level), model, _for_level(level, *groups), reporter)
         except ToolMissing as missing:
             if level != "icarus":
                 raise
@@ -157,16 +178,17 @@ def simulate_rtl(
     return Simulated(run / "rtl.json", checked, equal)
 
 
-def spread(array: NDArray[Any], limit: int | None) -> NDArray[Any]:
-    """`limit` of the events, evenly over all cases; all if None or if there are fewer."""
-    if limit is None or len(array) <= limit:
-        return array
-    chosen: NDArray[Any] = array[np.linspace(0, len(array) - 1, limit).round().astype(int)]
-    return chosen
+def _for_level(level: Level, jets: Group, hard: Group) -> tuple[Group, Group]:
+    """All events; for Icarus the first of the jets, and adversarial ones evenly over all cases."""
+    if level != "icarus":
+        return jets, hard
+    few, hardest = ICARUS_EVENTS
+    chosen = np.linspace(0, len(hard) - 1, min(hardest, len(hard))).round().astype(int)
+    return jets.part(slice(few)), hard.part(chosen)
 
 
 def check(
-    project: AlkaidProject, model: keras.Model, groups: tuple[Inputs, Inputs], reporter: Reporter | None = None
+    project: AlkaidProject, model: keras.Model, groups: tuple[Group, Group], reporter: Reporter | None = None
 ) -> Checked:
     """Compare one level of simulation with Keras; RTL gets both groups of events back to back, one per clock cycle.
 
@@ -176,34 +198,20 @@ def check(
         groups: jets, and adversarial events.
         reporter: told of progress.
     """
-    wanted = [keras_outputs(model, inputs, reporter, "quantised Keras") for inputs in groups]
     found_timing = None
     if project.level == "interpreter":
-        found = [project.outputs(inputs, reporter) for inputs in groups]
+        found = [project.outputs(group.inputs, reporter) for group in groups]
     else:
-        rows = [project.rows(inputs) for inputs in groups]
-        cycles = project.cycles(np.concatenate(rows), reporter)
-        flat = [_flat(project, outputs) for outputs in wanted]
-        found_timing = timing(cycles, np.concatenate(flat))
+        cycles = project.cycles(np.concatenate([project.rows(group.inputs) for group in groups]), reporter)
+        found_timing = timing(cycles, np.concatenate([project.flat(group.expected) for group in groups]))
         start = found_timing.latency_cycles if found_timing else project.latency_cycles
-        first, both = start + len(rows[0]), start + len(rows[0]) + len(rows[1])
-        found = [_named(project, cycles[start:first]), _named(project, cycles[first:both])]
+        first, both = start + len(groups[0]), start + len(groups[0]) + len(groups[1])
+        found = [project.named(project.split(part)) for part in (cycles[start:first], cycles[first:both])]
     jets, hard = (
-        compare(project, model, inputs, outputs, expected)
-        for inputs, outputs, expected in zip(groups, found, wanted, strict=True)
+        compare(project, model, group.inputs, outputs, group.expected)
+        for group, outputs in zip(groups, found, strict=True)
     )
     return Checked(jets, hard, found_timing)
-
-
-def _flat(project: AlkaidProject, outputs: Mapping[str, Array]) -> Array:
-    return np.concatenate(
-        [outputs[port.name].reshape(len(outputs[port.name]), -1) for port in project.layout.outputs], 1
-    )
-
-
-def _named(project: AlkaidProject, values: Array) -> dict[str, Array]:
-    parts = project.split(values)
-    return {port.name: parts[port.variable].reshape(-1, *port.shape) for port in project.layout.outputs}
 
 
 def tell(level: Level, found: Checked, project: AlkaidProject, console: Console) -> None:

@@ -16,8 +16,8 @@ from rich.console import Console
 from hls import show
 from hls.adversarial import adversarial
 from hls.agree import Agreement, agree, compare, keras_outputs
-from hls.backends.hls4ml_base import weights_hash
 from hls.backends.project import Project
+from hls.backends.writing import weights_hash
 from hls.errors import HlsError
 from hls.export import load_quantised
 from hls.fidelity import Fidelity, end_to_end, layer_fidelity
@@ -86,7 +86,11 @@ def simulate(
     if on_hard.event is not None:
         console.print(f"  event {on_hard.event} is '{hard.cases[on_hard.event]}'", markup=False)
     logits = {form: outputs["logits"] for form, outputs in forms.items()}
-    if wide := json.loads((project.path / "manifest.json").read_text())["wider_than_float32"]:
+    manifest = json.loads((project.path / "manifest.json").read_text())
+    narrowed = manifest.get("overflow_allowed", [])
+    for line in narrowed:
+        console.print(f"overflow allowed at export: {line}", markup=False)
+    if wide := manifest["wider_than_float32"]:
         console.print(
             f"sums wider than the 24 bits of float32, where Keras itself may round: {', '.join(wide)}", markup=False
         )
@@ -100,6 +104,7 @@ def simulate(
         "jets": on_jets.to_json(),
         "adversarial": {**on_hard.to_json(), "cases": dict(Counter(hard.cases))},
         "equal": on_jets.equal and on_hard.equal,
+        "overflow_allowed": narrowed,
         "fidelity": fidelity.to_json() if fidelity else None,
         "end": end,
         "versions": versions(),

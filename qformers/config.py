@@ -6,7 +6,6 @@ a typing error never trains the wrong model.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -16,24 +15,14 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, Field, ValidationError
 
-from qformers.architectures import ARCHITECTURES, DEFAULT_ARCHITECTURE, ModelConfig, Positive, Section, Share
+from qformers.architectures import ARCHITECTURES, ModelConfig, Positive, Section, Share
 from qformers.architectures import PartConfig as PartConfig
+from qformers.build_files import ConfigError as ConfigError
+from qformers.build_files import nearest as nearest
+from qformers.build_files import onto, override, read_tree, shown
+from qformers.layer_settings import FIRMWARE, TRAINED, Format, LayerFirmware, LayerFormats, WeightFormat, unsaid
 
-
-class ConfigError(ValueError):
-    """A build file that cannot be used; the message names the file, the key and the value."""
-
-
-def nearest(name: str, choices: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the closest of `choices`, or the list of them.
-
-    Args:
-        name: what was written.
-        choices: what would have been accepted.
-    """
-    known = sorted(choices)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"; did you mean '{close[0]}'?" if close else f"; choose one of {', '.join(known)}"
+EBOPS_ARRIVAL = 0.7  # default of train.qat.ebops_arrival
 
 
 class DataConfig(Section):
@@ -56,20 +45,22 @@ class QuantConfig(Section):
     """Fixed-point arithmetic of the quantised model (read by `qformers.nn.hgq`).
 
     Widths are spelt as ``ap_fixed`` does, sign bit counted among the integer bits: ``fixed<W,I>``, ``ufixed<W,I>``,
-    optionally followed by rounding and overflow words, e.g. ``fixed<8,3,RND,SAT>``.
+    optionally followed by rounding and overflow words, e.g. ``fixed<8,3,RND,SAT>``; or as QKeras does:
+    ``quantized_bits(6, 0, alpha=1)``, ``quantized_relu(6, 2)``, ``quantized_tanh(8)``.
     """
 
     learn: bool = True  # widths learned per weight (HGQ); False = the widths below are kept
-    weight: str = "fixed<8,2,RND,SAT_SYM>"  # start (learn) or format (fixed) of weights
-    bias: str = "fixed<10,3,RND,SAT>"
-    activation: str = "fixed<10,4,RND,SAT>"  # of every value that flows between layers
-    logits: str = "fixed<10,4,RND,SAT>"  # attention scores q.k and the pair bias U; never learned in their range
+    weight: WeightFormat = "fixed<8,2,RND,SAT_SYM>"  # start (learn) or format (fixed) of weights
+    bias: Format = "fixed<10,3,RND,SAT>"
+    activation: Format = "fixed<10,4,RND,SAT>"  # of every value that flows between layers
+    logits: Format = "fixed<10,4,RND,SAT>"  # attention scores q.k and the pair bias U; never learned in their range
     exp_input_fraction_bits: Annotated[int, Field(ge=0, le=8)] = 5  # grid of the exponential table, 3 integer bits
     exp_fraction_bits: Annotated[int, Field(ge=2, le=10)] = 8  # grid of its output
     inverse_input_fraction_bits: Annotated[int, Field(ge=0, le=8)] = 5  # grid of the table of 1/sum
     inverse_fraction_bits: Annotated[int, Field(ge=2, le=12)] = 8
     granularity: Literal["element", "channel", "tensor"] = "channel"  # one activation width per ...
-    layers: Mapping[str, Mapping[str, str]] = {}  # layer name (or glob) -> {weight|bias|activation: format}
+    layers: Mapping[str, LayerFormats] = {}  # layer name (or glob) -> formats; counts before `types`
+    types: Mapping[str, LayerFormats] = unsaid()  # layer type, e.g. QAdd -> formats; counts before those above
     max_bits: Positive = 12  # no learned width grows beyond
 
 
@@ -88,6 +79,8 @@ class PhaseConfig(Section):
     label_smoothing: Share = 0.0
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     ebops_target: Annotated[float, Field(gt=0)] | None = None  # quantised phase only; None = no pressure on widths
+    ebops_arrival: Annotated[float, Field(gt=0, lt=1, exclude_if=lambda share: share == EBOPS_ARRIVAL)] = EBOPS_ARRIVAL
+    # share of the phase by which EBOPs are to be at their target; what is left is for the accuracy
     beta_start: Annotated[float, Field(ge=0)] = 1e-8  # weight of EBOPs in the loss at the start
     beta_warmup_epochs: Annotated[int, Field(ge=0)] = 1  # epochs before the controller moves beta
     width_travel: Annotated[float, Field(gt=0)] = 16.0  # bits a learned width can move in the phase: sets its rate
@@ -112,6 +105,8 @@ class FirmwareConfig(Section):
     flavour: Literal["verilog", "vhdl", "vitis"] = "verilog"  # what backend alkaid writes; RTL simulation needs verilog
     stage_ns: Annotated[float, Field(gt=0)] | None = None  # longest path between two registers of backend alkaid, in
     # its delay model; None = 0.9 clock periods. Smaller: more cycles, more registers, easier timing
+    types: Mapping[str, LayerFirmware] = unsaid()  # layer type -> accumulator, reuse_factor, ...; before those above
+    layers: Mapping[str, LayerFirmware] = unsaid()  # layer name (or glob) -> the same; counts before `types`
 
 
 class Build(Section):
@@ -119,7 +114,7 @@ class Build(Section):
 
     spec: Literal[1]  # version of this schema
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]  # names the run folder and the C++ top function
-    seed: Annotated[int, Field(ge=0)] = 1
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
     data: DataConfig
     model: ModelConfig
     quant: QuantConfig | None = None  # None = a float build only
@@ -158,12 +153,20 @@ def _place(location: tuple[int | str, ...]) -> str:
     return ".".join(str(part) for part in (location[:1] + location[2:] if tagged else location))
 
 
+def _elsewhere(location: tuple[int | str, ...]) -> str:
+    """Where a key about a layer belongs, when it stands in the wrong one of the two sections."""
+    for section, keys in (("firmware", FIRMWARE), ("quant", TRAINED)):
+        if location[-1] in keys and location[1:2] in (("layers",), ("types",)) and location[0] != section:
+            return f"; it belongs to {section}.{location[1]}"
+    return ""
+
+
 def _explain(path: Path | str, error: ValidationError) -> str:
     lines = []
     for item in error.errors():
         place = _place(item["loc"])
         if item["type"] == "extra_forbidden":
-            hint = nearest(str(item["loc"][-1]), _fields_at(item["loc"][:-1]))
+            hint = _elsewhere(item["loc"]) or nearest(str(item["loc"][-1]), _fields_at(item["loc"][:-1]))
             lines.append(f"{path}: unknown key '{place}'{hint}")
         elif item["type"] == "missing":
             lines.append(f"{path}: key '{place}' is missing")
@@ -171,55 +174,10 @@ def _explain(path: Path | str, error: ValidationError) -> str:
             hint = nearest(str(item["ctx"]["tag"]), ARCHITECTURES)
             lines.append(f"{path}: '{place}.architecture': unknown architecture '{item['ctx']['tag']}'{hint}")
         elif item["type"] == "union_tag_not_found":
-            lines.append(f"{path}: '{place}' needs keys and values. Received: {item['input']!r}")
+            lines.append(f"{path}: '{place}' needs keys and values. Received: {shown(item['input'])}")
         else:
-            lines.append(f"{path}: '{place}': {item['msg']}. Received: {item['input']!r}")
+            lines.append(f"{path}: '{place}': {item['msg']}. Received: {shown(item['input'])}")
     return "\n".join(lines)
-
-
-def _onto(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` changed by `top`; of a model of another architecture nothing is left."""
-    old, new = base.get("model"), top.get("model")
-    if not isinstance(old, Mapping) or not isinstance(new, Mapping):
-        return _merge(base, top)
-    before = old.get("architecture", DEFAULT_ARCHITECTURE)
-    same = new.get("architecture", before) == before
-    return _merge(base if same else {**base, "model": {}}, top)
-
-
-def _merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in top.items():
-        old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
-    return merged
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        tree = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); builds are in firmware_configs/") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: is not YAML: {error}") from error
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: expected keys and values at the top. Received: {type(tree).__name__}")
-    base = tree.pop("extends", None)
-    return _onto(_read(path.parent / base), tree) if base is not None else tree
-
-
-def _override(text: str) -> dict[str, Any]:
-    """``"train.float.epochs=3"`` as nested dictionaries."""
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise ConfigError(f"--set needs section.key=value. Received: {text!r}")
-    try:
-        tree: Any = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {key}: the value is not YAML (quote it?). Received: {value!r}") from error
-    for part in reversed(key.split(".")):
-        tree = {part: tree}
-    return dict(tree)
 
 
 def load(path: Path | str, overrides: Iterable[str] = ()) -> Build:
@@ -232,9 +190,9 @@ def load(path: Path | str, overrides: Iterable[str] = ()) -> Build:
     Raises:
         ConfigError: unreadable file, unknown key (with the nearest known one), wrong value, missing key.
     """
-    tree = _read(Path(path))
+    tree = read_tree(Path(path))
     for text in overrides:
-        tree = _onto(tree, _override(text))
+        tree = onto(tree, override(text))
     try:
         return Build.model_validate(tree)
     except ValidationError as error:

@@ -13,41 +13,60 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-ROUNDING = ("TRN", "RND", "RND_CONV")
-OVERFLOW = ("WRAP", "SAT", "SAT_SYM")
+Rounding = Literal["TRN", "RND", "RND_CONV"]
+Overflow = Literal["WRAP", "SAT", "SAT_SYM"]
+ROUNDING: tuple[Rounding, ...] = ("TRN", "RND", "RND_CONV")
+OVERFLOW: tuple[Overflow, ...] = ("WRAP", "SAT", "SAT_SYM")
+MAX_WIDTH = 128  # bits of a format; hls4ml's own analysis of formats ends there too
+MAX_INTEGER = 256  # |I|: far from where float64, which holds the values, has no more exponents
 
-_SPELLING = re.compile(r"^\s*(?:ap_)?(u?)fixed<\s*(\d+)\s*,\s*(-?\d+)\s*((?:,\s*\w+\s*)*)>\s*$")
+_SPELLING = re.compile(r"^\s*(?:ap_)?(u?)fixed<\s*([0-9]+)\s*,\s*(-?[0-9]+)\s*((?:,\s*\w+\s*)*)>\s*$")
 
 
 @dataclass(frozen=True)
 class Fixed:
-    """A fixed-point format: values are multiples of 2^-fraction_bits in [-signed * 2^integer_bits, 2^integer_bits)."""
+    """A fixed-point format: values are multiples of 2^-fraction_bits in [-signed * 2^integer_bits, 2^integer_bits).
+
+    As in ap_fixed, the binary point may lie outside of the bits: ``fixed<4,6>`` counts in steps of 4, ``fixed<4,-2>``
+    ends at 2^-3. One signed bit, ``fixed<1,1>``, is 0 or -1.
+    """
 
     signed: bool
     integer_bits: int  # without the sign bit; negative when the first fraction bits are unused too
     fraction_bits: int
-    rounding: Literal["TRN", "RND", "RND_CONV"] = "RND"
-    overflow: Literal["WRAP", "SAT", "SAT_SYM"] = "SAT"
+    rounding: Rounding = "RND"
+    overflow: Overflow = "SAT"
 
     @classmethod
-    def parse(cls, text: str) -> Fixed:
+    def parse(cls, text: str, rounding: Rounding = "RND", overflow: Overflow = "SAT") -> Fixed:
         """Read ``fixed<W,I[,rounding][,overflow]>`` or ``ufixed<...>``, spelt as in ap_fixed (I counts the sign).
+
+        Args:
+            text: e.g. ``fixed<8,3,RND,SAT>``, ``ap_ufixed<8,3,AP_TRN,AP_WRAP>``.
+            rounding, overflow: where the text has no such word.
 
         Raises:
             ValueError: the text is not of this form.
         """
         match = _SPELLING.match(text)
-        words = [word.strip().upper() for word in match[4].split(",")[1:]] if match else []
-        if match is None or any(word not in ROUNDING + OVERFLOW for word in words):
+        words = [word.strip().upper().removeprefix("AP_") for word in match[4].split(",")[1:]] if match else []
+        modes = [("rounding" if word in ROUNDING else "overflow") for word in words]
+        if match is None or any(word not in ROUNDING + OVERFLOW for word in words) or len(set(modes)) < len(modes):
             raise ValueError(
                 f"a format is spelt fixed<W,I> or ufixed<W,I>, then optionally one of {', '.join(ROUNDING)} and one of "
-                f"{', '.join(OVERFLOW)}, as in fixed<8,3,RND,SAT>. Received: {text!r}"
+                f"{', '.join(OVERFLOW)}, as in fixed<8,3,RND,SAT> (quoted between braces). Received: {text!r}"
             )
+        if len(match[2]) > 4 or len(match[3]) > 5:  # int() refuses very long ones
+            raise ValueError(f"a format has 1 to {MAX_WIDTH} bits. Received: {text[:40]!r}")
         signed, width, integer = match[1] == "", int(match[2]), int(match[3])
-        modes = {("rounding" if word in ROUNDING else "overflow"): word for word in words}
-        if width < 1 + signed:
-            raise ValueError(f"a format needs at least one bit besides the sign. Received: {text!r}")
-        return cls(signed, integer - signed, width - integer, **modes)  # type: ignore[arg-type]
+        if not 1 <= width <= MAX_WIDTH:
+            raise ValueError(f"a format has 1 to {MAX_WIDTH} bits. Received: {text!r}")
+        if abs(integer) > MAX_INTEGER:
+            raise ValueError(f"a format has -{MAX_INTEGER} to {MAX_INTEGER} integer bits. Received: {text!r}")
+        said = {"rounding": rounding, "overflow": overflow, **dict(zip(modes, words, strict=True))}
+        if signed and width == 1 and said["overflow"] == "SAT_SYM":  # 0 in HGQ2, 0 or -1 in ap_fixed and ac_fixed
+            raise ValueError(f"one signed bit is 0 or -1, which no symmetric range has; use SAT. Received: {text!r}")
+        return cls(signed, integer - signed, width - integer, **said)  # type: ignore[arg-type]
 
     @property
     def width(self) -> int:
@@ -61,13 +80,13 @@ class Fixed:
 
     @property
     def low(self) -> float:
-        """Smallest value."""
+        """Smallest value; exact up to 53 bits."""
         symmetric = self.overflow == "SAT_SYM"
-        return -float(self.signed) * (2.0**self.integer_bits - (self.step if symmetric else 0.0))
+        return -float(self.signed) * (2.0**self.integer_bits - (self.step if symmetric else 0.0)) + 0.0
 
     @property
     def high(self) -> float:
-        """Largest value."""
+        """Largest value; exact up to 53 bits."""
         return 2.0**self.integer_bits - self.step
 
     def __str__(self) -> str:
@@ -75,15 +94,26 @@ class Fixed:
         return f"{prefix}<{self.width},{self.integer_bits + self.signed},{self.rounding},{self.overflow}>"
 
     def quantise(self, values: ArrayLike) -> NDArray[np.float64]:
-        """Round and clip (or wrap) `values` as the format does; the result is exact in float64."""
-        scaled = np.asarray(values, np.float64) * 2.0**self.fraction_bits
+        """Round and clip (or wrap) `values` as ap_fixed does; exact in float64 for formats of up to 53 bits.
+
+        Raises:
+            ValueError: a value is not a number, or infinite where the format wraps.
+        """
+        array = np.asarray(values, np.float64)
+        if np.isnan(array).any() or (self.overflow == "WRAP" and np.isinf(array).any()):
+            raise ValueError(f"{self} cannot hold a value that is not finite. Received: nan or inf")
+        scaled = array * 2.0**self.fraction_bits
         if self.rounding == "RND_CONV":
             rounded = np.rint(scaled)
         else:
-            rounded = np.floor(scaled + (0.5 if self.rounding == "RND" else 0.0))
+            rounded = np.floor(scaled)
+            if self.rounding == "RND":  # not floor(scaled + 0.5), whose sum rounds
+                rest = np.where(np.isinf(scaled), 0.0, scaled)
+                rounded = rounded + (rest - np.floor(rest) >= 0.5)
         if self.overflow == "WRAP":
-            span, offset = 2.0 ** (self.width), 2.0 ** (self.width - 1) * self.signed
-            return np.asarray(((rounded + offset) % span - offset) * self.step)
+            span = 2.0**self.width
+            wrapped = np.mod(rounded, span)  # in [0, span), without rounding
+            return np.asarray(np.where(wrapped >= span / (1 + self.signed), wrapped - span, wrapped) * self.step)
         return np.asarray(np.clip(rounded * self.step, self.low, self.high))
 
 

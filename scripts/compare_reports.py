@@ -12,14 +12,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from qformers.config import ConfigError
+from hls import cli
 
 PIPED_WIDTH = 140  # columns where there is no terminal to ask
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.parser_of(__doc__)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folder, e.g. runs/part_jets16")
     parser.add_argument("--out", type=Path, default=Path("runs/comparison"), help="folder (default: runs/comparison)")
     parser.add_argument(
@@ -38,25 +38,25 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def main() -> int:
-    """Entry point. Returns 0, or 1 when a budget is not kept or on an error."""
-    options = parse()
+def run(options: argparse.Namespace) -> int:
+    """Compare and print; the exit status."""
     from rich.console import Console
 
     from hls.compare.compare import compare
-    from hls.errors import HlsError
 
     console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
-    try:
-        result = compare(
-            options.runs, options.out, console, options.budget, options.vendor, options.device, options.reference
-        )
-    except (ConfigError, HlsError) as error:
-        print(error, file=sys.stderr)
-        return 1
+    result = compare(
+        options.runs, options.out, console, options.budget, options.vendor, options.device, options.reference
+    )
     for path in result.files:
         print(f"written: {path}")
     return result.exit_code
+
+
+def main() -> int:
+    """Entry point. Returns 0, or 1 when a budget is not kept or on an error."""
+    options = parse()
+    return cli.exit_status(lambda: run(options))
 
 
 if __name__ == "__main__":

@@ -8,57 +8,74 @@ python scripts/export_hls.py firmware_configs/part_demo.yaml --backend vivado --
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
-from qformers.config import Build, ConfigError, load
+from hls import cli
+from qformers.config import Build
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("build", type=Path, help="build file, e.g. firmware_configs/part_demo.yaml")
-    parser.add_argument("--model", type=Path, help="quantised model (default: runs/<name>/qat/model.keras)")
+    parser = cli.parser_of(__doc__)
+    cli.add_build(parser)
+    cli.add_model(parser)
     parser.add_argument("--out", type=Path, help="folder of the project (default: runs/<name>/firmware/<backend>)")
     parser.add_argument("--backend", help="instead of firmware.backend of the build: vitis, vivado or alkaid")
+    cli.add_set(parser, "firmware.clock_ns=4")
     parser.add_argument(
-        "--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE", help="e.g. firmware.clock_ns=4"
+        "--allow-overflow", action="store_true", help="write accumulators of the build that cannot hold their sums"
     )
     parser.add_argument("--synth", action="store_true", help="synthesise with the vendor's tool")
     return parser.parse_args(arguments)
 
 
-def write(build: Build, options: argparse.Namespace) -> None:
-    """Export and, if asked for, synthesise."""
+def write(build: Build, options: argparse.Namespace) -> int:
+    """Export and, if asked for, synthesise; 0 when it is done."""
     from hls.export import export
     from hls.progress import bars
 
-    run = Path("runs") / build.name
     backend = options.backend or build.firmware.backend
-    out = options.out or run / "firmware" / backend
+    out = options.out or cli.run_folder(build) / "firmware" / backend
     with bars() as reporter:
-        project = export(build, options.model or run / "qat" / "model.keras", out, backend, reporter)
+        model = cli.model_path(build, options.model)
+        project = export(build, model, out, backend, reporter, options.allow_overflow)
+    print_precision(project.path)
     print(f"project:   {project.path}")
-    for name, file in (("precision", "precision.yaml"), ("ports", "ports.json")):  # of hls4ml and of alkaid
+    for name, file in (("precision", "precision.json"), ("resolved", "precision.yaml"), ("ports", "ports.json")):
         if (project.path / file).is_file():
             print(f"{name + ':':<10} {project.path / file}")
     if options.synth:
         print(f"reports:   {project.build()}")
+    return 0
+
+
+def print_precision(project: Path) -> None:
+    """Print the table of all layers that the export left, and what is to be known about it."""
+    import json
+
+    from rich.console import Console
+
+    from qformers.precision_table import PrecisionTable
+
+    said = json.loads((project / "precision.json").read_text())
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 180)
+    console.print(PrecisionTable.from_json(said["layers"]).as_rich("Precision of every layer"))
+    for note in said.get("notes", []):
+        console.print(f"note: {note}", markup=False)
+    for short in said.get("overflow_allowed", []):
+        bits = f"{short['integer_bits']} integer and {short['fraction_bits']} fraction bits"
+        console.print(
+            f"OVERFLOW ALLOWED: layer '{short['layer']}': accumulator {short['accumulator']} lacks {bits}, its sums "
+            f"need {short['needed']}; the firmware may differ from the model",
+            markup=False,
+            style="bold red",
+        )
 
 
 def main() -> int:
     """Entry point. Returns 0 when the project (and its synthesis) is done, 1 on an error."""
-    options = parse()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from hls.errors import HlsError
-
-    try:
-        write(load(options.build, options.overrides), options)
-    except (ConfigError, HlsError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    return cli.on_build(parse(), write)
 
 
 if __name__ == "__main__":

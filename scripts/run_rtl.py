@@ -11,20 +11,18 @@ The project is written first where it is missing or was made from another model 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from pathlib import Path
 
-from qformers.config import Build, ConfigError, load
-
-LEVELS = ("interpreter", "verilator", "icarus")
+from hls import cli
+from hls.backends.levels import LEVELS
+from qformers.config import Build
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("build", type=Path, help="build file, e.g. firmware_configs/part_demo.yaml")
-    parser.add_argument("--events", type=int, default=10_000, help="test jets (default: 10000)")
+    parser = cli.parser_of(__doc__)
+    cli.add_build(parser)
+    cli.add_events(parser)
     parser.add_argument(
         "--levels",
         nargs="+",
@@ -32,40 +30,28 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         default=LEVELS,
         help="simulators (default: all; Icarus takes minutes beyond 200,000 LUT)",
     )
-    parser.add_argument("--run", type=Path, help="run folder (default: runs/<name of the build>)")
-    parser.add_argument(
-        "--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE", help="e.g. firmware.clock_ns=4"
-    )
+    cli.add_run(parser)
+    cli.add_set(parser, "firmware.clock_ns=4")
     return parser.parse_args(arguments)
 
 
-def run(build: Build, options: argparse.Namespace) -> bool:
-    """Simulate and print; whether all events are equal at all levels and on time."""
+def run(build: Build, options: argparse.Namespace) -> int:
+    """Simulate and print; 0 where all events are equal at all levels and on time, else 1."""
     from rich.console import Console
 
     from hls.progress import bars
     from hls.rtl import simulate_rtl
 
-    folder = options.run or Path("runs") / build.name
+    folder = cli.run_folder(build, options.run)
     with bars() as reporter:
         result = simulate_rtl(build, folder, options.events, reporter, Console(soft_wrap=True), options.levels)
     print(f"written: {result.path}")
-    return result.equal
+    return 0 if result.equal else 1
 
 
 def main() -> int:
     """Entry point. Returns 0 when RTL and quantised model are equal on all events, 1 on a difference or error."""
-    options = parse()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from hls.errors import HlsError
-    from qformers.data import DataError
-
-    try:
-        equal = run(load(options.build, options.overrides), options)
-    except (ConfigError, DataError, HlsError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0 if equal else 1
+    return cli.on_build(parse(), run)
 
 
 if __name__ == "__main__":

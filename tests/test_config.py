@@ -86,6 +86,26 @@ def test_a_model_without_architecture_is_part_and_hashes_as_before(build_file: P
     assert hashlib.sha256(text.encode()).hexdigest()[:12] == "2be684a35f21"  # as before there was a second one
 
 
+def test_what_a_build_does_not_say_about_layers_is_not_dumped(build_file: Path) -> None:
+    build = load(build_file, ["quant.learn=false"])
+    assert "types" not in build.to_yaml()  # runs that were finished before there were types have the same settings
+    firmware = {"backend", "part", "clock_ns", "strategy", "reuse_factor", "flavour", "stage_ns"}
+    assert set(json.loads(build.model_dump_json())["firmware"]) == firmware
+    said = load(build_file, ["quant.layers={embed0: {activation: 'fixed<8,3>'}}", "firmware.types.QAdd={}"])
+    assert json.loads(said.model_dump_json())["quant"]["layers"] == {"embed0": {"activation": "fixed<8,3>"}}
+    assert json.loads(said.model_dump_json())["firmware"]["types"] == {"QAdd": {}}
+    assert said.quant is not None
+    assert said.quant.layers["embed0"].items() == {"input": "fixed<8,3>"}
+
+
+def test_input_and_activation_are_one_word(build_file: Path) -> None:
+    both = "quant.layers={embed0: {activation: 'fixed<8,3>', input: 'fixed<8,4>'}}"
+    with pytest.raises(
+        ConfigError, match=r"'quant.layers.embed0': .*two words for one format, leave one out. Received"
+    ):
+        load(build_file, [both])
+
+
 def test_every_architecture_has_a_builder() -> None:
     assert list(MODELS) == list(ARCHITECTURES)
     for name, config in ARCHITECTURES.items():

@@ -16,8 +16,9 @@ import yaml
 from hls_models import Compared
 
 from hls.backends import csim, cxx, open_backend
-from hls.backends.hls4ml_base import Hls4mlBackend, weights_hash
+from hls.backends.hls4ml_base import Hls4mlBackend
 from hls.backends.project import Layout, Project
+from hls.backends.writing import new_project, weights_hash
 from hls.errors import CompileError, HlsError
 from qformers.precision import Fixed
 
@@ -152,6 +153,27 @@ def test_writing_again_replaces_the_project(tmp_path: Path) -> None:
     after = second.predict(inputs)
     assert (after != before).any(), "the old library must not be used"
     np.testing.assert_array_equal(after, h.keras_outputs(model, inputs)["out"])
+
+
+def test_a_project_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
+    out = tmp_path / "firmware" / "vitis"
+    out.mkdir(parents=True)
+    (out / "old").touch()
+
+    def stop(folder: Path) -> None:
+        folder.mkdir()
+        raise HlsError("stopped half way")
+
+    with (
+        pytest.raises(HlsError, match="stopped half way"),
+        new_project("vitis", small(), h.build_of("half"), out, None) as (folder, _),
+    ):
+        stop(folder)
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == [
+        "firmware",
+        "firmware/vitis",
+        "firmware/vitis/old",
+    ]
 
 
 def test_other_weights_need_no_new_compilation(tiny: Project, monkeypatch: pytest.MonkeyPatch) -> None:

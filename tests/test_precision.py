@@ -24,7 +24,22 @@ def test_limits_follow_the_spelling(text: str, low: float, high: float, step: fl
     assert Fixed.parse(str(form)) == form
 
 
-@pytest.mark.parametrize("text", ["fixed<8>", "float", "fixed<8,3,UP>", "fixed<1,1>", "fixed<8,3", ""])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "fixed<8>",
+        "float",
+        "fixed<8,3,UP>",
+        "fixed<0,1>",
+        "fixed<8,3",
+        "",
+        "fixed<8,3,TRN,RND>",
+        "fixed<129,1>",
+        "fixed<8,999>",
+        "fixed<8,3,RND,SAT,0>",
+        "fixed<" + "9" * 5000 + ",1>",
+    ],
+)
 def test_wrong_spelling_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"Received: '"):
         Fixed.parse(text)

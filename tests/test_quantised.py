@@ -140,8 +140,9 @@ def test_bits_of_one_layer_come_from_the_build_file() -> None:
     ("layers", "words"),
     [
         ({"b0_attn_w": {"weight": "fixed<4,1>"}}, "no layer is called 'b0_attn_w'; did you mean 'b0_attn_"),
-        ({"logits": {"wieght": "fixed<4,1>"}}, "unknown key 'wieght'; did you mean 'weight'"),
-        ({"logits": {"weight": "fix<4,1>"}}, r"weight of layer 'logits': a format is spelt fixed<W,I>.*'fix<4,1>'"),
+        ({"b0_ffn_residual": {"weight": "fixed<4,1>"}}, "layer 'b0_ffn_residual' has no weight to be set; .*input0, i"),
+        ({"b0_attn_weights": {"exp_table": "fixed<9,1>"}}, "softmax 'b0_attn_weights': exp_table is spelt ufixed<W,I"),
+        ({"b0_attn_weights": {"exp_table": "ufixed<14,1,RND_CONV,SAT>"}}, "at whose end exp_table has to give 0.*<14"),
     ],
 )
 def test_wrong_formats_are_refused(layers: dict[str, dict[str, str]], words: str) -> None:

@@ -20,7 +20,7 @@ from hls.backends.alkaid_project import AlkaidProject
 from hls.backends.project import Project
 from hls.backends.rtl_stream import timing
 from hls.errors import ExportRefused
-from hls.rtl import check
+from hls.rtl import Group, check
 
 MODELS = {"formats": h.formats_model, "operations": h.operations_model}
 pytest_plugins = ["hls_models"]
@@ -54,8 +54,8 @@ def test_the_simulated_rtl_is_exact_and_takes_an_event_every_cycle(written: Writ
         pytest.skip("iverilog not found: apt-get install iverilog")
     model, project, inputs = written
     count = 100 if level == "icarus" else 1500
-    groups = {n: a[:count] for n, a in inputs.items()}, {n: a[count : count + 50] for n, a in inputs.items()}
-    found = check(project.at(level), model, groups)
+    events = Group.of(model, inputs)
+    found = check(project.at(level), model, (events.part(slice(count)), events.part(slice(count, count + 50))))
     assert found.jets.events == count
     assert found.equal, f"{found.jets}; {found.adversarial}"
     assert found.timing is not None
@@ -74,7 +74,7 @@ def test_a_wrong_bit_in_the_rtl_is_found(written: Written, tmp_path: Path) -> No
     stage = f"INTERNAL_logic{project.latency_cycles - 1}_outp[{width - 1}:0];"
     assert f"model_out[{width - 1}:0] <= {stage}" in text
     last.write_text(text.replace(f"<= {stage}", f"<= {stage[:-1]} ^ {width}'d1;"))
-    few = {name: array[:200] for name, array in inputs.items()}
+    few = Group.of(model, inputs).part(slice(200))
     found = check(broken.at("verilator"), model, (few, few))
     assert not found.equal
     assert found.timing is None

@@ -135,7 +135,7 @@ def test_timing_is_the_only_shift_that_makes_all_events_right() -> None:
     assert rtl_stream.timing(np.zeros((9, 2)), np.zeros((6, 2))) is None, "a constant tells no latency"
 
 
-def test_a_bench_that_fails_says_so_and_one_that_passes_too(tmp_path: Path) -> None:
+def test_a_bench_that_fails_says_so_and_one_that_passes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if shutil.which("iverilog") is None:
         pytest.skip("iverilog not found: apt-get install iverilog")
     dut = tmp_path / "twice.v"
@@ -147,6 +147,8 @@ def test_a_bench_that_fails_says_so_and_one_that_passes_too(tmp_path: Path) -> N
     bench = icarus.Bench("twice", (4, 5), 1, 5.0, inputs, [2 * i for i in inputs], 4)
     out = icarus.run_icarus(bench, [dut])
     assert out == [None, 6, 18, 30, 0, 14, 14, 14, 14]
+    monkeypatch.chdir(tmp_path)
+    assert icarus.run_icarus(bench, [Path("twice.v")]) == out, "relative paths, as a run folder has"
     dut.write_text("module twice(input clk; endmodule")
     with pytest.raises(HlsError, match=r"(?s)iverilog failed with exit status .*syntax error"):
         icarus.run_icarus(bench, [dut])

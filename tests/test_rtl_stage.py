@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import hls_models as h
 import keras
@@ -12,8 +13,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from hls.adversarial import adversarial
+from hls.agree import keras_outputs
 from hls.backends.verilator import ToolMissing
 from hls.errors import HlsError
+from hls.export import load_quantised
 from hls.progress import Silent
 from hls.reports.report import load_reports
 from hls.rtl import open_rtl, simulate_rtl
@@ -47,9 +51,17 @@ def quiet() -> Console:
 
 
 @NEEDS_ICARUS
-def test_three_simulators_agree_and_reports_say_what_was_measured(run: Path) -> None:
+def test_three_simulators_agree_and_reports_say_what_was_measured(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def counted(model: keras.Model, inputs: dict[str, Any], *more: Any) -> dict[str, Any]:
+        asked.append(len(inputs["features"]))
+        return keras_outputs(model, inputs, *more)
+
+    monkeypatch.setattr("hls.rtl.keras_outputs", counted)
     result = simulate_rtl(build(clock_ns=2.5), run, 300, Silent(), quiet())
     assert result.equal
+    assert asked == [300, len(adversarial(load_quantised(run / "qat/model.keras")))], "once for all levels"
     tree = json.loads((run / "rtl.json").read_text())
     assert list(tree["levels"]) == ["interpreter", "verilator", "icarus"]
     assert tree["levels"]["verilator"]["jets"]["events"] == 300

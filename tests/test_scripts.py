@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import json
 import subprocess
@@ -11,7 +12,11 @@ from types import ModuleType
 
 import pytest
 
+from hls import cli
+from hls.errors import HlsError
 from hls.summary import summary
+from qformers.config import Build, ConfigError
+from qformers.data import DataError
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 
@@ -85,10 +90,58 @@ def test_the_slow_synthesis_is_run_when_asked_for(
         assert calls[-1][2:] == ["runs/part_demo", "--out", "runs/part_demo/comparison"]
 
 
-def test_levels_of_the_rtl_simulation_are_those_of_the_backend() -> None:
-    from hls.backends.alkaid_project import LEVELS
+@pytest.mark.parametrize("name", sorted(path.stem for path in SCRIPTS.glob("*.py")))
+def test_help_answers_at_once(name: str) -> None:
+    code = (
+        "import runpy, sys\n"
+        "sys.argv = [sys.argv[1], '--help']\n"
+        "try:\n    runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "except SystemExit as end:\n    print('status', end.code)\n"
+        "print('heavy', [name for name in ('keras', 'tensorflow', 'hls4ml', 'alkaid') if name in sys.modules])"
+    )
+    command = [sys.executable, "-c", code, str(SCRIPTS / f"{name}.py")]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert told.startswith("usage: ")
+    assert told.endswith("status 0\nheavy []\n")
 
-    assert script("run_rtl").LEVELS == LEVELS
+
+@pytest.mark.parametrize("error", [ConfigError, DataError, HlsError])
+def test_what_a_user_can_mend_is_one_message_and_status_one(
+    error: type[Exception], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work() -> int:
+        raise error("mend this")
+
+    assert cli.exit_status(work) == 1
+    assert capsys.readouterr() == ("", "mend this\n")
+    assert cli.exit_status(lambda: 3) == 3
+
+
+def test_what_nobody_can_mend_is_not_hidden() -> None:
+    def work() -> int:
+        raise RuntimeError("a defect")
+
+    with pytest.raises(RuntimeError, match="a defect"):
+        cli.exit_status(work)
+
+
+def test_a_build_is_loaded_with_its_overrides(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = cli.parser_of("")
+    cli.add_build(parser)
+    cli.add_run(parser)
+    cli.add_set(parser, "seed=3")
+    build = str(SCRIPTS.parent / "firmware_configs" / "part_demo.yaml")
+
+    def work(build: Build, options: argparse.Namespace) -> int:
+        print(cli.run_folder(build, options.run), cli.model_path(build), build.seed)
+        return 0
+
+    assert cli.on_build(parser.parse_args([build, "--set", "seed=3", "--set", "name=other"]), work) == 0
+    assert cli.on_build(parser.parse_args([build, "--run", "here", "--set", "seed=4"]), work) == 0
+    told = "runs/other runs/other/qat/model.keras 3\nhere runs/part_demo/qat/model.keras 4\n"
+    assert capsys.readouterr().out == told
+    assert cli.on_build(parser.parse_args([build, "--set", "sed=3"]), work) == 1
+    assert "unknown key 'sed'; did you mean 'seed'" in capsys.readouterr().err
 
 
 def test_a_wrong_build_stops_before_any_stage(

@@ -22,7 +22,12 @@ class Backend(Protocol):
         """Key of `BACKENDS`."""
 
     def supports(self, model: Any, build: Build | None = None) -> list[Refusal]:
-        """Why the model cannot be written exactly; empty = it can."""
+        """Layers and settings that cannot be written exactly; empty = the model can be written.
+
+        Args:
+            model: a built Keras model.
+            build: also check its section `firmware`.
+        """
 
     def write(
         self,
@@ -31,8 +36,22 @@ class Backend(Protocol):
         out: Path,
         reporter: Reporter | None = None,
         facts: Mapping[str, Any] | None = None,
+        allow_overflow: bool = False,
     ) -> Project:
-        """Write the project."""
+        """Write the project; the folder appears whole or not at all.
+
+        Args:
+            model: quantised Keras model.
+            build: names the top function or module; its section `firmware` has the settings.
+            out: folder of the project; an older project there is replaced.
+            reporter: told of finished steps.
+            facts: more for the manifest, e.g. the model's file.
+            allow_overflow: write accumulators of the build that cannot hold their sums, and say so in the manifest.
+
+        Raises:
+            ExportRefused: naming every layer that cannot be written exactly.
+            HlsError: the tool behind the backend cannot convert the model.
+        """
 
 
 def _vitis() -> Backend:

@@ -6,9 +6,7 @@ widths are those that the values need, so that nothing is rounded but where the 
 
 from __future__ import annotations
 
-import json
 import re
-import tempfile
 from collections.abc import Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -20,20 +18,28 @@ from hls.backends import alkaid_ports, alkaid_trace
 from hls.backends.alkaid_project import PORTS, AlkaidProject
 from hls.backends.alkaid_stages import Pipeline, pipeline
 from hls.backends.alkaid_trace import Traced
-from hls.backends.files import replace_folder
-from hls.backends.handlers import HANDLERS, class_name
-from hls.backends.hls4ml_base import output_names, weights_hash
-from hls.backends.precision import FLOAT32_BITS
+from hls.backends.handlers import HANDLERS, class_name, known_layers
+from hls.backends.precision import FLOAT32_BITS, PRECISION
 from hls.backends.project import LAYOUT, Layout, Port, Step
 from hls.backends.refusals import name_faults
+from hls.backends.writing import new_project, output_names
 from hls.errors import ExportRefused, Refusal
+from hls.firmware_settings import Abilities, faults
 from hls.progress import Reporter, Silent
 from qformers.config import Build, FirmwareConfig
 from qformers.files import write_json
-from qformers.manifest import write_manifest
+from qformers.models.precision import model_table
 from qformers.precision import Fixed
 
 LAYERS = "layers.json"
+ABLE = Abilities(  # of single layers nothing can be set
+    why={
+        "accumulator": "its RTL adds in trees of adders, each as wide as its values",
+        "reuse_factor": "its RTL takes an event every clock cycle and shares no multiplier",
+        "strategy": "its RTL is adders, shifts and tables",
+        "parallelisation_factor": "its RTL has every position of its own",
+    }
+)
 STAGE_SHARE = 0.9  # of the clock period, for logic; the rest is for setup and clock uncertainty
 CLOCK_UNCERTAINTY = 0.1  # of the clock period, in the constraints
 
@@ -45,24 +51,19 @@ class AlkaidBackend:
     name: str = "alkaid"
 
     def supports(self, model: Any, build: Build | None = None) -> list[Refusal]:
-        """Layers and settings that have no exact RTL; empty = the model can be written.
-
-        Args:
-            model: a built Keras model.
-            build: also check its section `firmware`.
-        """
+        """See `Backend.supports`."""
         found = []
         for layer in model.operations:
             name, kind = class_name(layer), type(layer).__name__
             if name not in HANDLERS:
-                known = ", ".join(sorted(key.rpartition(".")[2] for key in HANDLERS))
-                found.append(Refusal(layer.name, kind, "its RTL was not shown to be exact", f"use one of {known}"))
+                way_out = f"use one of {known_layers()}"
+                found.append(Refusal(layer.name, kind, "its RTL was not shown to be exact", way_out))
             found += [Refusal(layer.name, kind, *words) for words in name_faults(layer.name)]
         found = found or alkaid_ports.port_faults(model)
         if build is not None and build.firmware.reuse_factor != 1:
             reason = f"the RTL takes an event every clock cycle. Received: {build.firmware.reuse_factor}"
             found.append(Refusal("firmware.reuse_factor", "setting", reason, "set firmware.reuse_factor: 1"))
-        return found
+        return found if build is None or found else faults(model, build.firmware, ABLE)
 
     def write(
         self,
@@ -71,20 +72,9 @@ class AlkaidBackend:
         out: Path,
         reporter: Reporter | None = None,
         facts: Mapping[str, Any] | None = None,
+        allow_overflow: bool = False,
     ) -> AlkaidProject:
-        """Trace `model` and write the project; the folder appears whole or not at all.
-
-        Args:
-            model: quantised Keras model.
-            build: names the top module; its section `firmware` gives part, clock, flavour and latency cut-off.
-            out: folder of the project; an older project there is replaced.
-            reporter: told of finished steps.
-            facts: more for the manifest, e.g. the model's file.
-
-        Raises:
-            ExportRefused: naming every layer that has no exact RTL.
-            HlsError: alkaid cannot trace the model.
-        """
+        """See `Backend.write`; takes part, clock, flavour and `stage_ns` of the build's section `firmware`."""
         if found := self.supports(model, build):
             raise ExportRefused(self.name, found)
         tick = (reporter or Silent()).task("trace and write RTL", 3)
@@ -93,22 +83,18 @@ class AlkaidBackend:
         traced = alkaid_trace.trace(model, formats)
         tick()
         out = out.resolve()
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
-            folder = Path(scratch) / "project"
+        with new_project(self.name, model, build, out, facts) as (folder, said):
             cut = _write_sources(traced, build, folder)
             cost = _facts(cut, traced, build.firmware)
-            (folder / "metadata.json").write_text(json.dumps({"top_module": build.name, **cost}, indent=2) + "\n")
+            write_json(folder / "metadata.json", {"top_module": build.name, **cost})
             tick()
             layout = _layout(model, traced, formats, build.name)
             write_json(folder / LAYOUT, layout.to_json())
             write_json(folder / PORTS, {**_bits(layout, cut.machine), **cost})
             write_json(folder / LAYERS, {"layers": _layer_rows(model, traced)})
             traced.layers.save(folder / "model/layers.json.gz")
-            known = {"model_sha256": weights_hash(model), "wider_than_float32": _too_wide(traced)}
-            firmware = {"backend": self.name, "firmware": build.firmware.model_dump(mode="json")}
-            write_manifest(folder, f"export.{self.name}", build, {**firmware, **known, **cost, **(facts or {})})
-            replace_folder(folder, out)
+            write_json(folder / PRECISION, {"layers": model_table(model).to_json()})
+            said |= {"wider_than_float32": _too_wide(traced), **cost}
         tick()
         return AlkaidProject(out, layout)
 

@@ -14,40 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hls.errors import Refusal
-from qformers.models.quantisers import quantisers
+from hls.readers import readers
+from qformers.models.quantisers import Quantiser
 from qformers.precision import Fixed
 
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Consumer:
-    """A quantiser that reads a model input."""
-
-    layer: Any
-    core: Any  # HGQ2's fixed-point quantiser
-
-    def kif(self) -> tuple[int, int, int]:
-        """Largest sign, integer and fraction bits over its elements; an element without bits reads nothing."""
-        import keras
-
-        k, i, f = np.broadcast_arrays(
-            *(np.rint(keras.ops.convert_to_numpy(part)).astype(int) for part in self.core.kif)
-        )
-        alive = k + i + f > 0
-        if not alive.any():
-            return 0, 0, 1
-        return int(k[alive].max()), int(i[alive].max()), int(f[alive].max())
-
-
-def consumers(model: Any) -> dict[str, list[Consumer]]:
+def consumers(model: Any) -> dict[str, list[Quantiser]]:
     """Model input name -> the quantisers that read it, also behind a Reshape."""
-    reading: dict[int, list[Consumer]] = {}
-    for quantiser in quantisers(model):
-        if quantiser.place == "input" and not hasattr(quantiser.layer, "exp_table"):
-            taken = quantiser.layer.input
-            tensor = quantiser.tensor(taken if isinstance(taken, list) else [taken])
-            reading.setdefault(id(tensor), []).append(Consumer(quantiser.layer, quantiser.core))
+    reading = readers(model)
     return {
         tensor.name: [user for alias in _aliases(model, tensor) for user in reading.get(id(alias), [])]
         for tensor in model.inputs
@@ -62,18 +38,27 @@ def _aliases(model: Any, tensor: Any) -> Iterator[Any]:
             yield from _aliases(model, layer.output)
 
 
-def port_format(users: Sequence[Consumer]) -> Fixed:
+def port_format(users: Sequence[Quantiser]) -> Fixed:
     """The narrowest format from which all `users` get what they would get from the float.
 
     Truncated to one bit more than a consumer that rounds has, and saturated beyond all of their ranges; or wrapped,
     where all of them wrap.
     """
-    formats = [(user.kif(), user.core.round_mode) for user in users]
+    formats = [(_widest_kif(user), user.core.round_mode) for user in users]
     k = max(kif[0] for kif, _ in formats)
     i = max(kif[1] for kif, _ in formats)
     f = max(kif[2] + (mode == "RND") for kif, mode in formats)
     wraps = all(user.core.overflow_mode == "WRAP" for user in users)
     return Fixed(bool(k), i, f, "TRN", "WRAP" if wraps else "SAT")
+
+
+def _widest_kif(user: Quantiser) -> tuple[int, int, int]:
+    """Largest sign, integer and fraction bits over its elements; an element without bits reads nothing."""
+    k, i, f = user.kif()
+    alive = k + i + f > 0
+    if not alive.any():
+        return 0, 0, 1
+    return int(k[alive].max()), int(i[alive].max()), int(f[alive].max())
 
 
 def port_faults(model: Any) -> list[Refusal]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 from hls.backends import icarus, rtl_stream
 from hls.backends.alkaid_ports import Value, decode, encode
 from hls.backends.alkaid_trace import predict
-from hls.backends.project import Project
+from hls.backends.levels import LEVELS, Level
+from hls.backends.project import Port, Project, Step
 from hls.backends.verilator import find_verilator
 from hls.errors import HlsError
 from hls.progress import Reporter, Silent
 from qformers.precision import Fixed
 
-Level = Literal["interpreter", "verilator", "icarus"]
-LEVELS: tuple[Level, ...] = get_args(Level)
 PORTS = "ports.json"
 
 Array = NDArray[np.float64]
@@ -67,9 +66,15 @@ class AlkaidProject(Project):
     @property
     def sources(self) -> list[Path]:
         """Verilog of the model without the simulation wrapper."""
-        wrapper = f"{self.layout.top}_wrapper"
-        files = [*sorted((self.path / "src/static").glob("*.v")), *sorted((self.path / "src").glob("*.v"))]
-        return [path for path in files if path.stem != wrapper]
+        return [path for path in self._verilog if path.stem != self._wrapper]
+
+    @property
+    def _verilog(self) -> list[Path]:
+        return [*sorted((self.path / "src/static").glob("*.v")), *sorted((self.path / "src").glob("*.v"))]
+
+    @property
+    def _wrapper(self) -> str:
+        return f"{self.layout.top}_wrapper"
 
     def compile(self, reporter: Reporter | None = None, trace: bool = False) -> None:
         """Compile the RTL for Verilator, if that is the level; the others need no compilation."""
@@ -80,7 +85,7 @@ class AlkaidProject(Project):
         """Events as the ports take them: (n, values of all inputs), rounded and saturated to the ports' formats."""
         self._check(inputs)
         parts = [
-            Fixed.parse(port.format).quantise(np.asarray(inputs[port.name], np.float64)).reshape(-1, _size(port.shape))
+            Fixed.parse(port.format).quantise(np.asarray(inputs[port.name], np.float64)).reshape(-1, port.size)
             for port in self.layout.inputs
         ]
         return np.concatenate(parts, axis=1)
@@ -117,8 +122,7 @@ class AlkaidProject(Project):
             inputs: model inputs, name -> (n, ...).
             outputs: what the quantised model makes of them, name -> (n, ...).
         """
-        expected = np.concatenate([outputs[p.name].reshape(-1, _size(p.shape)) for p in self.layout.outputs], axis=1)
-        self._bench(self.rows(inputs), expected, self.latency_cycles).write(self.path / "tb")
+        self._bench(self.rows(inputs), self.flat(outputs), self.latency_cycles).write(self.path / "tb")
 
     def _run(
         self, inputs: Mapping[str, NDArray[Any]], trace: bool, reporter: Reporter | None
@@ -128,9 +132,7 @@ class AlkaidProject(Project):
         rows = self.rows(inputs)
         if trace:
             values = predict(CombLogic.load(self.path / "model/layers.json.gz"), rows)
-            ends = np.cumsum([_size(step.shape) for step in self.layout.steps])[:-1]
-            parts = np.split(values, ends, axis=1)
-            return {step.variable: part for step, part in zip(self.layout.steps, parts, strict=True)}
+            return _split(values, self.layout.steps)
         if self.level == "interpreter":
             tick = (reporter or Silent()).task("interpreter", len(rows))
             values = predict(CombLogic.load(self.path / "model/comb.json.gz"), rows)
@@ -141,14 +143,14 @@ class AlkaidProject(Project):
 
     def split(self, values: Array) -> dict[str, Array]:
         """(n, output values) by output variable."""
-        ends = np.cumsum([_size(port.shape) for port in self.layout.outputs])[:-1]
-        parts = np.split(values, ends, axis=1)
-        return {port.variable: part for port, part in zip(self.layout.outputs, parts, strict=True)}
+        return _split(values, self.layout.outputs)
+
+    def flat(self, outputs: Mapping[str, Array]) -> Array:
+        """Output name -> (n, ...) as (n, output values), in the order of ``model_out``."""
+        return np.concatenate([outputs[port.name].reshape(-1, port.size) for port in self.layout.outputs], axis=1)
 
     def _library(self, reporter: Reporter | None) -> Path:
-        static, own = self.path / "src/static", self.path / "src"
-        sources = [*sorted(static.glob("*.v")), *sorted(own.glob("*.v"))]
-        return find_verilator().compile(sources, f"{self.layout.top}_wrapper", self.path / "sim", reporter)
+        return find_verilator().compile(self._verilog, self._wrapper, self.path / "sim", reporter)
 
     def _bench(self, rows: Array, expected: Array, extra: int) -> icarus.Bench:
         widths = (sum(v.width for v in self.ins), sum(v.width for v in self.outs))
@@ -163,8 +165,11 @@ class AlkaidProject(Project):
         return numbers
 
 
-def _size(shape: tuple[int, ...]) -> int:
-    return int(np.prod(shape, dtype=int))
+def _split(values: Array, holders: Sequence[Port | Step]) -> dict[str, Array]:
+    """(n, values) by variable."""
+    ends = np.cumsum([holder.size for holder in holders])[:-1]
+    parts = np.split(values, ends, axis=1)
+    return {holder.variable: part for holder, part in zip(holders, parts, strict=True)}
 
 
 def _values(entries: list[list[Any]]) -> tuple[Value, ...]:

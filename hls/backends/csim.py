@@ -41,8 +41,9 @@ def compile_project(project: Path, top_name: str, trace: bool = False, reporter:
     folder = project / "csim"
     top = read_top(project, top_name)
     sources = write_sources(top, project, folder, cxx.cores())
-    headers = _digest([p for pattern in ("*.h", "weights/*.h") for p in sorted((project / "firmware").glob(pattern))])
-    headers += _digest(sorted((project / "firmware" / "nnet_utils").glob("*.h")))
+    firmware = project / "firmware"
+    headers = cxx.digest([*sorted(firmware.glob("*.h")), *sorted(firmware.glob("weights/*.h"))])
+    headers += cxx.digest(sorted((firmware / "nnet_utils").glob("*.h")))
     jobs = []
     for source in sources:
         traced = trace and source.stem == "top"
@@ -51,7 +52,7 @@ def compile_project(project: Path, top_name: str, trace: bool = False, reporter:
         key = hashlib.sha256("".join([source.read_text(), headers, *FLAGS, *flags]).encode()).hexdigest()[:16]
         jobs.append((source, folder / f"{name}-{key}.o", flags))
     cxx.compile_all([cxx.Job(*job) for job in jobs], _options(project), reporter or Silent())
-    weights = _digest(sorted((project / "firmware" / "weights").glob("*.txt")))
+    weights = cxx.digest(sorted((firmware / "weights").glob("*.txt")))
     key = hashlib.sha256("".join([*(job[1].name for job in jobs), weights]).encode()).hexdigest()[:16]
     name = f"{top_name}_trace" if trace else top_name
     library = folder / f"{name}-{key}.so"  # other weights, other name: a loaded library keeps its weights
@@ -104,16 +105,12 @@ class Library:
             waiting = [pool.submit(chunk, i, min(i + CHUNK, events)) for i in range(0, events, CHUNK)]
             for done in as_completed(waiting):
                 tick(done.result())
-        names = [self._written_by(index) for index in range(len(self.top.calls))]
-        return {**{n: t for n, t in zip(names, taps, strict=False) if n}, **result}
+        written = [self.top.output_of(call) for call in self.top.calls]
+        return {**{array.name: t for array, t in zip(written, taps, strict=False) if array}, **result}
 
     def _tap_arrays(self, events: int) -> list[Array]:
-        sizes = [self.top.arrays[name].size if (name := self._written_by(i)) else 1 for i in range(len(self.top.calls))]
-        return [np.zeros((events, size)) for size in sizes]
-
-    def _written_by(self, call: int) -> str | None:
-        named = [name for name in self.top.calls[call].arguments if name in self.top.arrays]
-        return named[-1] if named else None
+        written = [self.top.output_of(call) for call in self.top.calls]
+        return [np.zeros((events, array.size if array else 1)) for array in written]
 
     def _load(self) -> Callable[..., None]:
         weights = self.project / "firmware" / "weights"
@@ -139,13 +136,6 @@ def _rows(inputs: Mapping[str, Array], name: str, sizes: Mapping[str, int], even
     return array
 
 
-def _digest(paths: Sequence[Path]) -> str:
-    total = hashlib.sha256()
-    for path in paths:
-        total.update(path.name.encode() + b"\0" + path.read_bytes())
-    return total.hexdigest()
-
-
 def _options(project: Path) -> tuple[str, ...]:
     firmware = project.resolve() / "firmware"
     include = (f"-I{firmware}", f"-I{firmware / 'ap_types'}", f"-DWEIGHTS_DIR={WEIGHTS_FOLDER}")
@@ -153,8 +143,4 @@ def _options(project: Path) -> tuple[str, ...]:
 
 
 def _declaration(folder: Path) -> Path:
-    path = folder / "weights_folder.h"
-    text = f"extern const char *{WEIGHTS_FOLDER};\n"
-    if not path.exists() or path.read_text() != text:
-        path.write_text(text)
-    return path
+    return cxx.write_changed(folder / "weights_folder.h", f"extern const char *{WEIGHTS_FOLDER};\n")

@@ -8,10 +8,12 @@ written: a call that is not understood is an error, not left out.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from hls.backends.cxx import write_changed
 from hls.errors import HlsError
 
 _CALL = re.compile(r"^\s*(?P<call>nnet::\w+<[^;]*>\((?P<arguments>[\w, ]+)\);)\s*// (?P<layer>\w+)\s*$")
@@ -56,6 +58,11 @@ class Top:
     ports: tuple[Array, ...]  # inputs, then outputs
     arrays: dict[str, Array]  # ports and layer outputs, by variable name
     calls: tuple[Call, ...]
+
+    def output_of(self, call: Call) -> Array | None:
+        """The array that a call writes: the last of its arguments that is one."""
+        named = [self.arrays[name] for name in call.arguments if name in self.arrays]
+        return named[-1] if named else None
 
 
 def read_top(project: Path, name: str) -> Top:
@@ -102,11 +109,11 @@ def write_sources(top: Top, project: Path, folder: Path, parts: int) -> list[Pat
     written = []
     for number, group in enumerate(groups):
         body = "\n".join(f"{wrappers[i][0]} {{ {top.calls[i].statement} }}" for i in group)
-        written.append(_write(folder / f"part{number}.cpp", head + body + "\n"))
+        written.append(write_changed(folder / f"part{number}.cpp", head + body + "\n"))
     declarations = "".join(f"{wrapper[0]};\n" for wrapper in wrappers.values())
     return [
         *written,
-        _write(folder / "top.cpp", _top_source(top, declarations, {i: w[1] for i, w in wrappers.items()})),
+        write_changed(folder / "top.cpp", _top_source(top, declarations, {i: w[1] for i, w in wrappers.items()})),
     ]
 
 
@@ -128,18 +135,12 @@ def _top_source(top: Top, declarations: str, replacement: dict[int, str]) -> str
     head, mark, body = top.text.partition("// hls-fpga-machine-learning insert layers")
     for line in body.splitlines():
         if _CALL.match(line):
-            output = _output_of(top, top.calls[index])
+            output = top.output_of(top.calls[index])
             tap = f" CSIM_TAP({index}, {output.name}, {output.size})" if output else ""
             line, index = replacement[index] + tap, index + 1
         lines.append(line)
     opening = head.replace(f"void {top.name}(", f"{_TAPS}\n{declarations}\nvoid {top.name}(", 1)
     return opening + mark + "\n".join(lines) + _run_source(top)
-
-
-def _output_of(top: Top, call: Call) -> Array | None:
-    """The array that a call writes: the last of its arguments that is one."""
-    named = [top.arrays[name] for name in call.arguments if name in top.arrays]
-    return named[-1] if named else None
 
 
 _TAPS = """
@@ -199,7 +200,7 @@ def _copy(port: Array, statement: str) -> str:
 
 def _output_names(top: Top) -> set[str]:
     """Ports that a layer writes."""
-    written = {output.name for call in top.calls if (output := _output_of(top, call))}
+    written = {output.name for call in top.calls if (output := top.output_of(call))}
     return {port.name for port in top.ports if port.name in written}
 
 
@@ -226,17 +227,7 @@ def _weight_matches(project: Path) -> list[re.Match[str]]:
 
 
 def _arrays(text: str) -> list[Array]:
-    sizes = [(match, 1) for match in _ARRAY.finditer(text)]
-    found = []
-    for match, size in sizes:
-        for factor in match["size"].split("*"):
-            size *= int(factor)
-        found.append(Array(match["type"], match["name"], size))
-    return found
-
-
-def _write(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists() or path.read_text() != text:  # an unchanged file keeps its object file
-        path.write_text(text)
-    return path
+    return [
+        Array(match["type"], match["name"], math.prod(map(int, match["size"].split("*"))))
+        for match in _ARRAY.finditer(text)
+    ]

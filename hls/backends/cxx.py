@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,12 +84,44 @@ def remove_older(target: Path) -> None:
 def run(command: Sequence[str], target: Path, log: Path) -> None:
     """Run a compiler command that ends in ``-o target``; the target appears only when it ended well."""
     temporary = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
-    with log.open("w") as handle:
-        done = subprocess.run([*command, "-o", str(temporary)], stdout=handle, stderr=subprocess.STDOUT, check=False)  # noqa: S603  no shell
-    if done.returncode:
+    try:
+        run_logged([*command, "-o", str(temporary)], Path(command[0]).name, log)
+    except CompileError:
         temporary.unlink(missing_ok=True)
-        last = "\n".join(log.read_text(errors="replace").splitlines()[-LAST_LINES:])
-        raise CompileError(
-            f"{Path(command[0]).name} failed with exit status {done.returncode}; whole log: {log}\n{last}"
-        )
+        raise
     temporary.replace(target)
+
+
+def run_logged(command: Sequence[str], name: str, log: Path, variables: Mapping[str, str] | None = None) -> None:
+    """Run a compiler, called `name` in messages, with its output in a file and more environment variables.
+
+    Raises:
+        CompileError: with the last lines of the output and the path of the log.
+    """
+    environment = {**os.environ, **(variables or {})}
+    with log.open("w") as handle:
+        done = subprocess.run(command, stdout=handle, stderr=subprocess.STDOUT, env=environment, check=False)  # noqa: S603  no shell
+    if done.returncode:
+        last = last_lines(log.read_text(errors="replace"))
+        raise CompileError(f"{name} failed with exit status {done.returncode}; whole log: {log}\n{last}")
+
+
+def last_lines(text: str) -> str:
+    """As much of a compiler's output as an error shows."""
+    return "\n".join(text.splitlines()[-LAST_LINES:])
+
+
+def digest(paths: Sequence[Path], *words: str) -> str:
+    """SHA-256 over words and over the names and contents of files."""
+    total = hashlib.sha256("\0".join(words).encode())
+    for path in paths:
+        total.update(path.name.encode() + b"\0" + path.read_bytes())
+    return total.hexdigest()
+
+
+def write_changed(path: Path, text: str) -> Path:
+    """Write a file unless it has this text already; returns its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
+    return path

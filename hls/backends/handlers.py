@@ -67,8 +67,12 @@ def gap(name: str) -> tuple[str, str]:
     for ending, words in KNOWN_GAPS.items():
         if name.endswith(ending):
             return words
-    known = ", ".join(sorted(key.rpartition(".")[2] for key in HANDLERS))
-    return "it has no exact handler", f"use one of {known}"
+    return "it has no exact handler", f"use one of {known_layers()}"
+
+
+def known_layers() -> str:
+    """The classes in `HANDLERS`, for messages."""
+    return ", ".join(sorted(key.rpartition(".")[2] for key in HANDLERS))
 
 
 @contextmanager

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-import tempfile
 import warnings
 from collections.abc import Mapping
 from contextlib import redirect_stdout
@@ -13,15 +11,32 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from hls import accumulators
 from hls.backends import handlers, passes, precision, vendor
-from hls.backends.files import replace_folder
+from hls.backends.hls4ml_config import to_hls4ml
 from hls.backends.project import LAYOUT, Layout, Port, Project, Step
 from hls.backends.refusals import refusals
+from hls.backends.writing import new_project, output_names
 from hls.errors import ExportRefused, HlsError, Refusal
+from hls.firmware_settings import Abilities, faults
 from hls.progress import Reporter, Silent
 from qformers.config import Build
 from qformers.files import write_json
-from qformers.manifest import write_manifest
+
+_NO_PRODUCTS = "hls4ml multiplies and adds in QEinsumDense and QEinsum"
+ABLE = Abilities(
+    slots={
+        "QEinsumDense": ("accumulator", "reuse_factor", "strategy", "parallelisation_factor"),
+        "QEinsum": ("accumulator", "reuse_factor", "strategy"),
+        "QSoftmax": ("accumulator",),
+    },
+    why={
+        "accumulator": f"{_NO_PRODUCTS} and sums exponentials in QSoftmax; two values are added without rounding",
+        "reuse_factor": _NO_PRODUCTS,
+        "strategy": _NO_PRODUCTS,
+        "parallelisation_factor": "hls4ml has it for QEinsumDense only",
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -37,17 +52,12 @@ class Hls4mlBackend:
     upstream: str
 
     def supports(self, model: Any, build: Build | None = None) -> list[Refusal]:
-        """Layers and settings that have no exact firmware; empty = the model can be written.
-
-        Args:
-            model: a built Keras model.
-            build: also check its section `firmware`.
-        """
+        """See `Backend.supports`."""
         found = refusals(model)
         if build is not None and build.firmware.strategy != "latency":
             reason = f"hls4ml has einsum layers for strategy latency only. Received: {build.firmware.strategy}"
             found.append(Refusal("firmware.strategy", "setting", reason, "set firmware.strategy: latency"))
-        return found
+        return found if build is None or found else faults(model, build.firmware, ABLE)
 
     def write(
         self,
@@ -56,27 +66,15 @@ class Hls4mlBackend:
         out: Path,
         reporter: Reporter | None = None,
         facts: Mapping[str, Any] | None = None,
+        allow_overflow: bool = False,
     ) -> Project:
-        """Convert `model` and write the project; the folder appears whole or not at all.
-
-        Args:
-            model: quantised Keras model.
-            build: names the top function; its section `firmware` gives part, clock, strategy and reuse.
-            out: folder of the project; an older project there is replaced.
-            reporter: told of each converted layer.
-            facts: more for the manifest, e.g. the model's file.
-
-        Raises:
-            ExportRefused: naming every layer that has no exact firmware.
-        """
-        found = self.supports(model, build)
-        if found:
+        """See `Backend.write`; takes part, clock, strategy and reuse factor of the build's section `firmware`."""
+        if found := self.supports(model, build):
             raise ExportRefused(self.name, found)
+        plan = accumulators.plan(self.name, model, build.firmware, ABLE, allow_overflow)
         out = out.resolve()
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
-            folder = Path(scratch) / "project"
-            graph = self._convert(model, build, folder, reporter or Silent())
+        with new_project(self.name, model, build, out, facts) as (folder, said):
+            graph = self._convert(model, build, folder, plan, reporter or Silent())
             layout = _layout(graph, model, self.name, build.name)
             layers = {node.name: precision.layer_precision(node) for node in graph.get_layers()}
             graph.config.config.pop("KerasModel")  # the project holds the model's hash; the model has its own place
@@ -85,13 +83,14 @@ class Hls4mlBackend:
             vendor.write_options(folder)
             write_json(folder / LAYOUT, layout.to_json())
             (folder / "precision.yaml").write_text(precision.to_yaml(layers))
-            known = {"model_sha256": weights_hash(model), "wider_than_float32": precision.too_wide(layers)}
-            firmware = {"backend": self.name, "firmware": build.firmware.model_dump(mode="json")}
-            write_manifest(folder, f"export.{self.name}", build, {**firmware, **known, **(facts or {})})
-            replace_folder(folder, out)
+            table = plan.whole_table(model, precision.accumulators(graph))
+            write_json(folder / precision.PRECISION, plan.to_json(table))
+            said["wider_than_float32"] = precision.too_wide(layers)
+            if plan.short:
+                said["overflow_allowed"] = [str(short.refusal()) for short in plan.short]
         return Project(out, layout)
 
-    def _convert(self, model: Any, build: Build, folder: Path, reporter: Reporter) -> Any:
+    def _convert(self, model: Any, build: Build, folder: Path, plan: accumulators.Plan, reporter: Reporter) -> Any:
         """hls4ml's ModelGraph, converted by our handlers and with our steps."""
         import hls4ml
 
@@ -99,7 +98,7 @@ class Hls4mlBackend:
         settings = self._known(
             part=firmware.part, clock_period=firmware.clock_ns, io_type="io_parallel", write_weights_txt=True
         )
-        plan = {"Precision": "ap_fixed<16,6>", "ReuseFactor": firmware.reuse_factor, "Strategy": firmware.strategy}
+        whole = {"Precision": "ap_fixed<16,6>", "ReuseFactor": firmware.reuse_factor, "Strategy": firmware.strategy}
         tick = reporter.task("convert", len(model.layers))
         with (
             handlers.only_these(tick),
@@ -115,7 +114,7 @@ class Hls4mlBackend:
                     output_dir=str(folder),
                     project_name=build.name,
                     backend=self.upstream,
-                    hls_config={"Model": plan, "Flows": passes.flows(self.name)},
+                    hls_config={"Model": whole, "LayerName": to_hls4ml(plan.table), "Flows": passes.flows(self.name)},
                     bit_exact=True,
                     allow_da_fallback=False,
                     allow_v2_fallback=False,
@@ -137,21 +136,6 @@ class Hls4mlBackend:
                 f"hls4ml's backend {self.upstream} has no setting '{unknown[0]}'; it has {', '.join(taken)}"
             )
         return settings
-
-
-def weights_hash(model: Any) -> str:
-    """SHA-256 over the layers' names, weights and formats: the same for a model saved and loaded again."""
-    import keras
-    import numpy as np
-
-    total = hashlib.sha256()
-    for layer in model.layers:
-        total.update(layer.name.encode())
-        for variable in layer.variables:
-            if variable.name not in ("ebops", "beta"):  # they count costs and change no output
-                value = np.ascontiguousarray(keras.ops.convert_to_numpy(variable))
-                total.update(f"{variable.name}{value.shape}{value.dtype}".encode() + value.tobytes())
-    return total.hexdigest()
 
 
 def _check_names(graph: Any, model: Any) -> None:
@@ -182,14 +166,6 @@ def _layout(graph: Any, model: Any, backend: str, top: str) -> Layout:
     ]
     steps = [_step(node, model) for node in graph.get_layers() if node.get_attr("function_cpp", None)]
     return Layout(backend, top, tuple(inputs), tuple(outputs), tuple(steps))
-
-
-def output_names(model: Any) -> list[str]:
-    """Name of each of ``model.outputs``; Keras sorts these by key, whatever the order of the dictionary."""
-    if not isinstance(model.output, dict):
-        return list(model.output_names)
-    keys = {id(tensor): key for key, tensor in model.output.items()}
-    return [keys[id(tensor)] for tensor in model.outputs]
 
 
 def _step(node: Any, model: Any) -> Step:

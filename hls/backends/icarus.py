@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hls.backends.cxx import LAST_LINES
+from hls.backends.cxx import last_lines
 from hls.backends.verilator import ToolMissing
 from hls.errors import CompileError, HlsError
 from qformers.files import replacing
@@ -117,15 +117,16 @@ def run_icarus(bench: Bench, sources: Sequence[Path]) -> list[int | None]:
         folder = Path(scratch)
         test = bench.write(folder)
         program = folder / "bench.vvp"
-        command = [compiler, "-g2012", "-o", str(program), "-s", f"tb_{bench.top}", str(test), *map(str, sources)]
+        command = [compiler, "-g2012", "-o", str(program), "-s", f"tb_{bench.top}", str(test)]
+        command += [str(path.resolve()) for path in sources]  # it runs in the scratch folder
         done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)  # noqa: S603
         if done.returncode:
-            last = "\n".join((done.stdout + done.stderr).splitlines()[-LAST_LINES:])
+            last = last_lines(done.stdout + done.stderr)
             raise CompileError(f"iverilog failed with exit status {done.returncode}\n{last}")
         done = subprocess.run(["vvp", "-n", str(program)], capture_output=True, text=True, cwd=folder, check=False)  # noqa: S603, S607
         outputs = folder / "outputs.hex"
         if done.returncode or not outputs.is_file() or not re.search(r"^(PASS|FAIL)", done.stdout, re.MULTILINE):
-            last = "\n".join((done.stdout + done.stderr).splitlines()[-LAST_LINES:])
+            last = last_lines(done.stdout + done.stderr)
             raise HlsError(f"vvp failed with exit status {done.returncode}\n{last}")
         lines = outputs.read_text().split()
     return [None if re.search("[xXzZ]", line) else int(line, 16) for line in lines]

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from hls.backends.precision import hls4ml_type
 from hls.backends.tables import all_values, table_values
+from qformers.precision import Fixed
 
 
 def flows(backend: str) -> list[str]:
@@ -24,10 +26,11 @@ def flows(backend: str) -> list[str]:
         def __init__(self, name: str, step: Callable[[Any], bool]) -> None:
             self.name, self.transform = name, step
 
-    for name, step in {"qformers_tables": remake_tables, "qformers_names": name_variables}.items():
+    own = {"qformers_tables": remake_tables, "qformers_layers": set_layers, "qformers_names": name_variables}
+    for name, step in own.items():
         if name not in flow_map:
             register_flow(name, [register_pass(name, Step(name, step))])
-    return ["optimize", "qformers_tables", "vivado:init_layers", "qformers_names", f"{backend}:ip"]
+    return ["optimize", "qformers_tables", "qformers_layers", "vivado:init_layers", "qformers_names", f"{backend}:ip"]
 
 
 def remake_tables(graph: Any) -> bool:
@@ -49,6 +52,23 @@ def remake_tables(graph: Any) -> bool:
         weight.nonzeros = int(np.count_nonzero(values))
         weight.nzeros = len(values) - weight.nonzeros
         node.attributes["table_size"] = len(values)
+    return False
+
+
+def set_layers(graph: Any) -> bool:
+    """Give layers the accumulators and unroll factors of the build: hls4ml's exact formats overwrite the first,
+    and it reads the second for convolutions only.
+    """
+    from hls4ml.model.types import NamedType
+
+    said = graph.config.config["HLSConfig"].get("LayerName", {})
+    for node in graph.get_layers():
+        own = said.get(node.name, {})
+        if accumulator := own.get("Precision", {}).get("accum"):
+            form = Fixed.parse(accumulator)
+            node.attributes["accum_t"] = NamedType(f"{node.name}_accum_t", hls4ml_type(form))
+        if "ParallelizationFactor" in own:
+            node.attributes["parallelization_factor"] = own["ParallelizationFactor"]
     return False
 
 

@@ -12,6 +12,7 @@ import yaml
 from qformers.precision import Fixed
 
 FLOAT32_BITS = 24  # of the mantissa: wider sums may round in Keras, which computes in float32
+PRECISION = "precision.json"  # of a project: the whole table, what sums need, notes
 UNUSED = ("table_t",)  # hls4ml declares it for layers without a table too
 
 
@@ -37,6 +38,19 @@ def layer_precision(node: Any) -> dict[str, Any]:
     if mask is not None:
         formats["elements"] = element_formats(mask, node.RND, node.SAT)
     return formats
+
+
+def accumulators(graph: Any) -> dict[str, Fixed]:
+    """Layer -> accumulator of an hls4ml graph."""
+    found = {node.name: node.types.get("accum_t") for node in graph.get_layers()}
+    return {name: fixed_of(named.precision) for name, named in found.items() if named is not None}
+
+
+def hls4ml_type(form: Fixed) -> Any:
+    """A `Fixed` as hls4ml's precision object."""
+    from hls4ml.model.types import FixedPrecisionType
+
+    return FixedPrecisionType(form.width, form.integer_bits + form.signed, form.signed, form.rounding, form.overflow)
 
 
 def element_formats(mask: Any, rounding: str, overflow: str) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,6 +28,11 @@ class Port:
     shape: tuple[int, ...]  # without the batch axis
     format: str  # spelling of qformers.precision.Fixed
 
+    @property
+    def size(self) -> int:
+        """Values per event."""
+        return math.prod(self.shape)
+
 
 @dataclass(frozen=True)
 class Step:
@@ -39,6 +45,11 @@ class Step:
     shape: tuple[int, ...]
     format: str  # of the variable
     fused: bool  # the variable has the format of the quantiser that follows
+
+    @property
+    def size(self) -> int:
+        """Values per event."""
+        return math.prod(self.shape)
 
 
 @dataclass(frozen=True)
@@ -120,7 +131,10 @@ class Project:
         Returns:
             Output name -> (n, ...), exact in float64.
         """
-        arrays = self._run(inputs, False, reporter)
+        return self.named(self._run(inputs, False, reporter))
+
+    def named(self, arrays: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
+        """Output variable -> (n, size) as output name -> (n, ...)."""
         return {port.name: arrays[port.variable].reshape(-1, *port.shape) for port in self.layout.outputs}
 
     def predict(self, inputs: Mapping[str, NDArray[Any]], reporter: Reporter | None = None) -> NDArray[np.float64]:

@@ -102,6 +102,11 @@ def _unquantised_inputs(model: Any) -> Iterator[Refusal]:
                 yield Refusal(user.name, kind, reason, "set enable_iq=True, which is the format of the port")
 
 
+def _one_bit_symmetric(quantiser: Quantiser) -> bool:
+    signed, integer, fraction = quantiser.kif()
+    return bool(quantiser.core.overflow_mode == "SAT_SYM" and np.any((signed == 1) & (integer + fraction == 0)))
+
+
 def _quantiser_faults(layer: Any, formats: list[Quantiser]) -> Iterator[tuple[str, str]]:
     for quantiser in formats:
         core, place = quantiser.core, quantiser.name.removeprefix(f"{layer.name}_")
@@ -109,6 +114,8 @@ def _quantiser_faults(layer: Any, formats: list[Quantiser]) -> Iterator[tuple[st
             yield f"its {place} is no fixed-point quantiser but {type(core).__name__}", "use a kif or kbi quantiser"
         elif core.round_mode.startswith("S_"):
             yield f"its {place} rounds at random ({core.round_mode})", "use RND, RND_CONV or TRN"
+        elif quantiser.place in ("input", "result") and _one_bit_symmetric(quantiser):
+            yield f"its {place} has one signed bit and SAT_SYM, which is 0 in HGQ2 and -1 in C++", "use SAT"
         elif np.size(core.kif[0]) > 1 and type(layer).__name__ == "QUnaryFunctionLUT":
             yield f"its {place} has one format per element, its table has one", "set allow_heterogeneous_*=False"
         elif quantiser.place == "input" and type(layer).__name__ == "QUnaryFunctionLUT":

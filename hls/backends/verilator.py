@@ -7,10 +7,8 @@ makefile that it brings has holes where its own configuration would have put fla
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import importlib.util
-import os
 import re
 import shutil
 import subprocess
@@ -19,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hls.backends import cxx
-from hls.errors import CompileError, HlsError
+from hls.errors import HlsError
 from hls.progress import Reporter, Silent
 
 NEEDED = (5, 48)  # older ones miscompile what alkaid writes (verilator#7012)
@@ -57,7 +55,7 @@ class Verilator:
             CompileError: with the last lines of Verilator or the compiler and the path of the log.
         """
         binder = sorted(folder.glob("*.cc")) + sorted(folder.glob("*.hh"))
-        key = _digest([*sources, *binder], self.version, *WARNINGS, *FLAGS)
+        key = cxx.digest([*sources, *binder], self.version, *WARNINGS, *FLAGS)[:16]
         library = folder / f"{top}-{key}.so"
         if library.exists():
             return library
@@ -77,18 +75,7 @@ class Verilator:
     def _verilate(self, sources: Sequence[Path], top: str, made: Path) -> None:
         command = [str(self.program), "--cc", *WARNINGS, "--top-module", top, "--prefix", f"V{top}"]
         command += [*SPLIT, "--Mdir", str(made), *(str(path) for path in sources)]
-        log = made.parent / "verilator.log"
-        with log.open("w") as handle:
-            done = subprocess.run(  # noqa: S603  no shell
-                command,
-                stdout=handle,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, "VERILATOR_ROOT": str(self.root)},
-                check=False,
-            )
-        if done.returncode:
-            last = "\n".join(log.read_text(errors="replace").splitlines()[-cxx.LAST_LINES :])
-            raise CompileError(f"verilator failed with exit status {done.returncode}; whole log: {log}\n{last}")
+        cxx.run_logged(command, "verilator", made.parent / "verilator.log", {"VERILATOR_ROOT": str(self.root)})
 
 
 def find_verilator() -> Verilator:
@@ -118,10 +105,3 @@ def _new_enough(program: Path, root: Path, version: str) -> Verilator:
 
 def _ask(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603
-
-
-def _digest(paths: Sequence[Path], *words: str) -> str:
-    total = hashlib.sha256("\0".join(words).encode())
-    for path in paths:
-        total.update(path.name.encode() + b"\0" + path.read_bytes())
-    return total.hexdigest()[:16]

@@ -17,7 +17,7 @@ from qformers.precision import Fixed
 
 KINDS = ("weight", "bias", "activation", "table")
 COSTS = {"lut": "LUT (alkaid)", "ebops": "EBOPs", "latency_ns": "ns (alkaid)"}  # of layers.json: estimates
-_PLACES = {"input": "activation", "weight": "weight", "bias": "bias", "table": "table"}
+_PLACES = {"input": "activation", "weight": "weight", "bias": "bias", "table": "table", "result": "activation"}
 _FORMATS = {"result": "activation", "weight": "weight", "bias": "bias", "table": "table"}
 
 

@@ -44,7 +44,7 @@ def load_model(path: Path | str) -> keras.Model:
 
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise ConfigError(f"{path}: is not a model file that can be read: {error}") from error
 
 

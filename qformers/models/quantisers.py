@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-Place = Literal["input", "weight", "bias", "table"]
+Place = Literal["input", "weight", "bias", "table", "result"]
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,13 @@ def _of_layer(layer: Any) -> Iterator[Quantiser]:
     if getattr(layer, "_bq", None) is not None:
         yield Quantiser(layer, f"{name}_bq", "bias", layer._bq, lambda inputs: layer.bias)
     if getattr(layer, "_oq", None) is not None:
-        yield Quantiser(layer, f"{name}_oq", "table", layer._oq, lambda inputs: layer.activation(layer.iq(inputs[0])))
+        place: Place = "table" if type(layer).__name__ == "QUnaryFunctionLUT" else "result"
+        yield Quantiser(layer, f"{name}_oq", place, layer._oq, lambda inputs: _before_rounding(layer, inputs))
+
+
+def _before_rounding(layer: Any, inputs: list[Any]) -> Any:
+    """What a layer computes, before its output quantiser."""
+    return inspect.unwrap(type(layer).call)(layer, inputs if len(inputs) > 1 else inputs[0])
 
 
 def _of_softmax(layer: Any) -> Iterator[Quantiser]:

@@ -2,40 +2,50 @@
 
 from __future__ import annotations
 
-import fnmatch
-from collections.abc import Iterable
+from collections.abc import Mapping
+from typing import Any
 
+import numpy as np
 from hgq.constraints import MinMax
 from hgq.quantizer import QuantizerConfig
 from hgq.regularizers import MonoL1
 
-from qformers.config import ConfigError, QuantConfig, nearest
+from qformers.config import ConfigError, QuantConfig
 from qformers.precision import Fixed
+from qformers.precision_rules import Rules
 
 PARTICLE_AXES = set("bnmqkpij")  # letters of equations that count particles, tokens or pairs; the others are channels
 
 
 class Formats:
-    """Looks up the format of each weight, bias and value by layer name.
+    """Resolves the format of each weight, bias, value and table, by layer.
 
     Args:
-        quant: defaults, and `layers` with exceptions by layer name or glob; the last matching entry wins.
+        quant: defaults, `types` and `layers`.
     """
 
     def __init__(self, quant: QuantConfig) -> None:
         self.quant = quant
+        self.rules = Rules("quant", quant.types, quant.layers)
 
-    def weight(self, layer: str) -> QuantizerConfig:
+    def weight(self, layer: str, kind: str = "QEinsumDense") -> QuantizerConfig:
         """Quantiser of a kernel: one width per element when learned, one format otherwise."""
-        return self._weights(self._look_up(layer, "weight"), "weight")
+        return self._weights(self._look_up(layer, kind, "weight", self.quant.weight), "weight")
 
-    def bias(self, layer: str) -> QuantizerConfig:
+    def bias(self, layer: str, kind: str = "QEinsumDense") -> QuantizerConfig:
         """Quantiser of a bias."""
-        return self._weights(self._look_up(layer, "bias"), "bias")
+        return self._weights(self._look_up(layer, kind, "bias", self.quant.bias), "bias")
 
-    def value(self, layer: str, axes: str) -> QuantizerConfig:
-        """Quantiser of an input of `layer` whose axes are spelt `axes`; the letters tell channels from particles."""
-        form = self._look_up(layer, "activation")
+    def value(self, layer: str, axes: str, kind: str = "QEinsumDense", slot: str = "input") -> QuantizerConfig:
+        """Quantiser of an input of `layer`.
+
+        Args:
+            layer: its name.
+            axes: letters of the axes of the input; they tell channels from particles.
+            kind: type of the layer.
+            slot: "input", or "input0" and "input1" of a layer that reads two values.
+        """
+        form = self._look_up(layer, kind, slot, self.quant.activation)
         if not self.quant.learn:
             return self.fixed(str(form))
         same = {
@@ -58,6 +68,15 @@ class Formats:
             homogeneous_axis=same,
         )
 
+    def result(self, layer: str, kind: str) -> dict[str, Any]:
+        """Arguments of an HGQ2 layer for the format of what leaves it; empty where the build file asks for none."""
+        setting = self.rules.look_up(layer, kind, "result", None)
+        return {} if setting is None else {"enable_oq": True, "oq_conf": self.fixed(str(setting.value))}
+
+    def own(self, layer: str, kind: str, slot: str, default: str) -> Fixed:
+        """Format of a slot whose default the model knows, e.g. of a table."""
+        return self._look_up(layer, kind, slot, default)
+
     def fixed(self, text: str, place: str = "datalane") -> QuantizerConfig:
         """A quantiser that keeps the format `text` for a whole tensor."""
         form = Fixed.parse(text)
@@ -74,6 +93,48 @@ class Formats:
             trainable=False,
         )
 
+    def softmax(self, layer: str, exp_integer_bits: int, sum_integer_bits: int) -> dict[str, QuantizerConfig]:
+        """The four quantisers of a QSoftmax.
+
+        Args:
+            layer: its name.
+            exp_integer_bits: the exponential is tabulated in [0, 2^exp_integer_bits) below the maximum.
+            sum_integer_bits: of the sum of the exponentials.
+
+        Raises:
+            ConfigError: a format that HGQ2 and hls4ml do not have there, or with which padded slots would be seen.
+        """
+        quant, forms = self.quant, {}
+        for slot, integer, fraction, modes in (
+            ("exp_input", exp_integer_bits, quant.exp_input_fraction_bits, "RND,SAT"),
+            ("exp_table", 1, quant.exp_fraction_bits, "RND_CONV,SAT"),
+            ("inverse_input", sum_integer_bits, quant.inverse_input_fraction_bits, "RND,SAT"),
+            ("inverse_table", 1, quant.inverse_fraction_bits, "RND_CONV,SAT"),
+        ):
+            default = f"ufixed<{integer + fraction},{integer},{modes}>"
+            forms[slot] = self._softmax_slot(layer, slot, default)
+        deepest, step = forms["exp_input"].high, forms["exp_table"].step
+        if forms["exp_input"].integer_bits != exp_integer_bits or np.exp(-deepest) > step / 2:
+            raise ConfigError(
+                f"quant: softmax '{layer}': exp_input needs {exp_integer_bits} integer bits, at whose end exp_table "
+                "has to give 0, so that padded slots count nothing. "
+                f"Received: {forms['exp_input']}, {forms['exp_table']}"
+            )
+        return {
+            "exp_iq_conf": self.fixed(str(forms["exp_input"])),
+            "exp_oq_conf": self.fixed(str(forms["exp_table"]), place="table"),
+            "inv_iq_conf": self.fixed(str(forms["inverse_input"])),
+            "inv_oq_conf": self.fixed(str(forms["inverse_table"]), place="table"),
+        }
+
+    def _softmax_slot(self, layer: str, slot: str, default: str) -> Fixed:
+        form = self.own(layer, "QSoftmax", slot, default)
+        tabulated = slot.endswith("_table")
+        if form.signed or form.overflow != "SAT" or (tabulated and form.rounding != "RND_CONV"):
+            needs = "ufixed<W,I,RND_CONV,SAT>" if tabulated else "ufixed<W,I,rounding,SAT>"
+            raise ConfigError(f"quant: softmax '{layer}': {slot} is spelt {needs}. Received: {form}")
+        return form
+
     def exact(self) -> QuantizerConfig:
         """A quantiser per element, to be set to hold constants exactly."""
         return QuantizerConfig(
@@ -89,30 +150,22 @@ class Formats:
             trainable=False,
         )
 
-    def refuse_unmatched(self, layers: Iterable[str]) -> None:
-        """Raise when an entry of `quant.layers` names nothing in the model.
+    def refuse_unmatched(self, layers: Mapping[str, str]) -> None:
+        """Raise when an entry of `quant.types` or `quant.layers` says something about nothing.
+
+        Args:
+            layers: name -> type of all layers.
 
         Raises:
-            ConfigError: with the nearest layer name.
+            ConfigError: with the nearest name, or with what the layer can be told.
         """
-        names = list(layers)
-        for pattern, entry in self.quant.layers.items():
-            if not fnmatch.filter(names, pattern):
-                raise ConfigError(f"quant.layers: no layer is called '{pattern}'{nearest(pattern, names)}")
-            for key in entry:
-                if key not in ("weight", "bias", "activation"):
-                    hint = nearest(key, ("weight", "bias", "activation"))
-                    raise ConfigError(f"quant.layers.{pattern}: unknown key '{key}'{hint}")
+        self.rules.refuse_unmatched(layers)
 
-    def _look_up(self, layer: str, key: str) -> Fixed:
-        text = getattr(self.quant, key)
-        for pattern, entry in self.quant.layers.items():
-            if fnmatch.fnmatchcase(layer, pattern) and key in entry:
-                text = entry[key]
-        try:
-            return Fixed.parse(text)
-        except ValueError as error:
-            raise ConfigError(f"quant: {key} of layer '{layer}': {error}") from error
+    def _look_up(self, layer: str, kind: str, slot: str, default: str) -> Fixed:
+        setting = self.rules.look_up(layer, kind, slot, Fixed.parse(default))
+        if setting is None or not isinstance(setting.value, Fixed):  # never: there is a default, and slots are formats
+            raise ConfigError(f"quant: layer '{layer}' has no format for its {slot}")
+        return setting.value
 
     def _weights(self, form: Fixed, place: str) -> QuantizerConfig:
         if not self.quant.learn:

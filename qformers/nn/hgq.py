@@ -21,6 +21,7 @@ from qformers.nn.formats import Formats
 from qformers.nn.layers import serialisable
 from qformers.nn.vocabulary import Fold, Linear, Norm, Table, Tensor, total_scale
 from qformers.precision import Fixed, exact_format
+from qformers.precision_rules import layer_types
 
 WIDE = Fixed(True, 8, 12)  # of values that a constant layer only passes on
 EXP_INTEGER_BITS = 3  # the exponential table covers [0, 8): exp(-8) rounds to 0 up to 10 fraction bits
@@ -70,6 +71,7 @@ class Hgq:
             kq_conf=self.formats.weight(name),
             bq_conf=self.formats.bias(name) if linear.bias_axes else None,
             name=name,
+            **self.formats.result(name, "QEinsumDense"),
         )
         return layer(x)
 
@@ -83,7 +85,8 @@ class Hgq:
     def einsum(self, equation: str, a: Tensor, b: Tensor, name: str) -> Tensor:
         """QEinsum, both sides quantised."""
         axes = equation.split("->")[0].split(",")
-        return QEinsum(equation, iq_confs=[self.formats.value(name, a) for a in axes], name=name)([a, b])
+        sides = [self.formats.value(name, letters, "QEinsum", f"input{i}") for i, letters in enumerate(axes)]
+        return QEinsum(equation, iq_confs=sides, name=name, **self.formats.result(name, "QEinsum"))([a, b])
 
     def wires(self, x: Tensor, kernel: Any, equation: str, name: str, form: str) -> Tensor:
         """QEinsumDense with an exact constant kernel."""
@@ -106,7 +109,8 @@ class Hgq:
 
     def add(self, a: Tensor, b: Tensor, axes: str, name: str) -> Tensor:
         """QAdd, both sides quantised."""
-        return QAdd(iq_confs=[self.formats.value(name, axes), self.formats.value(name, axes)], name=name)([a, b])
+        sides = [self.formats.value(name, axes, "QAdd", slot) for slot in ("input0", "input1")]
+        return QAdd(iq_confs=sides, name=name, **self.formats.result(name, "QAdd"))([a, b])
 
     def norm(self, x: Tensor, norm: Norm) -> Tensor:
         """Notes that the dense layer which reads `x` has to take the norm in."""
@@ -116,10 +120,11 @@ class Hgq:
 
     def table(self, x: Tensor, table: Table, name: str) -> Tensor:
         """QUnaryFunctionLUT: one table for the whole tensor."""
+        kind = "QUnaryFunctionLUT"
         layer = QUnaryFunctionLUT(
             table.function,
-            iq_conf=self.formats.fixed(table.argument),
-            oq_conf=self.formats.fixed(table.value, place="table"),
+            iq_conf=self.formats.fixed(str(self.formats.own(name, kind, "input", table.argument))),
+            oq_conf=self.formats.fixed(str(self.formats.own(name, kind, "table", table.value)), place="table"),
             allow_heterogeneous_input=False,
             allow_heterogeneous_table=False,
             name=name,
@@ -163,28 +168,20 @@ class Hgq:
 
     def softmax(self, x: Tensor, name: str) -> Tensor:
         """QSoftmax: subtract the maximum, table of exp, sum, table of 1/x, product."""
-        quant, total = self.quant, math.ceil(math.log2(x.shape[-1])) + 1
-        exp_width, inverse_width = quant.exp_fraction_bits + 1, quant.inverse_fraction_bits + 1
-        layer = QSoftmax(
-            axis=-1,
-            exp_iq_conf=self._unsigned(EXP_INTEGER_BITS, quant.exp_input_fraction_bits),
-            exp_oq_conf=self.formats.fixed(f"ufixed<{exp_width},1,RND_CONV,SAT>", place="table"),
-            inv_iq_conf=self._unsigned(total, quant.inverse_input_fraction_bits),
-            inv_oq_conf=self.formats.fixed(f"ufixed<{inverse_width},1,RND_CONV,SAT>", place="table"),
-            name=name,
-        )
-        return layer(x)
+        total = math.ceil(math.log2(x.shape[-1])) + 1
+        return QSoftmax(axis=-1, name=name, **self.formats.softmax(name, EXP_INTEGER_BITS, total))(x)
 
     def mean(self, x: Tensor, mask: Tensor, name: str) -> Tensor:
         """Sum over real particles times a table of 1/n; the value of the table at n = 0 meets a sum of 0."""
         particles = x.shape[1]
         one_bit = self.formats.fixed("ufixed<1,1>")
-        total = self._with_mask("bn,bnd->bd", mask, x, name, f"{name}_sum")
+        total = self._with_mask("bn,bnd->bd", mask, x, f"{name}_sum")
         count = self._constant(mask, np.ones((particles, 1)), "bn,no->bo", f"{name}_count", one_bit)
         bits = particles.bit_length()
         table = Table(reciprocal, f"ufixed<{bits},{bits}>", "ufixed<10,1,RND,SAT>")
         inverse = self.table(count, table, f"{name}_inverse")
-        sides = [self.formats.value(f"{name}_mean", "bd"), self.formats.fixed("ufixed<10,1,RND,SAT>")]
+        share = self.formats.own(f"{name}_product", "QEinsum", "input1", "ufixed<10,1,RND,SAT>")
+        sides = [self.formats.value(f"{name}_product", "bd", "QEinsum", "input0"), self.formats.fixed(str(share))]
         mean = QEinsum("bd,bo->bdo", iq_confs=sides, name=f"{name}_product")([total, inverse])
         # a constant layer, since hls4ml's einsum cannot sum an axis of one operand alone
         return self.wires(mean, np.ones(1), "bdo,o->bd", name, str(WIDE))
@@ -193,20 +190,21 @@ class Hgq:
         """The mask is scaled, not the sum: one bit that is worth 2^-round(log2 N)."""
         scale = total_scale(x.shape[1])
         share = self.wires(mask, np.full(x.shape[1], scale), "bn,n->bn", f"{name}_share", "ufixed<1,1>")
-        return self._with_mask("bn,bnd->bd", share, x, name, name, scale)
+        return self._with_mask("bn,bnd->bd", share, x, name, scale)
 
     def gate(self, x: Tensor, mask: Tensor, name: str) -> Tensor:
         """One bit times each value: AND gates."""
-        return self._with_mask("bn,bnd->bnd", mask, x, name, name)
+        return self._with_mask("bn,bnd->bnd", mask, x, name)
 
     def spread(self, x: Tensor, particles: int, name: str) -> Tensor:
         """Wires: the adder that reads them quantises."""
         return self.wires(x, np.ones(particles), "bd,n->bnd", name, str(WIDE))
 
-    def _with_mask(self, equation: str, mask: Tensor, x: Tensor, form: str, name: str, worth: float = 1.0) -> Tensor:
-        """Mask, one bit that is 0 or `worth`, times values in the format of layer `form`."""
+    def _with_mask(self, equation: str, mask: Tensor, x: Tensor, name: str, worth: float = 1.0) -> Tensor:
+        """Mask, one bit that is 0 or `worth`, times values."""
         bit = self.formats.fixed(str(Fixed(False, 1 + round(math.log2(worth)), -round(math.log2(worth)))))
-        return QEinsum(equation, iq_confs=[bit, self.formats.value(form, "bnd")], name=name)([mask, x])
+        sides = [bit, self.formats.value(name, "bnd", "QEinsum", "input1")]
+        return QEinsum(equation, iq_confs=sides, name=name, **self.formats.result(name, "QEinsum"))([mask, x])
 
     def dropout(self, x: Tensor, rate: float, name: str) -> Tensor:
         """None: rounding is noise enough for models of this size."""
@@ -221,19 +219,17 @@ class Hgq:
 
     def finish(self, model: keras.Model) -> keras.Model:
         """Writes the constants, checks the names in `quant.layers`, hangs the folding recipe on the model."""
-        self.formats.refuse_unmatched([layer.name for layer in model.layers])
+        self.formats.refuse_unmatched(layer_types(model.layers))
         for variable, wrapper, values in self._constants:
             _fix(variable, wrapper, values)
         model._qformers_folds, model._qformers_derived = self.folds, self.derived
+        model._qformers_precision = self.formats.rules.table()
         return model
 
     def _folds_norm(self, norm: Norm) -> bool:
         if norm.kind == "layer":
             raise ConfigError(f"{norm.name}: a layer norm has no exact fixed-point form here; set model.norm: batch")
         return norm.kind == "batch"
-
-    def _unsigned(self, integer_bits: int, fraction_bits: int) -> Any:
-        return self.formats.fixed(str(Fixed(False, integer_bits, fraction_bits)))
 
     def _constant(self, x: Tensor, kernel: Any, equation: str, name: str, value: Any, bias: Any = None) -> Tensor:
         """Einsum with a kernel that is exact and never trained; it costs wires and adders, so it counts no EBOPs."""

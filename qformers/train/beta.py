@@ -3,8 +3,8 @@
 HGQ adds ``beta * EBOPs`` to the loss. `hgq.utils.sugar.BetaPID` moves beta once per epoch with gains made for
 thousands of epochs; here a run has tens, and Adam lets a bit width fall by about the learning rate per step however
 large beta is, so that a controller of the plain error winds up and then overshoots. This one follows a glide path: ln
-EBOPs goes straight from where it starts to the target by `ARRIVAL` of the training, and beta is moved by the distance
-from that path.
+EBOPs goes straight from where it starts to the target by a share of the training (`train.qat.ebops_arrival`), and beta
+is moved by the distance from that path.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from typing import Any, Self
 import numpy as np
 from keras import ops
 
-ARRIVAL = 0.7  # share of the training by which EBOPs should be at the target; the rest is for the accuracy
+from qformers.config import EBOPS_ARRIVAL
+
 MARGIN = 0.95  # aimed at this share of the target, since only epochs at or below the target count
 INTEGRAL = 300.0  # d ln beta per unit of training and per unit of ln(EBOPs / path)
 PROPORTIONAL = 10.0  # d ln beta per change of ln(EBOPs / path): damps the integral part
@@ -59,6 +60,7 @@ class BetaController:
         target: EBOPs wanted.
         beta: weight of EBOPs in the loss now.
         start: share of the training before which beta is left alone.
+        arrival: share of the training by which EBOPs should be at the target; the rest is for the accuracy.
         first_ebops: EBOPs at `start`, where the path begins; None before.
         error: ln(EBOPs / path) at the last update.
         share: share of the training at the last update.
@@ -67,6 +69,7 @@ class BetaController:
     target: float
     beta: float
     start: float = 0.0
+    arrival: float = EBOPS_ARRIVAL
     first_ebops: float | None = None
     error: float = 0.0
     share: float = 0.0
@@ -75,7 +78,7 @@ class BetaController:
         """EBOPs that should be reached at this share of the training."""
         if self.first_ebops is None:
             raise ValueError("the glide path begins with the first update")
-        arrival = max(ARRIVAL, self.start + 0.5 * (1.0 - self.start))  # a long warm-up leaves half of the rest
+        arrival = max(self.arrival, self.start + 0.5 * (1.0 - self.start))  # a long warm-up leaves half of the rest
         done = min(1.0, max(0.0, (share - self.start) / (arrival - self.start)))
         aim = MARGIN * self.target
         if self.first_ebops <= aim:  # nothing to come down from: free up to the target

@@ -123,7 +123,7 @@ class Trainer:
             set_beta(self.model, beta)
             if config.ebops_target:
                 start = config.beta_warmup_epochs / config.epochs
-                state.beta = BetaController(config.ebops_target, beta, start).state()
+                state.beta = BetaController(config.ebops_target, beta, start, config.ebops_arrival).state()
         self.store.save(self.variables, asdict(state))
         return state
 

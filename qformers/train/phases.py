@@ -16,7 +16,7 @@ from rich.console import Console
 from qformers.config import Build, ConfigError, PhaseConfig
 from qformers.data import Source, open_split
 from qformers.data.events import Events
-from qformers.files import replacing
+from qformers.files import replacing, write_json
 from qformers.models import build_model
 from qformers.train.checkpoint import differences
 from qformers.train.errors import CheckpointError, TrainingError
@@ -173,6 +173,18 @@ def _write_build(build: Build, out: Path) -> None:
         temporary.write_text(build.to_yaml())
 
 
+def _tell_precision(model: Any, folder: Path, console: Console) -> None:
+    """Write the formats that the build file asks for, layer by layer, and print them when they are new."""
+    table = getattr(model, "_qformers_precision", None)
+    if table is None:  # a float model
+        return
+    path, rows = folder / "precision.json", table.to_json()
+    if not path.is_file() or json.loads(path.read_text()) != rows:
+        write_json(path, rows)
+        console.print(table.as_rich("Formats asked for; learned ones start here"))
+    console.print(f"{folder.name}: formats of every layer in {path}", markup=False)
+
+
 def train_phase(build: Build, name: PhaseName, out: Path, console: Console) -> Finished | str:
     """Train one phase, or go on with it; returns what it left, or the reason of an early stop.
 
@@ -189,6 +201,7 @@ def train_phase(build: Build, name: PhaseName, out: Path, console: Console) -> F
         return done
     trainer, test, names = _prepare(build, name, out)
     _write_build(build, out)
+    _tell_precision(trainer.model, out / name, console)
     state, epochs = trainer.state, trainer.phase.config.epochs
     if state.epoch or state.step:
         console.print(f"{name}: goes on after epoch {state.epoch}, step {state.step}", markup=False)

@@ -1,0 +1,71 @@
+"""Around every backend's own writing: a folder that appears whole, its manifest, hash and output names of a model."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from qformers.config import Build
+from qformers.manifest import write_manifest
+
+
+@contextmanager
+def new_project(
+    backend: str, model: Any, build: Build, out: Path, facts: Mapping[str, Any] | None
+) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """A folder to write a project to; with a manifest it takes the place of `out` when the block ends well.
+
+    Args:
+        backend: its name.
+        model: the model that is written.
+        build: its section `firmware` goes into the manifest.
+        out: folder of the project, absolute; an older one there goes, and with it what it had compiled.
+        facts: more for the manifest, after all else.
+
+    Yields:
+        The folder, and a dictionary for what the backend itself has to say in the manifest.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
+        folder, said = Path(scratch) / "project", dict[str, Any]()
+        yield folder, said
+        firmware = {"backend": backend, "firmware": build.firmware.model_dump(mode="json")}
+        known = {**firmware, "model_sha256": weights_hash(model), **said, **(facts or {})}
+        write_manifest(folder, f"export.{backend}", build, known)
+        _replace(folder, out)
+
+
+def _replace(folder: Path, out: Path) -> None:
+    old = folder.parent / "old"
+    if out.exists():
+        out.rename(old)
+    folder.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def weights_hash(model: Any) -> str:
+    """SHA-256 over the layers' names, weights and formats: the same for a model saved and loaded again."""
+    import keras
+    import numpy as np
+
+    total = hashlib.sha256()
+    for layer in model.layers:
+        total.update(layer.name.encode())
+        for variable in layer.variables:
+            if variable.name not in ("ebops", "beta"):  # they count costs and change no output
+                value = np.ascontiguousarray(keras.ops.convert_to_numpy(variable))
+                total.update(f"{variable.name}{value.shape}{value.dtype}".encode() + value.tobytes())
+    return total.hexdigest()
+
+
+def output_names(model: Any) -> list[str]:
+    """Name of each of ``model.outputs``; Keras sorts these by key, whatever the order of the dictionary."""
+    if not isinstance(model.output, dict):
+        return list(model.output_names)
+    keys = {id(tensor): key for key, tensor in model.output.items()}
+    return [keys[id(tensor)] for tensor in model.outputs]
