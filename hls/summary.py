@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from hls.compare.sources import how_to
 from hls.reports.report import load_reports
 
 SOURCES = ("alkaid", "yosys", "yosys-nodsp")  # of resources, from estimate to synthesis
@@ -52,16 +53,17 @@ def _agreement(what: str, found: dict[str, Any]) -> list[str]:
 
 
 def _costs(run: Path) -> list[str]:
-    """One line per source; an estimate is called one."""
+    """One line per source; an estimate is called one, and a report of another model than alkaid's is left out."""
     reports = load_reports(run)
+    models = {source: reports[source].detail.get("model_sha256") for source in SOURCES if source in reports}
+    current = [source for source, model in models.items() if model == models.get("alkaid", model)]
     lines = []
-    for source in SOURCES:
-        if source in reports:
-            report = reports[source]
-            numbers = ", ".join(
-                f"{report.resources.get(key, 0):,} {key.upper()}" for key in ("lut", "ff", "dsp", "bram18")
-            )
-            lines.append(f"{report.stage:10} {numbers} ({report.tool}; {report.error_bar.split(';')[0]})")
+    for source in current:
+        report = reports[source]
+        numbers = ", ".join(f"{report.resources.get(key, 0):,} {key.upper()}" for key in COUNTED)
+        lines.append(f"{report.stage:10} {numbers} ({report.tool}; {report.error_bar.split(';')[0]})")
+    if current and not any(source.startswith("yosys") for source in current):
+        lines.append(f"synthesis  not complete: {how_to('yosys', 'synthesis', str(run / 'build.yaml'))}")
     if "verilator" in reports:
         timed = reports["verilator"]
         lines.append(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import time
 from pathlib import Path
 
@@ -13,7 +12,6 @@ import pytest
 
 from hls.errors import HlsError
 from hls.progress import Ticker
-from hls.reports import yosys_mul
 from hls.reports.report import load_report
 from hls.reports.yosys import synthesise
 from hls.reports.yosys_jobs import PASSES
@@ -107,13 +105,13 @@ def test_count_by_hand(two: tuple[list[Path], Path], tmp_path: Path) -> None:
     bar = Counting()
     report = synthesise(sources, "two", folder, dsp=False, time_limit_s=300, reporter=bar)
     assert report.resources == {"lut": 7, "ff": 21, "srl": 4, "carry": 0, "dsp": 0, "bram18": 0, "uram": 0}
-    assert report.detail["lut_by_size"] == {"LUT1": 0, "LUT2": 4, "LUT3": 0, "LUT4": 0, "LUT5": 0, "LUT6": 3}
+    assert {name: count for name, count in report.detail["lut_by_size"].items() if count} == {"LUT2": 4, "LUT6": 3}
     assert report.detail["other_cells"] == {}
     assert (report.source, report.stage) == ("yosys-nodsp", "synthesis")
     assert report.tool.startswith("Yosys 0.")
     assert "5,531 LUT against 5,804" in report.error_bar
     assert report.detail["parts"]["logic0"]["lut"] == 6
-    assert report.detail["peak_mib"] > 50
+    assert 5 < report.detail["peak_mib"] < 400  # not that of this Python, which `wait4` would tell
     assert bar.done == bar.total == 3 * PASSES
     assert {Path(name).name for name in report.files} == {f"{n}-nodsp.log" for n in ("logic0", "logic1", "top")}
     assert load_report(report.save(tmp_path)).resources == report.resources
@@ -160,28 +158,7 @@ endmodule
     without = synthesise(sources, "product", tmp_path / "yosys", dsp=False, time_limit_s=300)
     assert (with_dsp.source, with_dsp.resources["dsp"], with_dsp.resources["lut"]) == ("yosys", 1, 0)
     assert (without.source, without.resources["dsp"], without.resources["ff"]) == ("yosys-nodsp", 0, 32)
-    assert 16 * 16 <= without.resources["lut"] <= 17 * 17  # one LUT per bit of every row
-
-
-@needs_yosys
-@pytest.mark.parametrize(
-    ("sign", "widths"),
-    [("signed", (5, 8, 13)), ("unsigned", (7, 4, 11)), ("signed", (6, 6, 9)), ("unsigned", (5, 5, 14)),
-     ("signed", (1, 6, 7)), ("signed", (2, 1, 3)), ("unsigned", (1, 1, 2)), ("signed", (4, 4, 12))],
-)  # fmt: skip
-def test_multiplier_is_a_product(sign: str, widths: tuple[int, int, int], tmp_path: Path) -> None:
-    """Proved by Yosys's SAT solver, for every value of the factors."""
-    a, b, y = (f"{sign} [{width - 1}:0]" for width in widths)
-    text = f"module m (input {a} a, input {b} b, output {y} y);\n  assign y = a * b;\nendmodule\n"
-    write(tmp_path, **{"m.v": text, yosys_mul.FILE: yosys_mul.VERILOG})
-    script = (
-        "read_verilog -sv m.v; hierarchy -top m; proc; opt_clean; copy m gold; "
-        f"techmap -map {yosys_mul.FILE} m; flatten m; select -assert-none m/t:$mul; "
-        "miter -equiv -flatten -make_assert gold m both; sat -verify -prove-asserts both"
-    )
-    done = subprocess.run([find_yosys().program, "-p", script], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr
-    assert "SAT proof finished - no model found: SUCCESS" in done.stdout
+    assert without.resources["lut"] == 15 * 16 + 1  # one per bit of every row, the first two in one; and the lowest bit
 
 
 @needs_yosys
@@ -231,21 +208,29 @@ def test_bad_verilog(tmp_path: Path) -> None:
     ) as e:
         synthesise(sources, "two", tmp_path / "yosys", dsp=False, time_limit_s=300)
     assert "logic0-nodsp.log" in str(e.value)
-    assert [path.name for path in (tmp_path / "yosys").iterdir()] == ["logic0-nodsp.log"]
+    assert "'logic0': Yosys" in str(e.value)
+    assert not list((tmp_path / "yosys").glob("logic0-*.json"))
 
 
-HANGS = 'echo "7. Executing ABC pass (technology mapping)."; echo $$ > {pid}; sleep 60 & wait'
+HANGS = 'echo "7. Executing ABC pass (technology mapping)."; : > {pid}.$$; sleep 60 & wait'
 
 
 def gone(pid: Path) -> bool:
-    """The process group whose leader wrote its number is empty."""
+    """The process groups whose leaders put their numbers behind the name `pid` are empty."""
+    leaders = [int(path.suffix[1:]) for path in pid.parent.glob(f"{pid.name}.*")]
     for _ in range(50):
-        try:
-            os.killpg(int(pid.read_text()), 0)
-        except ProcessLookupError:
+        if leaders and not any(map(runs, leaders)):
             return True
         time.sleep(0.05)
     return False
+
+
+def runs(leader: int) -> bool:
+    try:
+        os.killpg(leader, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def test_time_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,21 +242,21 @@ def test_time_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         synthesise(write(tmp_path / "src", **SOURCES), "two", tmp_path / "yosys", dsp=False, time_limit_s=1)
     assert time.monotonic() - begin < 20
     assert gone(pid)
-    assert [path.name for path in (tmp_path / "yosys").iterdir()] == ["logic0-nodsp.log"]
+    assert [path for path in (tmp_path / "yosys").iterdir() if path.suffix != ".log"] == []
 
 
 def test_ctrl_c(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pid = tmp_path / "pid"
     stand_in(tmp_path / "bin", monkeypatch, "Yosys 0.23 (git sha1 0)", "sleep 0.2\n" + HANGS.format(pid=pid))
     hangs = tmp_path / "bin" / "yosys"
-    hangs.write_text(hangs.read_text().replace('echo "7.', f'echo $$ > {pid}; echo "7.'))
+    hangs.write_text(hangs.read_text().replace('echo "7.', f': > {pid}.$$; echo "7.'))
     with pytest.raises(KeyboardInterrupt):
         synthesise(
             write(tmp_path / "src", **SOURCES), "two", tmp_path / "yosys", dsp=False, time_limit_s=60,
             reporter=Counting(stop_at=1),
         )  # fmt: skip
     assert gone(pid)
-    assert list((tmp_path / "yosys").iterdir()) == []
+    assert [path for path in (tmp_path / "yosys").iterdir() if path.suffix != ".log"] == []
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def test_parse_real_stat() -> None:
         "lut": 40784, "ff": 0, "srl": 0, "carry": 1704, "dsp": 0, "bram18": 0, "uram": 0,
     }  # fmt: skip
     assert detail(cells)["lut_by_size"] == {
-        "LUT1": 0, "LUT2": 8080, "LUT3": 18176, "LUT4": 4096, "LUT5": 512, "LUT6": 9920,
+        "LUT1": 0, "LUT2": 8080, "LUT3": 18176, "LUT4": 4096, "LUT5": 512, "LUT6": 9920, "LUT6_2": 0,
     }  # fmt: skip
     assert detail(cells)["wide_muxes"] == {"MUXF7": 15552, "MUXF8": 7680}
 

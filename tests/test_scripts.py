@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib.util
 import json
 import subprocess
@@ -63,12 +64,12 @@ def test_the_first_failing_stage_ends_the_run(run: ModuleType, tmp_path: Path, m
 @pytest.mark.parametrize(
     ("arguments", "stages"),
     [
-        ([], ["train", "export", "csim", "rtl", "compare"]),
-        (["--synth", "--from", "rtl"], ["rtl", "synth", "compare"]),
-        (["--from", "synth", "--to", "synth"], ["synth"]),
+        ([], ["train", "export", "csim", "rtl", "synth", "compare"]),
+        (["--no-synth", "--from", "rtl"], ["rtl", "compare"]),
+        (["--from", "synth", "--to", "synth", "--synth-limit", "60"], ["synth"]),
     ],
 )
-def test_the_slow_synthesis_is_run_when_asked_for(
+def test_the_synthesis_has_a_time_limit_and_can_be_left_out(
     arguments: list[str], stages: list[str], run: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import hls.summary
@@ -86,8 +87,38 @@ def test_the_slow_synthesis_is_run_when_asked_for(
     monkeypatch.setattr(sys, "argv", ["run.py", str(build), *arguments])
     assert run.main() == 0
     assert [Path(call[1]).name for call in calls] == [run.STAGES[stage] for stage in stages]
+    if "synth" in stages:
+        limit = "60.0" if "60" in arguments else "450.0"
+        assert calls[stages.index("synth")][2:] == [str(build), "--if-available", "--time-limit", limit]
     if "compare" in stages:
         assert calls[-1][2:] == ["runs/part_demo", "--out", "runs/part_demo/comparison"]
+
+
+def test_a_stage_that_is_named_is_not_left_out(run: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run.parse(["build.yaml", "--to", "synth", "--no-synth"])
+    assert "--no-synth leaves out the stage that --from or --to names: synth" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("available", [True, False])
+def test_synthesis_out_of_time_says_how_to_finish_it(
+    available: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from hls.reports.yosys_run import YosysStopped
+
+    synthesise = script("synthesise")
+
+    def late(build: object, options: object) -> None:
+        raise YosysStopped("yosys was stopped")
+
+    monkeypatch.setattr(synthesise, "_synthesise", late)
+    build = str(SCRIPTS.parent / "firmware_configs" / "part_demo.yaml")
+    arguments = ["synthesise.py", build, "--set", "seed=3", *(["--if-available"] if available else [])]
+    monkeypatch.setattr(sys, "argv", arguments)
+    assert synthesise.main() == (0 if available else 1)
+    told = capsys.readouterr()
+    assert f"to finish it: python scripts/synthesise.py {build} --set seed=3\n" in told.out
+    assert "yosys was stopped" in (told.out if available else told.err)
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in SCRIPTS.glob("*.py")))
@@ -169,3 +200,22 @@ def test_the_summary_says_when_firmware_differs(tmp_path: Path) -> None:
     assert "accuracy on the simulated jets (all)" in text
     assert "csim       0.5000 +- 0.1000" in text
     assert "EBOPs      1,234" in text
+    assert "synthesis" not in text  # no RTL, nothing to synthesise
+
+
+def test_the_summary_has_the_synthesis_of_this_model_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hls import summary as module
+    from hls.reports.report import Report
+
+    counts = {"lut": 1000, "ff": 20, "dsp": 0, "bram18": 0}
+    alkaid = Report("alkaid", "estimate", "alkaid 1", "part", counts, error_bar="a bar", detail={"model_sha256": "new"})
+    yosys = Report("yosys-nodsp", "synthesis", "Yosys 1", "xcup", {**counts, "lut": 2000}, error_bar="one design; more")
+    for model, words in (
+        ("new", "synthesis  2,000 LUT, 20 FF, 0 DSP, 0 BRAM18 (Yosys 1; one design)"),
+        ("old", "synthesis  not complete: "),
+    ):
+        reports = {"alkaid": alkaid, "yosys-nodsp": dataclasses.replace(yosys, detail={"model_sha256": model})}
+        monkeypatch.setattr(module, "load_reports", lambda run, reports=reports: reports)
+        lines = module._costs(tmp_path)
+        assert lines[0] == "estimate   1,000 LUT, 20 FF, 0 DSP, 0 BRAM18 (alkaid 1; a bar)"
+        assert lines[1].startswith(words)

@@ -1,8 +1,9 @@
 """Synthesis of the generated Verilog for Xilinx UltraScale+ by Yosys: LUT, FF, SRL, carry, DSP without a vendor's tool.
 
-A pipelined design is synthesised stage by stage. The stages meet only in registers, so that little is lost, memory
-stays that of one stage, and what is done survives a time limit. Then the top is synthesised with a shell of every
-stage, which keeps the wires that go straight through it: shift registers and merged registers depend on them.
+A pipelined design is synthesised stage by stage, some stages at a time. The stages meet only in registers, so that
+little is lost, memory stays that of those stages, and what is done survives a time limit. Then the top is synthesised
+with a shell of every stage, which keeps the wires that go straight through it: shift registers and merged registers
+depend on them.
 
 Measured on da4ml's public pipelined design (11 stages, xcvu13p): stage by stage 5,534 LUT, 4,176 FF, 222 SRL, 1,444
 CARRY4, 80 DSP in 108 s and 164 MiB; in one piece 5,531 LUT and the same others; routed by Vivado 2025.1 5,640 LUT as
@@ -11,6 +12,7 @@ logic, 3,420 FF, 164 SRL, 666 CARRY8, 80 DSP.
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Sequence
@@ -39,6 +41,7 @@ def synthesise(
     time_limit_s: float,
     reporter: Reporter | None = None,
     flat: bool = False,
+    jobs: int | None = None,
 ) -> Report:
     """Synthesise a design, or take the result of the same design from `folder`.
 
@@ -51,6 +54,7 @@ def synthesise(
         time_limit_s: wall time for all of it, seconds.
         reporter: told of the passes.
         flat: synthesise everything in one piece, for comparison: slow, and large in memory.
+        jobs: stages at a time (default: the cores this process may use), 0.2 to 1 GB each. The top comes last, alone.
 
     Returns:
         Report with source "yosys" (with `dsp`) or "yosys-nodsp".
@@ -60,6 +64,9 @@ def synthesise(
         YosysStopped: the time limit was reached; the stages that are done are kept.
         HlsError: Yosys is too old, the sources are not usable, or Yosys failed.
     """
+    workers = len(os.sched_getaffinity(0)) if jobs is None else jobs
+    if workers < 1:
+        raise HlsError(f"jobs, the number of stages at a time, must be 1 or more. Received: {jobs}")
     if time_limit_s <= 0:
         raise HlsError(f"the time limit of the synthesis must be positive. Received: {time_limit_s} s")
     tool = find_yosys()
@@ -67,12 +74,13 @@ def synthesise(
     stages = [] if flat else sorted((name for name in declared if _STAGE.match(name)), key=_number)
     own = {declared[name] for name in [*stages, top]}
     library = [path for path in sources if path not in own]
+    begin = time.monotonic()
     tick = (reporter or Silent()).task("yosys", PASSES * (len(stages) + 1))
-    bench = Bench(tool, folder, dsp, time.monotonic() + time_limit_s, tick)
+    bench = Bench(tool, folder, dsp, begin + time_limit_s, tick)
     parts: dict[str, Part] = {}
+    first = [Job(name, name, (declared[name], *library), keeps_shell=True) for name in stages]
     try:
-        for name in stages:
-            parts[name] = bench.run(Job(name, name, (declared[name], *library), keeps_shell=True))
+        bench.run_all(first, workers, lambda job, part: parts.update({job.name: part}))
         shells = tuple(path for part in parts.values() if (path := part.shell))
         rest = library if stages else [path for path in sources if path != declared[top]]
         last = Job("flat" if flat else "top", top, (declared[top], *rest), shells)
@@ -86,7 +94,7 @@ def synthesise(
         ) from stop
     notes = _notes(sources, dsp)
     logs = (f"{name}-{bench.variant}.log" for name in [*stages, last.name])
-    return _report(bench, parts, top, tuple(str(folder / name) for name in logs), notes)
+    return _report(bench, parts, top, tuple(str(folder / name) for name in logs), notes, begin)
 
 
 def _declared(sources: Sequence[Path], top: str) -> dict[str, Path]:
@@ -114,10 +122,9 @@ def _notes(sources: Sequence[Path], dsp: bool) -> tuple[str, ...]:
     """What to know of the numbers of this design, beyond the error bar of all designs."""
     notes = []
     if fused := sum(len(_TERNARY.findall(path.read_text())) for path in sources):
-        # a 16 x 16 matrix of 6-bit weights: 4,179 LUT against alkaid's 2,344, and 3,375 against 3,155 without fusion
         notes.append(
-            f"{fused} adders of three operands: Yosys takes two LUTs per bit, where a vendor's tool combines both; "
-            "on a matrix product its LUTs were 1.78 times alkaid's estimate, and 1.07 times with ternary_fuse=False"
+            f"{fused} adders of three operands are mapped to one LUT per bit with both outputs used "
+            "(hls/reports/yosys_add.py), as a vendor's tool does; Yosys by itself takes two"
         )
     if not dsp:
         notes.append(
@@ -131,7 +138,9 @@ def _number(stage: str) -> int:
     return int(found[1]) if found else -1
 
 
-def _report(bench: Bench, parts: dict[str, Part], top: str, logs: tuple[str, ...], notes: tuple[str, ...]) -> Report:
+def _report(
+    bench: Bench, parts: dict[str, Part], top: str, logs: tuple[str, ...], notes: tuple[str, ...], begin: float
+) -> Report:
     cells = add([part.cells for part in parts.values()])
     return Report(
         source=f"yosys{'' if bench.dsp else '-nodsp'}",
@@ -147,7 +156,8 @@ def _report(bench: Bench, parts: dict[str, Part], top: str, logs: tuple[str, ...
             "cells": cells,
             # stages without their registers, which are the top's
             "parts": {name: {**resources(part.cells), **asdict(part.usage)} for name, part in parts.items()},
-            "seconds": round(sum(part.usage.seconds for part in parts.values()), 1),
+            "seconds": round(time.monotonic() - begin, 1),  # of this call; of the parts as they were run once:
+            "cpu_seconds": round(sum(part.usage.cpu_seconds for part in parts.values()), 1),
             "peak_mib": max(part.usage.peak_mib for part in parts.values()),
             "runs": bench.runs,
             "notes": notes,

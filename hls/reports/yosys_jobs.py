@@ -6,15 +6,17 @@ import hashlib
 import json
 import re
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from hls.errors import HlsError
 from hls.progress import Ticker
-from hls.reports import yosys_mul
-from hls.reports.yosys_run import Usage, Yosys, YosysStopped, run_script
+from hls.reports import yosys_add, yosys_mul
+from hls.reports.yosys_run import Halt, Usage, Yosys, YosysHalted, YosysStopped, run_script
 from hls.reports.yosys_shell import commands as shell_commands
 from hls.reports.yosys_shell import shell_verilog
 from hls.reports.yosys_stat import parse_stat
@@ -22,6 +24,7 @@ from qformers.files import replacing, sha256, sweep, write_json
 
 FAMILY = "xcup"
 PASSES = 100  # headings of one run that the progress bar counts; what a run has less is added at its end
+LIBRARY = "read_verilog -lib +/xilinx/cells_sim.v"  # what the two mappings put in
 _AWKWARD = re.compile(r'["*?\[;\n]')  # in a path, Yosys would read these as syntax
 
 
@@ -55,7 +58,7 @@ class Part:
 
 @dataclass
 class Bench:
-    """Runs the jobs of one synthesis.
+    """Runs the jobs of one synthesis, side by side where it may.
 
     Attributes:
         tool: the Yosys.
@@ -72,6 +75,8 @@ class Bench:
     deadline: float
     tick: Ticker
     runs: int = field(default=0, init=False)
+    _halt: Halt = field(default_factory=Halt, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def __post_init__(self) -> None:
         if _AWKWARD.search(str(self.folder.resolve())):
@@ -103,8 +108,9 @@ class Bench:
         """
         once = "*table_*" if self.dsp else "*table_* *multiplier*"
         keep = f"setattr -mod -set keep_hierarchy 1 {once}"
-        products = () if self.dsp else (f"techmap -map {yosys_mul.FILE}",)
-        return keep, "proc", "flatten", "memory -nomap -nordff", "memory_map", *products, self.synth
+        products = () if self.dsp else ("wreduce t:$mul", f"techmap -map {yosys_mul.FILE}")
+        memory = ("memory -nomap -nordff", "memory_map")
+        return LIBRARY, keep, "proc", *yosys_add.COMMANDS, "flatten", *memory, *products, self.synth
 
     @property
     def top_commands(self) -> tuple[str, ...]:
@@ -123,11 +129,49 @@ class Bench:
         """Seconds until the deadline."""
         return self.deadline - time.monotonic()
 
+    def run_all(self, jobs: Sequence[Job], workers: int, done: Callable[[Job, Part], None]) -> None:
+        """Run jobs side by side, large ones first, so that none is left alone at the end.
+
+        Args:
+            jobs: that do not need one another.
+            workers: number of Yosys at a time.
+            done: told of every result, in this thread, also of those before an error.
+
+        Raises:
+            YosysStopped: the deadline came; words of the first job in order that it met.
+            HlsError: a job failed; the others were ended.
+        """
+        large = sorted(jobs, key=lambda job: -sum(path.stat().st_size for path in job.sources))
+        with ThreadPoolExecutor(max(1, workers), "yosys") as pool:
+            futures = {job: pool.submit(self.run, job) for job in large}
+            try:
+                # at the deadline each run ends by itself; anything else, Ctrl-C too, ends the rest here
+                late = set(futures.values())
+                while late:
+                    finished, late = wait(late, return_when=FIRST_EXCEPTION)
+                    if any(not isinstance(one.exception(), YosysStopped | None) for one in finished):
+                        break
+            finally:
+                for future in futures.values():
+                    future.cancel()
+                if any(not future.done() for future in futures.values()):
+                    self._halt()
+        met = []
+        for job in jobs:
+            error = None if futures[job].cancelled() else futures[job].exception()
+            if error is not None:
+                met.append(error)
+            elif not futures[job].cancelled():
+                done(job, futures[job].result())
+        if met:  # what went wrong before what was ended for it
+            raise min(met, key=lambda error: 2 if isinstance(error, YosysHalted) else isinstance(error, YosysStopped))
+
     def run(self, job: Job) -> Part:
         """Result of a job, from its cache entry or from Yosys.
 
         Raises:
             YosysStopped: the deadline came.
+            YosysHalted: another job failed.
             HlsError: Yosys failed.
         """
         stem = f"{job.name}-{self.variant}-{self._key(job)}"
@@ -140,22 +184,29 @@ class Bench:
                 nonlocal told
                 if told < PASSES:
                     told += 1
-                    self.tick(1)
+                    self._tell(1)
 
+            if self.left_s() <= 0:
+                raise YosysStopped(f"before '{job.module}'")
             part = self._synthesise(job, shell, on_pass)
             for stale in self.folder.glob(f"{job.name}-{self.variant}-*"):
                 if stale != shell:
                     stale.unlink()
             _save(entry, part)
-            self.runs += 1
-        self.tick(PASSES - told)
+            with self._lock:
+                self.runs += 1
+        self._tell(PASSES - told)
         return part
+
+    def _tell(self, steps: int) -> None:
+        with self._lock:
+            self.tick(steps)
 
     def _key(self, job: Job) -> str:
         inputs = [*job.sources, *job.shells]
         said = [
             self.tool.version,
-            yosys_mul.VERILOG,
+            *(yosys_add.VERILOG, yosys_mul.VERILOG),
             *self._script(job, names_only=True),
             *(sha256(path) for path in inputs),
         ]
@@ -182,12 +233,15 @@ class Bench:
         log = self.folder / f"{job.name}-{self.variant}.log"
         with tempfile.TemporaryDirectory(prefix="yosys-") as name:  # not in `folder`: abc takes no space in a path
             work = Path(name)
-            (work / yosys_mul.FILE).write_text(yosys_mul.VERILOG)
+            for mapping in (yosys_add, yosys_mul):
+                (work / mapping.FILE).write_text(mapping.VERILOG)
             script = "\n".join(self._script(job)) + "\n"
             try:
-                usage = run_script(self.tool, script, work, log, self.left_s(), on_pass)
-            except YosysStopped as stop:
-                raise YosysStopped(f"{stop} of '{job.module}'") from stop
+                usage = run_script(self.tool, script, work, log, self.left_s(), on_pass, self._halt)
+            except (YosysStopped, YosysHalted) as stop:
+                raise type(stop)(f"{stop} of '{job.module}'") from stop
+            except HlsError as error:
+                raise HlsError(f"'{job.module}': {error}") from error
             cells, _ = parse_stat((work / "stat.json").read_text())
             if job.keeps_shell:
                 text = shell_verilog((work / "shell.json").read_text(), job.module)
@@ -207,7 +261,7 @@ def _load(entry: Path, shell: Path | None) -> Part | None:
     try:
         tree = json.loads(entry.read_text())
         cells = {str(name): int(count) for name, count in tree["cells"].items()}
-        usage = Usage(float(tree["usage"]["seconds"]), float(tree["usage"]["peak_mib"]))
+        usage = Usage(*(float(tree["usage"][key]) for key in ("seconds", "cpu_seconds", "peak_mib")))
         if shell is not None and sha256(shell) != tree["shell"]:
             return None
     except (OSError, ValueError, TypeError, KeyError, AttributeError):

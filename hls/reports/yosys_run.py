@@ -9,7 +9,8 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TextIO
@@ -22,6 +23,7 @@ INSTALL = "apt-get install yosys"
 LAST_LINES = 12  # of the log, shown with an error
 _VERSION = re.compile(r"Yosys (\d+)\.(\d+)")
 _PASS = re.compile(r"^\d+(?:\.\d+)*\. (?:Executing )?(.+)")
+_PEAK = re.compile(r"^VmHWM:\s*(\d+) kB", re.MULTILINE)
 _UNTOLD = "AST frontend"  # one heading per derived module: says nothing of how far the synthesis is
 
 
@@ -34,6 +36,39 @@ class YosysMissing(HlsError):
 
 class YosysStopped(HlsError):
     """The time limit was reached and Yosys was ended."""
+
+
+class YosysHalted(HlsError):
+    """Yosys was ended, or not begun, because something else had failed or was interrupted."""
+
+
+class Halt:
+    """Ends all runs that share it, from any thread, for good."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._children: set[subprocess.Popen[str]] = set()
+        self.called = False
+
+    def __call__(self) -> None:
+        """End the children, and those that are still to come."""
+        with self._lock:
+            self.called = True
+            for child in self._children:
+                _end(child)
+
+    @contextmanager
+    def over(self, child: subprocess.Popen[str]) -> Iterator[None]:
+        """Let `child` be ended while the block lasts; it must not be waited for within."""
+        with self._lock:
+            self._children.add(child)
+            if self.called:
+                _end(child)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._children.discard(child)
 
 
 @dataclass(frozen=True)
@@ -51,9 +86,10 @@ class Yosys:
 
 @dataclass(frozen=True)
 class Usage:
-    """What one run took: wall time, and the largest resident memory of Yosys or of the abc that it starts."""
+    """What one run took: wall time, processor time with abc's, and the largest resident memory of Yosys itself."""
 
     seconds: float
+    cpu_seconds: float
     peak_mib: float
 
 
@@ -82,7 +118,13 @@ def find_yosys() -> Yosys:
 
 
 def run_script(
-    tool: Yosys, script: str, folder: Path, log: Path, limit_s: float, on_pass: Callable[[str], None]
+    tool: Yosys,
+    script: str,
+    folder: Path,
+    log: Path,
+    limit_s: float,
+    on_pass: Callable[[str], None],
+    halt: Halt | None = None,
 ) -> Usage:
     """Run a script in `folder`; what it writes stays there.
 
@@ -96,9 +138,11 @@ def run_script(
         log: where the log is kept, also after an error.
         limit_s: wall time allowed, seconds.
         on_pass: told the heading of every pass as it begins.
+        halt: ends the run from another thread.
 
     Raises:
         YosysStopped: the limit was reached.
+        YosysHalted: `halt` was called.
         HlsError: Yosys failed; with its last lines.
     """
     (folder / "run.ys").write_text(script)
@@ -113,7 +157,7 @@ def run_script(
         errors="replace",
         start_new_session=True,  # one signal reaches Yosys and abc; the terminal's Ctrl-C reaches only us
     )
-    stopped = threading.Event()
+    stopped, halt = threading.Event(), halt or Halt()
 
     def stop() -> None:
         stopped.set()
@@ -121,15 +165,14 @@ def run_script(
 
     timer = threading.Timer(max(0.0, limit_s), stop)
     timer.start()
-    peak_kib = 0
     try:
         if child.stdout is None:  # cannot be: PIPE was asked for
             raise HlsError("yosys has no output to read")
-        with replacing(log) as temporary, temporary.open("w") as kept:
-            tail = _follow(child.stdout, kept, on_pass)
+        with replacing(log) as temporary, temporary.open("w") as kept, halt.over(child):
+            memory = _Memory(child.pid)
+            tail = _follow(child.stdout, kept, on_pass, memory)
         _, status, used = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
-        peak_kib = used.ru_maxrss
     finally:
         timer.cancel()
         if child.returncode is None:
@@ -137,19 +180,41 @@ def run_script(
             child.wait()
         if child.stdout is not None:
             child.stdout.close()
+    if halt.called:
+        raise YosysHalted(f"{tool.version} was ended in '{_last_pass(tail)}'")
     if stopped.is_set():
         raise YosysStopped(f"in '{_last_pass(tail)}'")
     if child.returncode:
         shown = "\n".join(f"  {line}" for line in tail)
         raise HlsError(f"{tool.version} failed with exit status {child.returncode}; its last lines ({log}):\n{shown}")
-    return Usage(round(time.monotonic() - start, 2), round(peak_kib / 1024, 1))
+    return Usage(round(time.monotonic() - start, 2), round(used.ru_utime + used.ru_stime, 2), memory.peak_mib)
 
 
-def _follow(output: IO[str], kept: TextIO, on_pass: Callable[[str], None]) -> list[str]:
+class _Memory:
+    """Largest resident memory of a process, looked up as it goes.
+
+    What `wait4` tells will not do: it is at least the memory of the Python that started the process.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._status = Path(f"/proc/{pid}/status")
+        self.peak_mib = 0.0
+
+    def look(self) -> None:
+        try:
+            found = _PEAK.search(self._status.read_text())
+        except OSError:  # the process ended, or this is not Linux
+            return
+        if found:
+            self.peak_mib = max(self.peak_mib, round(int(found[1]) / 1024, 1))
+
+
+def _follow(output: IO[str], kept: TextIO, on_pass: Callable[[str], None], memory: _Memory) -> list[str]:
     """Copy the output to the log until it ends; returns the last lines."""
     tail: list[str] = []
     for line in output:
         kept.write(line)
+        memory.look()
         tail = [*tail[1 - LAST_LINES :], line.rstrip()] if line.strip() else tail
         heading = _PASS.match(line)
         if heading and _UNTOLD not in line:
