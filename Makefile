@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 JOBS ?= 2
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-all test-reference lint bench data venv clean
+.PHONY: demo test test-all test-reference test-qkeras lint bench data venv clean
 .DEFAULT_GOAL := demo
 
 venv: $(STAMP)
@@ -40,6 +40,21 @@ $(REFERENCE)/.installed: $(STAMP)
 		> $(REFERENCE)/lib/python3.11/site-packages/qformers.pth
 	touch $@
 
+# QKeras itself beside our import of its models, in an environment of its own; 0.9 runs on the same Keras through tf_keras
+QKERAS := .venv-qkeras
+test-qkeras: $(STAMP) $(QKERAS)/.installed
+	$(QKERAS)/bin/python tests/qkeras_truth.py v3 build/qkeras wide
+	PYTHONPATH=$(QKERAS)/old $(QKERAS)/bin/python tests/qkeras_truth.py v0.9 build/qkeras wide
+	QKERAS_TRUTH=$(CURDIR)/build/qkeras $(RUN) -m pytest tests/test_interop_qkeras.py tests/test_qkeras_formats.py \
+		tests/test_qkeras_firmware.py
+
+$(QKERAS)/.installed:
+	$(PYTHON) -m venv $(QKERAS)
+	$(QKERAS)/bin/pip install --quiet --disable-pip-version-check qkeras-v3==1.2.1 keras==3.15.1 tensorflow-cpu==2.21.0 \
+		tf_keras==2.21.0 numpy==2.4.6
+	$(QKERAS)/bin/pip install --quiet --disable-pip-version-check --no-deps --target $(QKERAS)/old QKeras==0.9.0
+	touch $@
+
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -55,4 +70,4 @@ data: $(STAMP)
 	$(RUN) scripts/generate_data.py jetclass --out data/jetclass --jets 100000 --jobs $(JOBS)
 
 clean:
-	rm -rf $(VENV) $(REFERENCE) build *.egg-info
+	rm -rf $(VENV) $(REFERENCE) $(QKERAS) build *.egg-info

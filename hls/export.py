@@ -18,7 +18,7 @@ from qformers.config import Build, ConfigError
 from qformers.data import DataError, open_split
 from qformers.files import sha256
 from qformers.models import load_model
-from qformers.models.inputs import host_inputs
+from qformers.models.inputs import host_inputs, takes_events
 
 BENCH_JETS = 100  # test jets of the C++ test bench, besides the adversarial events
 
@@ -70,6 +70,8 @@ def export(
 def bench_inputs(build: Build, model: keras.Model) -> dict[str, NDArray[np.float32]]:
     """Some test jets, where there are any, and the adversarial events."""
     hard = adversarial(model).inputs
+    if not takes_events(model):
+        return hard
     try:
         jets = open_split(build.data, "test").load()[:BENCH_JETS]
     except DataError:

@@ -39,6 +39,7 @@ def load_model(path: Path | str) -> keras.Model:
     """
     import keras
 
+    import qformers.interop.qkeras.table
     import qformers.models.pairs
     import qformers.nn.hgq  # noqa: F401  registers the functions that tables are made of
 

@@ -63,6 +63,11 @@ _SOURCES = {
 }
 
 
+def takes_events(model: Any) -> bool:
+    """Whether all inputs of `model` can be made from events; those of an imported model may be something else."""
+    return all(tensor.name in _SOURCES for tensor in model.inputs)
+
+
 def host_inputs(model: Any, events: Events) -> dict[str, NDArray[np.float32]]:
     """The arrays that `model` takes, by input name, for these events.
 

@@ -1,0 +1,36 @@
+"""From a file that QKeras saved to a saved Keras model that the firmware stages take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qformers.files import replacing
+from qformers.interop.qkeras.build import Imported, Options, build
+from qformers.interop.qkeras.errors import QkerasError
+from qformers.interop.qkeras.reader import read
+
+
+def load_qkeras(source: Path, options: Options = Options()) -> Imported:  # noqa: B008 - frozen
+    """The HGQ2 model that computes what the model in `source` computes.
+
+    Args:
+        source: ``.h5`` (QKeras 0.9 or qkeras-v3) or ``.keras`` (qkeras-v3).
+        options: what the file does not say.
+
+    Raises:
+        QkerasError: no such file, no QKeras model, or a layer or quantiser without an exact fixed-point form.
+    """
+    try:
+        return build(read(source), options)
+    except QkerasError as error:
+        raise QkerasError(str(error) if str(source) in str(error) else f"{source}: {error}") from error
+
+
+def import_qkeras(source: Path, target: Path, options: Options = Options()) -> Imported:  # noqa: B008 - frozen
+    """`load_qkeras`, saved as `target`, a name that ends in ``.keras``; nothing is written if it fails."""
+    if target.suffix != ".keras":
+        raise QkerasError(f"the model to write must end in .keras. Received: {target}")
+    imported = load_qkeras(source, options)
+    with replacing(target) as temporary:
+        imported.model.save(temporary)
+    return imported

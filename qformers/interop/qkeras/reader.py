@@ -1,0 +1,189 @@
+"""A saved QKeras model as plain data: layers, their settings, arrays and wiring. Nothing in the file is run.
+
+Two kinds of file: ``.h5`` of Keras 2 (QKeras 0.9) or Keras 3, one HDF5 with the configuration as an attribute; and
+``.keras`` of Keras 3 (qkeras-v3), a zip with ``config.json`` and ``model.weights.h5``.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from qformers.interop.qkeras.errors import QkerasError
+
+
+@dataclass(frozen=True)
+class SavedLayer:
+    """One layer of the file.
+
+    Attributes:
+        name: as in the file.
+        kind: class name without its package, e.g. "QDense".
+        config: settings, as in the file.
+        arrays: "kernel", "bias", "gamma", ... -> array.
+        inputs: names of the layers whose outputs it takes.
+    """
+
+    name: str
+    kind: str
+    config: Mapping[str, Any]
+    arrays: Mapping[str, NDArray[Any]]
+    inputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """The layers in the order of the file, and the names of inputs and outputs in the order of the model."""
+
+    name: str
+    layers: Mapping[str, SavedLayer]
+    outputs: tuple[str, ...]
+    inputs: tuple[str, ...]
+
+
+def read(path: Path) -> SavedModel:
+    """Read a file that QKeras saved.
+
+    Args:
+        path: ``.h5`` or ``.keras``; a model, not weights alone.
+
+    Raises:
+        QkerasError: no such file, another kind of file, a model that is neither sequential nor functional, a layer
+            used twice or a model inside the model.
+    """
+    if not path.is_file():
+        raise QkerasError(f"{path}: no such file; give a model that QKeras saved by model.save('x.h5' or 'x.keras')")
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                config = json.loads(archive.read("config.json"))
+                with h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
+                    return _model(path, config, _numbered_arrays(file))
+        with h5py.File(path) as file:
+            if "model_config" not in file.attrs:
+                raise QkerasError(f"{path}: holds weights without the model; save it by model.save, not save_weights")
+            return _model(path, json.loads(file.attrs["model_config"]), _named_arrays(file))
+    except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
+        if isinstance(error, QkerasError):
+            raise
+        raise QkerasError(f"{path}: is not a model saved by Keras: {type(error).__name__}: {error}") from error
+
+
+def _numbered_arrays(file: h5py.File) -> dict[str, dict[str, NDArray[Any]]]:
+    """Arrays of ``model.weights.h5``: the group of a layer carries its name as an attribute."""
+    found: dict[str, dict[str, NDArray[Any]]] = {}
+    for group in file["layers"].values() if "layers" in file else ():
+        own = group["vars"]
+        name = str(own.attrs.get("name", ""))
+        arrays = {str(key): np.asarray(value) for key, value in own.items() if key.isdigit()}
+        inner = {f"batchnorm/{key}": np.asarray(value) for key, value in _batchnorm(group)}
+        found[name] = {**arrays, **inner}
+    return found
+
+
+def _batchnorm(group: h5py.Group) -> Iterator[tuple[str, Any]]:
+    """The batch norm inside a QDenseBatchnorm and its like."""
+    if "batchnorm" in group:
+        yield from group["batchnorm"]["vars"].items()
+
+
+def _named_arrays(file: h5py.File) -> dict[str, dict[str, NDArray[Any]]]:
+    """Arrays of a whole-model HDF5: the last part of each array's name says what it is."""
+    weights = file["model_weights"]
+    found: dict[str, dict[str, NDArray[Any]]] = {}
+    for name, group in weights.items():
+        names = [
+            text.decode() if isinstance(text, bytes) else str(text) for text in group.attrs.get("weight_names", ())
+        ]
+        found[name] = {full.rpartition("/")[2].partition(":")[0]: np.asarray(group[full]) for full in names}
+    return found
+
+
+def _model(path: Path, tree: Mapping[str, Any], arrays: Mapping[str, Mapping[str, NDArray[Any]]]) -> SavedModel:
+    kind, config = str(tree["class_name"]), tree["config"]
+    if kind not in ("Functional", "Sequential", "Model"):
+        raise QkerasError(f"{path}: is a {kind}; functional and sequential models can be read")
+    layers: dict[str, SavedLayer] = {}
+    before: tuple[str, ...] = ()
+    for entry in config["layers"]:
+        settings = dict(entry["config"])
+        name, label = str(settings.get("name", entry.get("name"))), str(entry["class_name"]).rpartition(">")[2]
+        if label in ("Functional", "Sequential", "Model"):
+            raise QkerasError(f"{path}: layer '{name}' is a model inside the model; save the model with it unrolled")
+        sources = before if kind == "Sequential" else _sources(path, name, entry.get("inbound_nodes", []))
+        if kind == "Sequential" and not layers and label != "InputLayer":
+            layers["input"] = _first_input(path, settings)
+            sources = ("input",)
+        layers[name] = SavedLayer(name, label, settings, _named(label, settings, arrays.get(name, {})), sources)
+        before = (name,)
+    outputs = before if kind == "Sequential" else tuple(str(ref[0]) for ref in _references(config["output_layers"]))
+    inputs = tuple(layer.name for layer in layers.values() if layer.kind == "InputLayer")
+    if "input_layers" in config:
+        inputs = tuple(str(ref[0]) for ref in _references(config["input_layers"]))
+    if unknown := [name for name in (*outputs, *inputs) if name not in layers]:
+        raise QkerasError(f"{path}: '{unknown[0]}' is an input or output but no layer of the model")
+    return SavedModel(str(config.get("name", "model")), layers, outputs, inputs)
+
+
+def _first_input(path: Path, settings: Mapping[str, Any]) -> SavedLayer:
+    shape = settings.get("batch_input_shape") or settings.get("batch_shape")
+    if shape is None:
+        raise QkerasError(f"{path}: the sequential model does not say its input shape; build it before saving")
+    return SavedLayer("input", "InputLayer", {"batch_shape": shape}, {}, ())
+
+
+def _references(tree: Any) -> list[Any]:
+    """``[name, node, tensor]`` entries of input_layers and output_layers, however deep they are nested."""
+    if isinstance(tree, Mapping):
+        return [found for value in tree.values() for found in _references(value)]
+    if isinstance(tree, list) and tree and isinstance(tree[0], str):
+        return [tree]
+    return [found for value in tree for found in _references(value)] if isinstance(tree, list) else []
+
+
+def _sources(path: Path, name: str, nodes: Any) -> tuple[str, ...]:
+    """Names of the layers in front; Keras 2 lists them, Keras 3 hides them in the arguments of the call."""
+    if len(nodes) > 1:
+        raise QkerasError(f"{path}: layer '{name}' is used {len(nodes)} times; give each use a layer of its own")
+    if not nodes:
+        return ()
+    node = nodes[0]
+    found = list(_histories(node)) if isinstance(node, Mapping) else [(ref[0], ref[2]) for ref in _references(node)]
+    if any(index for _, index in found):
+        raise QkerasError(f"{path}: layer '{name}' takes a second output of a layer; layers have one here")
+    return tuple(str(source) for source, _ in found)
+
+
+def _histories(tree: Any) -> Iterator[tuple[str, int]]:
+    if isinstance(tree, Mapping):
+        if tree.get("class_name") == "__keras_tensor__":
+            layer, _, tensor = tree["config"]["keras_history"]
+            yield layer, tensor
+            return
+        tree = list(tree.values())
+    if isinstance(tree, list):
+        for value in tree:
+            yield from _histories(value)
+
+
+def _named(kind: str, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """The arrays under their names: Keras 3 saves those of a layer under numbers, in the order of their making."""
+    if not any(key.rpartition("/")[2].isdigit() for key in arrays):
+        return dict(arrays)
+    norm = [name for name, key in (("gamma", "scale"), ("beta", "center")) if config.get(key, True)]
+    norm += ["moving_mean", "moving_variance"]
+    own = ["depthwise_kernel" if "Depthwise" in kind else "kernel", "bias"]
+    if kind in ("BatchNormalization", "QBatchNormalization"):
+        own = norm
+    names = {str(index): name for index, name in enumerate(own)}
+    names |= {f"batchnorm/{index}": name for index, name in enumerate(norm)}
+    return {names.get(key, key): array for key, array in arrays.items()}
