@@ -1,16 +1,29 @@
 #!/usr/bin/env python3
-"""What the formats of a trained quantised model do to real jets: range seen, width chosen, share cut off.
+"""What the formats of a quantised model do to real jets: range seen, width chosen, share cut off or wrapped around.
 
-python scripts/audit.py firmware_configs/part_demo.yaml
+    python scripts/audit.py firmware_configs/part_demo.yaml
+    python scripts/audit.py firmware_configs/part_demo.yaml --full --split val
+    python scripts/audit.py firmware_configs/part_demo.yaml --replay runs/part_demo/qat/audit_worst.npz
+
+The events with values farthest outside a range are saved with their inputs; --replay runs them through the C simulation
+of the firmware and compares it with the quantised model.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from hls import cli
-from qformers.config import Build
+from qformers.config import Build, ConfigError
+
+if TYPE_CHECKING:
+    from qformers.data import Events, Source
+
+BATCH = 2048  # jets in memory at a time, with the values of one layer
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -18,34 +31,114 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = cli.parser_of(__doc__)
     cli.add_build(parser)
     cli.add_model(parser)
-    parser.add_argument("--jets", type=int, default=2000, help="test jets (default: 2000)")
+    parser.add_argument("--split", choices=("train", "val", "test"), default="test", help="default: test")
+    parser.add_argument("--jets", type=int, default=2000, help="jets of the split (default: 2000)")
+    parser.add_argument("--full", action="store_true", help="all jets of the split, batch by batch")
+    parser.add_argument("--worst", type=int, default=3, help="events saved per quantiser that overflows (default: 3)")
+    parser.add_argument("--replay", type=Path, metavar="FILE", help="simulate the events saved by an earlier audit")
+    cli.add_run(parser)
     cli.add_set(parser, "data.max_jets=1000")
     return parser.parse_args(arguments)
 
 
+def batches(source: Source, jets: int | None, keep: int) -> Iterator[Events]:
+    """Jets of a split, in the order of the files where `keep` jets fit in memory, else in that of the stream of seed 0.
+
+    Args:
+        source: the split.
+        jets: how many; None for all.
+        keep: jets that may be in memory.
+    """
+    wanted = len(source) if jets is None else min(jets, len(source))
+    if len(source) <= keep:
+        events = source.load()
+        yield from (events[at : min(at + BATCH, wanted)] for at in range(0, wanted, BATCH))
+        return
+    for batch in source.stream(BATCH, 0, 0, drop_last=False):
+        yield batch[:wanted]
+        wanted -= len(batch)
+        if wanted <= 0:
+            return
+
+
 def run(build: Build, options: argparse.Namespace) -> int:
-    """Print the table and write ``audit.json`` beside the model; 0 when it is written."""
+    """Print the table and write ``audit.json`` and ``audit_worst.npz`` beside the model; 0 when they are written."""
+    import numpy as np
     from rich.console import Console
 
+    from hls.progress import bars
     from qformers.data import open_split
     from qformers.files import write_json
     from qformers.models import load_model
-    from qformers.models.audit import as_json, as_table, audit
+    from qformers.models.audit import as_json, as_table, audit_stream
     from qformers.models.inputs import host_inputs
+    from qformers.models.worst_events import save_worst
 
-    path = cli.model_path(build, options.model)
-    model = load_model(path)
-    events = open_split(build.data, "test").load()[slice(0, options.jets)]
-    rows = audit(model, host_inputs(model, events))
-    Console(width=140).print(as_table(rows, f"{path}: formats on {len(events)} test jets"))
-    out = path.with_name("audit.json")
+    if options.replay:
+        return replay(build, options)
+    if options.jets < 1 or options.worst < 0:
+        raise ConfigError(
+            f"--jets must be at least 1 and --worst at least 0. Received: --jets {options.jets} --worst {options.worst}"
+        )
+    run_folder = cli.run_folder(build, options.run)
+    path = options.model or run_folder / "qat" / "model.keras"
+    model, source = load_model(path), open_split(build.data, options.split)
+    jets = len(source) if options.full else min(options.jets, len(source))
+
+    def events() -> Iterator[Events]:
+        return batches(source, jets, build.data.shuffle_jets)
+
+    with bars() as reporter:
+        tick = reporter.task(f"audit, {options.split} split", jets)
+        rows, overflows = audit_stream(model, (host_inputs(model, part) for part in events()), options.worst, tick)
+
+    def pick(numbers: Any) -> dict[str, Any]:
+        parts, first = [], 0
+        for part in events():
+            parts.append(part[numbers[(numbers >= first) & (numbers < first + len(part))] - first])
+            first += len(part)
+        inputs = [host_inputs(model, part) for part in parts]
+        return {name: np.concatenate([one[name] for one in inputs]) for name in inputs[0]}
+
+    Console(width=150).print(as_table(rows, f"{path}: formats on {jets} jets of the {options.split} split"))
+    out, saved = path.with_name("audit.json"), path.with_name("audit_worst.npz")
     write_json(out, as_json(rows))
-    print(f"written: {out}")
+    number = save_worst(saved, overflows, pick)
+    wrapping = sum(row.events_outside > 0 for row in rows if row.overflow == "WRAP")
+    touched = sum(row.events_outside > 0 for row in rows)
+    print(f"{touched} of {len(rows)} formats overflow on these jets, {wrapping} of them wrap around")
+    print(f"written: {out}, {saved} ({number} events)")
     return 0
 
 
+def replay(build: Build, options: argparse.Namespace) -> int:
+    """C simulation of saved events; 0 where it equals the quantised model on all of them, else 1."""
+    from hls.agree import agree
+    from hls.backends.project import Project
+    from hls.export import load_quantised
+    from hls.progress import bars
+    from hls.simulate import check_same_model
+    from qformers.models.worst_events import read_worst
+
+    run_folder = cli.run_folder(build, options.run)
+    model = load_quantised(options.model or run_folder / "qat" / "model.keras")
+    project = Project.open(run_folder / "firmware" / build.firmware.backend)
+    check_same_model(project, model)
+    numbers, inputs = read_worst(options.replay)
+    if not len(numbers):
+        print(f"{options.replay}: no event overflowed, nothing to simulate")
+        return 0
+    with bars() as reporter:
+        project.compile(reporter)
+        found = agree(project, model, inputs, reporter)
+    print(f"{len(numbers)} saved events: {found}")
+    if found.event is not None:
+        print(f"  event {found.event} is number {numbers[found.event]} of its split")
+    return 0 if found.equal else 1
+
+
 def main() -> int:
-    """Entry point. Returns 0, or 1 on an error."""
+    """Entry point. Returns 0, or 1 on an error or where replayed events differ."""
     return cli.on_build(parse(), run)
 
 

@@ -12,19 +12,17 @@ from rich.console import Console
 
 from qformers import metrics
 from qformers.config import Build
-from qformers.files import replacing, write_json
 from qformers.manifest import write_manifest
 from qformers.train import evaluate
 from qformers.train.beta import ebops
+from qformers.train.deliver import Delivered, Terms, deliver, headline, pictures, width_picture
 from qformers.train.errors import TrainingError
 from qformers.train.feed import Feed
 from qformers.train.loop import Trainer
 from qformers.train.pareto import choose
-from qformers.train.variables import read_variables, save_model, write_variables
+from qformers.train.variables import read_variables, write_variables
 
 FINAL_CALIBRATION_JETS = 8192
-CHECKED_JETS = 512  # jets on which the file read back is compared with the model in memory
-JIT_JETS = 20_000  # a test split up to here is evaluated sooner than XLA has compiled (measured: 20 s)
 
 
 @dataclass(frozen=True)
@@ -94,17 +92,11 @@ def finish(build: Build, trainer: Trainer, test: Feed, class_names: tuple[str, .
     epoch, met = _restore_chosen(trainer, console)
     if phase.calibrate is not None:
         phase.calibrate(model, trainer.train.sample(FINAL_CALIBRATION_JETS, phase.seed))
-    path = phase.folder / "model.keras"
-    save_model(model, path)
-    loaded = evaluate.reload_equal(path, model, test.sample(CHECKED_JETS, phase.seed))
-    loaded.compile(jit_compile=config.jit_compile and len(test) > JIT_JETS)
-    logits, labels = evaluate.logits_of(loaded, test, config.batch_size)
-    with replacing(phase.folder / "test_logits.npz") as temporary, temporary.open("wb") as handle:
-        np.savez(handle, logits=logits, labels=labels)
-    report = metrics.report(logits, labels, class_names)
-    write_json(phase.folder / "metrics.json", report)
-    _plots(trainer, loaded, report, logits, labels)
-    bits, target = ebops(loaded), config.ebops_target if phase.calibrate else None
+    terms = Terms(phase.seed, config.batch_size, config.jit_compile)
+    delivered = deliver(model, phase.folder, test, class_names, terms)
+    report = delivered.report
+    _plots(trainer, delivered)
+    bits, target = ebops(delivered.model), config.ebops_target if phase.calibrate else None
     facts = {
         "settings": phase.settings,
         "exported_epoch": epoch,
@@ -112,7 +104,7 @@ def finish(build: Build, trainer: Trainer, test: Feed, class_names: tuple[str, .
         "ebops_target": target,
         "ebops_target_met": bool(met and (target is None or bits <= target)),
         "validation": metrics.accuracy(*evaluate.logits_of(model, trainer.val, config.batch_size)).as_json(),
-        "test": {name: report[name] for name in ("jets", "accuracy", "auc")},
+        "test": headline(report),
         "jets": {"train": len(trainer.train), "val": len(trainer.val), "test": len(test)},
         **_speed(trainer),
     }
@@ -131,17 +123,13 @@ def _speed(trainer: Trainer) -> dict[str, Any]:
     }
 
 
-def _plots(trainer: Trainer, model: Any, report: dict[str, Any], logits: Any, labels: Any) -> None:
+def _plots(trainer: Trainer, delivered: Delivered) -> None:
     from qformers import plots
 
     phase, folder = trainer.phase, trainer.phase.folder / "plots"
-    names = tuple(report["classes"])
-    plots.roc(logits, labels, names, folder / "roc.png")
-    plots.confusion(np.asarray(report["confusion"]), names, folder / "confusion.png")
+    pictures(delivered, folder)
     plots.training(
         trainer.state.history, phase.config.ebops_target if phase.calibrate else None, folder / "training.png"
     )
     if phase.calibrate is not None:
-        from qformers.models.audit import widths
-
-        plots.bit_widths(widths(model), folder / "bit_widths.png")
+        width_picture(delivered.model, folder)

@@ -1,0 +1,83 @@
+"""A model to its folder: saved, read back, and what was read back measured on the test split.
+
+Training and post-training quantisation both end here, so that what they leave is the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qformers import metrics
+from qformers.files import replacing, write_json
+from qformers.train import evaluate
+from qformers.train.feed import Feed
+from qformers.train.variables import save_model
+
+CHECKED_JETS = 512  # jets on which the file read back is compared with the model in memory
+JIT_JETS = 20_000  # a test split up to here is evaluated sooner than XLA has compiled (measured: 20 s)
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """The model read back, its outputs on the test split and the report on them."""
+
+    model: Any
+    logits: NDArray[np.float32]  # (n, classes)
+    labels: NDArray[np.int64]  # (n,)
+    report: dict[str, Any]  # `qformers.metrics.report`
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How a model is measured: seed of the jets that it is checked on, batch size, whether XLA may compile it."""
+
+    seed: int
+    batch_size: int
+    jit_compile: bool = True
+
+
+def deliver(model: Any, folder: Path, test: Feed, class_names: tuple[str, ...], terms: Terms) -> Delivered:
+    """Write ``model.keras``, ``test_logits.npz`` (logits (n, classes), labels (n,)) and ``metrics.json``.
+
+    The numbers on the test split are those of the file read back.
+
+    Raises:
+        TrainingError: the file read back does not give the outputs of the model in memory.
+    """
+    path = folder / "model.keras"
+    save_model(model, path)
+    loaded = evaluate.reload_equal(path, model, test.sample(CHECKED_JETS, terms.seed))
+    loaded.compile(jit_compile=terms.jit_compile and len(test) > JIT_JETS)
+    logits, labels = evaluate.logits_of(loaded, test, terms.batch_size)
+    with replacing(folder / "test_logits.npz") as temporary, temporary.open("wb") as handle:
+        np.savez(handle, logits=logits, labels=labels)
+    report = metrics.report(logits, labels, class_names)
+    write_json(folder / "metrics.json", report)
+    return Delivered(loaded, logits, labels, report)
+
+
+def headline(report: dict[str, Any]) -> dict[str, Any]:
+    """What a manifest says of the test split."""
+    return {name: report[name] for name in ("jets", "accuracy", "auc")}
+
+
+def pictures(delivered: Delivered, folder: Path) -> None:
+    """Draw ``roc.png`` and ``confusion.png``."""
+    from qformers import plots
+
+    names = tuple(delivered.report["classes"])
+    plots.roc(delivered.logits, delivered.labels, names, folder / "roc.png")
+    plots.confusion(np.asarray(delivered.report["confusion"]), names, folder / "confusion.png")
+
+
+def width_picture(model: Any, folder: Path, learned_only: bool = True) -> None:
+    """Draw ``bit_widths.png``: bits per layer, of the learned formats or of all that are not constants."""
+    from qformers import plots
+    from qformers.models.audit import widths
+
+    plots.bit_widths(widths(model, learned_only), folder / "bit_widths.png")
