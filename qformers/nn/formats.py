@@ -17,6 +17,38 @@ from qformers.precision_rules import Rules
 PARTICLE_AXES = set("bnmqkpij")  # letters of equations that count particles, tokens or pairs; the others are channels
 
 
+def fixed_quantiser(form: Fixed, place: str = "datalane") -> QuantizerConfig:
+    """A quantiser that keeps one format for a whole tensor."""
+    return QuantizerConfig(
+        "kif",
+        place,
+        k0=form.signed,
+        i0=form.integer_bits,
+        f0=form.fraction_bits,
+        round_mode=form.rounding,
+        overflow_mode=form.overflow,
+        homogeneous_axis=None,
+        heterogeneous_axis=(),
+        trainable=False,
+    )
+
+
+def exact_quantiser() -> QuantizerConfig:
+    """A quantiser with a format for each element of a weight, to be set to hold constants exactly."""
+    return QuantizerConfig(
+        "kif",
+        "weight",
+        i0=2,
+        f0=0,
+        round_mode="RND",
+        overflow_mode="SAT",
+        ic=None,
+        fc=None,
+        homogeneous_axis=(),
+        trainable=False,
+    )
+
+
 class Formats:
     """Resolves the format of each weight, bias, value and table, by layer.
 
@@ -79,19 +111,7 @@ class Formats:
 
     def fixed(self, text: str, place: str = "datalane") -> QuantizerConfig:
         """A quantiser that keeps the format `text` for a whole tensor."""
-        form = Fixed.parse(text)
-        return QuantizerConfig(
-            "kif",
-            place,
-            k0=form.signed,
-            i0=form.integer_bits,
-            f0=form.fraction_bits,
-            round_mode=form.rounding,
-            overflow_mode=form.overflow,
-            homogeneous_axis=None,
-            heterogeneous_axis=(),
-            trainable=False,
-        )
+        return fixed_quantiser(Fixed.parse(text), place)
 
     def softmax(self, layer: str, exp_integer_bits: int, sum_integer_bits: int) -> dict[str, QuantizerConfig]:
         """The four quantisers of a QSoftmax.
@@ -134,21 +154,6 @@ class Formats:
             needs = "ufixed<W,I,RND_CONV,SAT>" if tabulated else "ufixed<W,I,rounding,SAT>"
             raise ConfigError(f"quant: softmax '{layer}': {slot} is spelt {needs}. Received: {form}")
         return form
-
-    def exact(self) -> QuantizerConfig:
-        """A quantiser per element, to be set to hold constants exactly."""
-        return QuantizerConfig(
-            "kif",
-            "weight",
-            i0=2,
-            f0=0,
-            round_mode="RND",
-            overflow_mode="SAT",
-            ic=None,
-            fc=None,
-            homogeneous_axis=(),
-            trainable=False,
-        )
 
     def refuse_unmatched(self, layers: Mapping[str, str]) -> None:
         """Raise when an entry of `quant.types` or `quant.layers` says something about nothing.

@@ -17,7 +17,7 @@ from hgq.quantizer import Quantizer
 from keras import ops
 
 from qformers.config import ConfigError, QuantConfig
-from qformers.nn.formats import Formats
+from qformers.nn.formats import Formats, exact_quantiser
 from qformers.nn.layers import serialisable
 from qformers.nn.vocabulary import Fold, Linear, Norm, Table, Tensor, total_scale
 from qformers.precision import Fixed, exact_format
@@ -241,8 +241,8 @@ class Hgq:
             Linear(equation, sizes, None).output_shape(x.shape),
             bias_axes=None if bias is None else output[1:],
             iq_conf=value,
-            kq_conf=self.formats.exact(),
-            bq_conf=None if bias is None else self.formats.exact(),
+            kq_conf=exact_quantiser(),
+            bq_conf=None if bias is None else exact_quantiser(),
             enable_ebops=False,
             name=name,
         )

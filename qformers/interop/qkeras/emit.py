@@ -14,11 +14,12 @@ from typing import Any
 import keras
 import numpy as np
 from hgq.layers import QAdd, QEinsum, QEinsumDense, QUnaryFunctionLUT
-from hgq.quantizer import Quantizer, QuantizerConfig
+from hgq.quantizer import Quantizer
 from numpy.typing import ArrayLike, NDArray
 
 from qformers.interop.qkeras.errors import QkerasError
 from qformers.interop.qkeras.table import Lookup
+from qformers.nn.formats import exact_quantiser, fixed_quantiser
 from qformers.precision import Fixed, exact_format
 
 Array = NDArray[np.float64]
@@ -51,22 +52,6 @@ class Wire:
 def letters(rank: int) -> str:
     """One letter for each axis behind the batch axis, which is 'b'."""
     return ascii_lowercase[2 : 2 + rank]
-
-
-def quantiser(form: Fixed, place: str = "datalane") -> QuantizerConfig:
-    """HGQ2's settings of one format for a whole tensor."""
-    return QuantizerConfig(
-        "kif",
-        place,
-        k0=form.signed,
-        i0=form.integer_bits,
-        f0=form.fraction_bits,
-        round_mode=form.rounding,
-        overflow_mode=form.overflow,
-        homogeneous_axis=None,
-        heterogeneous_axis=(),
-        trainable=False,
-    )
 
 
 def holding(name: str, low: ArrayLike, high: ArrayLike, fraction_bits: int) -> Fixed:
@@ -106,7 +91,7 @@ class Emitter:
         shape = x.shape
         low = np.full(shape, form.low) if x.low is None else form.quantise(x.low)
         high = np.full(shape, form.high) if x.high is None else form.quantise(x.high)
-        return Wire(Quantizer(quantiser(form), name=name)(x.tensor), low, high, form.fraction_bits)
+        return Wire(Quantizer(fixed_quantiser(form), name=name)(x.tensor), low, high, form.fraction_bits)
 
     def linear(
         self,
@@ -144,9 +129,9 @@ class Emitter:
             tuple(low.shape),
             bias_axes=None if offsets is None else output[-1],
             activation="relu" if relu else None,
-            iq_conf=quantiser(source),
-            kq_conf=_exact(),
-            bq_conf=None if offsets is None else _exact(),
+            iq_conf=fixed_quantiser(source),
+            kq_conf=exact_quantiser(),
+            bq_conf=None if offsets is None else exact_quantiser(),
             enable_ebops=count,
             name=name,
         )
@@ -171,7 +156,7 @@ class Emitter:
         """a + b: a QAdd."""
         if a.shape != b.shape:
             raise QkerasError(f"layer '{name}' adds tensors of one shape only. Received: {a.shape} and {b.shape}")
-        forms = [quantiser(self.format_of(wire, name)) for wire in (a, b)]
+        forms = [fixed_quantiser(self.format_of(wire, name)) for wire in (a, b)]
         tensor = QAdd(iq_confs=forms, name=name)([a.tensor, b.tensor])
         fraction = max(a.fraction_bits, b.fraction_bits)
         return self._noted(Wire(tensor, _known(a.low) + _known(b.low), _known(a.high) + _known(b.high), fraction), name)
@@ -181,7 +166,7 @@ class Emitter:
         if a.shape != b.shape:
             raise QkerasError(f"layer '{name}' multiplies tensors of one shape only. Received: {a.shape} and {b.shape}")
         axes = letters(len(a.shape))
-        forms = [quantiser(self.format_of(wire, name)) for wire in (a, b)]
+        forms = [fixed_quantiser(self.format_of(wire, name)) for wire in (a, b)]
         tensor = QEinsum(f"b{axes},b{axes}->b{axes}", iq_confs=forms, name=name)([a.tensor, b.tensor])
         ends = np.stack([_known(p) * _known(q) for p in (a.low, a.high) for q in (b.low, b.high)])
         return self._noted(Wire(tensor, ends.min(0), ends.max(0), a.fraction_bits + b.fraction_bits), name)
@@ -225,8 +210,8 @@ class Emitter:
         result = holding(name, values.min(), values.max(), max(int(fractions.max()), 0))
         layer = QUnaryFunctionLUT(
             Lookup([float(value) for value in values], first, form.fraction_bits),
-            iq_conf=quantiser(form),
-            oq_conf=quantiser(result, "table"),
+            iq_conf=fixed_quantiser(form),
+            oq_conf=fixed_quantiser(result, "table"),
             allow_heterogeneous_input=False,
             allow_heterogeneous_table=False,
             name=name,
@@ -269,11 +254,3 @@ def _exact_format(values: Array, name: str) -> tuple[Any, Any, Any]:
         return exact_format(values)
     except ValueError as error:
         raise QkerasError(f"layer '{name}': {error}; quantise it by quantized_bits") from error
-
-
-def _exact() -> QuantizerConfig:
-    """A quantiser with a format for each element, to be set by `finish`."""
-    return QuantizerConfig(
-        "kif", "weight", i0=2, f0=0, round_mode="RND", overflow_mode="SAT", ic=None, fc=None, homogeneous_axis=(),
-        trainable=False,
-    )  # fmt: skip
