@@ -1,0 +1,169 @@
+#!/usr/bin/env python3
+"""What each step of the toolchain takes in time and memory, and how that grows with the number of particles N.
+
+    python benchmarks/toolchain.py runs/part_demo --particles 4 8 16
+    python benchmarks/toolchain.py runs/part_jets16 --particles 32 --steps convert compile --limit 1800
+
+The trained quantised model of a run is built again for each N with the same weights and formats (they do not depend on
+N), so that nothing but N changes. Every step is a process of its own: wall and CPU seconds are those of the step
+without the start of Python, the memory is that of the largest process that works (Python with Keras in it takes 0.7 GB
+by itself; for a compiler or Yosys it is theirs). A step beyond the limit is ended and said so, and what needs its
+result is left out. Finished steps are kept in ``runs/toolchain`` and not run again. "hls4ml alone" is hls4ml's own
+route: convert_from_keras_model, compile, predict.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from benchmarks.toolchain_steps import ICARUS_EVENTS, JETS, resized  # noqa: E402
+
+RUNS = Path("runs/toolchain")
+RESULTS = ROOT / "benchmarks" / "results" / "toolchain.json"
+NEEDS = {  # step -> the step whose result it works on; in the order of the table
+    "convert": None,
+    "compile": "convert",
+    "csim": "compile",
+    "trace": None,
+    "interpreter": "trace",
+    "verilate": "trace",
+    "verilator": "verilate",
+    "icarus": "trace",
+    "yosys": "trace",
+    "hls4ml alone": None,
+}
+WORDS = {
+    "convert": "hls4ml: convert, write",
+    "compile": "C simulation: compile (g++)",
+    "csim": f"C simulation: {JETS:,} jets",
+    "trace": "alkaid: trace, cut, write RTL",
+    "interpreter": f"interpreter: {JETS:,} jets",
+    "verilate": "Verilator: compile",
+    "verilator": f"Verilator: {JETS:,} jets",
+    "icarus": f"Icarus: compile, {ICARUS_EVENTS} jets",
+    "yosys": "Yosys: synthesis",
+    "hls4ml alone": f"hls4ml alone: convert, compile, {JETS:,} jets",
+}
+
+
+def measured(folder: Path, step: str, limit: float) -> dict[str, Any]:
+    """Run a step in a process group of its own, with a limit."""
+    command = [sys.executable, str(ROOT / "benchmarks" / "toolchain_steps.py"), str(folder), step]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
+    with (folder / "log.txt").open("a") as log:
+        process = subprocess.Popen(  # noqa: S603  no shell
+            command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment, start_new_session=True
+        )
+        try:
+            answer, _ = process.communicate(timeout=limit)
+        except subprocess.TimeoutExpired:
+            return {"error": f"> {limit / 60:g} min"}
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+    if process.returncode:
+        return {"error": "failed", "why": f"exit status {process.returncode}, see {folder / 'log.txt'}"}
+    found: dict[str, Any] = json.loads(answer.strip().splitlines()[-1])
+    return found
+
+
+def bench(run: Path, particles: int, steps: list[str], limit: float) -> dict[str, Any]:
+    """All steps of one N; those that are done are read."""
+    from qformers.files import write_json
+
+    folder = RUNS / f"{run.name}_n{particles}"
+    folder.mkdir(parents=True, exist_ok=True)
+    place = folder / "steps.json"
+    done: dict[str, Any] = json.loads(place.read_text()) if place.exists() else {}
+    if not (folder / "qat" / "model.keras").exists():
+        resized(run, particles, folder)
+    for step in (step for step in NEEDS if step in steps and step not in done):
+        before = NEEDS[step]
+        if before is not None and "error" in done.get(before, {"error": ""}):
+            done[step] = {"error": f"needs {before}"}
+        else:
+            print(f"N = {particles}: {WORDS[step]}", file=sys.stderr, flush=True)
+            done[step] = measured(folder, step, limit)
+        write_json(place, done)
+    return done
+
+
+def cell(figures: Mapping[str, Any] | None) -> str:
+    """Wall seconds, CPU seconds, memory; and what is remarkable."""
+    if figures is None:
+        return ""
+    if "error" in figures:
+        return str(figures["error"])
+    text = f"{figures['wall_s']:.1f} s, {figures['cpu_s']:.0f} s CPU, {figures['peak_mib'] / 1024:.1f} GB"
+    if "events" in figures:
+        text += f", {figures['events'] / figures['wall_s']:,.0f}/s"
+    return text + (f", {figures['different']:,} outputs differ" if figures.get("different") else "")
+
+
+def growth(rows: Mapping[int, Mapping[str, Any]], step: str) -> str:
+    """Exponent of N in the CPU time, between the smallest and the largest N that finished."""
+    done = [n for n in sorted(rows) if "cpu_s" in rows[n].get(step, {})]
+    if len(done) < 2:
+        return ""
+    low, high = (rows[n][step]["cpu_s"] for n in (done[0], done[-1]))
+    return f"N^{math.log(max(high, 1e-3) / max(low, 1e-3)) / math.log(done[-1] / done[0]):.1f}" if low > 1 else ""
+
+
+def show(tree: Mapping[str, Any]) -> None:
+    """Print one table per run."""
+    for name, entry in tree["runs"].items():
+        rows = {int(n): steps for n, steps in entry["particles"].items()}
+        print(f"\n{name} ({entry['machine']}, {entry['date']}); LUT estimated by alkaid:\n")
+        header = [f"N = {n}: {rows[n].get('trace', {}).get('lut_estimate', 0):,.0f} LUT" for n in sorted(rows)]
+        print(f"| step | {' | '.join(header)} | CPU time grows as |")
+        print(f"|---|{'---|' * (len(rows) + 1)}")
+        for step in NEEDS:
+            cells = " | ".join(cell(rows[n].get(step)) for n in sorted(rows))
+            print(f"| {WORDS[step]} | {cells} | {growth(rows, step)} |")
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, nargs="?", help="run folder with a trained quantised model")
+    parser.add_argument("--particles", type=int, nargs="+", default=[4, 8, 16], help="N (default: 4 8 16)")
+    parser.add_argument("--steps", nargs="+", choices=NEEDS, default=list(NEEDS), help="(default: all)")
+    parser.add_argument("--limit", type=float, default=1800.0, help="of each step, seconds (default: 1800)")
+    return parser.parse_args(arguments)
+
+
+def main() -> int:
+    """Entry point; without a run prints what is known."""
+    options = parse()
+    from qformers.files import write_json
+    from qformers.manifest import machine
+
+    tree: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"runs": {}}
+    if options.run is not None:
+        entry = tree["runs"].setdefault(options.run.name, {"particles": {}})
+        for particles in options.particles:
+            entry["particles"][str(particles)] = bench(options.run, particles, options.steps, options.limit)
+            here = machine()
+            entry["machine"] = f"{here['cores']} cores {here['processor']}"
+            entry["date"] = datetime.datetime.now(datetime.UTC).date().isoformat()
+            RESULTS.parent.mkdir(parents=True, exist_ok=True)
+            write_json(RESULTS, tree)
+    show(tree)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,164 @@
+"""The steps of `benchmarks/toolchain.py`, one per process: ``python benchmarks/toolchain_steps.py FOLDER STEP``."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+JETS = 2_000
+ICARUS_EVENTS = 100
+OUTSIDE = ("compile", "verilate", "icarus", "yosys", "hls4ml alone")  # the work is done by other programs
+
+
+def resized(run: Path, particles: int, folder: Path) -> None:
+    """Write ``build.yaml`` and ``qat/model.keras`` of a run's model with another N, weights and formats kept.
+
+    Raises:
+        SystemExit: a trained weight depends on N, so that there is no such model.
+    """
+    import keras
+
+    from qformers.config import load
+    from qformers.data import open_split
+    from qformers.files import replacing
+    from qformers.models import build_model, load_model
+    from qformers.train.variables import save_model
+
+    trained = load_model(run / "qat" / "model.keras")
+    name = f"{run.name}_n{particles}"
+    build = load(run / "build.yaml", [f"data.num_particles={particles}", f"name={name}"])
+    source = open_split(build.data, "test")
+    model = build_model(build, source.feature_set, source.class_names, "hgq")
+    for new, old in zip(model.variables, trained.variables, strict=True):
+        if tuple(new.shape) == tuple(old.shape):
+            new.assign(old)
+        elif new.path.split("/")[0] in {layer.name for layer in model.layers if layer.trainable_variables}:
+            raise SystemExit(f"{run}: '{new.path}' has {old.shape} for its N and {new.shape} for N = {particles}")
+    (folder / "qat").mkdir(parents=True, exist_ok=True)
+    save_model(model, folder / "qat" / "model.keras")
+    with replacing(folder / "build.yaml") as temporary:
+        temporary.write_text(build.to_yaml())
+    keras.backend.clear_session()
+
+
+class Bench:
+    """The steps of one model; each method is one step and returns what is worth a remark."""
+
+    def __init__(self, folder: Path) -> None:
+        from qformers.config import load
+        from qformers.models import load_model
+
+        self.folder, self.build = folder, load(folder / "build.yaml")
+        self.model = load_model(folder / "qat" / "model.keras")
+
+    def jets(self) -> dict[str, Any]:
+        """Test jets, again and again if there are too few."""
+        import numpy as np
+
+        from qformers.data import open_split
+        from qformers.models.inputs import host_inputs
+
+        inputs = host_inputs(self.model, open_split(self.build.data, "test").load()[:JETS])
+        return {name: np.resize(array, (JETS, *array.shape[1:])) for name, array in inputs.items()}
+
+    def project(self, backend: str, level: str = "") -> Any:
+        """A written project."""
+        from hls.backends.project import Project
+
+        project: Any = Project.open(self.folder / backend)
+        return project.at(level) if level else project
+
+    def prepare(self, step: str) -> Callable[[], dict[str, Any]]:
+        """What the clock is to see of a step; all else is done here."""
+        from hls.backends import open_backend
+
+        if step in ("convert", "trace"):
+            backend = {"convert": "vitis", "trace": "alkaid"}[step]
+            return lambda: self.written(open_backend(backend).write(self.model, self.build, self.folder / backend))
+        if step in ("compile", "verilate"):
+            project = self.project("vitis") if step == "compile" else self.project("alkaid", "verilator")
+            return lambda: project.compile() or {}
+        if step == "yosys":
+            return self.yosys
+        jets = self.jets()
+        if step == "hls4ml alone":
+            return lambda: self.hls4ml_alone(jets)
+        if step == "icarus":
+            jets = {name: array[:ICARUS_EVENTS] for name, array in jets.items()}
+        project = self.project("vitis") if step == "csim" else self.project("alkaid", step)
+        return lambda: {"outputs": project.outputs(jets), "jets": jets}
+
+    def written(self, project: Any) -> dict[str, Any]:
+        """LUT estimate and latency, where the project has them."""
+        facts = getattr(project, "facts", {})
+        return {key: facts[key] for key in ("lut_estimate", "latency_cycles") if key in facts}
+
+    def compared(self, outputs: Mapping[str, Any], jets: Mapping[str, Any]) -> dict[str, Any]:
+        """Outputs that are not those of Keras."""
+        from hls.agree import keras_outputs
+
+        expected = keras_outputs(self.model, jets)
+        wrong = sum(int((outputs[name].reshape(expected[name].shape) != expected[name]).sum()) for name in expected)
+        return {"events": len(next(iter(jets.values()))), "different": wrong}
+
+    def yosys(self) -> dict[str, Any]:
+        """Logic synthesis without DSP."""
+        from hls.reports.yosys import synthesise
+
+        project = self.project("alkaid", "verilator")
+        place = {"folder": self.folder / "yosys", "dsp": False, "time_limit_s": 1e6}
+        report = synthesise(project.sources, project.layout.top, **place)
+        return {"lut": report.resources["lut"], "peak_mib": report.detail["peak_mib"]}
+
+    def hls4ml_alone(self, jets: Mapping[str, Any]) -> dict[str, Any]:
+        """The route of hls4ml's own documentation for a model of HGQ2."""
+        import hls4ml
+        import numpy as np
+
+        from hls.agree import keras_outputs
+
+        start = time.perf_counter()
+        graph = hls4ml.converters.convert_from_keras_model(
+            self.model,
+            output_dir=str(self.folder / "hls4ml_alone"),
+            project_name="alone",
+            backend="Vitis",
+            io_type="io_parallel",
+            hls_config={"Model": {"Precision": "ap_fixed<16,6>", "ReuseFactor": 1, "Strategy": "latency"}},
+        )
+        converted = time.perf_counter() - start
+        graph.compile()
+        compiled = time.perf_counter() - start - converted
+        arrays = [np.ascontiguousarray(jets[tensor.name]) for tensor in self.model.inputs]
+        found = np.asarray(graph.predict(arrays if len(arrays) > 1 else arrays[0]))
+        expected = next(iter(keras_outputs(self.model, jets).values()))
+        return {
+            "convert_s": converted,
+            "compile_s": compiled,
+            "predict_s": time.perf_counter() - start - converted - compiled,
+            "different": int((found.reshape(expected.shape) != expected).sum()),
+        }
+
+
+def main() -> None:
+    """One step, in this process; its figures are the last line printed."""
+    folder, step = Path(sys.argv[1]), sys.argv[2]
+    bench = Bench(folder)
+    action = bench.prepare(step)
+    wall, cpu = time.perf_counter(), sum(os.times()[:4])
+    facts = action()
+    seconds = {"wall_s": time.perf_counter() - wall, "cpu_s": sum(os.times()[:4]) - cpu}
+    if "outputs" in facts:
+        facts = bench.compared(facts["outputs"], facts["jets"])
+    who = resource.RUSAGE_CHILDREN if step in OUTSIDE else resource.RUSAGE_SELF
+    print(json.dumps({"peak_mib": resource.getrusage(who).ru_maxrss / 1024, **seconds, **facts}))
+
+
+if __name__ == "__main__":
+    main()
