@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.markdown import print_table
+
 MODELS = {  # in the order of the table; the first is the one to beat
     "jedi_linear": "JEDI-linear",
     "part": "ParT, pair bias U",
@@ -174,12 +176,7 @@ def show(results: Path) -> None:
             f"{results}: not there; train first, e.g. python benchmarks/pareto.py --models jedi_linear part"
         )
     rows = read(results)["rows"]
-    table = [list(HEADER), *(cells(row) for row in rows)]
-    widths = [max(len(line[i]) for line in table) for i in range(len(HEADER))]
-    for index, line in enumerate(table):
-        print("| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |")
-        if index == 0:
-            print("|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    print_table([HEADER, *(cells(row) for row in rows)])
     first = rows[0]
     dates = sorted({row["date"] for row in rows})
     print(
@@ -197,9 +194,8 @@ def plot(rows: list[Row], path: Path) -> None:
     import matplotlib as mpl
     import mplhep
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    from hls.compare.pareto import spell
+    from hls.compare.pareto import plain_ticks
     from qformers.files import replacing
 
     groups = sorted({(row["features"], row["particles"]) for row in rows})
@@ -215,9 +211,7 @@ def plot(rows: list[Row], path: Path) -> None:
                 axes.set(xlabel=label, ylabel="Accuracy [%]" if column == 0 else "")
                 axes.grid(alpha=0.25, lw=0.6)
             panels[0][column].set_xscale("log")
-            panels[0][column].xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
-            panels[0][column].xaxis.set_major_formatter(FuncFormatter(lambda value, _: spell(value)))
-            panels[0][column].xaxis.set_minor_formatter(NullFormatter())
+            plain_ticks(panels[0][column])
             panels[0][column].set_title(f"N = {group[1]}, {group[0]} features", fontsize=15)
         handles = {h.get_label(): h for axes in panels.flat for h in axes.get_legend_handles_labels()[0]}
         figure.subplots_adjust(left=0.09, right=0.97 - 2.8 / figure.get_figwidth(), top=0.95, bottom=0.09, hspace=0.28)

@@ -10,8 +10,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.markdown import print_table
 
 COLUMNS = ("build", "arithmetic", "accuracy", "AUC", "rejection of the rest at 50 % t", "EBOPs", "differs from Keras")
 
@@ -77,12 +81,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path)
     options = parser.parse_args()
-    table = [list(COLUMNS), *(row for run in options.runs for row in rows(run))]
-    widths = [max(len(row[i]) for row in table) for i in range(len(COLUMNS))]
-    for index, row in enumerate(table):
-        print("| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |")
-        if index == 0:
-            print("|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    print_table([COLUMNS, *(row for run in options.runs for row in rows(run))])
     manifest = read(options.runs[0] / "float" / "manifest.json")
     machine = manifest["machine"]
     print(

@@ -35,10 +35,11 @@ def resized(run: Path, particles: int, folder: Path) -> None:
     build = load(run / "build.yaml", [f"data.num_particles={particles}", f"name={name}"])
     source = open_split(build.data, "test")
     model = build_model(build, source.feature_set, source.class_names, "hgq")
+    learned = {layer.name for layer in model.layers if layer.trainable_variables}
     for new, old in zip(model.variables, trained.variables, strict=True):
         if tuple(new.shape) == tuple(old.shape):
             new.assign(old)
-        elif new.path.split("/")[0] in {layer.name for layer in model.layers if layer.trainable_variables}:
+        elif new.path.split("/")[0] in learned:
             raise SystemExit(f"{run}: '{new.path}' has {old.shape} for its N and {new.shape} for N = {particles}")
     (folder / "qat").mkdir(parents=True, exist_ok=True)
     save_model(model, folder / "qat" / "model.keras")

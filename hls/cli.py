@@ -51,9 +51,9 @@ def run_folder(build: Build, chosen: Path | None = None) -> Path:
     return chosen or Path("runs") / build.name
 
 
-def model_path(build: Build, chosen: Path | None = None) -> Path:
-    """The model file `chosen`, else the quantised model in the build's run folder."""
-    return chosen or run_folder(build) / "qat" / "model.keras"
+def model_path(build: Build, chosen: Path | None = None, run: Path | None = None) -> Path:
+    """The model file `chosen`, else the quantised model in the run folder `run`, else in that of the build."""
+    return chosen or run_folder(build, run) / "qat" / "model.keras"
 
 
 def on_build(options: argparse.Namespace, work: Callable[[Build, argparse.Namespace], int]) -> int:
@@ -66,9 +66,10 @@ def exit_status(work: Callable[[], int]) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before anything imports TensorFlow
     from hls.errors import HlsError
     from qformers.data import DataError
+    from qformers.train.errors import TrainingError
 
     try:
         return work()
-    except (ConfigError, DataError, HlsError) as error:
+    except (ConfigError, DataError, HlsError, TrainingError) as error:
         print(error, file=sys.stderr)
         return 1

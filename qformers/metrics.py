@@ -125,11 +125,15 @@ def macro_auc(logits: Floats, labels: Labels) -> Measured:
     return Measured(total / pairs, math.sqrt(variance) / pairs)
 
 
+def log_probabilities(logits: Floats) -> NDArray[np.float64]:
+    """Log of the class probabilities, (n, classes), in double precision."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
+
+
 def log_softmax(logits: Floats) -> NDArray[np.float64]:
     """Log-probabilities (n, classes) in double precision, equal where they are equal but for the order of a sum."""
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    found = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return np.asarray(np.round(found, TIE_DECIMALS))
+    return np.asarray(np.round(log_probabilities(logits), TIE_DECIMALS))
 
 
 def is_jetclass(class_names: Sequence[str]) -> bool:

@@ -39,7 +39,6 @@ def run(build: Build, options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from qformers.ptq import ranges, run_folder
-    from qformers.train.errors import TrainingError
 
     given = {"quantile": options.quantile, "margin": options.margin}
     said = {name: value for name, value in given.items() if value is not None}
@@ -52,11 +51,7 @@ def run(build: Build, options: argparse.Namespace) -> int:
     if options.calibrate:
         build = material.shop.said(ranges.calibrated(material.shop, rule))
         facts = {"formats": "calibrated", "quantile": rule.quantile, "margin": rule.margin}
-    try:
-        done = run_folder.write(material, build, out, facts)
-    except TrainingError as error:
-        print(error, file=sys.stderr)
-        return 1
+    done = run_folder.write(material, build, out, facts)
     Console(soft_wrap=True).print(run_folder.error_table(done.errors))
     accuracy = f"{done.accuracy:.4f} +- {done.accuracy_error:.4f}"
     print(f"{done.folder / 'model.keras'}  test accuracy {accuracy}  EBOPs {done.ebops}")

@@ -54,7 +54,7 @@ def plot(table: Table, references: tuple[Reference, ...], stem: Path) -> list[Pa
             axes.set(xscale="log", xlabel=label)
             axes.margins(0.07)
             axes.grid(alpha=0.25, which="major", lw=0.6)
-            _plain_ticks(axes)
+            plain_ticks(axes)
         panels[0].set_ylabel("Accuracy [%]")
         _legends(figure, table, sources, shown)
         if shown:
@@ -72,7 +72,7 @@ def _sources(table: Table) -> list[str]:
     return sorted(found, key=order.index)
 
 
-def _plain_ticks(axes: Any) -> None:
+def plain_ticks(axes: Any) -> None:
     """Ticks as 50k and 100 instead of powers of ten: a log axis over one decade would show a single label."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 

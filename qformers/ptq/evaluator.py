@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
+from qformers.metrics import log_probabilities
 from qformers.precision import Fixed
 from qformers.ptq.cost import Cost, Dials
 from qformers.ptq.slots import Slot
@@ -79,7 +80,7 @@ class Evaluator:
         self.jets = jets
         self.model.compile(jit_compile=jit_compile)
         self._batches = _even(jets.inputs, len(jets.float_logits))
-        self._float = log_softmax(jets.float_logits)
+        self._float = log_probabilities(jets.float_logits)
 
     def logits(self, formats: Mapping[Slot, Fixed]) -> NDArray[np.float32]:
         """Outputs (n, classes) in these formats."""
@@ -102,7 +103,7 @@ def compared(logits: NDArray[Any], float_log: NDArray[np.float64], labels: NDArr
         labels: (m,) with m <= n, of the first jets: those that count where labels do.
         ebops: of the model.
     """
-    log, jets, judged = log_softmax(logits), len(logits), len(labels)
+    log, jets, judged = log_probabilities(logits), len(logits), len(labels)
     divergence = float(np.mean(np.sum(np.exp(float_log) * (float_log - log), axis=1)))
     true = (np.arange(judged), labels)
     rise = float_log[true] - log[true]
@@ -122,12 +123,6 @@ def compared(logits: NDArray[Any], float_log: NDArray[np.float64], labels: NDArr
         rise=float(rise.mean()),
         rise_error=float(rise.std() / math.sqrt(judged)),
     )
-
-
-def log_softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
-    """Log of the class probabilities, (n, classes)."""
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
 
 
 def _even(inputs: Inputs, jets: int) -> list[Inputs]:

@@ -13,17 +13,17 @@ from rich.table import Table
 
 from qformers import metrics
 from qformers.config import Build, ConfigError
-from qformers.data import Events, open_split
+from qformers.data import open_split
 from qformers.data.source import Source
 from qformers.files import replacing, sha256
 from qformers.manifest import write_manifest
-from qformers.models.inputs import host_inputs
 from qformers.ptq.fidelity import LayerError, layer_errors
 from qformers.ptq.workshop import Inputs, Workshop, read_float_model
 from qformers.train import evaluate
 from qformers.train.beta import ebops
 from qformers.train.deliver import Terms, deliver, headline, pictures, width_picture
-from qformers.train.feed import Feed, bytes_per_jet
+from qformers.train.feed import Feed
+from qformers.train.phases import feeds, sections_of
 
 STAGE = "ptq"
 CALIBRATION_JETS = 2048  # of the training split
@@ -42,12 +42,7 @@ class Material:
 
     def feed(self, split: str) -> Feed:
         """A split, prepared for the quantised model."""
-        model = self.shop.template
-
-        def prepare(events: Events) -> Inputs:
-            return dict(host_inputs(model, events))
-
-        return Feed(self.sources[split], prepare, bytes_per_jet(model))
+        return feeds([self.sources[split]], self.shop.template)[0]
 
 
 @dataclass(frozen=True)
@@ -136,7 +131,7 @@ def write(material: Material, build: Build, out: Path, facts: Mapping[str, Any])
     errors = layer_errors(shop.float_model, model, material.sources["val"].load()[:COMPARED_JETS])
     bits = ebops(delivered.model)
     manifest = {
-        "settings": {**_settings(build), "ptq": dict(facts)},
+        "settings": {**sections_of(build, "spec", "seed", "data", "model", "quant"), "ptq": dict(facts)},
         "float_model": str(material.path),
         "float_model_sha256": sha256(material.path),
         "ebops": bits,
@@ -170,13 +165,6 @@ def error_table(errors: tuple[LayerError, ...]) -> Table:
             row.layer, f"{row.mean:.3g}", f"{row.largest:.3g}", f"{row.relative:.2%}", f"{row.correlation:.5f}"
         )
     return table
-
-
-def _settings(build: Build) -> dict[str, Any]:
-    """All of a build that the model depends on, as in the manifest of a training."""
-    tree = json.loads(build.model_dump_json())
-    tree["data"].pop("cache")
-    return {key: tree[key] for key in ("spec", "seed", "data", "model", "quant")}
 
 
 def _jets(inputs: Inputs) -> int:

@@ -15,11 +15,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from qformers.config import Build
 from qformers.files import write_json
+from qformers.metrics import log_probabilities
 from qformers.ptq import report, run_folder
 from qformers.ptq import tune as precision
 from qformers.ptq.bench import Bench, Point
 from qformers.ptq.budget import Budget
-from qformers.ptq.evaluator import Evaluator, Jets, Measured, log_softmax
+from qformers.ptq.evaluator import Evaluator, Jets, Measured
 from qformers.ptq.evaluator import compared as compared_jets
 from qformers.ptq.journal import Journal
 from qformers.ptq.ranges import Rule
@@ -93,7 +94,7 @@ def _tested(material: run_folder.Material, done: run_folder.Quantised) -> Measur
     with np.load(done.folder / "test_logits.npz", allow_pickle=False) as content:
         logits, labels = content["logits"], content["labels"]
     floats = precision.float_answers(material, material.sources["test"].load())
-    return compared_jets(logits, log_softmax(floats), labels, done.ebops)
+    return compared_jets(logits, log_probabilities(floats), labels, done.ebops)
 
 
 def _facts(settings: Settings, jets: Jets, found: Found, compared: report.Compared) -> dict[str, Any]:

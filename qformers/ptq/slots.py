@@ -6,20 +6,9 @@ from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from qformers.config import Build, ConfigError, QuantConfig
+from qformers.models.precision import slot_of
 from qformers.models.quantisers import Quantiser, quantisers
 from qformers.precision import Fixed
-
-_ENDINGS = {  # end of a quantiser's name -> slot
-    "exp_iq": "exp_input",
-    "exp_oq": "exp_table",
-    "inv_iq": "inverse_input",
-    "inv_oq": "inverse_table",
-    "iq0": "input0",
-    "iq1": "input1",
-    "iq": "input",
-    "kq": "weight",
-    "bq": "bias",
-}
 
 
 class Slot(NamedTuple):
@@ -51,7 +40,7 @@ def slots_of(model: Any, logits: Collection[str] = ()) -> dict[Slot, tuple[Quant
     said = {Slot(row.layer, slot) for row in table.rows for slot in row.settings}
     found: dict[Slot, tuple[Quantiser, ...]] = {}
     for quantiser in quantisers(model):
-        slot = Slot(quantiser.layer.name, _slot_name(quantiser))
+        slot = Slot(quantiser.layer.name, slot_of(quantiser))
         if slot in said:
             found[slot] = (quantiser,)
     shared = tuple(quantiser for quantiser in quantisers(model) if quantiser.name in logits)
@@ -97,10 +86,3 @@ def place_of(slot: Slot) -> str:
     if slot.name in ("weight", "bias"):
         return slot.name
     return "table" if slot.name.endswith("table") else "value"
-
-
-def _slot_name(quantiser: Quantiser) -> str:
-    if quantiser.place in ("table", "result") and quantiser.name.endswith("_oq"):
-        softmax = hasattr(quantiser.layer, "exp_table")
-        return _ENDINGS[quantiser.name.removeprefix(f"{quantiser.layer.name}_")] if softmax else quantiser.place
-    return _ENDINGS.get(quantiser.name.removeprefix(f"{quantiser.layer.name}_"), "input")

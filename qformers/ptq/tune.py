@@ -27,7 +27,7 @@ from qformers.ptq.moves import Limits
 from qformers.ptq.ranges import Rule, fitted, seen
 from qformers.ptq.run_folder import Material
 from qformers.ptq.slots import LOGITS, Slot, formats_of
-from qformers.ptq.workshop import weights_digest
+from qformers.train.variables import weights_digest
 
 PROTOCOL = 2  # raised when an evaluation comes to mean something else: the journal starts over
 WIDEST = 14  # bits, sign included, that weights, biases and values start from

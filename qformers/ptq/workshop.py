@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 from numpy.typing import NDArray
 
 from qformers.config import Build, ConfigError, QuantConfig
@@ -19,7 +18,6 @@ from qformers.models.quantisers import Quantiser, quantisers
 from qformers.models.transfer import float_to_quantised
 from qformers.precision import Fixed
 from qformers.ptq.slots import LOGITS, Slot, format_of, formats_of, slots_of, with_formats
-from qformers.train.variables import read_variables
 
 Inputs = dict[str, NDArray[Any]]
 # Ranges are measured in a model that hardly rounds and does not clip: up to the 24 bits of float32. The formats differ
@@ -121,13 +119,3 @@ def read_float_model(path: Path) -> keras.Model:
             "(RUN/float/model.keras)"
         )
     return model
-
-
-def weights_digest(model: keras.Model) -> str:
-    """SHA-256 of the values of all weights, as hex digits."""
-    import hashlib
-
-    digest = hashlib.sha256()
-    for value in read_variables(model.weights):
-        digest.update(np.ascontiguousarray(value).tobytes())
-    return digest.hexdigest()

@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
+from qformers.metrics import log_probabilities
 from qformers.train.errors import DivergedError, TrainingError
 from qformers.train.feed import Batch, Feed, Inputs
 
@@ -45,9 +46,7 @@ def logits_of(model: Any, feed: Feed, batch_size: int) -> tuple[NDArray[np.float
 
 def cross_entropy(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
     """Mean cross-entropy of the true class, in nats, without label smoothing."""
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]
-    return float(losses.mean())
+    return float(-log_probabilities(logits)[np.arange(len(labels)), labels].mean())
 
 
 def reload_equal(path: Path, model: Any, inputs: Inputs) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Sequence
@@ -25,7 +24,7 @@ from qformers.train.finish import Finished, finish
 from qformers.train.loop import Phase, Trainer
 from qformers.train.progress import Display
 from qformers.train.stop import stop_requests
-from qformers.train.variables import read_variables
+from qformers.train.variables import weights_digest
 
 PhaseName = Literal["float", "qat"]
 SPLITS: tuple[Literal["train", "val", "test"], ...] = ("train", "val", "test")
@@ -75,14 +74,18 @@ def deterministic(seed: int, jit_compile: bool) -> None:
 
 def settings_of(build: Build, phase: PhaseName) -> dict[str, Any]:
     """All of a build that the result of a phase depends on; firmware settings and the cache's place are left out."""
+    kept = sections_of(build, "spec", "seed", "data", "model", *(["quant"] if phase == "qat" else []))
+    train = json.loads(build.train.model_dump_json())
+    if phase == "float":
+        train.pop("qat")
+    return {**kept, "train": train, "backend": keras.backend.backend()}
+
+
+def sections_of(build: Build, *keys: str) -> dict[str, Any]:
+    """Sections of a build as JSON, for the settings that a result depends on: without the cache's place."""
     tree = json.loads(build.model_dump_json())
     tree["data"].pop("cache")
-    train = {"float": tree["train"]["float"]}
-    kept = {"spec": tree["spec"], "seed": tree["seed"], "data": tree["data"], "model": tree["model"], "train": train}
-    if phase == "qat":
-        train["qat"] = tree["train"]["qat"]
-        kept["quant"] = tree["quant"]
-    return {**kept, "backend": keras.backend.backend()}
+    return {key: tree[key] for key in keys}
 
 
 def feeds(sources: Sequence[Source], model: Any) -> list[Feed]:
@@ -126,10 +129,7 @@ def _float_start(build: Build, out: Path) -> tuple[Any, str]:
             f"with --out. Changed (model -> build):\n  " + "\n  ".join(changed)
         )
     model = keras.saving.load_model(path, compile=False)
-    digest = hashlib.sha256()
-    for value in read_variables(model.weights):
-        digest.update(value.tobytes())
-    return model, digest.hexdigest()
+    return model, weights_digest(model)
 
 
 def _finished_before(folder: Path, settings: dict[str, Any]) -> Finished | None:

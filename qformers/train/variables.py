@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -56,3 +57,11 @@ def save_model(model: Any, path: Path) -> None:
     """Save a Keras model without its optimiser, whole or not at all."""
     with replacing(path) as temporary:
         model.save(temporary, include_optimizer=False)
+
+
+def weights_digest(model: Any) -> str:
+    """SHA-256 of the values of all weights, as hex digits."""
+    digest = hashlib.sha256()
+    for value in read_variables(model.weights):
+        digest.update(value.tobytes())
+    return digest.hexdigest()
