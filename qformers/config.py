@@ -10,10 +10,10 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from qformers.architectures import ARCHITECTURES, ModelConfig, Positive, Section, Share
 from qformers.architectures import PartConfig as PartConfig
@@ -64,6 +64,49 @@ class QuantConfig(Section):
     max_bits: Positive = 12  # no learned width grows beyond
 
 
+class PruneConfig(Section):
+    """Weights that are brought to zero in a phase and held there (read by `qformers.prune`)."""
+
+    method: Literal["magnitude", "wanda", "mdmm"] = "magnitude"
+    # magnitude: small weights, by a soft threshold that rises (PDP); wanda: small weight times size of its input;
+    # mdmm: a penalty whose price climbs until enough weights are small, then as magnitude
+    sparsity: Annotated[float, Field(gt=0, lt=1)]  # share of each layer's weights that ends at zero
+    granularity: Annotated[str, Field(pattern=r"^(weight|unit|[1-9]\d*:[1-9]\d*)$")] = "weight"
+    # what goes at a time: single weights; whole output units (structured); all but N of every M inputs, e.g. "2:4"
+    scope: Literal["layer", "output"] = "layer"  # what is ranked together: a layer, or the inputs of one output unit
+    start: Share = 0.1  # share of the phase before which nothing is pruned
+    end: Annotated[float, Field(gt=0, lt=1)] = 0.6  # and from which on the masks are final; the rest is fine-tuning
+    ramp: Literal["cubic", "linear", "step"] = "cubic"  # how the sparsity rises in between (mdmm: at the end)
+    layers: Mapping[str, Share] = {}  # layer name (or glob) -> a sparsity of its own, 0 = leave it alone
+    temperature: Annotated[float, Field(gt=0)] = 1e-5  # of the soft threshold on squared weights
+    mdmm_rate: Annotated[float, Field(gt=0)] = 1e-3  # the price climbs by rate * scale * violation per step
+    mdmm_scale: Annotated[float, Field(gt=0)] = 10.0
+    mdmm_damping: Annotated[float, Field(ge=0)] = 1.0
+    mdmm_epsilon: Annotated[float, Field(gt=0)] = 1e-3  # weights up to this size count as zero
+
+    @property
+    def group(self) -> tuple[int, int] | None:
+        """(N, M) where N of every M inputs are kept."""
+        if ":" not in self.granularity:
+            return None
+        kept, size = self.granularity.split(":")
+        return int(kept), int(size)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.start >= self.end:
+            raise ValueError(f"start must be before end={self.end:g}. Received: start={self.start:g}")
+        if self.granularity != "weight" and self.scope == "output":
+            raise ValueError(f"scope: output goes with granularity: weight. Received: granularity={self.granularity}")
+        group = self.group
+        if group is not None and abs(self.sparsity - (1 - group[0] / group[1])) > 1e-9:
+            raise ValueError(
+                f"granularity {self.granularity} means sparsity {1 - group[0] / group[1]:g}. "
+                f"Received: sparsity={self.sparsity:g}"
+            )
+        return self
+
+
 class PhaseConfig(Section):
     """One training phase (read by `qformers.train`)."""
 
@@ -84,6 +127,8 @@ class PhaseConfig(Section):
     beta_start: Annotated[float, Field(ge=0)] = 1e-8  # weight of EBOPs in the loss at the start
     beta_warmup_epochs: Annotated[int, Field(ge=0)] = 1  # epochs before the controller moves beta
     width_travel: Annotated[float, Field(gt=0)] = 16.0  # bits a learned width can move in the phase: sets its rate
+    prune: Annotated[PruneConfig | None, Field(exclude_if=lambda prune: prune is None)] = None  # None = no pruning; the
+    # quantised phase holds the zeros of a pruned float model in any case
     jit_compile: bool = True  # XLA: faster, and the same bits in every process; without it QAT resumes to rounding only
 
 

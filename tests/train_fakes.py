@@ -55,7 +55,7 @@ def build(*overrides: str) -> Build:
         *path, last = key.split(".")
         section = tree
         for step in path:
-            section = section[step]
+            section = section.setdefault(step, {})
         section[last] = float(value) if "." in value or "e" in value else int(value)
     return Build.model_validate(tree)
 

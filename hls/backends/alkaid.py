@@ -78,8 +78,7 @@ class AlkaidBackend:
         if found := self.supports(model, build):
             raise ExportRefused(self.name, found)
         tick = (reporter or Silent()).task("trace and write RTL", 3)
-        readers = alkaid_ports.consumers(model)
-        formats = {tensor.name: alkaid_ports.port_format(readers[tensor.name]) for tensor in model.inputs}
+        formats = alkaid_ports.port_formats(model)
         traced = alkaid_trace.trace(model, formats)
         tick()
         out = out.resolve()

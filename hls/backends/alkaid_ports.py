@@ -52,6 +52,12 @@ def port_format(users: Sequence[Quantiser]) -> Fixed:
     return Fixed(bool(k), i, f, "TRN", "WRAP" if wraps else "SAT")
 
 
+def port_formats(model: Any) -> dict[str, Fixed]:
+    """Format of each model input, by name."""
+    readers = consumers(model)
+    return {tensor.name: port_format(readers[tensor.name]) for tensor in model.inputs}
+
+
 def _widest_kif(user: Quantiser) -> tuple[int, int, int]:
     """Largest sign, integer and fraction bits over its elements; an element without bits reads nothing."""
     k, i, f = user.kif()

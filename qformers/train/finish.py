@@ -12,7 +12,9 @@ from rich.console import Console
 
 from qformers import metrics
 from qformers.config import Build
+from qformers.files import write_json
 from qformers.manifest import write_manifest
+from qformers.prune.sparsity import sparsity
 from qformers.train import evaluate
 from qformers.train.beta import ebops
 from qformers.train.deliver import Delivered, Terms, deliver, headline, pictures, width_picture
@@ -95,6 +97,10 @@ def finish(build: Build, trainer: Trainer, test: Feed, class_names: tuple[str, .
     terms = Terms(phase.seed, config.batch_size, config.jit_compile)
     delivered = deliver(model, phase.folder, test, class_names, terms)
     report = delivered.report
+    if phase.pruning is not None:
+        zeros = sparsity(delivered.model)
+        write_json(phase.folder / "sparsity.json", zeros.to_json())
+        console.print(f"{phase.name}: {zeros}", markup=False)
     _plots(trainer, delivered)
     bits, target = ebops(delivered.model), config.ebops_target if phase.calibrate else None
     facts = {

@@ -20,6 +20,7 @@ from keras import ops
 
 from qformers.config import PhaseConfig
 from qformers.files import replacing
+from qformers.prune.callback import Pruning
 from qformers.train import evaluate
 from qformers.train.beta import BetaController, ebops, has_ebops, set_beta
 from qformers.train.checkpoint import CheckpointStore
@@ -68,6 +69,7 @@ class Phase:
         settings: all that its result depends on (see `CheckpointStore`).
         calibrate: called with the model and `sample` before each validation; None for a float model.
         sample: inputs for the calibration.
+        pruning: what brings weights to zero, or None.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Phase:
     settings: dict[str, Any]
     calibrate: Callable[[Any, Inputs], Any] | None = None
     sample: Inputs | None = None
+    pruning: Pruning | None = None
 
 
 class Trainer:
@@ -100,6 +103,8 @@ class Trainer:
             metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
             jit_compile=config.jit_compile,
         )
+        if phase.pruning is not None:
+            phase.pruning.attach(model, self.optimiser, config.epochs * self.steps)
         self.variables = [*model.variables, *self.optimiser.variables]
         self.store = CheckpointStore(phase.folder / "checkpoints", phase.settings)
         self.state = self._resume_or_start()
@@ -124,6 +129,8 @@ class Trainer:
             if config.ebops_target:
                 start = config.beta_warmup_epochs / config.epochs
                 state.beta = BetaController(config.ebops_target, beta, start, config.ebops_arrival).state()
+        if self.phase.pruning is not None:
+            self.phase.pruning.start()
         self.store.save(self.variables, asdict(state))
         return state
 
@@ -171,6 +178,8 @@ class Trainer:
         state.step += 1
         state.loss_sum += loss
         state.accuracy_sum += float(logs["accuracy"])
+        if self.phase.pruning is not None:
+            self.phase.pruning.after_step(step + 1)
         if (step + 1) % self.control_steps:
             return
         self.ebops = ebops(self.model)
@@ -191,7 +200,9 @@ class Trainer:
             self.phase.calibrate(self.model, self.phase.sample or {})
         logits, labels = evaluate.logits_of(self.model, self.val, self.phase.config.batch_size)
         accuracy, bits = float((logits.argmax(axis=1) == labels).mean()), ebops(self.model)
-        self.pareto.offer(Point(self.state.epoch + 1, accuracy, bits), self.model)
+        pruning = self.phase.pruning
+        if pruning is None or pruning.settled((self.state.epoch + 1) * self.steps):
+            self.pareto.offer(Point(self.state.epoch + 1, accuracy, bits), self.model)
         if before is not None:
             write_variables(self.model.variables, before)
         return {"val_loss": evaluate.cross_entropy(logits, labels), "val_accuracy": accuracy, "ebops": bits}

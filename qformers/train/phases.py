@@ -17,6 +17,7 @@ from qformers.data import Source, open_split
 from qformers.data.events import Events
 from qformers.files import replacing, write_json
 from qformers.models import build_model
+from qformers.prune.callback import Pruning
 from qformers.train.checkpoint import differences
 from qformers.train.errors import CheckpointError, TrainingError
 from qformers.train.feed import Feed, Inputs, bytes_per_jet
@@ -163,7 +164,11 @@ def _prepare(build: Build, name: PhaseName, out: Path) -> tuple[Trainer, Feed, t
         start, settings["float_weights"] = _float_start(build, out)
         sample = train.sample(CALIBRATION_JETS, build.seed)
         transfer.float_to_quantised(start, model, sample)
-    phase = Phase(name, config, build.seed, out / name, settings, calibrate, sample)
+    hold = name == "qat" and build.train.float.prune is not None
+    pruning = None
+    if config.prune is not None or hold:
+        pruning = Pruning(config.prune, train.sample(CALIBRATION_JETS, build.seed), hold)
+    phase = Phase(name, config, build.seed, out / name, settings, calibrate, sample, pruning)
     return Trainer(phase, model, train, val), test, names
 
 
