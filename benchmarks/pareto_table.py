@@ -86,16 +86,16 @@ def row_of(run: Path) -> Row:
     }
 
 
-def right(run: Path) -> np.ndarray[Any, Any]:
-    """Which test jets the quantised model of a run gets right, (n,)."""
-    with np.load(run / "qat" / "test_logits.npz") as arrays:
+def right(phase: Path) -> np.ndarray[Any, Any]:
+    """Which test jets the model in the folder of a phase gets right, (n,)."""
+    with np.load(phase / "test_logits.npz") as arrays:
         found: np.ndarray[Any, Any] = arrays["logits"].argmax(axis=1) == arrays["labels"]
     return found
 
 
-def paired(run: Path, other: Path) -> dict[str, float]:
-    """Difference of two accuracies on the same test jets and its standard error, which is that of paired samples."""
-    apart = right(run).astype(float) - right(other).astype(float)
+def paired(phase: Path, other: Path) -> dict[str, float]:
+    """Difference of two models' accuracies on the same test jets and its standard error, which is that of pairs."""
+    apart = right(phase).astype(float) - right(other).astype(float)
     return {"value": float(apart.mean()), "error": float(apart.std(ddof=1) / np.sqrt(len(apart)))}
 
 
@@ -114,7 +114,7 @@ def collect(runs: Path, results: Path) -> None:
             beside = runs / run_name(other, *place)
             fits = row["model"] != other and (key == "reference" or row["model"] == "part")
             if fits and (beside / "qat" / "test_logits.npz").exists():
-                row[f"minus_{key}"] = paired(run, beside)
+                row[f"minus_{key}"] = paired(run / "qat", beside / "qat")
         known[run.name] = {"run": run.name, **row}
     results.parent.mkdir(parents=True, exist_ok=True)
     write_json(results, {"rows": [known[name] for name in sorted(known, key=lambda name: order(known[name]))]})

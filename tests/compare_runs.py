@@ -51,6 +51,9 @@ def trained(root: Path, name: str, accuracy: float = 0.70, ebops: int = 100_000,
         put(run / phase / "manifest.json", facts)
     (run / "qat" / "model.keras").write_bytes(f"weights of {name}".encode())
     put(run / "qat" / "audit.json", audit(ebops / 20_000))
+    zeros = [{"layer": layer, "zeros": 10 + place} for place, layer in enumerate(LAYERS)]
+    total = sum(row["zeros"] for row in zeros)
+    put(run / "qat" / "sparsity.json", {"weights": 400, "zeros": total, "ebops_saved": 1234.5, "layers": zeros})
     return run
 
 

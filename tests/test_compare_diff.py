@@ -36,6 +36,8 @@ def test_the_difference_says_where_bits_and_luts_went(tmp_path: Path) -> None:
     assert rows["pool"].bits["weight"] == (1.0, None)
     assert rows["logits"].costs["LUT (alkaid)"] == (25_000, 15_000)
     assert diff.total.costs["LUT (alkaid)"] == (100_000, 60_000)
+    assert rows["logits"].costs["zero weights"] == (13, 13)
+    assert diff.total.costs["zero weights"] == (46, 46)
     assert "ns (alkaid)" not in diff.total.costs  # latencies of layers do not add up
     assert json.loads(json.dumps(diff.to_json()))["total"]["LUT (alkaid)"] == {"first": 100_000, "second": 60_000}
 

@@ -34,6 +34,7 @@ def test_a_row_has_physics_resources_and_proof(tmp_path: Path) -> None:
     assert text(table, "accuracy_float") == "69.40 ± 0.40"
     assert text(table, "auc") == "0.8840 ± 0.0020"
     assert text(table, "ebops") == "108,000"
+    assert text(table, "zeros") == "11.5"  # 46 of 400
     assert text(table, "alkaid.lut") == "90,000 (5.2 %)"  # of 1,728,000 LUT of a VU13P
     assert text(table, "verilator.latency_ns") == "105.0"
     assert text(table, "csim") == "equal (53,425)"
@@ -63,6 +64,7 @@ def test_what_was_not_run_says_so_with_the_command(tmp_path: Path) -> None:
     table = table_of(bare(tmp_path, "part_a"))
     assert text(table, "accuracy") == "not run: scripts/train.py firmware_configs/part_a.yaml"
     assert text(table, "ebops") == text(table, "auc_float") == text(table, "date") == text(table, "accuracy")
+    assert text(table, "zeros") == "not run: scripts/sparsity.py firmware_configs/part_a.yaml"
     assert text(table, "csim") == "not run: scripts/run_csim.py firmware_configs/part_a.yaml"
     for key in ("alkaid.lut", "verilator.latency_cycles", "yosys.lut", "rtl"):
         assert text(table, key).startswith("not run: scripts/"), key

@@ -10,7 +10,7 @@ from hls.compare.layers import COSTS, KINDS, Layers, in_order, read_layers
 from hls.compare.run import Run, settings
 
 Pair = tuple[float | None, float | None]  # first build, second build; None = that build has none
-ADDED = ("lut", "ebops")  # costs whose sum over layers means something
+ADDED = ("lut", "ebops", "zeros")  # costs whose sum over layers means something
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,12 @@ from hls.errors import HlsError
 from qformers.precision import Fixed
 
 KINDS = ("weight", "bias", "activation", "table")
-COSTS = {"lut": "LUT (alkaid)", "ebops": "EBOPs", "latency_ns": "ns (alkaid)"}  # of layers.json: estimates
+COSTS = {  # LUT and ns are estimates, of layers.json; zeros are those of qat/sparsity.json
+    "lut": "LUT (alkaid)",
+    "ebops": "EBOPs",
+    "latency_ns": "ns (alkaid)",
+    "zeros": "zero weights",
+}
 _PLACES = {"input": "activation", "weight": "weight", "bias": "bias", "table": "table", "result": "activation"}
 _FORMATS = {"result": "activation", "weight": "weight", "bias": "bias", "table": "table"}
 
@@ -75,8 +80,11 @@ def read_layers(run: Run) -> Layers:
     if costs is None:
         missing.append(f"{run.name}: no LUT per layer; not run: scripts/export_hls.py {run.yaml} --backend alkaid")
     for cost in costs.layers if costs else ():
-        numbers = {key: value for key in COSTS if (value := getattr(cost, key)) is not None}
+        numbers = {key: value for key in COSTS if (value := getattr(cost, key, None)) is not None}
         found[cost.layer] = Layer(cost.layer, bits.get(cost.layer, {}), numbers)
+    for row in run.sparsity.layers if run.sparsity else ():
+        known = found.get(row.layer, Layer(row.layer))
+        found[row.layer] = replace(known, costs={**known.costs, "zeros": row.zeros})
     return Layers(found, source, tuple(missing))
 
 

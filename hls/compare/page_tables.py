@@ -81,13 +81,14 @@ def _cell(cell: Cell, column: Column, first: bool, group: str | None) -> Element
 
 
 def heat_map(names: Sequence[str], found: Sequence[Layers]) -> Element:
-    """Layers by builds and kinds: mean bits as number and colour; LUT per layer where it is known."""
+    """Layers by builds and kinds: mean bits as number and colour; LUT and zero weights where they are known."""
     layers: list[str] = []
     for known in found:
         layers = in_order(layers, list(known.layers))
-    costs = [COSTS["lut"]] if any("lut" in layer.costs for known in found for layer in known.layers.values()) else []
+    known_costs = {key for known in found for layer in known.layers.values() for key in layer.costs}
+    costs = {key: COSTS[key] for key in ("lut", "zeros") if key in known_costs}
     top = [element("th", name, scope="colgroup", colspan=str(len(KINDS) + len(costs))) for name in names]
-    heads = [element("th", kind, scope="col") for _ in names for kind in (*KINDS, *costs)]
+    heads = [element("th", kind, scope="col") for _ in names for kind in (*KINDS, *costs.values())]
     body = element("tbody")
     for layer in layers:
         row = [known.layers.get(layer) for known in found]
@@ -95,8 +96,8 @@ def heat_map(names: Sequence[str], found: Sequence[Layers]) -> Element:
         cells: list[Element] = []
         for here in row:
             cells += [_bits_cell(here.bits.get(kind) if here else None, kind == KINDS[0]) for kind in KINDS]
-            lut = here.costs.get("lut") if here else None
-            cells += [element("td", "" if lut is None else f"{lut:,.0f}") for _ in costs]
+            numbers = [here.costs.get(key) if here else None for key in costs]
+            cells += [element("td", "" if number is None else f"{number:,.0f}") for number in numbers]
         body.append(element("tr", element("th", layer, scope="row"), *cells, class_=None if learned else "fixed"))
     head = element(
         "thead", element("tr", element("td"), *top), element("tr", element("th", "layer", scope="col"), *heads)

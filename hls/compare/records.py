@@ -43,6 +43,22 @@ class Manifest(Record):
     machine: Mapping[str, Any] = {}
 
 
+class LayerZeros(Record):
+    """Weights of one layer that are zero in firmware."""
+
+    layer: str
+    zeros: int
+
+
+class Sparsity(Record):
+    """``qat/sparsity.json``."""
+
+    weights: int
+    zeros: int
+    ebops_saved: float
+    layers: tuple[LayerZeros, ...]
+
+
 class FirmwareManifest(Record):
     """``firmware/<backend>/manifest.json``: which model the project was written from."""
 

@@ -25,6 +25,7 @@ _FIRST = (
     Column("auc", BUILD, "AUC", digits=4),
     Column("auc_float", BUILD, "float AUC", digits=4),
     Column("ebops", BUILD, "EBOPs"),
+    Column("zeros", BUILD, "zero weights", "%", digits=1),
 )
 _LAST = (
     Column("csim", SIMULATED, "C simulation", number=False),
@@ -72,6 +73,11 @@ def _build(run: Run) -> dict[str, Cell]:
         cells |= _metrics(metrics, suffix, flag) if metrics else absent
     ebops = run.manifest.ebops if run.manifest else None
     cells["ebops"] = Cell(ebops, flag=stale.get("qat/manifest.json", "")) if ebops else train
+    zeros = run.sparsity
+    cells["zeros"] = _missing(f"scripts/sparsity.py {run.yaml}")
+    if zeros:
+        note = f"{zeros.zeros:,} of {zeros.weights:,} weights; they save {zeros.ebops_saved:,.0f} EBOPs"
+        cells["zeros"] = Cell(100.0 * zeros.zeros / zeros.weights, note=note)
     return cells
 
 

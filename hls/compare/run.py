@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hls.compare.own import with_own
-from hls.compare.records import Csim, FirmwareManifest, Manifest, Metrics, Rtl, read
+from hls.compare.records import Csim, FirmwareManifest, Manifest, Metrics, Rtl, Sparsity, read
 from hls.errors import HlsError
 from hls.reports.report import Report, load_reports
 from qformers.config import Build, load
@@ -27,6 +27,7 @@ class Run:
         build: its build.yaml.
         float_metrics, metrics: test split, float and quantised.
         float_manifest, manifest: of the two training phases.
+        sparsity: zeros of the quantised model.
         csim, rtl: the simulations.
         reports: source -> report.
         firmware: backend -> manifest of its project.
@@ -40,6 +41,7 @@ class Run:
     metrics: Metrics | None = None
     float_manifest: Manifest | None = None
     manifest: Manifest | None = None
+    sparsity: Sparsity | None = None
     csim: Csim | None = None
     rtl: Rtl | None = None
     reports: Mapping[str, Report] | None = None
@@ -74,6 +76,7 @@ def read_run(path: Path) -> Run:
         metrics=read(path / "qat" / "metrics.json", Metrics),
         float_manifest=read(path / "float" / "manifest.json", Manifest),
         manifest=read(path / "qat" / "manifest.json", Manifest),
+        sparsity=read(path / "qat" / "sparsity.json", Sparsity),
         csim=read(path / "csim.json", Csim),
         rtl=read(path / "rtl.json", Rtl),
         reports=load_reports(path),

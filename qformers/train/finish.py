@@ -97,7 +97,7 @@ def finish(build: Build, trainer: Trainer, test: Feed, class_names: tuple[str, .
     terms = Terms(phase.seed, config.batch_size, config.jit_compile)
     delivered = deliver(model, phase.folder, test, class_names, terms)
     report = delivered.report
-    if phase.pruning is not None:
+    if phase.calibrate is not None or phase.pruning is not None:
         zeros = sparsity(delivered.model)
         write_json(phase.folder / "sparsity.json", zeros.to_json())
         console.print(f"{phase.name}: {zeros}", markup=False)
