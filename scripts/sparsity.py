@@ -47,7 +47,7 @@ def run(build: Build, options: argparse.Namespace) -> int:
         for row in record["layers"]:
             row["lut"], row["lut_filled"] = lut[row["layer"]]
         record["lut"], record["lut_filled"] = lut["total"]
-    console = Console(soft_wrap=True)
+    console = Console(width=150)
     console.print(table(found, lut))
     if lut:
         now, filled = lut["total"]

@@ -49,7 +49,7 @@ def model(quantised: bool = False, learn: bool = True) -> keras.Model:
     return keras.Model(inputs, dense("logits", "be,ec->bc", (4,), "c")(mixed))
 
 
-def fit(pruned: keras.Model, callback: Pruning) -> None:
+def fit(pruned: keras.Model, callback: keras.callbacks.Callback) -> None:
     """Train; two epochs are left when the masks are final."""
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
     pruned.compile(keras.optimizers.Adam(0.01), loss, jit_compile=False)
@@ -139,6 +139,15 @@ def test_sections_that_contradict_themselves_are_refused(settings: dict[str, Any
         config(**settings)
 
 
+def test_mdmm_is_refused_under_jax(monkeypatch: pytest.MonkeyPatch):
+    made = model()
+    optimiser = keras.optimizers.Adam()
+    optimiser.build(made.trainable_variables)
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(ConfigError, match=r"mdmm needs the TensorFlow or PyTorch backend .*KERAS_BACKEND=jax"):
+        Pruning(config(method="mdmm")).attach(made, optimiser, 10)
+
+
 def test_wanda_prefers_weights_with_large_inputs():
     pruned, loud = model(), X.copy()
     loud[..., 0] *= 100
@@ -186,6 +195,15 @@ def test_zeros_of_the_start_are_held_through_a_phase_without_pruning():
     layer._kernel.assign(weights(pruned, "heads") * keep)
     fit(pruned, Pruning(None, hold=True))
     np.testing.assert_array_equal(weights(pruned, "heads") != 0, keep)
+
+
+def test_a_mask_that_takes_nothing_changes_nothing():
+    """Up to rounding: the step is added to the dense weights instead of to the masked ones."""
+    plain, masked = model(), model()
+    fit(plain, keras.callbacks.Callback())
+    fit(masked, Pruning(None, hold=True))
+    for layer in ("heads", "mixed", "logits"):
+        np.testing.assert_allclose(weights(masked, layer), weights(plain, layer), rtol=1e-4, atol=1e-5)
 
 
 def test_mdmm_pulls_weights_below_its_epsilon_before_they_are_cut():

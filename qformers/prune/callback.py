@@ -52,24 +52,30 @@ class Pruning(keras.callbacks.Callback):  # type: ignore[misc]
             ConfigError: the section does not fit the model.
         """
         self._model, self._steps = model, steps
-        config, chosen = (
-            self.config,
-            {} if self.config is None else {kernel.layer.name: kernel for kernel in kernels(model, self.config)},
-        )
+        config = self.config
+        if config is not None and config.method == "mdmm" and keras.backend.backend() == "jax":
+            raise ConfigError(
+                "prune.method: mdmm needs the TensorFlow or PyTorch backend of Keras: under JAX a price that climbs "
+                "would be compiled into the step as a constant. Received: KERAS_BACKEND=jax"
+            )
+        chosen = {} if config is None else {kernel.layer.name: kernel for kernel in kernels(model, config)}
         for layer in dense_layers(model):
-            kernel = chosen.get(layer.name, Kernel(layer, 0.0))
-            if layer.name not in chosen and not self.hold:
-                continue
-            constrained = config is not None and config.method == "mdmm" and kernel.sparsity > 0
-            multiplier = Multiplier(kernel, config, optimiser) if constrained else None  # type: ignore[arg-type]
-            units = config is not None and config.granularity == "unit"
-            temperature = 1e-5 if config is None else config.temperature
-            self.masked.append(MaskedKernel(kernel, optimiser, temperature, units, multiplier))
-            width = _learned_width(layer)
-            if width is not None:
-                self._widths[layer.name] = Held(width, optimiser, f"{layer.name}_width_mask")
-            if units and layer.bias is not None:
-                self._biases[layer.name] = Held(layer.bias, optimiser, f"{layer.name}_bias_mask")
+            if layer.name in chosen or self.hold:
+                self._constrain(chosen.get(layer.name, Kernel(layer, 0.0)), optimiser)
+
+    def _constrain(self, kernel: Kernel, optimiser: Any) -> None:
+        config, layer = self.config, kernel.layer
+        multiplier, units, temperature = None, False, 1.0
+        if config is not None:
+            units, temperature = config.granularity == "unit", config.temperature
+            if config.method == "mdmm" and kernel.sparsity:
+                multiplier = Multiplier(kernel, config, optimiser)
+        self.masked.append(MaskedKernel(kernel, optimiser, temperature, units, multiplier))
+        width = _learned_width(layer)
+        if width is not None:
+            self._widths[layer.name] = Held(width, optimiser, f"{layer.name}_width_mask")
+        if units and layer.bias is not None:
+            self._biases[layer.name] = Held(layer.bias, optimiser, f"{layer.name}_bias_mask")
 
     def start(self) -> None:
         """Of a phase, not of one that goes on: freeze the zeros that are there, where they are to be held."""
@@ -87,13 +93,15 @@ class Pruning(keras.callbacks.Callback):  # type: ignore[misc]
         if config is None or step > self._last_step() or step < self._first_step():
             return
         if step == self._first_step():
-            self._begin()
+            self._begin(config)
         if step == self._last_step():
             for masked in self._pruned():
-                self._freeze(masked, self._kept(masked))
+                self._freeze(masked, self._kept(masked, config))
         elif config.method != "mdmm" and (step - self._first_step()) % max(1, self._steps // UPDATES) == 0:
+            share = ramp(config, step / self._steps)
             for masked in self._pruned():
-                masked.threshold.assign(self._threshold(masked, ramp(config, step / self._steps)).astype(np.float32))
+                limits = thresholds(masked.kernel, config, _scores(masked, config), share)
+                masked.threshold.assign(limits.astype(np.float32))
                 masked.refresh()
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -117,9 +125,9 @@ class Pruning(keras.callbacks.Callback):  # type: ignore[misc]
     def _pruned(self) -> list[MaskedKernel]:
         return [masked for masked in self.masked if masked.kernel.sparsity]
 
-    def _begin(self) -> None:
+    def _begin(self, config: PruneConfig) -> None:
         pruned = self._pruned()
-        if self.config is not None and self.config.method == "wanda":
+        if config.method == "wanda":
             sizes = input_sizes(self._model, [masked.kernel for masked in pruned], self.sample or {})
             for masked, size in zip(pruned, sizes, strict=True):
                 masked.scale.assign(size.astype(np.float32))
@@ -127,18 +135,11 @@ class Pruning(keras.callbacks.Callback):  # type: ignore[misc]
             if masked.multiplier is not None:
                 masked.multiplier.switch(True)
 
-    def _threshold(self, masked: MaskedKernel, share: float) -> NDArray[np.float64]:
-        return thresholds(masked.kernel, self.config, self._scores(masked), share)  # type: ignore[arg-type]
-
-    def _scores(self, masked: MaskedKernel) -> NDArray[np.float64]:
-        dense, mask, scale = (
-            np.asarray(ops.convert_to_numpy(part), np.float64) for part in (masked.dense, masked.mask, masked.scale)
-        )
-        return squares(masked.kernel, self.config, dense * mask, scale)  # type: ignore[arg-type]
-
-    def _kept(self, masked: MaskedKernel) -> NDArray[np.bool_]:
+    @staticmethod
+    def _kept(masked: MaskedKernel, config: PruneConfig) -> NDArray[np.bool_]:
         """What lies above the final threshold."""
-        return masked.kernel.tensor(self._scores(masked)) > self._threshold(masked, 1.0)
+        scores = _scores(masked, config)
+        return masked.kernel.tensor(scores) > thresholds(masked.kernel, config, scores, 1.0)
 
     def _freeze(self, masked: MaskedKernel, keep: NDArray[np.bool_]) -> None:
         if masked.multiplier is not None:
@@ -149,6 +150,13 @@ class Pruning(keras.callbacks.Callback):  # type: ignore[misc]
             self._widths[name].hold(final)
         if name in self._biases:
             self._biases[name].hold(_of_bias(masked.kernel, final))
+
+
+def _scores(masked: MaskedKernel, config: PruneConfig) -> NDArray[np.float64]:
+    """Squared scores of the weights behind the mask; 0 for those that are held at zero."""
+    parts = (masked.dense, masked.mask, masked.scale)
+    dense, mask, scale = (np.asarray(ops.convert_to_numpy(part), np.float64) for part in parts)
+    return squares(masked.kernel, config, dense * mask, scale)
 
 
 def _learned_width(layer: Any) -> Any:

@@ -11,7 +11,7 @@ from qformers.config import PruneConfig
 from qformers.models.quantisers import walk
 from qformers.prune.targets import Array, Kernel, letters
 
-NOTHING = -1.0  # a threshold on squares that every weight passes
+NOTHING = -1e30  # a threshold on squares that every weight passes, whatever the temperature
 
 
 def ramp(config: PruneConfig, progress: float) -> float:
