@@ -11,7 +11,7 @@ from keras import ops
 from numpy.typing import NDArray
 from rich.table import Table
 
-from qformers.prune.targets import Kernel, dense_layers
+from qformers.prune.targets import Kernel, dense_layers, letters
 
 Array = NDArray[np.float64]
 
@@ -152,21 +152,22 @@ def _of_layer(layer: Any) -> LayerSparsity:
 
 
 def _ebops(layer: Any, quantised: Array) -> tuple[float, float]:
-    """Of a QEinsumDense as HGQ2 counts them, but zeros with no bits; and with the mean bits of the others."""
-    shape = (1, *layer.input.shape[1:])
+    """Of a QEinsumDense or QDense as HGQ2 counts them, but zeros with no bits; and with the mean bits of the others."""
+    axes, kernel, _ = letters(layer)
+    equation, shape = f"{axes},{kernel}->", (1, *layer.input.shape[1:])
     inputs, weights = (
         _numpy(layer.iq.bits_(shape)),
         np.broadcast_to(_numpy(layer.kq.bits_(quantised.shape)), quantised.shape),
     )
     bias = 0.0
     if layer.bias is not None:
-        outputs = np.prod(layer.full_output_shape[1:])
+        outputs = np.prod(layer.output.shape[1:])
         bias = float(np.mean(_numpy(layer.bq.bits_(layer.bias.shape))) * outputs)
     alive = quantised != 0
     mean = weights[alive].mean() if alive.any() else 0.0
 
     def count(bits: Array) -> float:
-        return float(np.einsum(layer.ebops_equation, inputs, bits)) + bias
+        return float(np.einsum(equation, inputs, bits)) + bias
 
     return count(np.where(alive, weights, 0.0)), count(np.where(alive, weights, mean))
 

@@ -58,8 +58,9 @@ class Kernel:
 
 
 def letters(layer: Any) -> tuple[str, str, str]:
-    """Axes of input, kernel and output of a dense layer as in its einsum equation."""
-    inputs, rest = getattr(layer, "equation", "bi,io->bo").split(",")
+    """Axes of input, kernel and output of a dense layer in its einsum equation; of a Dense as if it had one."""
+    between = "xyzuvw"[: len(layer.input.shape) - 2]
+    inputs, rest = getattr(layer, "equation", f"b{between}i,io->b{between}o").split(",")
     kernel, output = rest.split("->")
     return inputs, kernel, output
 
@@ -70,8 +71,9 @@ def kernel_of(layer: Any) -> Any:
 
 
 def dense_layers(model: Any) -> list[Any]:
-    """Trainable layers with a kernel, in order; constants (wires) are none."""
-    return [layer for layer in model.layers if layer.trainable and kernel_of(layer) is not None]
+    """Trainable dense layers (Dense and EinsumDense), in order; constants (wires) are none."""
+    found = [layer for layer in model.layers if layer.trainable and kernel_of(layer) is not None]
+    return [layer for layer in found if hasattr(layer, "equation") or hasattr(layer, "units")]
 
 
 def kernels(model: Any, config: PruneConfig) -> list[Kernel]:
