@@ -117,16 +117,6 @@ POINTS = (
     *(Point("ptq", f"ptq{bits}", "quantise.py", settings=uniform(bits)) for bits in (12, 11, 10, 9, 8)),
     *(Point("ptq_pruned", f"ptq{bits}_p", "quantise.py", "float_p", uniform(bits)) for bits in (12, 11, 10, 9)),
     *(
-        Point(f"tuned{end}", f"tuned{target // 1000}k{tail}", "tune_precision.py", start, (), ("--ebops", str(target)))
-        for end, tail, start in (("", "", "float"), ("_pruned", "_p", "float_p"))
-        for target in (250_000, 180_000)
-    ),
-    *(Point("qkeras", f"qkeras{w}{v}", "train.py", settings=by_hand(w, v)) for w, v in ((6, 8), (5, 7), (4, 7))),
-    *(
-        Point("qkeras_pruned", f"qkeras{w}{v}_p", "train.py", settings=(*by_hand(w, v), pruned("qat")))
-        for w, v in ((6, 8), (5, 7))
-    ),
-    *(
         Point("hgq", f"hgq{target // 1000}k", "train.py", settings=(*LEARNED, f"train.qat.ebops_target={target}"))
         for target in (150_000, 100_000, 60_000)
     ),
@@ -138,6 +128,16 @@ POINTS = (
             settings=(*LEARNED, f"train.qat.ebops_target={target}", pruned("qat")),
         )
         for target in (100_000, 60_000)
+    ),
+    *(Point("qkeras", f"qkeras{w}{v}", "train.py", settings=by_hand(w, v)) for w, v in ((6, 8), (5, 7), (4, 7))),
+    *(
+        Point("qkeras_pruned", f"qkeras{w}{v}_p", "train.py", settings=(*by_hand(w, v), pruned("qat")))
+        for w, v in ((6, 8), (5, 7))
+    ),
+    *(
+        Point(f"tuned{end}", f"tuned_{name}{tail}", "tune_precision.py", start, (), budget)
+        for end, tail, start in (("", "", "float"), ("_pruned", "_p", "float_p"))
+        for name, budget in (("1pc", ("--max-loss", "0.008")), ("250k", ("--ebops", "250000")))
     ),
 )
 
