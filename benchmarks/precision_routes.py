@@ -23,8 +23,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from benchmarks.markdown import print_table  # noqa: E402
-from benchmarks.pareto_table import ACCURACY_PER_CENT, paired, per_cent, read  # noqa: E402
+from benchmarks.precision_routes_table import cheapest, float_row, row_of, show  # noqa: E402
 
 RUNS = Path("runs/routes")
 RESULTS = ROOT / "benchmarks" / "results" / "precision_routes.json"
@@ -76,18 +75,6 @@ class Point:
         return [word for change in changes for word in ("--set", change)]
 
 
-ROUTES = {
-    "ptq": "uniform widths, no training",
-    "ptq_pruned": "the same, float model pruned",
-    "tuned": "widths tuned, no training",
-    "tuned_pruned": "the same, float model pruned",
-    "qkeras": "widths by hand, QAT (QKeras style)",
-    "qkeras_pruned": "the same, pruned in QAT",
-    "hgq": "widths learned, QAT (HGQ)",
-    "hgq_pruned": "the same, pruned in QAT",
-}
-
-
 def uniform(bits: int) -> tuple[str, ...]:
     """Formats of one width; integer bits of values as the inputs need them."""
     return (
@@ -113,6 +100,14 @@ def pruned(phase: str) -> str:
     return f"train.{phase}.prune.sparsity={SPARSITY}"
 
 
+FLOATS = {  # float model -> its pruning
+    "float": (),
+    "float_p": (pruned("float"),),
+    "float_magnitude75": ("train.float.prune.sparsity=0.75",),
+    "float_wanda75": ("train.float.prune.sparsity=0.75", "train.float.prune.method=wanda"),
+    "float_mdmm75": ("train.float.prune.sparsity=0.75", "train.float.prune.method=mdmm"),
+    "float_unit": ("train.float.prune.sparsity=0.5", "train.float.prune.granularity=unit"),
+}
 POINTS = (
     *(Point("ptq", f"ptq{bits}", "quantise.py", settings=uniform(bits)) for bits in (12, 11, 10, 9, 8)),
     *(Point("ptq_pruned", f"ptq{bits}_p", "quantise.py", "float_p", uniform(bits)) for bits in (12, 11, 10, 9)),
@@ -144,8 +139,8 @@ POINTS = (
 
 def make(core: str | None) -> None:
     """Do what is not done."""
-    for start, settings in (("float", ()), ("float_p", (pruned("float"),))):
-        step(Point("", start, "train.py", settings=settings), "float/manifest.json", ["--phase", "float"], core)
+    for start in ("float", "float_p"):
+        step(Point("", start, "train.py", settings=FLOATS[start]), "float/manifest.json", ["--phase", "float"], core)
     for point in POINTS:
         common = [str(BUILD), *point.overrides(), *point.options]
         if point.script == "train.py":
@@ -158,9 +153,16 @@ def make(core: str | None) -> None:
     for point in POINTS:
         run(point, "rtl.json", ["run_rtl.py", *point.itself(), "--levels", "interpreter"], core)
         run(point, "qat/sparsity.json", ["sparsity.py", *point.itself()], core)
-    for row in cheapest([row_of(point) for point in POINTS]):
+    for row in cheapest(rows(), LOSS):
         point = next(point for point in POINTS if point.name == row["name"])
         run(point, "csim.json", ["run_csim.py", *point.itself()], core)
+    for start, settings in FLOATS.items():
+        step(Point("", start, "train.py", settings=settings), "float/manifest.json", ["--phase", "float"], core)
+
+
+def rows() -> list[dict[str, Any]]:
+    """What is known of all points."""
+    return [row_of(point.folder, point.route, RUNS / "float") for point in POINTS]
 
 
 def link_float(point: Point) -> None:
@@ -195,86 +197,6 @@ def run(point: Point, result: str, command: list[str], core: str | None) -> None
     print(f"{point.name}: {command[0]} {said}", flush=True)
 
 
-def row_of(point: Point) -> dict[str, Any]:
-    """What is known of a finished point."""
-    folder, simulated = point.folder, point.folder / "csim.json"
-    manifest, rtl, report = (read(folder / name) for name in ("qat/manifest.json", "rtl.json", "reports/alkaid.json"))
-    csim = read(simulated) if simulated.exists() else None
-    return {
-        "route": point.route,
-        "name": point.name,
-        "accuracy": read(folder / "qat/metrics.json")["accuracy"],
-        "minus_float": paired(folder / "qat", RUNS / "float" / "float"),
-        "ebops": manifest["ebops"],
-        "zeros": read(folder / "qat/sparsity.json")["share"],
-        "lut": report["resources"]["lut"],
-        "ff": report["resources"]["ff"],
-        "tool": report["tool"],
-        "latency_cycles": report["latency_cycles"],
-        "latency_ns": report["latency_ns"],
-        "interpreter": differing(rtl["levels"]["interpreter"]),
-        "csim": differing(csim) if csim else None,
-        "jets": manifest["jets"],
-        "seed": manifest["seed"],
-        "date": manifest["date"][:10],
-        "machine": f"{manifest['machine']['cores']} cores {manifest['machine']['processor']}",
-    }
-
-
-def differing(level: dict[str, Any]) -> list[int]:
-    """(outputs that differ from Keras, outputs) of a simulation."""
-    return [sum(level[part][key] for part in ("jets", "adversarial")) for key in ("values_different", "values")]
-
-
-def cheapest(rows: list[dict[str, Any]], loss: float = LOSS) -> list[dict[str, Any]]:
-    """Of each road the point with the fewest LUT among those that lose at most `loss` of the float accuracy."""
-    good = [row for row in rows if row["minus_float"]["value"] >= -loss]
-    best = [
-        min((row for row in good if row["route"] == route), key=lambda row: row["lut"], default=None)
-        for route in ROUTES
-    ]
-    return [row for row in best if row is not None]
-
-
-HEADER = ("road", "run", "accuracy %", "minus float", "EBOPs", "zero weights", "LUT (est.)", "FF (est.)", "cycles = ns")
-EXACT = ("interpreter differs", "C simulation differs")
-
-
-def cells(row: dict[str, Any]) -> list[str]:
-    """A row as text."""
-    found = [f"{row[level][0]:,} of {row[level][1]:,}" if row[level] else "" for level in ("interpreter", "csim")]
-    return [
-        ROUTES[row["route"]],
-        row["name"],
-        per_cent(row["accuracy"]),
-        per_cent(row["minus_float"], "+"),
-        f"{row['ebops']:,}",
-        f"{row['zeros']:.0%}",
-        f"{row['lut']:,}",
-        f"{row['ff']:,}",
-        f"{row['latency_cycles']} = {row['latency_ns']:g}",
-        *found,
-    ]
-
-
-def show(loss: float) -> None:
-    """Print all points, then the cheapest of each road at equal accuracy."""
-    if not RESULTS.exists():
-        raise SystemExit(f"{RESULTS}: not there; make it with python benchmarks/precision_routes.py")
-    results = read(RESULTS)
-    rows, floating = results["rows"], results["float"]
-    print_table([(*HEADER, *EXACT), *(cells(row) for row in rows)])
-    print(f"\nCheapest of each road that loses at most {ACCURACY_PER_CENT * loss:g} points:\n")
-    print_table([(*HEADER, *EXACT), *(cells(row) for row in cheapest(rows, loss))])
-    first = rows[0]
-    print(
-        f"\nFloat {per_cent(floating['float'])}, with {SPARSITY:.0%} of its weights pruned "
-        f"{per_cent(floating['float_p'])}. {first['jets']['test']:,} test and {first['jets']['train']:,} training jets "
-        f"(generated), N = 8, seed {first['seed']}, {first['machine']}, {first['date']}. LUT, FF and latency: "
-        f"{first['tool']}, estimate, clock 5 ns; not synthesis. Differences to float are paired: same test jets."
-    )
-
-
 def main() -> int:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -287,9 +209,9 @@ def main() -> int:
 
         RUNS.mkdir(parents=True, exist_ok=True)
         make(options.core)
-        floating = {name: read(RUNS / name / "float/metrics.json")["accuracy"] for name in ("float", "float_p")}
-        write_json(RESULTS, {"float": floating, "rows": [row_of(point) for point in POINTS]})
-    show(options.loss)
+        floats = [float_row(RUNS / name, settings, RUNS / "float") for name, settings in FLOATS.items()]
+        write_json(RESULTS, {"float": floats, "rows": rows()})
+    show(RESULTS, options.loss)
     return 0
 
 
