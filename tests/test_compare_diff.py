@@ -13,7 +13,7 @@ from compare_runs import LAYERS, audit, bare, complete, put, simulated, trained
 from rich.console import Console
 
 from hls.compare.compare import compare, with_vendor
-from hls.compare.diff import change
+from hls.compare.diff import change, spelt
 from hls.compare.diff import compare as compare_layers
 from hls.compare.layers import read_layers
 from hls.compare.pareto import plot, spell
@@ -38,6 +38,11 @@ def test_the_difference_says_where_bits_and_luts_went(tmp_path: Path) -> None:
     assert diff.total.costs["LUT (alkaid)"] == (100_000, 60_000)
     assert rows["logits"].costs["zero weights"] == (13, 13)
     assert diff.total.costs["zero weights"] == (46, 46)
+    assert diff.costs_known["zero weights"] == (True, True)
+    (second / "qat" / "sparsity.json").unlink()
+    unknown = compare_layers(read_run(first), read_run(second))
+    assert unknown.costs_known["zero weights"] == (True, False)
+    assert next(cell for row in spelt(unknown)[1] for cell in row if "?" in cell) == "10 → ?"
     assert "ns (alkaid)" not in diff.total.costs  # latencies of layers do not add up
     assert json.loads(json.dumps(diff.to_json()))["total"]["LUT (alkaid)"] == {"first": 100_000, "second": 60_000}
 

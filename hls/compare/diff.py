@@ -33,8 +33,8 @@ class Diff:
         costs: headings of the costs that either has.
         total: sums of the costs that can be added.
         missing: what is not known and how to get it.
-        bits_known, costs_known: per build, whether its widths and costs are known at all; where they are not, a None
-            in `rows` means "not known", not "no such layer".
+        bits_known, costs_known: per build, whether its widths and each of its costs are known at all; where they are
+            not, a None in `rows` means "not known", not "no such layer".
     """
 
     names: tuple[str, str]
@@ -44,7 +44,7 @@ class Diff:
     total: DiffRow
     missing: tuple[str, ...]
     bits_known: tuple[bool, bool]
-    costs_known: tuple[bool, bool]
+    costs_known: Mapping[str, tuple[bool, bool]]  # by heading
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON types."""
@@ -81,8 +81,12 @@ def compare(first: Run, second: Run) -> Diff:
     changed = {key: (before.get(key), after.get(key)) for key in keys}
     missing = (*layers[0].missing, *layers[1].missing)
     bits = (bool(layers[0].source), bool(layers[1].source))
-    known = (any(x.costs for x in layers[0].layers.values()), any(x.costs for x in layers[1].layers.values()))
+    known = {head: (_has(layers[0], key), _has(layers[1], key)) for key, head in COSTS.items()}
     return Diff((first.name, second.name), changed, rows, costs, total, missing, bits, known)
+
+
+def _has(layers: Layers, cost: str) -> bool:
+    return any(cost in layer.costs for layer in layers.layers.values())
 
 
 def _row(name: str, first: Layers, second: Layers) -> DiffRow:
@@ -124,6 +128,6 @@ def spelt(diff: Diff) -> tuple[list[str], list[list[str]]]:
     rows = []
     for row in (*diff.rows, *([diff.total] if diff.costs else [])):
         bits = [change(row.bits.get(kind, (None, None)), diff.bits_known, 1) for kind in KINDS]
-        costs = [change(row.costs.get(head, (None, None)), diff.costs_known, 0) for head in diff.costs]
+        costs = [change(row.costs.get(head, (None, None)), diff.costs_known[head], 0) for head in diff.costs]
         rows.append([row.layer, *bits, *costs])
     return heads, rows

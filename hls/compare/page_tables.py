@@ -125,7 +125,7 @@ def difference_table(diff: Diff) -> Element:
     body, foot = element("tbody"), element("tfoot")
     for row in (*diff.rows, *([diff.total] if diff.costs else [])):
         bits = [_pair(row.bits.get(kind), diff.bits_known, 1) for kind in KINDS]
-        costs = [_pair(row.costs.get(head), diff.costs_known, 0) for head in diff.costs]
+        costs = [_pair(row.costs.get(head), diff.costs_known[head], 0) for head in diff.costs]
         line = element("tr", element("th", row.layer, scope="row"), *bits, *costs)
         (foot if row is diff.total else body).append(line)
     return element(
