@@ -113,7 +113,7 @@ POINTS = (
     *(Point("ptq_pruned", f"ptq{bits}_p", "quantise.py", "float_p", uniform(bits)) for bits in (12, 11, 10, 9)),
     *(
         Point("hgq", f"hgq{target // 1000}k", "train.py", settings=(*LEARNED, f"train.qat.ebops_target={target}"))
-        for target in (150_000, 100_000, 60_000)
+        for target in (150_000, 100_000)
     ),
     *(
         Point(
@@ -122,9 +122,9 @@ POINTS = (
             "train.py",
             settings=(*LEARNED, f"train.qat.ebops_target={target}", pruned("qat")),
         )
-        for target in (100_000, 60_000)
+        for target in (150_000, 100_000)
     ),
-    *(Point("qkeras", f"qkeras{w}{v}", "train.py", settings=by_hand(w, v)) for w, v in ((6, 8), (5, 7), (4, 7))),
+    *(Point("qkeras", f"qkeras{w}{v}", "train.py", settings=by_hand(w, v)) for w, v in ((6, 8), (5, 7))),
     *(
         Point("qkeras_pruned", f"qkeras{w}{v}_p", "train.py", settings=(*by_hand(w, v), pruned("qat")))
         for w, v in ((6, 8), (5, 7))
