@@ -12,11 +12,13 @@ from qformers.data.generate.plan import COMPRESSIONS, PARTICLE_CHOICES, Settings
 from qformers.data.generate.processes import PRESETS, unknown
 from qformers.data.generate.run import generate
 
+TRACKS = "tracks"  # tracker events: `qformers.data.generate.tracks.cli` reads their options
+
 
 def parser() -> argparse.ArgumentParser:
     """The options; the choices are checked later, where the nearest name can be told."""
     options = argparse.ArgumentParser(prog="generate_data.py", description="Generate jets, or plot generated ones.")
-    options.add_argument("what", help=f"preset ({', '.join(PRESETS)}), or plot")
+    options.add_argument("what", help=f"preset ({', '.join(PRESETS)}), tracks (has options of its own), or plot")
     options.add_argument("folder", nargs="?", type=Path, help="plot: the folder to plot")
     options.add_argument("--out", type=Path, help="output folder (default data/<preset>)")
     options.add_argument("--jets", type=int, default=100_000, help="jets over all classes and splits")
@@ -65,14 +67,19 @@ def _generate(options: argparse.Namespace) -> None:
 
 def main(arguments: list[str]) -> int:
     """Run the command line; returns the exit status."""
-    options = parser().parse_args(arguments)
+    tracks = arguments[:1] == [TRACKS]
+    options = argparse.Namespace(what=TRACKS) if tracks else parser().parse_args(arguments)
     try:
-        if options.what == "plot":
+        if tracks:
+            from qformers.data.generate.tracks.cli import run
+
+            run(arguments[1:])
+        elif options.what == "plot":
             if options.folder is None:
                 raise ValueError("plot needs a folder: generate_data.py plot DIR")
             _plot(options.folder)
         elif options.what not in PRESETS:
-            raise unknown("preset", options.what, [*PRESETS, "plot"])
+            raise unknown("preset", options.what, [*PRESETS, TRACKS, "plot"])
         else:
             if options.folder is not None:
                 raise ValueError(f"a preset takes its folder with --out. Received: {str(options.folder)!r}")

@@ -160,7 +160,7 @@ def _remove_leftovers(folder: Path) -> None:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """Hold the folder against a second run; the lock ends with the process, however that ends."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -180,7 +180,7 @@ def generate(settings: Settings, folder: Path, jobs: int, command: str) -> manif
     if jobs < 1:
         raise ValueError(f"jobs must be at least 1. Received: jobs={jobs}")
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
+    with alone(folder):
         return _generate(settings, folder, jobs, command)
 
 
