@@ -109,6 +109,18 @@ def adversarial(model: Any, seed: int = 0, each: int = 64) -> Adversarial:
     return _join(groups, [tensor.name for tensor in model.inputs])
 
 
+def uniform(model: Any, events: int, seed: int = 0) -> dict[str, NDArray[np.float32]]:
+    """Events drawn evenly over the ranges of the inputs: model input -> (events, ...).
+
+    Args:
+        model: a quantised model, as for `adversarial`.
+        events: how many.
+        seed: of the draw.
+    """
+    random = np.random.default_rng(seed)
+    return {name: _inside(span, events, random).astype(np.float32) for name, span in ranges(model).items()}
+
+
 def _join(groups: list[tuple[str, dict[str, Array], Array]], names: list[str]) -> Adversarial:
     parts = {name: [mask if name == MASK else values[name] for _, values, mask in groups] for name in names}
     inputs = {name: np.ascontiguousarray(np.concatenate(part), np.float32) for name, part in parts.items()}

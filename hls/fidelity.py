@@ -12,14 +12,18 @@ from numpy.typing import NDArray
 
 from hls.backends.project import Project, Step
 from qformers import metrics
+from qformers.models.beside_float import (
+    UP_TO_A_CONSTANT,
+    bias_dropped,
+    centred,
+    correlation,
+    counterpart,
+    mean_difference,
+)
+from qformers.models.real_values import axes_of, real_values
 from qformers.precision import Fixed
 
 Array = NDArray[np.float64]
-
-PARTICLES = set("nmqkij")  # letters of einsum equations that count particle slots
-# attention scores: a constant per query (bias of the keys, lift of the real keys) cancels in the softmax
-UP_TO_A_CONSTANT = ("_attn_scores", "_logits_bias", "_logits")
-INPUT_AXES = {"features": "bnf", "mask": "bn", "pairs": "bijf"}  # of the model inputs
 
 
 @dataclass(frozen=True)
@@ -111,63 +115,6 @@ def last_steps(project: Project) -> dict[str, Step]:
     return {step.layer: step for step in project.layout.steps if not step.part.startswith("iq")}
 
 
-def counterpart(float_model: keras.Model, name: str, after: Sequence[str]) -> Any:
-    """The float tensor behind layer `name`, its factors, the norms folded into it and its activation; None without."""
-    layers = {layer.name: layer for layer in float_model.layers}
-    if name not in layers:
-        return None
-    chain = [name, f"{name}_scaled", *after, f"{name}_relu", f"{name}_gelu"]
-    return [layers[part] for part in chain if part in layers][-1].output
-
-
-def axes_of(model: keras.Model) -> dict[str, str]:
-    """Letters of the output axes of each layer, from einsum equations; layers without one keep those of their input."""
-    letters: dict[int, str] = {}
-    named: dict[str, str] = {}
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.InputLayer):
-            found = INPUT_AXES.get(layer.name)
-        elif getattr(layer, "equation", None):
-            found = layer.equation.split("->")[1]
-        else:
-            source = layer.input[0] if isinstance(layer.input, list) else layer.input
-            found = letters.get(id(source))
-        if found is not None and len(found) == len(layer.output.shape):
-            letters[id(layer.output)] = named[layer.name] = found
-    return named
-
-
-def real_values(shape: tuple[int, ...], axes: str | None, mask: NDArray[Any] | None) -> NDArray[np.bool_]:
-    """Which values (of this shape) belong to real particles on all their particle axes."""
-    real = np.ones(shape, bool)
-    if axes is None or mask is None:
-        return real
-    with_token = np.concatenate([np.ones((len(mask), 1)), mask], axis=1)  # slot 0 of class attention
-    for axis, letter in enumerate(axes):
-        if letter in PARTICLES and axis > 0 and shape[axis] in (mask.shape[1], with_token.shape[1]):
-            slots = mask if shape[axis] == mask.shape[1] else with_token
-            real &= (slots > 0).reshape(len(mask), *[shape[axis] if a == axis else 1 for a in range(1, len(shape))])
-    return real
-
-
-def bias_dropped(model: keras.Model, float_model: keras.Model, name: str) -> bool:
-    """Whether a float layer has a bias and its quantised form has none (attention keys: a softmax sees none)."""
-    own = model.get_layer(name)
-    return hasattr(own, "bias") and own.bias is None and getattr(float_model.get_layer(name), "bias", None) is not None
-
-
-def mean_difference(firmware: Array, wanted: Array, real: NDArray[np.bool_]) -> Array:
-    """Mean of firmware - float per channel: over events, and over real particles on axis 1."""
-    count = np.maximum(real.sum(axis=(0, 1), keepdims=True), 1)
-    return np.asarray(np.where(real, firmware - wanted, 0.0).sum(axis=(0, 1), keepdims=True) / count)
-
-
-def centred(values: Array, real: NDArray[np.bool_]) -> Array:
-    """`values` minus their mean over the real entries of the last axis."""
-    count = np.maximum(real.sum(axis=-1, keepdims=True), 1)
-    return np.asarray(values - np.where(real, values, 0.0).sum(axis=-1, keepdims=True) / count)
-
-
 def _row(step: Step, firmware: Array, wanted: Array, real: NDArray[np.bool_]) -> LayerFidelity:
     found, ideal = firmware[real], wanted[real]
     error, lsb = np.abs(found - ideal), Fixed.parse(step.format).step
@@ -178,13 +125,6 @@ def _row(step: Step, firmware: Array, wanted: Array, real: NDArray[np.bool_]) ->
         step.layer, step.name, step.format, int(error.size), worst, mean, worst / lsb, mean / lsb, relative,
         correlation(found, ideal),
     )  # fmt: skip
-
-
-def correlation(a: Array, b: Array) -> float:
-    """Pearson correlation; 0 where it is not defined."""
-    if a.size < 2 or np.std(a) == 0 or np.std(b) == 0:
-        return 0.0
-    return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
 
 
 def end_to_end(logits: Mapping[str, Array], labels: NDArray[np.int64], class_names: Sequence[str]) -> dict[str, Any]:

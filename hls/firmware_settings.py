@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from hls.errors import Refusal
-from qformers.config import FirmwareConfig, nearest
-from qformers.precision_rules import Rules, layer_types
+from qformers.config import FirmwareConfig
+from qformers.precision_rules import Rules, layer_types, like, meant
 from qformers.precision_table import PrecisionTable, Setting
 
 
@@ -54,18 +53,12 @@ def faults(model: Any, firmware: FirmwareConfig, able: Abilities) -> list[Refusa
     """
     kinds = layer_types(model.layers)
     found = []
-    for where, entries in (("types", firmware.types), ("layers", firmware.layers)):
-        for key, entry in entries.items():
-            names = [
-                name for name in kinds if (kinds[name] == key if where == "types" else fnmatch.fnmatchcase(name, key))
-            ]
-            if not names:
-                known = nearest(key, set(kinds.values()) if where == "types" else kinds).removeprefix("; ")
-                words = "no layer is of this type" if where == "types" else "no layer has this name"
-                found.append(Refusal(f"firmware.{where}.{key}", "setting", words, known))
-                continue
-            place = f"firmware.{where}.{key}"
-            found += list(_unable(place, names, kinds, entry.items(), able))
+    for where, key, entry in Rules("firmware", firmware.types, firmware.layers).entries():
+        place, names = f"firmware.{where}.{key}", meant(where, key, kinds)
+        if not names:
+            words = "no layer is of this type" if where == "types" else "no layer has this name"
+            found.append(Refusal(place, "setting", words, like(where, key, kinds).removeprefix("; ")))
+        found += list(_unable(place, names, kinds, entry.items(), able)) if names else []
     return found or list(_unfit(model, resolved(model, firmware, able), able))
 
 

@@ -25,11 +25,11 @@ from hls.errors import HlsError
 from hls.export import export, load_quantised
 from hls.progress import Reporter
 from hls.reports.rtl import estimate, save, simulated
-from hls.simulate import check_same_model, load_jets
+from hls.samples import sample
+from hls.simulate import check_same_model
 from qformers.config import Build
 from qformers.files import write_json
 from qformers.manifest import versions
-from qformers.models.inputs import host_inputs
 
 BACKEND = "alkaid"
 ICARUS_EVENTS = (100, 50)  # jets and adversarial events: it is a thousand times slower than Verilator
@@ -139,9 +139,8 @@ def simulate_rtl(
     project = open_rtl(build, run, reporter)
     model = load_quantised(run / "qat" / "model.keras")
     save(estimate(project), project, run)
-    jets, splits = load_jets(build, events)
-    hard = adversarial(model)
-    groups = [Group.of(model, inputs, reporter) for inputs in (host_inputs(model, jets), hard.inputs)]
+    easy, hard = sample(build, model, events), adversarial(model)
+    groups = [Group.of(model, part.inputs, reporter) for part in (easy, hard)]
     checked: dict[Level, Checked] = {}
     skipped: dict[str, str] = {level: "left out by --levels" for level in LEVELS if level not in levels}
     for level in levels:
@@ -153,7 +152,7 @@ def simulate_rtl(
             skipped[level] = str(missing)
             console.print(f"{level}: {missing}", markup=False)
             continue
-        tell(level, checked[level], project, console)
+        tell(level, checked[level], project, console, easy.what)
     measured = checked["verilator"].timing if "verilator" in checked else None
     on_time = all(found.timing.latency_cycles == project.latency_cycles for found in checked.values() if found.timing)
     untimed = any(found.timing is None for level, found in checked.items() if level != "interpreter")
@@ -166,7 +165,7 @@ def simulate_rtl(
         "backend": BACKEND,
         "flavour": project.facts["flavour"],
         "project": str(project.path),
-        "splits": splits,
+        "splits": easy.source,
         "levels": {level: found.to_json() for level, found in checked.items()},
         "skipped": skipped,
         "cases": dict(Counter(hard.cases)),
@@ -214,9 +213,9 @@ def check(
     return Checked(jets, hard, found_timing)
 
 
-def tell(level: Level, found: Checked, project: AlkaidProject, console: Console) -> None:
-    """Print what a level of simulation found."""
-    console.print(f"{level}, jets: {found.jets}", markup=False)
+def tell(level: Level, found: Checked, project: AlkaidProject, console: Console, what: str = "jets") -> None:
+    """Print what a level of simulation found; `what` its events are."""
+    console.print(f"{level}, {what}: {found.jets}", markup=False)
     console.print(f"{level}, adversarial events: {found.adversarial}", markup=False)
     if level == "interpreter":
         return

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
@@ -22,15 +22,15 @@ from hls.errors import HlsError
 from hls.export import load_quantised
 from hls.fidelity import Fidelity, end_to_end, layer_fidelity
 from hls.progress import Reporter
+from hls.samples import sample
 from qformers.config import Build
-from qformers.data import Events, open_split
+from qformers.data import Events
 from qformers.files import write_json
 from qformers.manifest import versions
 from qformers.models import build_model
 from qformers.models.inputs import host_inputs
 
 TRACED_JETS = 1000  # followed through every layer
-SPLITS: tuple[Literal["test", "val", "train"], ...] = ("test", "val", "train")
 
 
 @dataclass(frozen=True)
@@ -71,21 +71,19 @@ def simulate(
     project = Project.open(run / "firmware" / (backend or build.firmware.backend))
     model = load_quantised(run / "qat" / "model.keras")
     check_same_model(project, model)
-    jets, splits = load_jets(build, events)
-    inputs = host_inputs(model, jets)
+    easy = sample(build, model, events)
     project.compile(reporter)
     forms = {
-        "quantised": keras_outputs(model, inputs, reporter, "quantised Keras"),
-        "csim": project.outputs(inputs, reporter),
+        "quantised": keras_outputs(model, easy.inputs, reporter, "quantised Keras"),
+        "csim": project.outputs(easy.inputs, reporter),
     }
-    on_jets = compare(project, model, inputs, forms["csim"], forms["quantised"])
+    on_jets = compare(project, model, easy.inputs, forms["csim"], forms["quantised"])
     hard = adversarial(model)
     on_hard = agree(project, model, hard.inputs, reporter)
-    console.print(f"{len(jets)} jets ({splits}): {on_jets}", markup=False)
+    console.print(f"{len(easy)} {easy.what} ({easy.source}): {on_jets}", markup=False)
     console.print(f"{len(hard)} adversarial events: {on_hard}", markup=False)
     if on_hard.event is not None:
         console.print(f"  event {on_hard.event} is '{hard.cases[on_hard.event]}'", markup=False)
-    logits = {form: outputs["logits"] for form, outputs in forms.items()}
     manifest = json.loads((project.path / "manifest.json").read_text())
     narrowed = manifest.get("overflow_allowed", [])
     for line in narrowed:
@@ -94,13 +92,17 @@ def simulate(
         console.print(
             f"sums wider than the 24 bits of float32, where Keras itself may round: {', '.join(wide)}", markup=False
         )
-    fidelity, end = compare_with_float(build, run, project, model, jets, logits, console)
+    fidelity, end = None, None
+    if easy.jets is not None:
+        logits = {form: outputs["logits"] for form, outputs in forms.items()}
+        fidelity, end = compare_with_float(build, run, project, model, easy.jets, logits, console)
     facts = {
         "build": build.name,
         "build_hash": build.hash,
         "backend": project.layout.backend,
         "project": str(project.path),
-        "splits": splits,
+        "what": easy.what,
+        "splits": easy.source,
         "jets": on_jets.to_json(),
         "adversarial": {**on_hard.to_json(), "cases": dict(Counter(hard.cases))},
         "equal": on_jets.equal and on_hard.equal,
@@ -125,30 +127,6 @@ def check_same_model(project: Project, model: keras.Model) -> None:
             f"{project.path} was written from another model (its weights or formats differ); export this one first: "
             "scripts/export_hls.py"
         )
-
-
-def load_jets(build: Build, wanted: int) -> tuple[Events, str]:
-    """`wanted` jets of the test split in random order; where it has fewer, of all splits. Second: which splits.
-
-    Raises:
-        HlsError: fewer than one jet is wanted.
-    """
-    if wanted < 1:
-        raise HlsError(f"at least one jet is needed: set --events. Received: {wanted}")
-    loaded = [open_split(build.data, "test").load()]
-    if len(loaded[0]) < wanted:
-        loaded += [open_split(build.data, split).load() for split in SPLITS[1:]]
-    every = Events(
-        np.concatenate([part.features for part in loaded]),
-        np.concatenate([part.vectors for part in loaded]),
-        np.concatenate([part.mask for part in loaded]),
-        np.concatenate([part.labels for part in loaded]),
-        loaded[0].class_names,
-        loaded[0].feature_set,
-    )
-    order = np.random.default_rng(build.seed).permutation(len(every))[:wanted]
-    names = "test split" if len(loaded) == 1 else f"test split has {len(loaded[0])}, so test, val and train"
-    return every[order], names
 
 
 def compare_with_float(

@@ -14,25 +14,31 @@ COUNTED = ("lut", "ff", "dsp", "bram18")
 
 
 def summary(run: Path) -> str:
-    """Text of the summary; stages that were not run are left out.
+    """Text of the summary; stages that were not run, such as the training of an imported model, are left out.
 
     Args:
-        run: run folder with at least a training and a C simulation.
+        run: run folder with at least a C simulation.
     """
     report: dict[str, Any] = json.loads((run / "csim.json").read_text())
-    phases = {name: json.loads((run / name / "manifest.json").read_text()) for name in ("float", "qat")}
-    lines = [f"{run.name}: accuracy on the {phases['qat']['test']['jets']:,} jets of the test split"]
-    lines += [_accuracy("float", phases["float"]["test"]), _accuracy("quantised", phases["qat"]["test"])]
-    lines.append(f"accuracy on the simulated jets ({report['splits']})")
-    lines += [_accuracy(name, entry) for name, entry in ((report["end"] or {}).get("metrics", {})).items()]
+    manifests = {name: run / name / "manifest.json" for name in ("float", "qat")}
+    phases = {name: json.loads(path.read_text()) for name, path in manifests.items() if path.is_file()}
+    lines = [f"{run.name}:"]
+    if len(phases) == len(manifests):
+        lines = [f"{run.name}: accuracy on the {phases['qat']['test']['jets']:,} jets of the test split"]
+        lines += [_accuracy("float", phases["float"]["test"]), _accuracy("quantised", phases["qat"]["test"])]
+    if report["end"]:
+        lines.append(f"accuracy on the simulated jets ({report['splits']})")
+        lines += [_accuracy(name, entry) for name, entry in report["end"]["metrics"].items()]
     lines += _agreement("C simulation", report)
     rtl = run / "rtl.json"
     if rtl.is_file():
         facts = json.loads(rtl.read_text())
         for level, found in facts["levels"].items():
-            lines += _agreement(f"RTL ({level})" if level != "interpreter" else "RTL arithmetic", found)
+            named = {"what": report.get("what", "jets"), **found}
+            lines += _agreement(f"RTL ({level})" if level != "interpreter" else "RTL arithmetic", named)
         lines += [f"RTL ({level}) was not run: {why}" for level, why in facts["skipped"].items()]
-    lines.append(f"EBOPs      {phases['qat']['ebops']:,}")
+    if "qat" in phases:
+        lines.append(f"EBOPs      {phases['qat']['ebops']:,}")
     lines += _costs(run)
     lines.append(f"project    {report['project']}")
     lines.append(f"per layer  {run / 'csim.json'} and {run / 'plots'}/csim_*.png")
@@ -48,7 +54,7 @@ def _agreement(what: str, found: dict[str, Any]) -> list[str]:
     return [
         f"{what} {'==' if group['equal'] else '!='} quantised model on {group['events']:,} {label}: "
         f"{group['values_different']:,} of {group['values']:,} outputs differ"
-        for label, group in (("jets", found["jets"]), ("adversarial events", found["adversarial"]))
+        for label, group in ((found.get("what", "jets"), found["jets"]), ("adversarial events", found["adversarial"]))
     ]
 
 

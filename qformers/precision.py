@@ -102,19 +102,23 @@ class Fixed:
         array = np.asarray(values, np.float64)
         if np.isnan(array).any() or (self.overflow == "WRAP" and np.isinf(array).any()):
             raise ValueError(f"{self} cannot hold a value that is not finite. Received: nan or inf")
-        scaled = array * 2.0**self.fraction_bits
-        if self.rounding == "RND_CONV":
-            rounded = np.rint(scaled)
-        else:
-            rounded = np.floor(scaled)
-            if self.rounding == "RND":  # not floor(scaled + 0.5), whose sum rounds
-                rest = np.where(np.isinf(scaled), 0.0, scaled)
-                rounded = rounded + (rest - np.floor(rest) >= 0.5)
+        steps = rounded(array * 2.0**self.fraction_bits, self.rounding)
         if self.overflow == "WRAP":
             span = 2.0**self.width
-            wrapped = np.mod(rounded, span)  # in [0, span), without rounding
+            wrapped = np.mod(steps, span)  # in [0, span), without rounding
             return np.asarray(np.where(wrapped >= span / (1 + self.signed), wrapped - span, wrapped) * self.step)
-        return np.asarray(np.clip(rounded * self.step, self.low, self.high))
+        return np.asarray(np.clip(steps * self.step, self.low, self.high))
+
+
+def rounded(scaled: NDArray[np.float64], rounding: Rounding) -> NDArray[np.float64]:
+    """Whole numbers for values that are given in steps of a format, rounded as ap_fixed does."""
+    if rounding == "RND_CONV":
+        return np.asarray(np.rint(scaled))
+    whole = np.floor(scaled)
+    if rounding == "TRN":
+        return np.asarray(whole)
+    rest = np.where(np.isinf(scaled), 0.0, scaled)  # not floor(scaled + 0.5), whose sum rounds
+    return np.asarray(whole + (rest - np.floor(rest) >= 0.5))
 
 
 def exact_format(values: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:

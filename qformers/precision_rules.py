@@ -7,13 +7,14 @@ that match, the later one wins), once for each slot of each layer, and keeps the
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from qformers.build_files import ConfigError, nearest
 from qformers.precision_table import PrecisionTable, Row, Setting, Value, value_of
 
+Where = Literal["types", "layers"]  # of a section
 WIDER_SLOT = {"input0": "input", "input1": "input"}  # what is taken when an entry does not speak of the slot itself
 
 
@@ -40,6 +41,13 @@ class Rules:
     found: dict[str, tuple[str, dict[str, Setting]]] = field(default_factory=dict)  # layer -> (type, slot -> setting)
     used: set[tuple[str, str, str]] = field(default_factory=set)  # ("types" or "layers", key, slot of the entry)
 
+    def entries(self) -> Iterator[tuple[Where, str, Entry]]:
+        """Where each entry stands, its key and itself, in the order in which they count: types, then names."""
+        for kind, entry in self.types.items():
+            yield "types", kind, entry
+        for pattern, entry in self.names.items():
+            yield "layers", pattern, entry
+
     def look_up(self, layer: str, kind: str, slot: str, default: Value | None) -> Setting | None:
         """The value of a slot: from the last name that matches, else from the type, else `default`; None without any.
 
@@ -53,14 +61,12 @@ class Rules:
         if slot in settings:
             return settings[slot]
         setting = None if default is None else Setting(default, "default")
-        for where, entries, name, word in (("types", self.types, kind, "type"), ("layers", self.names, layer, "layer")):
-            for key, entry in entries.items():
-                matches = fnmatch.fnmatchcase(name, key) if where == "layers" else key == name
-                said = entry.items() if matches else {}
-                own = slot if slot in said else WIDER_SLOT.get(slot, "")
-                if own in said:
-                    self.used.add((where, key, own))
-                    setting = Setting(value_of(own, said[own]), f"{word} {key}")
+        for where, key, entry in self.entries():
+            said = entry.items() if meant(where, key, {layer: kind}) else {}
+            own = slot if slot in said else WIDER_SLOT.get(slot, "")
+            if own in said:
+                self.used.add((where, key, own))
+                setting = Setting(value_of(own, said[own]), f"{where.removesuffix('s')} {key}")
         if setting is not None:
             settings[slot] = setting
         return setting
@@ -79,18 +85,16 @@ class Rules:
         Raises:
             ConfigError: naming the entry, the nearest names, or what the layers that it names can be told.
         """
-        kinds = sorted(set(layers.values()))
-        for kind, entry in self.types.items():
-            if kind not in kinds:
-                raise ConfigError(f"{self.section}.types: no layer is of type '{kind}'{nearest(kind, kinds)}")
-            self._refuse_unused("types", kind, entry, [name for name in layers if layers[name] == kind], why or {})
-        for pattern, entry in self.names.items():
-            matching = fnmatch.filter(layers, pattern)
+        for where, key, entry in self.entries():
+            matching = meant(where, key, layers)
             if not matching:
-                raise ConfigError(f"{self.section}.layers: no layer is called '{pattern}'{nearest(pattern, layers)}")
-            self._refuse_unused("layers", pattern, entry, matching, why or {})
+                words = "of type" if where == "types" else "called"
+                raise ConfigError(f"{self.section}.{where}: no layer is {words} '{key}'{like(where, key, layers)}")
+            self._refuse_unused(where, key, entry, matching, why or {})
 
-    def _refuse_unused(self, where: str, key: str, entry: Entry, layers: Sequence[str], why: Mapping[str, str]) -> None:
+    def _refuse_unused(
+        self, where: Where, key: str, entry: Entry, layers: Sequence[str], why: Mapping[str, str]
+    ) -> None:
         slots = sorted({slot for layer in layers for slot in self.found.get(layer, ("", {}))[1]})
         for slot, value in entry.items().items():
             if (where, key, slot) in self.used or self._hidden(slot, layers):
@@ -107,6 +111,18 @@ class Rules:
         """Whether the layers have the slot, so that only a more specific entry kept this one from being used."""
         narrower = [narrow for narrow, wide in WIDER_SLOT.items() if wide == slot]
         return any(name in self.found.get(layer, ("", {}))[1] for layer in layers for name in (slot, *narrower))
+
+
+def meant(where: Where, key: str, layers: Mapping[str, str]) -> list[str]:
+    """The layers, of all `layers` (name -> type), that an entry with this key speaks of."""
+    if where == "types":
+        return [name for name, kind in layers.items() if kind == key]
+    return [name for name in layers if fnmatch.fnmatchcase(name, key)]
+
+
+def like(where: Where, key: str, layers: Mapping[str, str]) -> str:
+    """Types or names like a key that means no layer, for the end of a message."""
+    return nearest(key, sorted(set(layers.values())) if where == "types" else layers)
 
 
 def layer_types(layers: Iterable[Any]) -> dict[str, str]:

@@ -22,6 +22,7 @@ from qformers.config import Build, ConfigError
 
 if TYPE_CHECKING:
     from qformers.data import Events, Source
+    from qformers.models.audit import Row
 
 BATCH = 2048  # jets in memory at a time, with the values of one layer
 
@@ -80,8 +81,7 @@ def run(build: Build, options: argparse.Namespace) -> int:
         raise ConfigError(
             f"--jets must be at least 1 and --worst at least 0. Received: --jets {options.jets} --worst {options.worst}"
         )
-    run_folder = cli.run_folder(build, options.run)
-    path = options.model or run_folder / "qat" / "model.keras"
+    path = cli.model_path(build, options.model, options.run)
     model, source = load_model(path), open_split(build.data, options.split)
     jets = len(source) if options.full else min(options.jets, len(source))
 
@@ -104,11 +104,21 @@ def run(build: Build, options: argparse.Namespace) -> int:
     out, saved = path.with_name("audit.json"), path.with_name("audit_worst.npz")
     write_json(out, as_json(rows))
     number = save_worst(saved, overflows, pick)
-    wrapping = sum(row.events_outside > 0 for row in rows if row.overflow == "WRAP")
-    touched = sum(row.events_outside > 0 for row in rows)
-    print(f"{touched} of {len(rows)} formats overflow on these jets, {wrapping} of them wrap around")
+    print(in_words(rows))
     print(f"written: {out}, {saved} ({number} events)")
     return 0
+
+
+def in_words(rows: list[Row]) -> str:
+    """How many formats do not hold all that they see; those of weights do not depend on the jets."""
+    flowing, fixed = [row for row in rows if row.events], [row for row in rows if not row.events]
+    outside = [row for row in flowing if row.events_outside]
+    wrapping = sum(row.overflow == "WRAP" for row in outside)
+    clipped = sum(row.saturated > 0 for row in fixed)
+    return (
+        f"{len(outside)} of {len(flowing)} formats of values overflow on these jets, {wrapping} of them wrap around; "
+        f"{clipped} of {len(fixed)} formats of weights and biases cut some off"
+    )
 
 
 def replay(build: Build, options: argparse.Namespace) -> int:
@@ -120,9 +130,8 @@ def replay(build: Build, options: argparse.Namespace) -> int:
     from hls.simulate import check_same_model
     from qformers.models.worst_events import read_worst
 
-    run_folder = cli.run_folder(build, options.run)
-    model = load_quantised(options.model or run_folder / "qat" / "model.keras")
-    project = Project.open(run_folder / "firmware" / build.firmware.backend)
+    model = load_quantised(cli.model_path(build, options.model, options.run))
+    project = Project.open(cli.run_folder(build, options.run) / "firmware" / build.firmware.backend)
     check_same_model(project, model)
     numbers, inputs = read_worst(options.replay)
     if not len(numbers):

@@ -197,8 +197,11 @@ VARIANTS = {
     "fine": "fixed<8,3,{}>",  # fewer integer, more fraction bits than the values have
     "coarse": "fixed<4,2,{}>",  # overflows and rounds, one format per element
     "positive": "ufixed<5,3,{}>",
+    "uneven": "fixed<14,6,{}>",  # one format for elements of different ranges and steps
+    "dead": "fixed<5,-1,{}>",  # the same with an element that is always 0, outside of no format
 }
-BRANCHES = [  # nothing is rounded in the first two variants: one rounding mode is enough there
+SCALES = {"uneven": np.diag([0.25, 1, 2]), "dead": np.diag([0.25, 0, 2])}
+BRANCHES = [  # one rounding mode is enough where nothing is rounded, or nothing new
     (rounding, overflow, variant)
     for rounding, overflow in MODES
     for variant in VARIANTS
@@ -211,11 +214,12 @@ def formats_model() -> keras.Model:
     """One branch per rounding mode, overflow mode and relation of the format to the value that comes in."""
     x = keras.Input((3,), name="x")
     shared = dense(x, "shared", SOURCE, MIX)
+    scaled = {variant: dense(x, variant, SOURCE, kernel) for variant, kernel in SCALES.items()}
     outputs = {}
     for rounding, overflow, variant in BRANCHES:
         name = f"{rounding}_{overflow}_{variant}".lower()
-        fused = variant in ("wide", "fine")
-        source = dense(x, f"{name}_source", SOURCE, EYE) if fused else shared
+        own = variant in ("wide", "fine")
+        source = dense(x, f"{name}_source", SOURCE, EYE) if own else scaled.get(variant, shared)
         iq = VARIANTS[variant].format(f"{rounding},{overflow}")
         outputs[name] = dense(source, name, iq, MIX[:, :2], per_element=variant == "coarse")
     return keras.Model(x, outputs)
@@ -230,15 +234,8 @@ OPERATION_OUTPUTS = [
 
 def table(x: Any, name: str, iq: str, oq: str = "fixed<8,3,RND,SAT>") -> Any:
     """A table of tanh(x) + 0.3."""
-    layer = QUnaryFunctionLUT(
-        bent,
-        iq_conf=form(iq),
-        oq_conf=form(oq, "table"),
-        allow_heterogeneous_input=False,
-        allow_heterogeneous_table=False,
-        name=name,
-    )
-    return layer(x)
+    alike = {"allow_heterogeneous_input": False, "allow_heterogeneous_table": False}
+    return QUnaryFunctionLUT(bent, iq_conf=form(iq), oq_conf=form(oq, "table"), name=name, **alike)(x)
 
 
 @keras.saving.register_keras_serializable(package="qformers_tests")

@@ -87,7 +87,7 @@ WIDE = [  # besides, where time does not count (`make test-qkeras`)
     *_widths("quantized_relu", ALL_WIDTHS, "", ", negative_slope=0.125"),
     *[f"quantized_tanh({bits}{more})" for bits in range(1, 17) for more in ("", ", symmetric=1", ", use_real_tanh=1")],
     *[f"quantized_sigmoid({bits}{more})" for bits in range(1, 17) for more in ("", ", symmetric=1")],
-    *[f"quantized_po2({bits}, {top})" for bits in range(2, 8) for top in (None, 0.25, 1, 2, 16)],
+    *[f"quantized_po2({bits}{top})" for bits in range(2, 8) for top in ("", ", 0.25", ", 1", ", 2", ", 16")],
 ]
 WIDE_WEIGHTS = _widths("quantized_bits", ALL_WIDTHS[7:], "", ", alpha=1", ", 1, alpha=0.5")
 

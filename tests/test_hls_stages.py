@@ -19,8 +19,10 @@ from hls.backends.project import Project, Step
 from hls.errors import HlsError
 from hls.export import load_quantised
 from hls.progress import Bars, Silent
-from hls.simulate import load_jets, simulate
+from hls.samples import load_jets
+from hls.simulate import simulate
 from qformers.files import sha256
+from qformers.models.real_values import real_values
 
 pytest_plugins = ["hls_models"]
 
@@ -205,12 +207,12 @@ def test_errors_per_layer_are_numbers_of_the_values_given() -> None:
 
 def test_padded_particles_do_not_count() -> None:
     mask = np.array([[1, 1, 0], [1, 0, 0]])
-    real = f.real_values((2, 2, 3, 3), "bhqk", mask)
+    real = real_values((2, 2, 3, 3), "bhqk", mask)
     np.testing.assert_array_equal(real[0, 1], [[1, 1, 0], [1, 1, 0], [0, 0, 0]])
-    np.testing.assert_array_equal(f.real_values((2, 5), "bd", mask), np.ones((2, 5)))
-    with_token = f.real_values((2, 2, 4), "bhm", mask)
+    np.testing.assert_array_equal(real_values((2, 5), "bd", mask), np.ones((2, 5)))
+    with_token = real_values((2, 2, 4), "bhm", mask)
     np.testing.assert_array_equal(with_token[1, 0], [1, 1, 0, 0])
-    assert f.real_values((2, 3), None, mask).all()
+    assert real_values((2, 3), None, mask).all()
 
 
 def test_scores_are_compared_up_to_a_constant_per_query() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -13,8 +14,9 @@ import pytest
 from quantised_helpers import inputs_of, jets, quantised_part, small
 
 from qformers.config import ConfigError, QuantConfig
-from qformers.models.audit import Inputs, Overflow, as_json, audit, audit_stream
+from qformers.models.audit import Inputs, Overflow, as_json, audit, audit_stream, widths
 from qformers.models.worst_events import read_worst, save_worst
+from qformers.precision import Fixed
 
 EVENTS = 60
 
@@ -57,6 +59,22 @@ def test_batches_add_up_to_the_whole(model: keras.Model, inputs: Inputs) -> None
     assert weight.values == model.get_layer("embed0")._kernel.shape[0] * model.get_layer("embed0")._kernel.shape[1]
 
 
+def test_formats_of_weights_are_counted_by_themselves(model: keras.Model, inputs: Inputs) -> None:
+    rows = audit(model, inputs)
+    some = [row for row in rows if row.name in ("embed0_iq", "embed0_kq", "b0_attn_q_iq", "b0_attn_q_kq")]
+    some = [replace(row, saturated=0.1) if row.name == "embed0_kq" else row for row in some]
+    some = [replace(row, events_outside=4) if row.name == "b0_attn_q_iq" else row for row in some]
+    assert script().in_words(some) == (
+        "2 of 2 formats of values overflow on these jets, 1 of them wrap around; "
+        "1 of 2 formats of weights and biases cut some off"
+    )
+
+
+def test_widths_of_a_model_that_learned_none_are_those_that_were_given(model: keras.Model) -> None:
+    assert widths(model) == widths(model, learned_only=False)
+    assert widths(model)["embed0_iq"] == [6]
+
+
 def test_wrapping_formats_are_told_from_saturating_ones(model: keras.Model, inputs: Inputs) -> None:
     rows = {row.name: row for row in audit(model, inputs)}
     assert rows["b0_attn_q_iq"].overflow == "WRAP"
@@ -66,11 +84,31 @@ def test_wrapping_formats_are_told_from_saturating_ones(model: keras.Model, inpu
 def test_the_worst_events_are_those_farthest_outside(model: keras.Model, inputs: Inputs) -> None:
     _, overflows = audit_stream(model, parts(inputs, 25), worst=1)
     first = next(one for one in overflows if one.quantiser == "embed0_iq")
-    low = -4.0 - 0.125 / 2  # the range of fixed<6,3>, half a step further rounds to the edge
-    assert first == Overflow("embed0_iq", "SAT", 41, (low + 36.0) / 4.0, 1)
+    assert first == Overflow("embed0_iq", "SAT", 41, (36.0 - 4.0) / 4.0, 1)  # fixed<6,3> begins at -4
     _, two = audit_stream(model, parts(inputs, 25), worst=2)
     assert [one.event for one in two if one.quantiser == "embed0_iq"] == [41, 7]
     assert audit_stream(model, [inputs], worst=0)[1] == []
+
+
+@pytest.mark.parametrize("text", ["fixed<6,3,TRN,SAT>", "fixed<6,3,RND,SAT_SYM>", "fixed<6,3,RND_CONV,SAT_SYM>"])
+def test_outside_is_what_the_format_cuts_off(text: str) -> None:
+    """Ties and truncated values at both edges: outside is what changes when the format gets more integer bits."""
+    form = Fixed.parse(text)
+    cut = quantised_part(
+        small("none"), QuantConfig.model_validate({"learn": False, "layers": {"embed0": {"activation": text}}})
+    )
+    events = inputs_of(cut, jets(EVENTS))
+    grid = np.arange(-4.5, 4.5, form.step / 4)
+    events["features"] = np.resize(grid, events["features"].shape).astype(np.float32)
+    wide = replace(form, integer_bits=form.integer_bits + 3)
+    outside = form.quantise(events["features"]) != wide.quantise(events["features"])
+    rows, overflows = audit_stream(cut, [events], worst=EVENTS)
+    row = next(row for row in rows if row.name == "embed0_iq")
+    assert row.values == outside.size
+    assert row.saturated == outside.mean()
+    assert row.events_outside == outside.any(axis=(1, 2)).sum()
+    counts = {one.event: one.values for one in overflows if one.quantiser == "embed0_iq"}
+    assert counts == {event: count for event, count in enumerate(outside.sum(axis=(1, 2))) if count}
 
 
 def test_worst_events_come_back_from_their_file(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ import qkeras_helpers as golden
 from hls_models import build_of
 
 from hls.backends import open_backend
+from hls.errors import HlsError
+from hls.samples import sample
 from qformers.interop.qkeras.build import Options
 
 ARRIVING = Options("fixed<16,6>")  # the RTL has ports, which need a format also where a QActivation reads them
@@ -34,3 +36,16 @@ def test_firmware_gives_qkeras_s_bits(name: str, backend: str, tmp_path: Path) -
     for answer, truth in zip(found.values(), wanted, strict=True):
         assert np.unique(truth).size > 10, "a constant output would show nothing"
         np.testing.assert_array_equal(answer.reshape(truth.shape), truth)
+
+
+def test_a_model_that_takes_no_jets_is_simulated_over_its_range(tmp_path: Path) -> None:
+    model = golden.imported("jet_mlp_v3.keras", tmp_path).model
+    found = sample(build_of("imported"), model, 500)
+    assert (len(found), found.jets, found.what) == (500, None, "events")
+    values = found.inputs["jet"]
+    assert values.shape == (500, 16)
+    assert -32 <= values.min() < -31  # fixed<16,6>
+    assert 31 < values.max() < 32
+    np.testing.assert_array_equal(sample(build_of("imported"), model, 500).inputs["jet"], values)
+    with pytest.raises(HlsError, match=r"at least one jet is needed: set --events. Received: 0"):
+        sample(build_of("imported"), model, 0)

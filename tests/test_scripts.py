@@ -203,6 +203,21 @@ def test_the_summary_says_when_firmware_differs(tmp_path: Path) -> None:
     assert "synthesis" not in text  # no RTL, nothing to synthesise
 
 
+def test_the_summary_of_an_imported_model_has_no_training(tmp_path: Path) -> None:
+    found = {"equal": True, "events": 10, "values": 50, "values_different": 0}
+    report = {"jets": found, "adversarial": found, "what": "events", "end": None, "project": "here", "splits": "random"}
+    (tmp_path / "csim.json").write_text(json.dumps(report))
+    rtl = {"levels": {"interpreter": {"jets": found, "adversarial": found}}, "skipped": {}}
+    (tmp_path / "rtl.json").write_text(json.dumps(rtl))
+    lines = summary(tmp_path).splitlines()
+    assert lines[:2] == [
+        f"{tmp_path.name}:",
+        "C simulation == quantised model on 10 events: 0 of 50 outputs differ",
+    ]
+    assert "RTL arithmetic == quantised model on 10 events: 0 of 50 outputs differ" in lines
+    assert not any("accuracy" in line or "EBOPs" in line for line in lines)
+
+
 def test_the_summary_has_the_synthesis_of_this_model_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from hls import summary as module
     from hls.reports.report import Report

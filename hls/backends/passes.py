@@ -176,9 +176,9 @@ def _produced(node: Any) -> tuple[Any, Any, Any]:
         reach = np.maximum(reach, given_i + given_k)  # keeps -2^i, which a symmetric range has not
     k, i, f = (np.where(fits, np.minimum(own, new), own) for own, new in ((k, given_k), (i, reach), (f, given_f)))
     gone = k + i + f <= 0
-    k, i, f = (np.where(gone, 0, part).astype(np.int16) for part in (k, i, f))
-    alike = np.ndim(signed) == 0  # one format for all values: the widest
-    masks = (k, k + i + f, k + i)
-    axes = tuple(range(k.ndim))
-    node.mask_kbi = tuple((part.max(axis=axes, keepdims=True) if alike else part)[None] for part in masks)
+    k, i, f = kept = tuple(np.where(gone, 0, part).astype(np.int16) for part in (k, i, f))
+    if np.ndim(signed) == 0 and not gone.all():  # one format for all values: that holds those that are left
+        kept = tuple(part.max(where=~gone, initial=-128, keepdims=True) for part in kept)
+    own_k, own_i, own_f = kept
+    node.mask_kbi = tuple(part[None] for part in (own_k, own_k + own_i + own_f, own_k + own_i))
     return k, i, f

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from qformers.models.quantisers import Place, Quantiser, quantisers, walk
 from qformers.models.transfer import to_numpy
-from qformers.precision import Fixed
+from qformers.precision import Fixed, rounded
 
 Inputs = dict[str, NDArray[Any]]
 WORST = 3  # events kept per quantiser
@@ -33,7 +33,7 @@ class Row:
     widest: str  # format that holds all groups, in ap_fixed spelling
     seen_low: float
     seen_high: float
-    saturated: float  # share of values outside the range: clipped (SAT) or wrapped (WRAP)
+    saturated: float  # share of values that, rounded, lie outside the range: clipped (SAT) or wrapped (WRAP)
     pruned: float  # share of elements whose format has no bit left
     overflow: str  # what happens outside: WRAP, SAT or SAT_SYM
     values: int  # looked at
@@ -48,7 +48,7 @@ class Overflow:
     quantiser: str
     mode: str  # WRAP, SAT or SAT_SYM
     event: int  # its number
-    excess: float  # how far the farthest value lies outside, in units of 2^(integer bits)
+    excess: float  # how far the farthest value, rounded, lies outside, in units of 2^(integer bits)
     values: int  # outside
 
 
@@ -57,9 +57,12 @@ def widths(model: keras.Model, learned_only: bool = True) -> dict[str, list[int]
 
     Args:
         model: vocabulary hgq.
-        learned_only: leave out the formats that the build file fixes; those of constants are left out always.
+        learned_only: leave out the formats that the build file fixes, unless it fixes all of them; those of constants
+            are left out always.
     """
-    shown = [q for q in quantisers(model) if q.learned or not (learned_only or _constant(q))]
+    found = quantisers(model)
+    fixed = not learned_only or not any(q.learned for q in found)
+    shown = [q for q in found if q.learned or (fixed and not _constant(q))]
     return {q.name: [int(w) for w in q.widths().ravel()] for q in shown}
 
 
@@ -123,11 +126,10 @@ class Tally:
         self.flows = quantiser.place not in ("weight", "bias")
         k, i, f = quantiser.kif()
         self.alive = k + i + f > 0
-        self._range = 2.0 ** i.astype(np.float64)
-        step = 2.0 ** -f.astype(np.float64)
-        high = self._range - step
-        low = -k * (high if quantiser.core.overflow_mode == "SAT_SYM" else high + step)
-        self._low, self._high = low - step / 2, high + step / 2
+        self._rounding = quantiser.core.round_mode.removeprefix("S_")  # stochastic in training only
+        self._range, self._step = 2.0 ** i.astype(np.float64), 2.0 ** -f.astype(np.float64)
+        self._high = self._range - self._step
+        self._low = -k * (self._high if quantiser.core.overflow_mode == "SAT_SYM" else self._range)
         self._keep = worst
         self.worst: list[Overflow] = []
         self.values = self.outside = self.events = self.events_outside = 0
@@ -136,7 +138,8 @@ class Tally:
     def add(self, seen: NDArray[np.float64], first: int) -> None:
         """Count values (events, ...) of a batch whose first event has the number `first`."""
         used = _used(self.quantiser) if self.quantiser.place == "input" else slice(None)
-        outside = (((seen > self._high) | (seen < self._low)) & self.alive)[..., used]
+        kept = rounded(seen / self._step, self._rounding) * self._step
+        outside = (((kept > self._high) | (kept < self._low)) & self.alive)[..., used]
         inside = seen[..., used]
         self.values += inside.size
         self.outside += int(outside.sum())
@@ -149,7 +152,7 @@ class Tally:
         self.events += len(seen)
         self.events_outside += len(hit)
         if self._keep and len(hit):
-            part = np.maximum(seen[hit] - self._high, self._low - seen[hit]) / self._range
+            part = np.maximum(kept[hit] - self._high, self._low - kept[hit]) / self._range
             far = np.where(outside[hit], part[..., used], 0.0).reshape(len(hit), -1).max(axis=1)
             counts = per_event[hit].sum(axis=1)
             found = [
