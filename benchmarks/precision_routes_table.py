@@ -15,8 +15,8 @@ ROUTES = {
     "ptq_pruned": "the same, float model pruned",
     "tuned": "widths tuned, no training",
     "tuned_pruned": "the same, float model pruned",
-    "qkeras": "widths by hand, QAT (QKeras style)",
-    "qkeras_pruned": "the same, pruned in QAT",
+    "by_hand": "uniform widths, QAT (QKeras style)",
+    "by_hand_pruned": "the same, pruned in QAT",
     "hgq": "widths learned, QAT (HGQ)",
     "hgq_pruned": "the same, pruned in QAT",
 }
