@@ -109,9 +109,8 @@ FLOATS = {  # float model -> its pruning
     "float_mdmm75": ("train.float.prune.sparsity=0.75", "train.float.prune.method=mdmm"),
     "float_unit": ("train.float.prune.sparsity=0.5", "train.float.prune.granularity=unit"),
 }
-CALIBRATED = tuple(Point("ptq", f"ptq{bits}", "quantise.py", settings=uniform(bits)) for bits in (8, 6))  # for QAT
 POINTS = (
-    *(Point("ptq", f"ptq{bits}", "quantise.py", settings=uniform(bits)) for bits in (12, 11, 10)),
+    *(Point("ptq", f"ptq{bits}", "quantise.py", settings=uniform(bits)) for bits in (12, 11, 10, 8)),
     *(Point("ptq_pruned", f"ptq{bits}_p", "quantise.py", "float_p", uniform(bits)) for bits in (12, 11, 10)),
     *(
         Point("hgq", f"hgq{target // 1000}k", "train.py", settings=(*LEARNED, f"train.qat.ebops_target={target}"))
@@ -126,11 +125,8 @@ POINTS = (
         )
         for target in (150_000, 100_000)
     ),
-    *(
-        Point(f"by_hand{end}", f"by_hand{bits}{tail}", "train.py", settings=(*BY_HAND, *more), build=f"ptq{bits}")
-        for end, tail, more in (("", "", ()), ("_pruned", "_p", (pruned("qat"),)))
-        for bits in (8, 6)
-    ),
+    *(Point("by_hand", f"by_hand{bits}", "train.py", settings=BY_HAND, build=f"ptq{bits}") for bits in (10, 8)),
+    Point("by_hand_pruned", "by_hand10_p", "train.py", settings=(*BY_HAND, pruned("qat")), build="ptq10"),
     *(
         Point(f"tuned{end}", f"tuned_1pc{tail}", "tune_precision.py", start, (), ("--max-loss", "0.008"))
         for end, tail, start in (("", "", "float"), ("_pruned", "_p", "float_p"))
@@ -143,7 +139,7 @@ def make(core: str | None) -> None:
     """Do what is not done."""
     for start in ("float", "float_p"):
         step(Point("", start, "train.py", settings=FLOATS[start]), "float/manifest.json", ["--phase", "float"], core)
-    for point in (*CALIBRATED, *POINTS):
+    for point in POINTS:
         common = [str(point.file), *point.overrides(), *point.options]
         if point.script == "train.py":
             link_float(point)
