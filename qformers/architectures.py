@@ -159,12 +159,64 @@ class TransformerConfig(Section):
         return self
 
 
+class HeptConfig(Section):
+    """HEPT, the point transformer on hashed blocks (arXiv:2402.12535), and its HEPT-CMS form (read by `models.hept`).
+
+    The defaults are the published tracking-60k model. HEPT-CMS is ``activation: silu``, ``head_activation: silu``,
+    ``shared_scale: false``, ``region_axes: 3``, ``head_norm: true``, ``embeddings: [[11, 1], [12, 1]]``, ``dropout: 0``
+    and ``head_width`` = ``width``.
+    """
+
+    architecture: Literal["hept"] = "hept"
+    coords: Positive = 6  # C, columns of the input `coords`; the first ones (eta, phi) make the regions
+    width: Positive = 24  # D of the points, and of each head
+    heads: Positive = 8
+    layers: Positive = 4
+    block_size: Positive = 100  # points that see each other
+    hashes: Positive = 3  # orders whose blocks are summed up (OR)
+    regions: Annotated[float, Field(ge=1)] = 150.0  # cells that the first coordinates are cut into (AND), about
+    region_axes: Annotated[int, Field(ge=1, le=3)] = 2  # coordinates that are cut
+    hash: Literal["latent", "coords"] = "latent"
+    # latent: of learned queries and keys with scaled coordinates, one order per layer, head and hash, as published;
+    # coords: of the coordinates that are cut alone: one order per hash for all layers and heads
+    order: Literal["onchip", "host"] = "onchip"  # onchip: sorted inside the model; host: the model input `order`
+    kernel: Literal["direct", "sink"] = "direct"  # the same function; sink keeps every exponent in reach of a table
+    scale_terms: Positive = 10  # K, exponentials that are summed to the scale of one coordinate
+    shared_scale: bool = True  # the first two coordinates have one scale
+    activation: Literal["relu", "silu"] = "relu"  # silu also draws the initial weights as HEPT-CMS does
+    norm: Literal["layer", "batch", "none"] = "layer"
+    head_width: Positive = 12  # of the embedding, and of what the head reads
+    head_widths: tuple[Positive, ...] = (256, 256, 256, 256)  # hidden layers of the head
+    head_activation: Literal["tanh", "silu", "relu"] = "tanh"
+    head_norm: bool = False  # a norm in front of the head
+    embeddings: tuple[tuple[Positive, Positive], ...] = ()  # (entries, width) of the last columns, which hold numbers
+    head: Literal["embedding", "logits"] = "embedding"  # tracking; or classification of points
+    outputs: Positive = 1  # logits per point
+    dropout: Share = 0.1
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.region_axes > self.coords:
+            raise ValueError(
+                f"region_axes are the first coordinates, of which there are {self.coords}. "
+                f"Received: region_axes={self.region_axes}"
+            )
+        if self.order == "host" and self.hash != "coords":
+            raise ValueError(
+                "order: host needs hash: coords, since queries and keys are not known there. Received: hash=latent"
+            )
+        if self.shared_scale and self.coords < 2:
+            raise ValueError(f"shared_scale: true needs two coordinates. Received: coords={self.coords}")
+        return self
+
+
 ARCHITECTURES: dict[str, type[Section]] = {
     "part": PartConfig,
     "deepsets": DeepSetsConfig,
     "mixer": MixerConfig,
     "jedi_linear": JediLinearConfig,
     "transformer": TransformerConfig,
+    "hept": HeptConfig,
 }
 DEFAULT_ARCHITECTURE = "part"
 
@@ -181,6 +233,7 @@ ModelConfig = Annotated[
     | Annotated[DeepSetsConfig, Tag("deepsets")]
     | Annotated[MixerConfig, Tag("mixer")]
     | Annotated[JediLinearConfig, Tag("jedi_linear")]
-    | Annotated[TransformerConfig, Tag("transformer")],
+    | Annotated[TransformerConfig, Tag("transformer")]
+    | Annotated[HeptConfig, Tag("hept")],
     Discriminator(architecture_of),
 ]

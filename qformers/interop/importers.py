@@ -11,58 +11,98 @@ import keras
 import yaml
 from pydantic import ValidationError
 
-from qformers.config import PartConfig, nearest
+from qformers.architectures import HeptConfig, PartConfig
+from qformers.config import nearest
 from qformers.files import replacing
+from qformers.interop import hept as upstream_hept
 from qformers.interop import weaver
 from qformers.interop.checkpoint import read_checkpoint
 from qformers.interop.errors import WeightsError
+from qformers.models.hept import Points, hept
 from qformers.models.part import Jet, part
 from qformers.nn.float32 import Float32
 
 DTYPES = ("float32", "float64")
-ASSUMED = ("activation", "pair_activation", "remove_self_pair", "pre_activation_pair")  # no array shows these
+PARTICLES = 128  # of a ParT, where nobody says
+ASSUMED = {  # no array shows these
+    "part": ("activation", "pair_activation", "remove_self_pair", "pre_activation_pair"),
+    "hept": ("block_size", "activation", "head_activation", "kernel", "dropout"),
+}
+Imported = tuple[keras.Model, PartConfig | HeptConfig]
 
 
 @dataclass(frozen=True)
 class Sizes:
     """What the file does not say about the model to be saved."""
 
-    particles: int = 128  # N, slots per jet
+    particles: int | None = None  # N, slots per event; None: 128 for part, any number for hept
     dtype: str = "float32"  # or float64
-    options: Mapping[str, Any] | None = None  # keys of PartConfig that no array shows, e.g. {"activation": "relu"}
+    options: Mapping[str, Any] | None = None  # keys of the config that no array shows, e.g. {"activation": "relu"}
+    task: str | None = None  # hept: which published model it is, a key of `qformers.interop.hept.TASKS`
 
 
-def part_from_weaver(state_dict: Mapping[str, Any], sizes: Sizes) -> tuple[keras.Model, PartConfig]:
+def part_from_weaver(state_dict: Mapping[str, Any], sizes: Sizes) -> Imported:
     """ParT with the weights of weaver-core's ParticleTransformer (see `weaver.load`).
 
     Raises:
         WeightsError: the weights are not those of a ParT, or an option is unknown or shown by the weights.
     """
+    if sizes.task is not None:
+        raise WeightsError(f"a task belongs to hept; the sizes of a ParT show in its weights. Received: {sizes.task}")
     config, num_features, num_classes = weaver.infer_config(state_dict)
-    options = dict(sizes.options or {})
-    for key in options:
-        if key not in ASSUMED:
-            raise WeightsError(f"option '{key}' is not one that the weights leave open{nearest(key, ASSUMED)}")
-    try:
-        config = PartConfig.model_validate({**config.model_dump(), **options})
-    except ValidationError as error:
-        raise WeightsError(f"an option cannot be used: {error}") from error
-    model = part(config, Jet(sizes.particles, num_features, num_classes), Float32(sizes.dtype))
+    config = PartConfig.model_validate({**config.model_dump(), **_options(sizes, "part", PartConfig)})
+    jet = Jet(PARTICLES if sizes.particles is None else sizes.particles, num_features, num_classes)
+    model = part(config, jet, Float32(sizes.dtype))
     weaver.load(model, state_dict)
     return model, config
 
 
-IMPORTERS: dict[str, Callable[[Mapping[str, Any], Sizes], tuple[keras.Model, PartConfig]]] = {"part": part_from_weaver}
+def hept_from_upstream(state_dict: Mapping[str, Any], sizes: Sizes) -> Imported:
+    """HEPT with the weights of Graph-COM/HEPT or HEPT-CMS (see `qformers.interop.hept.load`).
+
+    Raises:
+        WeightsError: no task or an unknown one, weights of another task, or an option that the task fixes.
+    """
+    tasks = upstream_hept.TASKS
+    if sizes.task not in tasks:
+        hint = nearest(sizes.task, tasks) if sizes.task else f"; choose one of {', '.join(tasks)}"
+        raise WeightsError(f"hept needs a task, whose sizes the model gets{hint}. Received: task={sizes.task}")
+    config = tasks[sizes.task]
+    config = HeptConfig.model_validate({**config.model_dump(), **_options(sizes, "hept", HeptConfig)})
+    points = Points(sizes.particles, upstream_hept.num_features(state_dict, config))
+    model = hept(config, points, Float32(sizes.dtype))
+    upstream_hept.load(model, state_dict)
+    return model, config
 
 
-def import_weights(architecture: str, source: Path, target: Path, sizes: Sizes) -> tuple[keras.Model, PartConfig]:
+def _options(sizes: Sizes, architecture: str, section: type[PartConfig | HeptConfig]) -> dict[str, Any]:
+    """The options, checked one by one: the name against `ASSUMED`, the value against the section."""
+    options, open_keys = dict(sizes.options or {}), ASSUMED[architecture]
+    for key in options:
+        if key not in open_keys:
+            raise WeightsError(f"option '{key}' is not one that the weights leave open{nearest(key, open_keys)}")
+    try:
+        section.model_validate(options)
+    except ValidationError as error:
+        raise WeightsError(f"an option cannot be used: {error}") from error
+    return options
+
+
+IMPORTERS: dict[str, Callable[[Mapping[str, Any], Sizes], Imported]] = {
+    "part": part_from_weaver,
+    "hept": hept_from_upstream,
+}
+
+
+def import_weights(architecture: str, source: Path, target: Path, sizes: Sizes) -> Imported:
     """Read a PyTorch checkpoint and save it as a Keras model; returns the model and its configuration.
 
     Args:
         architecture: a key of IMPORTERS.
         source: written by ``torch.save(model.state_dict(), ...)``.
-        target: ends in ``.keras``. Inputs ``features`` (B, N, F), ``vectors`` (B, N, 4), ``mask`` (B, N); output
-            ``logits`` (B, classes).
+        target: ends in ``.keras``. ParT has inputs ``features`` (B, N, F), ``vectors`` (B, N, 4), ``mask`` (B, N) and
+            the output ``logits`` (B, classes); HEPT has ``features``, ``coords`` (B, N, C), ``mask`` and one row per
+            point.
         sizes: N, data type and options.
 
     Raises:
@@ -73,7 +113,7 @@ def import_weights(architecture: str, source: Path, target: Path, sizes: Sizes) 
         raise WeightsError(f"unknown architecture '{architecture}'{nearest(architecture, IMPORTERS)}")
     if target.suffix != ".keras":
         raise WeightsError(f"the model to write must end in .keras. Received: {target}")
-    if sizes.particles < 1:
+    if sizes.particles is not None and sizes.particles < 1:
         raise WeightsError(f"particles must be positive. Received: particles={sizes.particles}")
     if sizes.dtype not in DTYPES:
         raise WeightsError(f"unknown data type '{sizes.dtype}'{nearest(sizes.dtype, DTYPES)}")

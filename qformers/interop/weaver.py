@@ -15,15 +15,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from qformers.config import PartConfig
 from qformers.interop.errors import WeightsError
-
-Array = NDArray[Any]
-Shape = tuple[int, ...]
+from qformers.interop.state_dict import Array, Shape, array_of, prefix_of, refuse_misfit
 
 ANCHOR = "embed.input_bn.weight"  # present in every ParT; what stands before it is the prefix of a wrapper
 MODULES = {
@@ -88,20 +84,8 @@ def load(model: keras.Model, state_dict: Mapping[str, Any]) -> None:
     """
     arrays = normalised(state_dict)
     slots = _slots(model)
-    expected = {slot.entry: slot.shape for slot in slots}
-    problems = [f"missing: {name} {shape}" for name, shape in expected.items() if name not in arrays]
-    problems += [f"extra: {name} {array.shape}" for name, array in arrays.items() if name not in expected]
-    for name, shape in expected.items():
-        if name in arrays and arrays[name].shape != shape:
-            problems.append(f"misshaped: {name}: expected {shape}. Received: {arrays[name].shape}")
-        elif name in arrays and not np.isfinite(arrays[name]).all():
-            problems.append(f"not finite: {name}")
-    if problems:
-        lines = "\n  ".join(problems)
-        raise WeightsError(
-            f"these weights do not fit the model '{model.name}'; infer_config gives the sizes they were trained with:\n"
-            f"  {lines}"
-        )
+    intro = f"these weights do not fit the model '{model.name}'; infer_config gives the sizes they were trained with:"
+    refuse_misfit({slot.entry: slot.shape for slot in slots}, arrays, intro)
     for slot in slots:
         slot.variable.assign(slot.cut(arrays[slot.entry]))
 
@@ -158,8 +142,7 @@ def normalised(state_dict: Mapping[str, Any]) -> dict[str, Array]:
     Raises:
         WeightsError: an entry is not an array of numbers, or stands there under its old and its new name.
     """
-    anchors = [name for name in state_dict if name == ANCHOR or name.endswith(f".{ANCHOR}")]
-    prefix = anchors[0].removesuffix(ANCHOR) if len(anchors) == 1 else ""
+    prefix = prefix_of(state_dict, ANCHOR)
     arrays: dict[str, Array] = {}
     for name, value in state_dict.items():
         if name.endswith(".num_batches_tracked"):
@@ -167,11 +150,7 @@ def normalised(state_dict: Mapping[str, Any]) -> dict[str, Array]:
         short = re.sub(r"\.in_proj_(weight|bias)$", r".in_proj.\1", name.removeprefix(prefix))
         if short in arrays:
             raise WeightsError(f"two entries stand for '{short}'; keep one of them. Received: {name} as well")
-        # float64 first: PyTorch's bfloat16 has no NumPy type
-        array = np.asarray(value.detach().cpu().double().numpy() if hasattr(value, "detach") else value)
-        if array.dtype.kind not in "fiu":
-            raise WeightsError(f"entry '{name}' is not an array of numbers. Received: {type(value).__name__}")
-        arrays[short] = array
+        arrays[short] = array_of(name, value)
     return arrays
 
 

@@ -28,6 +28,7 @@ MODELS: dict[str, Callable[[], Any]] = {  # architecture -> function that import
     "mixer": _builder("mixer"),
     "jedi_linear": _builder("jedi_linear"),
     "transformer": _builder("transformer"),
+    "hept": _builder("hept"),
 }
 
 
@@ -40,6 +41,9 @@ def load_model(path: Path | str) -> keras.Model:
     import keras
 
     import qformers.interop.qkeras.table
+    import qformers.layers.lsh
+    import qformers.layers.points
+    import qformers.models.hept_layers
     import qformers.models.pairs
     import qformers.nn.hgq  # noqa: F401  registers the functions that tables are made of
 

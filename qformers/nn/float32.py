@@ -13,6 +13,7 @@ from qformers.nn import layers
 from qformers.nn.vocabulary import Fold, Linear, Norm, Table, Tensor, total_scale
 
 EPSILON = 1e-5  # of all norms, as in PyTorch; Keras' 1e-3 gives other numbers
+NORMAL_VARIANCE = {"silu": 2.952, "kaiming": 2.0}  # times inputs: layers around SiLU (arXiv:1805.08266) and ReLU
 MOMENTUM = 0.9  # of the running statistics, PyTorch's 0.1 seen from the other side
 
 
@@ -32,7 +33,7 @@ class Float32:
         self.dtype = dtype
         self.folds: dict[str, Fold] = {}
 
-    def input(self, name: str, shape: tuple[int, ...]) -> Tensor:
+    def input(self, name: str, shape: tuple[int | None, ...]) -> Tensor:
         """A Keras input."""
         return keras.Input(shape, name=name, dtype=self.dtype)
 
@@ -55,8 +56,8 @@ class Float32:
             y = self.norm(y, linear.norm)
         if linear.activation == "gelu":  # exact, by the error function
             y = layers.Gelu(dtype=self.dtype, name=f"{name}_gelu")(y)
-        elif linear.activation == "relu":
-            y = keras.layers.Activation("relu", dtype=self.dtype, name=f"{name}_relu")(y)
+        elif linear.activation != "linear":
+            y = keras.layers.Activation(linear.activation, dtype=self.dtype, name=f"{name}_{linear.activation}")(y)
         return y
 
     def einsum(self, equation: str, a: Tensor, b: Tensor, name: str) -> Tensor:
@@ -137,11 +138,15 @@ class Float32:
 def _kernel_initialiser(linear: Linear, input_shape: tuple[int | None, ...]) -> keras.initializers.Initializer:
     """The limits of PyTorch; Keras would misread the fans of a kernel with three axes."""
     inputs, outputs = linear.fans(input_shape)
+    if linear.initial in NORMAL_VARIANCE:
+        return keras.initializers.RandomNormal(0.0, linear.gain * math.sqrt(NORMAL_VARIANCE[linear.initial] / inputs))
     limit = 1 / math.sqrt(inputs) if linear.initial == "torch_conv" else math.sqrt(6 / (inputs + outputs))
     return keras.initializers.RandomUniform(-limit * linear.gain, limit * linear.gain)
 
 
 def _bias_initialiser(linear: Linear, input_shape: tuple[int | None, ...]) -> keras.initializers.Initializer:
+    if linear.initial == "silu":
+        return keras.initializers.RandomNormal(0.0, 0.2)
     if linear.initial != "torch_conv":
         return keras.initializers.Zeros()
     limit = 1 / math.sqrt(linear.fans(input_shape)[0])

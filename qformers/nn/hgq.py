@@ -47,15 +47,16 @@ class Hgq:
         self._pending: dict[int, tuple[Tensor, tuple[str, ...]]] = {}  # tensor -> norms in front of its consumer
         self._constants: list[tuple[Any, Any, Any]] = []  # variable, its quantiser, values
 
-    def input(self, name: str, shape: tuple[int, ...]) -> Tensor:
+    def input(self, name: str, shape: tuple[int | None, ...]) -> Tensor:
         """A Keras input; the layers that read it quantise it."""
         return keras.Input(shape, name=name)
 
     def dense(self, x: Tensor, name: str, linear: Linear) -> Tensor:
         """QEinsumDense; norms and factors around it are noted in `folds`."""
-        if linear.activation == "gelu":
+        if linear.activation not in ("linear", "relu"):
             raise ConfigError(
-                f"{name}: GELU has no exact fixed-point form here; set activation (pair_activation): relu"
+                f"{name}: {linear.activation.upper()} has no exact fixed-point form here; set activation "
+                "(pair_activation): relu"
             )
         after = [linear.head_factors] if linear.head_factors else []
         after += [linear.norm.name] if linear.norm is not None and self._folds_norm(linear.norm) else []

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 Tensor = Any  # a symbolic Keras tensor
 
 NormKind = Literal["layer", "batch", "none"]
-Activation = Literal["gelu", "relu", "linear"]
+Activation = Literal["gelu", "relu", "silu", "tanh", "linear"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Linear:
     head_factors: str | None = None  # name of a layer of learned factors per head (weaver's c_attn)
     heads: int = 1
     norm: Norm | None = None
-    initial: Literal["glorot", "torch_conv"] = "glorot"
+    initial: Literal["glorot", "torch_conv", "silu", "kaiming"] = "glorot"  # torch_conv: PyTorch's of Linear too
     gain: float = 1.0  # on the initial kernel
 
     def output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
@@ -80,7 +80,7 @@ class Vocabulary(Protocol):
     key_bias_axes: str | None  # the bias of the attention keys drops out of a softmax: fixed point has none
     folds: dict[str, Fold]  # dense layer -> what was folded into it; empty in float
 
-    def input(self, name: str, shape: tuple[int, ...]) -> Tensor:
+    def input(self, name: str, shape: tuple[int | None, ...]) -> Tensor:
         """A model input, shape without the batch axis."""
 
     def dense(self, x: Tensor, name: str, linear: Linear) -> Tensor:

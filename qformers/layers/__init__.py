@@ -1,0 +1,1 @@
+"""Layers that move values and never round them: index work, one layer for every vocabulary."""
