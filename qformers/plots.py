@@ -88,18 +88,19 @@ def confusion(counts: NDArray[Any], class_names: Sequence[str], path: Path) -> N
         axes.figure.colorbar(picture, label="Share of true class [%]")
 
 
-def training(history: Sequence[Mapping[str, Any]], ebops_target: float | None, path: Path) -> None:
-    """Accuracy and loss over epochs, and EBOPs with their target where there are any.
+def training(history: Sequence[Mapping[str, Any]], score: str, ebops_target: float | None, path: Path) -> None:
+    """Score and loss over epochs, and EBOPs with their target where there are any.
 
     Args:
-        history: one mapping per epoch: epoch, loss, accuracy, val_loss, val_accuracy, ebops.
+        history: one mapping per epoch: epoch, loss, val_loss, the score (where it is watched) and val_<score>, ebops.
+        score: its name, e.g. "accuracy".
         ebops_target: drawn as a line; None = no line.
         path: PNG to write.
     """
     epochs = [row["epoch"] for row in history]
     panels: list[tuple[str, tuple[tuple[str, str], ...]]]
-    panels = [("Accuracy", (("accuracy", "train"), ("val_accuracy", "validation")))]
-    panels += [("Loss", (("loss", "train, with all penalties"), ("val_loss", "validation, cross-entropy")))]
+    panels = [(score.capitalize(), ((score, "train"), (f"val_{score}", "validation")))]
+    panels += [("Loss", (("loss", "train, with all penalties"), ("val_loss", "validation, without")))]
     if any(row["ebops"] for row in history):
         panels += [("EBOPs", (("ebops", "calibrated model"),))]
     with canvas(path, (8.0, 3.2 * len(panels))) as first:
@@ -110,7 +111,8 @@ def training(history: Sequence[Mapping[str, Any]], ebops_target: float | None, p
         for place, (title, curves) in enumerate(panels):
             axes = figure.add_subplot(grid[place])
             for (key, label), marker in zip(curves, "os", strict=False):
-                axes.plot(epochs, [row[key] for row in history], marker=marker, ms=4, label=label)
+                if key in history[0]:
+                    axes.plot(epochs, [row[key] for row in history], marker=marker, ms=4, label=label)
             if title == "EBOPs":
                 axes.set_yscale("log")
                 if ebops_target is not None:

@@ -69,7 +69,7 @@ def main() -> int:
         return 1
     for result in results:
         bits = f"  EBOPs {result.ebops}" if result.ebops else ""
-        print(f"{result.model}  test accuracy {result.accuracy:.4f} +- {result.accuracy_error:.4f}{bits}")
+        print(f"{result.model}  test {result.score} {result.value:.4f} +- {result.error:.4f}{bits}")
     return 0 if len(results) == len(phases) else STOPPED
 
 

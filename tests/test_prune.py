@@ -19,7 +19,7 @@ from qformers.prune.callback import Pruning
 from qformers.prune.scores import input_sizes, ramp, thresholds
 from qformers.prune.sparsity import fill, sparsity
 from qformers.prune.targets import Kernel, kernels
-from qformers.train import feed, loop, phases
+from qformers.train import feed, loop, phases, tasks
 
 EPOCHS, BATCH, EVENTS = 6, 32, 256
 RNG = np.random.default_rng(0)
@@ -269,9 +269,10 @@ def trained(folder: Path, stop_after: int | None = None) -> loop.Trainer:
     ]
     pruning = Pruning(build.train.float.prune)
     settings = phases.settings_of(build, "float")
-    phase = loop.Phase("float", build.train.float, 1, folder, settings, pruning=pruning)
+    task = tasks.JetTagging(train_fakes.CLASSES)
+    phase = loop.Phase("float", build.train.float, task, 1, folder, settings, pruning=pruning)
     made = loop.Trainer(phase, train_fakes.tiny_model(), *feeds)
-    display, stop = loop.Display("float", 3, made.steps, 0, Console(quiet=True)), loop.StopRequest(folder)
+    display, stop = loop.Display("float", 3, made.steps, 0, "accuracy", Console(quiet=True)), loop.StopRequest(folder)
     step = made._step
 
     def counted(batch: feed.Batch) -> None:

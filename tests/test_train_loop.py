@@ -10,7 +10,7 @@ import pytest
 import train_fakes
 from rich.console import Console
 
-from qformers.train import evaluate, feed, finish, loop, phases
+from qformers.train import evaluate, feed, finish, loop, phases, tasks
 from qformers.train.beta import ebops, has_ebops, set_beta
 from qformers.train.errors import DivergedError, TrainingError
 from qformers.train.progress import epoch_line, short
@@ -24,13 +24,15 @@ def trainer(folder: Path, *overrides: str) -> loop.Trainer:
         feed.Feed(train_fakes.FakeSource(200, seed), lambda events: train_fakes.host_inputs(None, events), 24)
         for seed in (1, 2)
     ]
-    phase = loop.Phase("float", build.train.float, 1, folder, phases.settings_of(build, "float"))
+    phase = loop.Phase(
+        "float", build.train.float, tasks.JetTagging(train_fakes.CLASSES), 1, folder, phases.settings_of(build, "float")
+    )
     return loop.Trainer(phase, train_fakes.tiny_model(), *feeds)
 
 
 def run(made: loop.Trainer) -> None:
     """Train without a bar and without listening for signals."""
-    display = loop.Display("float", made.phase.config.epochs, made.steps, 0, Console(quiet=True))
+    display = loop.Display("float", made.phase.config.epochs, made.steps, 0, "accuracy", Console(quiet=True))
     made.run(loop.StopRequest(made.phase.folder), display)
 
 
@@ -77,12 +79,14 @@ def test_outputs_of_a_split_do_not_depend_on_the_batch_size():
     model, jets = train_fakes.tiny_model(), train_fakes.FakeSource(100)
     model.compile(jit_compile=False)
     source = feed.Feed(jets, lambda events: train_fakes.host_inputs(None, events), 24)
-    logits, labels = evaluate.logits_of(model, source, 64)
+    logits, labels = evaluate.outputs_of(model, source, 64)
     np.testing.assert_array_equal(labels, jets.events.labels)
     expected = keras.ops.convert_to_numpy(model({"features": jets.events.features}, training=False))
     np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-6)
     reference = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(labels, logits)
-    assert evaluate.cross_entropy(logits, labels) == pytest.approx(float(reference), rel=1e-5)
+    assert tasks.JetTagging(train_fakes.CLASSES).validate(logits, labels)[0] == pytest.approx(
+        float(reference), rel=1e-5
+    )
 
 
 def test_outputs_that_are_not_finite_are_refused():
@@ -92,7 +96,7 @@ def test_outputs_that_are_not_finite_are_refused():
     model.compile(jit_compile=False)
     source = feed.Feed(train_fakes.FakeSource(10), lambda events: train_fakes.host_inputs(None, events), 24)
     with pytest.raises(DivergedError, match=r"outputs of model 'tiny' must be finite: .* for 10 of 10 jets"):
-        evaluate.logits_of(model, source, 10)
+        evaluate.outputs_of(model, source, 10)
 
 
 def test_a_file_that_gives_other_outputs_is_refused(tmp_path: Path):
@@ -127,7 +131,7 @@ def test_a_manifest_that_cannot_be_read_is_refused(tmp_path: Path):
 
 def test_epoch_line_is_one_line_with_all_numbers():
     row = {"epoch": 3, "loss": 1.25, "accuracy": 0.5, "val_accuracy": 0.4, "ebops": 60123, "beta": 1e-6}
-    line = epoch_line("qat", 10, {**row, "jets_per_s": 1500.0, "input_bound": 0.01})
+    line = epoch_line("qat", 10, {**row, "jets_per_s": 1500.0, "input_bound": 0.01}, "accuracy")
     assert line.startswith(
         "qat  3/10  loss 1.2500  accuracy 0.5000  val 0.4000  EBOPs 60.1k  beta 1.0e-06  1500 jets/s"
     )

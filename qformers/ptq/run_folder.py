@@ -11,7 +11,6 @@ from typing import Any
 
 from rich.table import Table
 
-from qformers import metrics
 from qformers.config import Build, ConfigError
 from qformers.data import open_split
 from qformers.data.source import Source
@@ -24,6 +23,7 @@ from qformers.train.beta import ebops
 from qformers.train.deliver import Terms, deliver, headline, pictures, width_picture
 from qformers.train.feed import Feed
 from qformers.train.phases import feeds, sections_of
+from qformers.train.tasks import JetTagging
 
 STAGE = "ptq"
 CALIBRATION_JETS = 2048  # of the training split
@@ -124,9 +124,9 @@ def write(material: Material, build: Build, out: Path, facts: Mapping[str, Any])
     with replacing(out / "build.yaml") as temporary:
         temporary.write_text(build.to_yaml())
     copy_float(material.path, out / "float")
-    test, val = material.feed("test"), material.feed("val")
-    delivered = deliver(model, folder, test, shop.class_names, Terms(build.seed, BATCH))
-    pictures(delivered, folder / "plots")
+    test, val, task = material.feed("test"), material.feed("val"), JetTagging(shop.class_names)
+    delivered = deliver(model, folder, test, task, Terms(build.seed, BATCH))
+    pictures(delivered, task, folder / "plots")
     width_picture(model, folder / "plots", learned_only=False)
     errors = layer_errors(shop.float_model, model, material.sources["val"].load()[:COMPARED_JETS])
     bits = ebops(delivered.model)
@@ -135,8 +135,8 @@ def write(material: Material, build: Build, out: Path, facts: Mapping[str, Any])
         "float_model": str(material.path),
         "float_model_sha256": sha256(material.path),
         "ebops": bits,
-        "validation": metrics.accuracy(*evaluate.logits_of(delivered.model, val, BATCH)).as_json(),
-        "test": headline(delivered.report),
+        "validation": task.measured(*evaluate.outputs_of(delivered.model, val, BATCH)).as_json(),
+        "test": headline(delivered.report, task),
         "jets": {"calibration": _jets(shop.inputs), "val": len(val), "test": len(test)},
         "layers": [error.as_json() for error in errors],
     }

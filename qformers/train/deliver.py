@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qformers import metrics
 from qformers.files import replacing, write_json
 from qformers.train import evaluate
 from qformers.train.feed import Feed
+from qformers.train.tasks import Report, Task
 from qformers.train.variables import save_model
 
 CHECKED_JETS = 512  # jets on which the file read back is compared with the model in memory
@@ -27,9 +27,9 @@ class Delivered:
     """The model read back, its outputs on the test split and the report on them."""
 
     model: Any
-    logits: NDArray[np.float32]  # (n, classes)
-    labels: NDArray[np.int64]  # (n,)
-    report: dict[str, Any]  # `qformers.metrics.report`
+    outputs: NDArray[np.float32]  # (n, ...), of jets: logits (n, classes)
+    labels: NDArray[Any]  # (n, ...)
+    report: Report  # of the task
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Terms:
     jit_compile: bool = True
 
 
-def deliver(model: Any, folder: Path, test: Feed, class_names: tuple[str, ...], terms: Terms) -> Delivered:
-    """Write ``model.keras``, ``test_logits.npz`` (logits (n, classes), labels (n,)) and ``metrics.json``.
+def deliver(model: Any, folder: Path, test: Feed, task: Task, terms: Terms) -> Delivered:
+    """Write ``model.keras``, ``test_logits.npz`` (logits (n, ...), labels (n, ...)) and ``metrics.json``.
 
     The numbers on the test split are those of the file read back.
 
@@ -53,26 +53,22 @@ def deliver(model: Any, folder: Path, test: Feed, class_names: tuple[str, ...], 
     save_model(model, path)
     loaded = evaluate.reload_equal(path, model, test.sample(CHECKED_JETS, terms.seed))
     loaded.compile(jit_compile=terms.jit_compile and len(test) > JIT_JETS)
-    logits, labels = evaluate.logits_of(loaded, test, terms.batch_size)
+    outputs, labels = evaluate.outputs_of(loaded, test, terms.batch_size)
     with replacing(folder / "test_logits.npz") as temporary, temporary.open("wb") as handle:
-        np.savez(handle, logits=logits, labels=labels)
-    report = metrics.report(logits, labels, class_names)
+        np.savez(handle, logits=outputs, labels=labels)
+    report = task.report(outputs, labels)
     write_json(folder / "metrics.json", report)
-    return Delivered(loaded, logits, labels, report)
+    return Delivered(loaded, outputs, labels, report)
 
 
-def headline(report: dict[str, Any]) -> dict[str, Any]:
-    """What a manifest says of the test split."""
-    return {name: report[name] for name in ("jets", "accuracy", "auc")}
+def headline(report: Report, task: Task) -> Report:
+    """What a manifest says of a split."""
+    return {name: report[name] for name in task.headline}
 
 
-def pictures(delivered: Delivered, folder: Path) -> None:
-    """Draw ``roc.png`` and ``confusion.png``."""
-    from qformers import plots
-
-    names = tuple(delivered.report["classes"])
-    plots.roc(delivered.logits, delivered.labels, names, folder / "roc.png")
-    plots.confusion(np.asarray(delivered.report["confusion"]), names, folder / "confusion.png")
+def pictures(delivered: Delivered, task: Task, folder: Path) -> None:
+    """Draw the pictures of the task."""
+    task.pictures(delivered.outputs, delivered.labels, delivered.report, folder)
 
 
 def width_picture(model: Any, folder: Path, learned_only: bool = True) -> None:

@@ -10,7 +10,6 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from qformers.metrics import log_probabilities
 from qformers.train.errors import DivergedError, TrainingError
 from qformers.train.feed import Batch, Feed, Inputs
 
@@ -23,8 +22,8 @@ def _full(batch: Batch, batch_size: int) -> Inputs:
     return {name: np.concatenate([x, np.repeat(x[:1], missing, axis=0)]) for name, x in batch.inputs.items()}
 
 
-def logits_of(model: Any, feed: Feed, batch_size: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Outputs (n, classes) and labels (n,) of all jets of a split.
+def outputs_of(model: Any, feed: Feed, batch_size: int) -> tuple[NDArray[np.float32], NDArray[Any]]:
+    """Outputs (n, ...) and labels (n, ...) of all jets of a split.
 
     Raises:
         DivergedError: an output is NaN or infinite.
@@ -34,19 +33,14 @@ def logits_of(model: Any, feed: Feed, batch_size: int) -> tuple[NDArray[np.float
         values = ops.convert_to_numpy(model.predict_on_batch(_full(batch, batch_size)))
         outputs.append(values[: len(batch)])
         labels.append(batch.labels)
-    logits = np.concatenate(outputs)
-    bad = ~np.isfinite(logits).all(axis=1)
+    whole = np.concatenate(outputs)
+    bad = ~np.isfinite(whole.reshape(len(whole), -1)).all(axis=1)
     if bad.any():
         raise DivergedError(
             f"outputs of model '{model.name}' must be finite: lower learning_rate or set clip_norm, and start over "
             f"with --fresh. Received: NaN or infinity for {bad.sum()} of {len(bad)} jets"
         )
-    return logits, np.concatenate(labels)
-
-
-def cross_entropy(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """Mean cross-entropy of the true class, in nats, without label smoothing."""
-    return float(-log_probabilities(logits)[np.arange(len(labels)), labels].mean())
+    return whole, np.concatenate(labels)
 
 
 def reload_equal(path: Path, model: Any, inputs: Inputs) -> Any:

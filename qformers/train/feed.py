@@ -41,10 +41,10 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Batch:
-    """Inputs of the model by name, each (n, ...), and the labels (n,)."""
+    """Inputs of the model by name, each (n, ...), and the labels (n, ...)."""
 
     inputs: Inputs
-    labels: NDArray[np.int64]
+    labels: NDArray[Any]
 
     def __len__(self) -> int:
         return len(self.labels)

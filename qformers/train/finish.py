@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from qformers import metrics
 from qformers.config import Build
 from qformers.files import write_json
 from qformers.manifest import write_manifest
@@ -33,8 +32,9 @@ class Finished:
 
     folder: Path
     settings: dict[str, Any]
-    accuracy: float  # on the test split
-    accuracy_error: float
+    score: str  # name of the number that was to be large
+    value: float  # of it, on the test split
+    error: float
     ebops: int  # 0 for a float model
 
     @property
@@ -50,8 +50,9 @@ class Finished:
             return None
         try:
             manifest = json.loads(path.read_text())
-            accuracy = manifest["test"]["accuracy"]
-            return cls(folder, manifest["settings"], accuracy["value"], accuracy["error"], manifest["ebops"])
+            score = manifest.get("score", "accuracy")  # of manifests from before there were other scores
+            found = manifest["test"][score]
+            return cls(folder, manifest["settings"], score, found["value"], found["error"], manifest["ebops"])
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise TrainingError(
                 f"{path}: is not a manifest of this version ({error}); start over with --fresh"
@@ -76,26 +77,26 @@ def _restore_chosen(trainer: Trainer, console: Console) -> tuple[int, bool]:
         return config.epochs, False
     trainer.pareto.restore(point, trainer.model)
     bits = f", EBOPs {point.ebops}" if point.ebops else ""
-    text = f"{phase.name}: exports epoch {point.epoch}, validation accuracy {point.accuracy:.4f}{bits}"
+    text = f"{phase.name}: exports epoch {point.epoch}, validation {phase.task.score} {point.score:.4f}{bits}"
     console.print(text, markup=False)
     return point.epoch, True
 
 
-def finish(build: Build, trainer: Trainer, test: Feed, class_names: tuple[str, ...], console: Console) -> Finished:
+def finish(build: Build, trainer: Trainer, test: Feed, console: Console) -> Finished:
     """Export the best model of a phase and write all that belongs to it.
 
-    Writes ``model.keras``, ``pareto/*.keras``, ``metrics.json``, ``test_logits.npz`` (logits (n, classes), labels
-    (n,)), plots and last ``manifest.json``. The numbers on the test split are those of the file read back.
+    Writes ``model.keras``, ``pareto/*.keras``, ``metrics.json``, ``test_logits.npz`` (outputs and
+    labels), plots and last ``manifest.json``. The numbers on the test split are those of the file read back.
 
     Raises:
         TrainingError: the file read back does not give the outputs of the model in memory.
     """
-    phase, config, model = trainer.phase, trainer.phase.config, trainer.model
+    phase, config, model, task = trainer.phase, trainer.phase.config, trainer.model, trainer.phase.task
     epoch, met = _restore_chosen(trainer, console)
     if phase.calibrate is not None:
         phase.calibrate(model, trainer.train.sample(FINAL_CALIBRATION_JETS, phase.seed))
     terms = Terms(phase.seed, config.batch_size, config.jit_compile)
-    delivered = deliver(model, phase.folder, test, class_names, terms)
+    delivered = deliver(model, phase.folder, test, task, terms)
     report = delivered.report
     if phase.calibrate is not None or phase.pruning is not None:
         zeros = sparsity(delivered.model)
@@ -109,14 +110,16 @@ def finish(build: Build, trainer: Trainer, test: Feed, class_names: tuple[str, .
         "ebops": bits,
         "ebops_target": target,
         "ebops_target_met": bool(met and (target is None or bits <= target)),
-        "validation": metrics.accuracy(*evaluate.logits_of(model, trainer.val, config.batch_size)).as_json(),
-        "test": headline(report),
+        "score": task.score,
+        "validation": task.measured(*evaluate.outputs_of(model, trainer.val, config.batch_size)).as_json(),
+        "test": headline(report, task),
         "jets": {"train": len(trainer.train), "val": len(trainer.val), "test": len(test)},
         **_speed(trainer),
     }
     write_manifest(phase.folder, f"train.{phase.name}", build, facts)
     trainer.pareto.drop_arrays()
-    return Finished(phase.folder, phase.settings, report["accuracy"]["value"], report["accuracy"]["error"], bits)
+    found = report[task.score]
+    return Finished(phase.folder, phase.settings, task.score, found["value"], found["error"], bits)
 
 
 def _speed(trainer: Trainer) -> dict[str, Any]:
@@ -133,9 +136,12 @@ def _plots(trainer: Trainer, delivered: Delivered) -> None:
     from qformers import plots
 
     phase, folder = trainer.phase, trainer.phase.folder / "plots"
-    pictures(delivered, folder)
+    pictures(delivered, phase.task, folder)
     plots.training(
-        trainer.state.history, phase.config.ebops_target if phase.calibrate else None, folder / "training.png"
+        trainer.state.history,
+        phase.task.score,
+        phase.config.ebops_target if phase.calibrate else None,
+        folder / "training.png",
     )
     if phase.calibrate is not None:
         width_picture(delivered.model, folder)

@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -31,6 +30,7 @@ from qformers.train.pareto import ParetoSet, Point
 from qformers.train.progress import Display, ScalarLog, write_csv
 from qformers.train.schedule import learning_rate
 from qformers.train.stop import StopRequest
+from qformers.train.tasks import Task
 from qformers.train.variables import read_variables, write_variables
 
 CONTROL_UPDATES = 200  # the controller moves beta about so often in a phase, but not more than once per step
@@ -42,8 +42,7 @@ class LoopState:
 
     epoch: int = 0
     step: int = 0
-    loss_sum: float = 0.0  # of the batches' mean losses
-    accuracy_sum: float = 0.0
+    sums: dict[str, float] = field(default_factory=dict)  # of the batches' mean losses and monitors, by name
     timed_steps: int = 0  # steps of this epoch but the first of each process, which compiles
     seconds: float = 0.0  # spent in them
     waited_s: float = 0.0  # of these, waiting for data
@@ -54,7 +53,12 @@ class LoopState:
     def next_epoch(self) -> None:
         """Go to the start of the next epoch."""
         self.epoch, self.step, self.timed_steps = self.epoch + 1, 0, 0
-        self.loss_sum = self.accuracy_sum = self.seconds = self.waited_s = 0.0
+        self.seconds = self.waited_s = 0.0
+        self.sums = {}
+
+    def means(self) -> dict[str, float]:
+        """Of loss and monitors over the steps of the running epoch."""
+        return {name: total / self.step for name, total in self.sums.items()}
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ class Phase:
     Attributes:
         name: ``float`` or ``qat``; named in messages and keys (``train.<name>``).
         config: its settings.
+        task: what it trains for.
         seed: of the data order.
         folder: e.g. ``runs/part_demo/qat``.
         settings: all that its result depends on (see `CheckpointStore`).
@@ -74,6 +79,7 @@ class Phase:
 
     name: str
     config: PhaseConfig
+    task: Task
     seed: int
     folder: Path
     settings: dict[str, Any]
@@ -87,7 +93,7 @@ class Trainer:
 
     Args:
         phase: see `Phase`.
-        model: the Keras model, output ``logits`` (batch, classes).
+        model: the Keras model; its outputs are what the task of the phase takes.
         train, val: the two splits.
     """
 
@@ -95,12 +101,11 @@ class Trainer:
         self.phase, self.model, self.train, self.val = phase, model, train, val
         config = phase.config
         self.steps = train.steps(config.batch_size, config.jets_per_epoch)
-        self.one_hot = np.eye(int(model.outputs[0].shape[-1]), dtype=np.float32)
         self.optimiser = make_optimiser(config, model.trainable_variables, self.steps)
         model.compile(
             optimizer=self.optimiser,
-            loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=config.label_smoothing),
-            metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+            loss=phase.task.loss(config),
+            metrics=phase.task.monitors(),
             jit_compile=config.jit_compile,
         )
         if phase.pruning is not None:
@@ -158,8 +163,7 @@ class Trainer:
                     state.timed_steps += 1
                     state.seconds += time.perf_counter() - before
                     state.waited_s += self.train.waited_s - waited
-                loss, accuracy = state.loss_sum / state.step, state.accuracy_sum / state.step
-                display.step(state.epoch + 1, loss, accuracy, self.ebops, self._jets_per_s())
+                display.step(state.epoch + 1, state.means(), self.ebops, self._jets_per_s())
         finally:
             batches.close()  # type: ignore[attr-defined]
         return ""
@@ -170,14 +174,13 @@ class Trainer:
         self.optimiser.learning_rate = learning_rate(config, step, self.steps)
         if any(not np.isfinite(array).all() for array in batch.inputs.values()):
             raise self._diverged(batch, math.nan)  # a ReLU can hide it from the loss, not from the weights
-        logs = self.model.train_on_batch(batch.inputs, self.one_hot[batch.labels], return_dict=True)
+        logs = self.model.train_on_batch(batch.inputs, self.phase.task.targets(batch.labels), return_dict=True)
         loss = float(logs["loss"])
         if not math.isfinite(loss):
             raise self._diverged(batch, loss)
         self._previous = batch
         state.step += 1
-        state.loss_sum += loss
-        state.accuracy_sum += float(logs["accuracy"])
+        state.sums = {name: state.sums.get(name, 0.0) + float(value) for name, value in logs.items()}
         if self.phase.pruning is not None:
             self.phase.pruning.after_step(step + 1)
         if (step + 1) % self.control_steps:
@@ -198,14 +201,15 @@ class Trainer:
         before = read_variables(self.model.variables) if self.phase.calibrate else None
         if self.phase.calibrate:
             self.phase.calibrate(self.model, self.phase.sample or {})
-        logits, labels = evaluate.logits_of(self.model, self.val, self.phase.config.batch_size)
-        accuracy, bits = float((logits.argmax(axis=1) == labels).mean()), ebops(self.model)
+        task = self.phase.task
+        loss, score = task.validate(*evaluate.outputs_of(self.model, self.val, self.phase.config.batch_size))
+        bits = ebops(self.model)
         pruning = self.phase.pruning
         if pruning is None or pruning.settled((self.state.epoch + 1) * self.steps):
-            self.pareto.offer(Point(self.state.epoch + 1, accuracy, bits), self.model)
+            self.pareto.offer(Point(self.state.epoch + 1, score, bits), self.model)
         if before is not None:
             write_variables(self.model.variables, before)
-        return {"val_loss": evaluate.cross_entropy(logits, labels), "val_accuracy": accuracy, "ebops": bits}
+        return {"val_loss": loss, f"val_{task.score}": score, "ebops": bits}
 
     def _refuse_broken_weights(self) -> None:
         """A gradient can break weights without the loss showing it; such weights must not get into a checkpoint."""
@@ -223,8 +227,7 @@ class Trainer:
         state = self.state
         row = {
             "epoch": state.epoch + 1,
-            "loss": state.loss_sum / state.step,
-            "accuracy": state.accuracy_sum / state.step,
+            **state.means(),
             **self._validate(),
             "beta": self.controller.beta if self.controller else 0.0,
             "learning_rate": float(self.optimiser.learning_rate),

@@ -1,4 +1,4 @@
-"""The Pareto set of a phase: models that no other model of the phase beats in both validation accuracy and EBOPs."""
+"""The Pareto set of a phase: models that no other model of the phase beats in both validation score and EBOPs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from qformers.train.variables import read_arrays, read_variables, save_model, wr
 
 @dataclass(frozen=True)
 class Point:
-    """One kept model: `epoch` counts from 1, `accuracy` is on the validation split, EBOPs are 0 for a float model."""
+    """One kept model: `epoch` counts from 1, `score` is on the validation split, EBOPs are 0 for a float model."""
 
     epoch: int
-    accuracy: float
+    score: float
     ebops: int
 
     @property
@@ -31,7 +31,7 @@ class Point:
 
     def beats(self, other: Point) -> bool:
         """Whether this model is at least as good in both and was there first, or is better in one."""
-        return self.accuracy >= other.accuracy and self.ebops <= other.ebops
+        return self.score >= other.score and self.ebops <= other.ebops
 
 
 def front(points: Iterable[Point]) -> list[Point]:
@@ -44,9 +44,9 @@ def front(points: Iterable[Point]) -> list[Point]:
 
 
 def choose(points: Iterable[Point], target: float | None) -> Point | None:
-    """The most accurate point whose EBOPs meet `target` (any, if None); None if there is none."""
+    """The point of the largest score whose EBOPs meet `target` (any, if None); None if there is none."""
     meeting = [point for point in points if target is None or point.ebops <= target]
-    return max(meeting, key=lambda point: (point.accuracy, -point.ebops), default=None)
+    return max(meeting, key=lambda point: (point.score, -point.ebops), default=None)
 
 
 class ParetoSet:

@@ -25,6 +25,7 @@ from qformers.train.finish import Finished, finish
 from qformers.train.loop import Phase, Trainer
 from qformers.train.progress import Display
 from qformers.train.stop import stop_requests
+from qformers.train.tasks import task_of
 from qformers.train.variables import weights_digest
 
 PhaseName = Literal["float", "qat"]
@@ -147,8 +148,8 @@ def _finished_before(folder: Path, settings: dict[str, Any]) -> Finished | None:
     return done
 
 
-def _prepare(build: Build, name: PhaseName, out: Path) -> tuple[Trainer, Feed, tuple[str, ...]]:
-    """The trainer of a phase at its last checkpoint, the test split and the names of the classes."""
+def _prepare(build: Build, name: PhaseName, out: Path) -> tuple[Trainer, Feed]:
+    """The trainer of a phase at its last checkpoint, and the test split."""
     settings = settings_of(build, name)
     config = _config(build, name)
     deterministic(build.seed if name == "float" else build.seed + QAT_SEED, config.jit_compile)
@@ -168,8 +169,8 @@ def _prepare(build: Build, name: PhaseName, out: Path) -> tuple[Trainer, Feed, t
     pruning = None
     if config.prune is not None or hold:
         pruning = Pruning(config.prune, train.sample(CALIBRATION_JETS, build.seed), hold)
-    phase = Phase(name, config, build.seed, out / name, settings, calibrate, sample, pruning)
-    return Trainer(phase, model, train, val), test, names
+    phase = Phase(name, config, task_of(sources[0]), build.seed, out / name, settings, calibrate, sample, pruning)
+    return Trainer(phase, model, train, val), test
 
 
 def _write_build(build: Build, out: Path) -> None:
@@ -204,19 +205,20 @@ def train_phase(build: Build, name: PhaseName, out: Path, console: Console) -> F
         _write_build(build, out)
         console.print(f"{name}: finished before, in {done.folder} (--fresh trains it again)", markup=False)
         return done
-    trainer, test, names = _prepare(build, name, out)
+    trainer, test = _prepare(build, name, out)
     _write_build(build, out)
     _tell_precision(trainer.model, out / name, console)
     state, epochs = trainer.state, trainer.phase.config.epochs
     if state.epoch or state.step:
         console.print(f"{name}: goes on after epoch {state.epoch}, step {state.step}", markup=False)
-    display = Display(name, epochs, trainer.steps, state.epoch * trainer.steps + state.step, console)
+    made = state.epoch * trainer.steps + state.step
+    display = Display(name, epochs, trainer.steps, made, trainer.phase.task.score, console)
     with stop_requests(out) as stop, display:
         reason = trainer.run(stop, display)
     if reason:
         place = f"phase {name} after epoch {state.epoch}, step {state.step}"
         return f"{reason}: stopped in {place}; the same command goes on from there"
-    return finish(build, trainer, test, names, console)
+    return finish(build, trainer, test, console)
 
 
 def train_build(

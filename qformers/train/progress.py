@@ -27,12 +27,13 @@ def short(number: float) -> str:
     return f"{number:.0f}"
 
 
-def epoch_line(phase: str, epochs: int, row: Row) -> str:
+def epoch_line(phase: str, epochs: int, row: Row, score: str) -> str:
     """One epoch in one line."""
     ebops = f"  EBOPs {short(row['ebops'])}  beta {row['beta']:.1e}" if row["ebops"] else ""
+    seen = "  ".join(f"{name} {row[name]:.4f}" for name in ("loss", score) if name in row)
     return (
-        f"{phase} {row['epoch']:>{len(str(epochs))}}/{epochs}  loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}  "
-        f"val {row['val_accuracy']:.4f}{ebops}  {row['jets_per_s']:.0f} jets/s  input-bound {row['input_bound']:.0%}"
+        f"{phase} {row['epoch']:>{len(str(epochs))}}/{epochs}  {seen}  val {row[f'val_{score}']:.4f}{ebops}  "
+        f"{row['jets_per_s']:.0f} jets/s  input-bound {row['input_bound']:.0%}"
     )
 
 
@@ -43,11 +44,14 @@ class Display:
         phase: its name.
         epochs, steps: epochs in the phase, steps per epoch.
         done: steps done before (after a resume).
+        score: name of the number that is to grow.
         console: where to print; `None` for standard output.
     """
 
-    def __init__(self, phase: str, epochs: int, steps: int, done: int, console: Console | None = None) -> None:
-        self.phase, self.epochs = phase, epochs
+    def __init__(
+        self, phase: str, epochs: int, steps: int, done: int, score: str, console: Console | None = None
+    ) -> None:
+        self.phase, self.epochs, self.score = phase, epochs, score
         self.console = console or Console(highlight=False, soft_wrap=True)
         columns = (
             TextColumn("{task.description}"),
@@ -70,15 +74,16 @@ class Display:
     ) -> None:
         self._bar.stop()
 
-    def step(self, epoch: int, loss: float, accuracy: float, ebops: int, jets_per_s: float) -> None:
+    def step(self, epoch: int, means: Mapping[str, float], ebops: int, jets_per_s: float) -> None:
         """Show the running numbers of epoch `epoch` (1 for the first) after one step."""
         bits = f"EBOPs {short(ebops)}  " if ebops else ""
-        numbers = f"loss {loss:.4f}  accuracy {accuracy:.4f}  {bits}{jets_per_s:.0f} jets/s"
+        seen = "".join(f"{name} {value:.4f}  " for name, value in means.items())
+        numbers = f"{seen}{bits}{jets_per_s:.0f} jets/s"
         self._bar.update(self._task, advance=1, description=f"{self.phase} {epoch}/{self.epochs}", numbers=numbers)
 
     def epoch(self, row: Row) -> None:
         """Print the line of a finished epoch."""
-        self.say(epoch_line(self.phase, self.epochs, row))
+        self.say(epoch_line(self.phase, self.epochs, row, self.score))
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""
