@@ -25,10 +25,27 @@ from qformers.layer_settings import FIRMWARE, TRAINED, Format, LayerFirmware, La
 EBOPS_ARRIVAL = 0.7  # default of train.qat.ebops_arrival
 
 
+class PointsConfig(Section):
+    """What is read of events of points, and what is asked of each point (read by `qformers.data.tracks`)."""
+
+    task: Literal["tracking", "pileup"] = (
+        "tracking"  # an embedding in which tracks lie together; or keep a point or not
+    )
+    layers: Literal["pixel", "all"] = "pixel"  # trackml: which detectors
+    phi_sectors: Positive = 1  # trackml: windows that an event is cut into
+    eta_edges: tuple[float, ...] = ()  # the same in eta of the hit; () = one window over everything
+    overlap: Annotated[float, Field(ge=1)] = 1.1  # windows are widened by this factor
+    too_many: Literal["refuse", "cut"] = "refuse"  # windows of more than num_particles points
+    lda: str | None = None  # line_segments: file of the fitted LDA
+    fakes_per_true: Annotated[float, Field(ge=0)] = 0.0  # line_segments, tracking
+    loss: Literal["hept", "cms"] = "hept"  # which of the two InfoNCE or focal losses
+    num_pairs: Positive = 20_000  # tracking: pairs per window in the loss
+
+
 class DataConfig(Section):
     """Which jets, which of their particles and which numbers of each (read by `qformers.data`)."""
 
-    dataset: str  # a key of qformers.data.DATASETS
+    dataset: str  # a key of qformers.data.DATASETS or, with `points`, of qformers.data.tracks.point_readers
     train: tuple[str, ...]  # globs, relative to the working directory
     val: tuple[str, ...]
     test: tuple[str, ...]
@@ -39,6 +56,7 @@ class DataConfig(Section):
     max_jets: Positive | None = None  # per split, None = all
     cache: str | None = None  # folder of decoded arrays, None = decode each time
     shuffle_jets: Positive = 100_000  # jets mixed in memory at a time (bounds the memory of a stream)
+    points: Annotated[PointsConfig | None, Field(exclude_if=lambda points: points is None)] = None  # None = jets
 
 
 class QuantConfig(Section):

@@ -79,7 +79,7 @@ def test_outputs_of_a_split_do_not_depend_on_the_batch_size():
     model, jets = train_fakes.tiny_model(), train_fakes.FakeSource(100)
     model.compile(jit_compile=False)
     source = feed.Feed(jets, lambda events: train_fakes.host_inputs(None, events), 24)
-    logits, labels = evaluate.outputs_of(model, source, 64)
+    logits, labels = evaluate.outputs_of(model, source, 64, tasks.JetTagging(train_fakes.CLASSES))
     np.testing.assert_array_equal(labels, jets.events.labels)
     expected = keras.ops.convert_to_numpy(model({"features": jets.events.features}, training=False))
     np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-6)
@@ -96,7 +96,7 @@ def test_outputs_that_are_not_finite_are_refused():
     model.compile(jit_compile=False)
     source = feed.Feed(train_fakes.FakeSource(10), lambda events: train_fakes.host_inputs(None, events), 24)
     with pytest.raises(DivergedError, match=r"outputs of model 'tiny' must be finite: .* for 10 of 10 jets"):
-        evaluate.outputs_of(model, source, 10)
+        evaluate.outputs_of(model, source, 10, tasks.JetTagging(train_fakes.CLASSES))
 
 
 def test_a_file_that_gives_other_outputs_is_refused(tmp_path: Path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from glob import glob
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from qformers.config import DataConfig, nearest
 from qformers.data.errors import DataError
@@ -24,6 +24,8 @@ DATASETS: dict[str, Callable[[DataConfig], Reader]] = {"jetclass": JetClass, "hl
 def open_split(config: DataConfig, split: Literal["train", "val", "test"]) -> Source:
     """One split of a data set; files are opened to be counted, nothing is decoded yet.
 
+    With `config.points` it is a `PointSource` of `PointEvents`, which can be used in the same way.
+
     Args:
         config: the data section of a build.
         split: which of its three globs.
@@ -32,6 +34,10 @@ def open_split(config: DataConfig, split: Literal["train", "val", "test"]) -> So
         DataError: unknown data set, feature set or class (with the nearest name), a glob without files, a file that
             cannot be used.
     """
+    if config.points is not None:
+        from qformers.data.tracks.open_points import open_points
+
+        return cast("Source", open_points(config, _files(getattr(config, split), split), split))
     if config.dataset not in DATASETS:
         raise DataError(f"data.dataset: unknown data set '{config.dataset}'{nearest(config.dataset, DATASETS)}")
     reader = DATASETS[config.dataset](config)

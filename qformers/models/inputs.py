@@ -59,6 +59,7 @@ _SOURCES = {
     "features": lambda events: events.features,
     "vectors": lambda events: events.vectors,
     "mask": lambda events: events.mask,
+    "coords": lambda events: events.coords,  # of points
     "pairs": host_pairs,
 }
 
@@ -83,7 +84,7 @@ def host_inputs(model: Any, events: Events) -> dict[str, NDArray[np.float32]]:
         if tensor.name not in _SOURCES:
             raise ConfigError(f"the model has an unknown input '{tensor.name}'{nearest(tensor.name, _SOURCES)}")
         array = np.ascontiguousarray(_SOURCES[tensor.name](events), np.float32)
-        if array.shape[1:] != tuple(tensor.shape[1:]):
+        if any(wanted not in (None, found) for wanted, found in zip(tensor.shape[1:], array.shape[1:], strict=True)):
             raise ConfigError(
                 f"input '{tensor.name}' of the model has shape {tuple(tensor.shape[1:])} per jet, the events give "
                 f"{array.shape[1:]}; data.num_particles and data.features must be those the model was trained with"

@@ -135,7 +135,7 @@ def write(material: Material, build: Build, out: Path, facts: Mapping[str, Any])
         "float_model": str(material.path),
         "float_model_sha256": sha256(material.path),
         "ebops": bits,
-        "validation": task.measured(*evaluate.outputs_of(delivered.model, val, BATCH)).as_json(),
+        "validation": task.measured(*evaluate.outputs_of(delivered.model, val, BATCH, task)).as_json(),
         "test": headline(delivered.report, task),
         "jets": {"calibration": _jets(shop.inputs), "val": len(val), "test": len(test)},
         "layers": [error.as_json() for error in errors],

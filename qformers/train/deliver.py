@@ -28,7 +28,7 @@ class Delivered:
 
     model: Any
     outputs: NDArray[np.float32]  # (n, ...), of jets: logits (n, classes)
-    labels: NDArray[Any]  # (n, ...)
+    labels: Any  # what is known of the n events
     report: Report  # of the task
 
 
@@ -53,9 +53,10 @@ def deliver(model: Any, folder: Path, test: Feed, task: Task, terms: Terms) -> D
     save_model(model, path)
     loaded = evaluate.reload_equal(path, model, test.sample(CHECKED_JETS, terms.seed))
     loaded.compile(jit_compile=terms.jit_compile and len(test) > JIT_JETS)
-    outputs, labels = evaluate.outputs_of(loaded, test, terms.batch_size)
+    outputs, labels = evaluate.outputs_of(loaded, test, terms.batch_size, task)
     with replacing(folder / "test_logits.npz") as temporary, temporary.open("wb") as handle:
-        np.savez(handle, logits=outputs, labels=labels)
+        arrays: dict[str, Any] = {"logits": outputs, **task.arrays(labels)}
+        np.savez(handle, **arrays)
     report = task.report(outputs, labels)
     write_json(folder / "metrics.json", report)
     return Delivered(loaded, outputs, labels, report)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from qformers.train.errors import DivergedError, TrainingError
 from qformers.train.feed import Batch, Feed, Inputs
+from qformers.train.tasks import Task
 
 
 def _full(batch: Batch, batch_size: int) -> Inputs:
@@ -22,8 +23,8 @@ def _full(batch: Batch, batch_size: int) -> Inputs:
     return {name: np.concatenate([x, np.repeat(x[:1], missing, axis=0)]) for name, x in batch.inputs.items()}
 
 
-def outputs_of(model: Any, feed: Feed, batch_size: int) -> tuple[NDArray[np.float32], NDArray[Any]]:
-    """Outputs (n, ...) and labels (n, ...) of all jets of a split.
+def outputs_of(model: Any, feed: Feed, batch_size: int, task: Task) -> tuple[NDArray[np.float32], Any]:
+    """Outputs (n, ...) of all jets of a split, and what is known of them.
 
     Raises:
         DivergedError: an output is NaN or infinite.
@@ -40,7 +41,7 @@ def outputs_of(model: Any, feed: Feed, batch_size: int) -> tuple[NDArray[np.floa
             f"outputs of model '{model.name}' must be finite: lower learning_rate or set clip_norm, and start over "
             f"with --fresh. Received: NaN or infinity for {bad.sum()} of {len(bad)} jets"
         )
-    return whole, np.concatenate(labels)
+    return whole, labels[0] if len(labels) == 1 else task.joined(labels)
 
 
 def reload_equal(path: Path, model: Any, inputs: Inputs) -> Any:

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -41,10 +41,11 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Batch:
-    """Inputs of the model by name, each (n, ...), and the labels (n, ...)."""
+    """Inputs of the model by name, each (n, ...), what is known of the n events, and what a loss takes of that."""
 
     inputs: Inputs
-    labels: NDArray[Any]
+    labels: Any  # array (n,) of jets, or `PointEvents`
+    targets: NDArray[Any] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -73,6 +74,9 @@ class Feed:
         prepare: the inputs of the model from events (`qformers.models.inputs.host_inputs` bound to a model).
         bytes_per_jet: size of one jet's prepared inputs.
         memory_bytes: see above.
+
+    Attributes:
+        targets: from labels, seed and epoch to what the loss takes; set by the trainer, None = not wanted.
     """
 
     def __init__(
@@ -80,6 +84,7 @@ class Feed:
     ) -> None:
         self.source = source
         self.prepare = prepare
+        self.targets: Callable[[Any, int, int], NDArray[Any]] | None = None
         self.waited_s = 0.0  # time that the reader of `epoch` spent waiting for data
         self.in_memory = len(source) * bytes_per_jet <= memory_bytes
         self._kept: Batch | None = None
@@ -93,7 +98,7 @@ class Feed:
             events = self.source.load()
             parts = [self.prepare(events[at : at + CHUNK]) for at in range(0, len(events), CHUNK)]
             inputs = {name: np.concatenate([part.pop(name) for part in parts]) for name in list(parts[0])}
-            self._kept = Batch(inputs, events.labels)
+            self._kept = Batch(inputs, known(events))
         return self._kept
 
     def _picked(self, batch_size: int, seed: int, epoch: int, start: int) -> Iterator[Batch]:
@@ -101,12 +106,18 @@ class Feed:
         order = np.random.default_rng([seed, epoch]).permutation(len(whole))
         for at in range(start * batch_size, len(whole) - batch_size + 1, batch_size):
             pick = order[at : at + batch_size]
-            yield Batch({name: array[pick] for name, array in whole.inputs.items()}, whole.labels[pick])
+            inputs = {name: array[pick] for name, array in whole.inputs.items()}
+            yield self._aimed(Batch(inputs, whole.labels[pick]), seed, epoch)
 
-    def _skipping(self, batches: Iterator[Events], start: int) -> Iterator[Batch]:
+    def _skipping(self, batches: Iterator[Events], start: int, seed: int, epoch: int) -> Iterator[Batch]:
         for position, events in enumerate(batches):
             if position >= start:  # skipped batches are decoded, but not prepared
-                yield Batch(self.prepare(events), events.labels)
+                yield self._aimed(Batch(self.prepare(events), known(events)), seed, epoch)
+
+    def _aimed(self, batch: Batch, seed: int, epoch: int) -> Batch:
+        if self.targets is None:
+            return batch
+        return replace(batch, targets=self.targets(batch.labels, seed, epoch))
 
     def steps(self, batch_size: int, jets_per_epoch: int | None = None) -> int:
         """Full batches in an epoch.
@@ -127,7 +138,7 @@ class Feed:
         if self.in_memory:
             batches = self._picked(batch_size, seed, epoch, start)
         else:
-            batches = self._skipping(self.source.stream(batch_size, seed, epoch, drop_last=True), start)
+            batches = self._skipping(self.source.stream(batch_size, seed, epoch, drop_last=True), start, seed, epoch)
         ahead = prefetch(batches)
         try:
             while True:
@@ -144,7 +155,7 @@ class Feed:
         """All jets once, the last batch shorter, in a fixed order (that of the files for a split in memory)."""
         if not self.in_memory:
             for events in self.source.stream(batch_size, 0, 0, drop_last=False):
-                yield Batch(self.prepare(events), events.labels)
+                yield Batch(self.prepare(events), known(events))
             return
         whole = self.kept()
         for at in range(0, len(whole), batch_size):
@@ -154,6 +165,11 @@ class Feed:
     def sample(self, jets: int, seed: int) -> Inputs:
         """Inputs of `jets` jets drawn at random (all of them if there are fewer), e.g. for a calibration."""
         return next(self.epoch(min(jets, len(self)), seed, 0)).inputs
+
+
+def known(events: Any) -> Any:
+    """What a task reads of events: of jets the labels, of points all but their inputs' place among the features."""
+    return events.labels if isinstance(events, Events) else events
 
 
 def bytes_per_jet(model: Any) -> int:

@@ -111,7 +111,7 @@ def finish(build: Build, trainer: Trainer, test: Feed, console: Console) -> Fini
         "ebops_target": target,
         "ebops_target_met": bool(met and (target is None or bits <= target)),
         "score": task.score,
-        "validation": task.measured(*evaluate.outputs_of(model, trainer.val, config.batch_size)).as_json(),
+        "validation": task.measured(*evaluate.outputs_of(model, trainer.val, config.batch_size, task)).as_json(),
         "test": headline(report, task),
         "jets": {"train": len(trainer.train), "val": len(trainer.val), "test": len(test)},
         **_speed(trainer),

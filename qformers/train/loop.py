@@ -99,6 +99,7 @@ class Trainer:
 
     def __init__(self, phase: Phase, model: Any, train: Feed, val: Feed) -> None:
         self.phase, self.model, self.train, self.val = phase, model, train, val
+        train.targets = phase.task.targets
         config = phase.config
         self.steps = train.steps(config.batch_size, config.jets_per_epoch)
         self.optimiser = make_optimiser(config, model.trainable_variables, self.steps)
@@ -174,7 +175,7 @@ class Trainer:
         self.optimiser.learning_rate = learning_rate(config, step, self.steps)
         if any(not np.isfinite(array).all() for array in batch.inputs.values()):
             raise self._diverged(batch, math.nan)  # a ReLU can hide it from the loss, not from the weights
-        logs = self.model.train_on_batch(batch.inputs, self.phase.task.targets(batch.labels), return_dict=True)
+        logs = self.model.train_on_batch(batch.inputs, batch.targets, return_dict=True)
         loss = float(logs["loss"])
         if not math.isfinite(loss):
             raise self._diverged(batch, loss)
@@ -202,7 +203,7 @@ class Trainer:
         if self.phase.calibrate:
             self.phase.calibrate(self.model, self.phase.sample or {})
         task = self.phase.task
-        loss, score = task.validate(*evaluate.outputs_of(self.model, self.val, self.phase.config.batch_size))
+        loss, score = task.validate(*evaluate.outputs_of(self.model, self.val, self.phase.config.batch_size, task))
         bits = ebops(self.model)
         pruning = self.phase.pruning
         if pruning is None or pruning.settled((self.state.epoch + 1) * self.steps):
@@ -250,10 +251,11 @@ class Trainer:
     def _diverged(self, batch: Batch, loss: float) -> DivergedError:
         """Save the batch, and the one before it (its step may have broken the weights), and say so."""
         path, state, key = self.phase.folder / "diverged_batch.npz", self.state, f"train.{self.phase.name}"
-        arrays: dict[str, Any] = {**batch.inputs, "labels": batch.labels}
+        arrays: dict[str, Any] = {**batch.inputs, **self.phase.task.arrays(batch.labels)}
         if self._previous is not None:
             arrays |= {f"previous_{name}": array for name, array in self._previous.inputs.items()}
-            arrays["previous_labels"] = self._previous.labels
+            labels = self.phase.task.arrays(self._previous.labels)
+            arrays |= {f"previous_{name}": array for name, array in labels.items()}
         with replacing(path) as temporary, temporary.open("wb") as handle:
             np.savez(handle, **arrays)
         bad = [name for name, array in batch.inputs.items() if not np.isfinite(array).all()]

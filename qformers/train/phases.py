@@ -169,7 +169,9 @@ def _prepare(build: Build, name: PhaseName, out: Path) -> tuple[Trainer, Feed]:
     pruning = None
     if config.prune is not None or hold:
         pruning = Pruning(config.prune, train.sample(CALIBRATION_JETS, build.seed), hold)
-    phase = Phase(name, config, task_of(sources[0]), build.seed, out / name, settings, calibrate, sample, pruning)
+    phase = Phase(
+        name, config, task_of(build, sources[0]), build.seed, out / name, settings, calibrate, sample, pruning
+    )
     return Trainer(phase, model, train, val), test
 
 

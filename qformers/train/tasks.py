@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qformers import metrics
-from qformers.config import PhaseConfig
+from qformers.config import Build, PhaseConfig
 from qformers.train.feed import Source
 
 Outputs = NDArray[np.float32]
-Labels = NDArray[Any]
+Labels = Any  # what is known of n events: an array (n,) of jets, `PointEvents` of points
 Report = dict[str, Any]
 
 
@@ -36,8 +36,14 @@ class Task(Protocol):
     def monitors(self) -> list[Any]:
         """Keras metrics that are watched while it trains; where there is one of the score, it has its name."""
 
-    def targets(self, labels: Labels) -> NDArray[Any]:
-        """What the loss takes, from the labels of a batch."""
+    def targets(self, labels: Labels, seed: int, epoch: int) -> NDArray[Any]:
+        """What the loss takes, from the labels of a batch; where it is drawn, (seed, epoch) and the event decide."""
+
+    def joined(self, parts: Sequence[Labels]) -> Labels:
+        """Labels of batches, one after the other."""
+
+    def arrays(self, labels: Labels) -> dict[str, NDArray[Any]]:
+        """Labels as arrays to be saved beside outputs."""
 
     def validate(self, outputs: Outputs, labels: Labels) -> tuple[float, float]:
         """Loss (without smoothing and penalties) and score of a split."""
@@ -74,9 +80,17 @@ class JetTagging:
         """The accuracy."""
         return [keras.metrics.CategoricalAccuracy(name="accuracy")]
 
-    def targets(self, labels: Labels) -> NDArray[np.float32]:
+    def targets(self, labels: Labels, seed: int = 0, epoch: int = 0) -> NDArray[np.float32]:
         """(n,) -> one-hot (n, classes)."""
         return np.asarray(self._one_hot[labels])
+
+    def joined(self, parts: Sequence[Labels]) -> Labels:
+        """Concatenated."""
+        return np.concatenate(parts)
+
+    def arrays(self, labels: Labels) -> dict[str, NDArray[Any]]:
+        """``labels``."""
+        return {"labels": labels}
 
     def validate(self, outputs: Outputs, labels: Labels) -> tuple[float, float]:
         """Cross-entropy in nats, and accuracy."""
@@ -99,6 +113,11 @@ class JetTagging:
         plots.confusion(np.asarray(report["confusion"]), self.class_names, folder / "confusion.png")
 
 
-def task_of(source: Source) -> Task:
-    """What can be learned from the labels of a data set."""
-    return JetTagging(source.class_names)
+def task_of(build: Build, source: Source) -> Task:
+    """What a build learns from the labels of its data set."""
+    points = build.data.points
+    if points is None:
+        return JetTagging(source.class_names)
+    from qformers.train.point_tasks import PileupRemoval, Tracking
+
+    return Tracking(points) if points.task == "tracking" else PileupRemoval(points, build.data.dataset == "candidates")

@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from qformers.data.errors import DataError
+from qformers.data.events import FeatureSet
 from qformers.data.tracks.point_events import POINT_FIELDS, PointCloud, PointEvents, stack
 from qformers.data.tracks.point_readers import PointReader
 from qformers.files import replacing
@@ -72,6 +73,12 @@ class PointSource:
                 f"data.{split}: num_points and shuffle_clouds must be positive. Received: "
                 f"num_points={options.num_points}, shuffle_clouds={options.shuffle_clouds}"
             )
+
+    @property
+    def feature_set(self) -> FeatureSet:
+        """Names of the features; their standardisation is the readers' own."""
+        names, size = self.layout.features, len(self.layout.features)
+        return FeatureSet(names, (0.0,) * size, (1.0,) * size, (-np.inf,) * size, (np.inf,) * size)
 
     def __len__(self) -> int:
         """Clouds of the split; nothing is read for it."""

@@ -1,0 +1,184 @@
+"""Tasks with one answer per point: an embedding in which tracks lie together, or a score that keeps or drops it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from qformers import metrics_binary, metrics_points, metrics_tracks
+from qformers.config import PhaseConfig, PointsConfig
+from qformers.data.tracks.point_events import POINT_FIELDS, PointCloud, PointEvents, joined
+from qformers.data.tracks.targets import PairTargets, point_targets
+from qformers.losses_packed import PairInfoNce, PointFocal
+from qformers.metrics import Measured
+from qformers.train.errors import TrainingError
+from qformers.train.tasks import Outputs, Report
+
+CHUNK = 32  # windows whose loss is computed at a time
+FOLDS = 10  # parts of the events, each left out once, from which errors are estimated
+SAVED = tuple(name for name in POINT_FIELDS if name not in ("features", "coords"))
+
+
+class PointTask:
+    """What both tasks have in common.
+
+    Args:
+        points: section ``data.points``.
+    """
+
+    def __init__(self, points: PointsConfig) -> None:
+        self.points = points
+
+    def monitors(self) -> list[Any]:
+        """None: neighbours and rankings are those of whole events."""
+        return []
+
+    def joined(self, parts: Sequence[PointEvents]) -> PointEvents:
+        """One batch of all."""
+        return joined(parts)
+
+    def arrays(self, labels: PointEvents) -> dict[str, NDArray[Any]]:
+        """What is known of each point, (n, N)."""
+        return {name: getattr(labels, name) for name in (*SAVED, "mask", "events")}
+
+
+def _clouds(outputs: Outputs, events: PointEvents) -> Iterator[tuple[Outputs, PointCloud]]:
+    """Outputs and truth of each event without its padding."""
+    for row in range(len(events)):
+        yield outputs[row][events.mask[row] > 0], events.cloud(row)
+
+
+class Tracking(PointTask):
+    """Points of a particle are to be near each other: InfoNCE on pairs, AP@k for pT > 0.9 GeV as the score."""
+
+    score = "ap_0.9"
+    headline = ("windows", "ap_0.9")
+
+    def loss(self, config: PhaseConfig) -> Any:
+        """InfoNCE."""
+        return PairInfoNce(self.points.loss)
+
+    def targets(self, labels: PointEvents, seed: int, epoch: int) -> NDArray[Any]:
+        """Pairs (n, P, 6)."""
+        return PairTargets(self.points.loss, self.points.num_pairs)(labels, seed, epoch)
+
+    def validate(self, outputs: Outputs, labels: PointEvents) -> tuple[float, float]:
+        """InfoNCE without random pairs, and AP@k."""
+        pairs, loss = (
+            PairTargets(self.points.loss, self.points.num_pairs, random_pairs=False),
+            PairInfoNce(self.points.loss),
+        )
+        total = 0.0
+        for at in range(0, len(outputs), CHUNK):
+            part = slice(at, at + CHUNK)
+            total += float(loss(pairs(labels[part]), ops.convert_to_tensor(outputs[part]))) * len(outputs[part])
+        return total / len(outputs), self.measured(outputs, labels).value
+
+    def measured(self, outputs: Outputs, labels: PointEvents) -> Measured:
+        """AP@k for pT > 0.9 GeV."""
+        found = _neighbours(outputs, labels, (0.9,))["ap"]["0.9"]
+        return Measured(found["value"], found["error"])
+
+    def report(self, outputs: Outputs, labels: PointEvents) -> Report:
+        """AP@k at all thresholds, and tracks judged by the neighbours of their points."""
+        found = _neighbours(outputs, labels, metrics_points.PT_THRESHOLDS_GEV)
+        rows = [
+            metrics_tracks.neighbour_tracks(x, cloud.particle_ids, cloud.pt) for x, cloud in _clouds(outputs, labels)
+        ]
+        tracks = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+        ap = {f"ap_{name}": value for name, value in found["ap"].items()}
+        return {"windows": len(outputs), **ap, **found, "tracks": metrics_tracks.neighbour_report(tracks)}
+
+    def pictures(self, outputs: Outputs, labels: PointEvents, report: Report, folder: Path) -> None:
+        """Efficiency over pT and over the length of tracks."""
+        from qformers import plots_points
+
+        for key, by in (("pt_gev", "by_pt_gev"), ("length", "by_length")):
+            plots_points.in_bins(report["tracks"][by], key, folder / f"tracks_{key}.png", "tracks")
+
+
+def _neighbours(outputs: Outputs, events: PointEvents, thresholds: Sequence[float]) -> dict[str, Any]:
+    found = list(_clouds(outputs, events))
+    clouds = [cloud for _, cloud in found]
+    try:
+        report = metrics_points.tracking_report(
+            [x for x, _ in found],
+            [cloud.particle_ids for cloud in clouds],
+            [cloud.pt for cloud in clouds],
+            [cloud.reconstructable for cloud in clouds],
+            thresholds,
+        )
+    except ValueError as error:
+        raise TrainingError(f"{error}") from error
+    if any(value["error"] is None for value in report["ap"].values()):
+        raise TrainingError("an error of AP@k needs two events with tracks: give more files. Received: one")
+    return report
+
+
+class PileupRemoval(PointTask):
+    """Points to keep: focal loss, AUPRC as the score.
+
+    Args:
+        points: section ``data.points``.
+        only_reconstructable: only those points count (particle-flow candidates).
+    """
+
+    score = "auprc"
+    headline = ("points", "auprc", "precision_at_recall")
+
+    def __init__(self, points: PointsConfig, only_reconstructable: bool) -> None:
+        super().__init__(points)
+        self.only_reconstructable = only_reconstructable
+
+    def loss(self, config: PhaseConfig) -> Any:
+        """Focal loss."""
+        return PointFocal(self.points.loss)
+
+    def targets(self, labels: PointEvents, seed: int = 0, epoch: int = 0) -> NDArray[Any]:
+        """Label and weight of each point, (n, N, 2)."""
+        return point_targets(labels, self.only_reconstructable)
+
+    def validate(self, outputs: Outputs, labels: PointEvents) -> tuple[float, float]:
+        """Focal loss, and AUPRC."""
+        loss = PointFocal(self.points.loss)(self.targets(labels), ops.convert_to_tensor(outputs))
+        return float(loss), self.measured(outputs, labels).value
+
+    def measured(self, outputs: Outputs, labels: PointEvents) -> Measured:
+        """AUPRC; its error by leaving out a tenth of the events at a time (jackknife)."""
+        from sklearn.metrics import average_precision_score
+
+        folds = np.arange(len(outputs)) % min(FOLDS, len(outputs))
+        if folds.max(initial=0) < 1:
+            raise TrainingError(f"an error of the AUPRC needs two events: give more. Received: {len(outputs)}")
+        scores, truth = self._counting(outputs, labels)
+        parts = [self._counting(outputs[folds != fold], labels[folds != fold]) for fold in range(folds.max() + 1)]
+        left = np.array([average_precision_score(y, x) for x, y in parts])
+        error = np.sqrt((len(left) - 1) / len(left) * np.sum((left - left.mean()) ** 2))
+        return Measured(float(average_precision_score(truth, scores)), float(error))
+
+    def report(self, outputs: Outputs, labels: PointEvents) -> Report:
+        """See `qformers.metrics_binary.report`."""
+        scores, truth = self._counting(outputs, labels)
+        try:
+            found = metrics_binary.report(scores, truth)
+        except ValueError as error:
+            raise TrainingError(f"{error}") from error
+        return {**found, "auprc": self.measured(outputs, labels).as_json()}
+
+    def pictures(self, outputs: Outputs, labels: PointEvents, report: Report, folder: Path) -> None:
+        """Precision over recall."""
+        from qformers import plots_points
+
+        plots_points.precision_recall({"model": self._counting(outputs, labels)}, folder / "precision_recall.png")
+
+    def _counting(self, outputs: Outputs, labels: PointEvents) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Probability and label of the points that count."""
+        targets = self.targets(labels)
+        counts = targets[..., 1] > 0
+        logits = outputs[..., 0][counts].astype(np.float64)
+        return 1.0 / (1.0 + np.exp(-logits)), targets[..., 0][counts].astype(np.int64)
