@@ -272,7 +272,7 @@ def trained(folder: Path, stop_after: int | None = None) -> loop.Trainer:
     task = tasks.JetTagging(train_fakes.CLASSES)
     phase = loop.Phase("float", build.train.float, task, 1, folder, settings, pruning=pruning)
     made = loop.Trainer(phase, train_fakes.tiny_model(), *feeds)
-    display, stop = loop.Display("float", 3, made.steps, 0, "accuracy", Console(quiet=True)), loop.StopRequest(folder)
+    display, stop = loop.Display("float", 3, made.steps, 0, task, Console(quiet=True)), loop.StopRequest(folder)
     step = made._step
 
     def counted(batch: feed.Batch) -> None:

@@ -32,7 +32,7 @@ def trainer(folder: Path, *overrides: str) -> loop.Trainer:
 
 def run(made: loop.Trainer) -> None:
     """Train without a bar and without listening for signals."""
-    display = loop.Display("float", made.phase.config.epochs, made.steps, 0, "accuracy", Console(quiet=True))
+    display = loop.Display("float", made.phase.config.epochs, made.steps, 0, made.phase.task, Console(quiet=True))
     made.run(loop.StopRequest(made.phase.folder), display)
 
 
@@ -131,7 +131,9 @@ def test_a_manifest_that_cannot_be_read_is_refused(tmp_path: Path):
 
 def test_epoch_line_is_one_line_with_all_numbers():
     row = {"epoch": 3, "loss": 1.25, "accuracy": 0.5, "val_accuracy": 0.4, "ebops": 60123, "beta": 1e-6}
-    line = epoch_line("qat", 10, {**row, "jets_per_s": 1500.0, "input_bound": 0.01}, "accuracy")
+    line = epoch_line(
+        "qat", 10, {**row, "jets_per_s": 1500.0, "input_bound": 0.01}, tasks.JetTagging(train_fakes.CLASSES)
+    )
     assert line.startswith(
         "qat  3/10  loss 1.2500  accuracy 0.5000  val 0.4000  EBOPs 60.1k  beta 1.0e-06  1500 jets/s"
     )

@@ -39,7 +39,7 @@ def outputs_of(model: Any, feed: Feed, batch_size: int, task: Task) -> tuple[NDA
     if bad.any():
         raise DivergedError(
             f"outputs of model '{model.name}' must be finite: lower learning_rate or set clip_norm, and start over "
-            f"with --fresh. Received: NaN or infinity for {bad.sum()} of {len(bad)} jets"
+            f"with --fresh. Received: NaN or infinity for {bad.sum()} of {len(bad)} {task.unit}"
         )
     return whole, labels[0] if len(labels) == 1 else task.joined(labels)
 

@@ -214,7 +214,7 @@ def train_phase(build: Build, name: PhaseName, out: Path, console: Console) -> F
     if state.epoch or state.step:
         console.print(f"{name}: goes on after epoch {state.epoch}, step {state.step}", markup=False)
     made = state.epoch * trainer.steps + state.step
-    display = Display(name, epochs, trainer.steps, made, trainer.phase.task.score, console)
+    display = Display(name, epochs, trainer.steps, made, trainer.phase.task, console)
     with stop_requests(out) as stop, display:
         reason = trainer.run(stop, display)
     if reason:

@@ -56,7 +56,7 @@ def _clouds(outputs: Outputs, events: PointEvents) -> Iterator[tuple[Outputs, Po
 class Tracking(PointTask):
     """Points of a particle are to be near each other: InfoNCE on pairs, AP@k for pT > 0.9 GeV as the score."""
 
-    score = "ap_0.9"
+    score, unit = "ap_0.9", "windows"
     headline = ("windows", "ap_0.9")
 
     def loss(self, config: PhaseConfig) -> Any:
@@ -128,7 +128,7 @@ class PileupRemoval(PointTask):
         only_reconstructable: only those points count (particle-flow candidates).
     """
 
-    score = "auprc"
+    score, unit = "auprc", "windows"
     headline = ("points", "auprc", "precision_at_recall")
 
     def __init__(self, points: PointsConfig, only_reconstructable: bool) -> None:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from qformers.files import replacing
+from qformers.train.tasks import Task
 
 LOG = logging.getLogger(__name__)
 Row = Mapping[str, Any]
@@ -27,13 +28,13 @@ def short(number: float) -> str:
     return f"{number:.0f}"
 
 
-def epoch_line(phase: str, epochs: int, row: Row, score: str) -> str:
+def epoch_line(phase: str, epochs: int, row: Row, task: Task) -> str:
     """One epoch in one line."""
     ebops = f"  EBOPs {short(row['ebops'])}  beta {row['beta']:.1e}" if row["ebops"] else ""
-    seen = "  ".join(f"{name} {row[name]:.4f}" for name in ("loss", score) if name in row)
+    seen = "  ".join(f"{name} {row[name]:.4f}" for name in ("loss", task.score) if name in row)
     return (
-        f"{phase} {row['epoch']:>{len(str(epochs))}}/{epochs}  {seen}  val {row[f'val_{score}']:.4f}{ebops}  "
-        f"{row['jets_per_s']:.0f} jets/s  input-bound {row['input_bound']:.0%}"
+        f"{phase} {row['epoch']:>{len(str(epochs))}}/{epochs}  {seen}  val {row[f'val_{task.score}']:.4f}{ebops}  "
+        f"{row['jets_per_s']:.0f} {task.unit}/s  input-bound {row['input_bound']:.0%}"
     )
 
 
@@ -44,14 +45,14 @@ class Display:
         phase: its name.
         epochs, steps: epochs in the phase, steps per epoch.
         done: steps done before (after a resume).
-        score: name of the number that is to grow.
+        task: what it trains for.
         console: where to print; `None` for standard output.
     """
 
     def __init__(
-        self, phase: str, epochs: int, steps: int, done: int, score: str, console: Console | None = None
+        self, phase: str, epochs: int, steps: int, done: int, task: Task, console: Console | None = None
     ) -> None:
-        self.phase, self.epochs, self.score = phase, epochs, score
+        self.phase, self.epochs, self.task = phase, epochs, task
         self.console = console or Console(highlight=False, soft_wrap=True)
         columns = (
             TextColumn("{task.description}"),
@@ -63,7 +64,7 @@ class Display:
             TimeRemainingColumn(),
         )
         self._bar = Progress(*columns, console=self.console, disable=not self.console.is_terminal, transient=True)
-        self._task = self._bar.add_task(phase, total=epochs * steps, completed=done, numbers="compiling")
+        self._line = self._bar.add_task(phase, total=epochs * steps, completed=done, numbers="compiling")
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -78,12 +79,12 @@ class Display:
         """Show the running numbers of epoch `epoch` (1 for the first) after one step."""
         bits = f"EBOPs {short(ebops)}  " if ebops else ""
         seen = "".join(f"{name} {value:.4f}  " for name, value in means.items())
-        numbers = f"{seen}{bits}{jets_per_s:.0f} jets/s"
-        self._bar.update(self._task, advance=1, description=f"{self.phase} {epoch}/{self.epochs}", numbers=numbers)
+        numbers = f"{seen}{bits}{jets_per_s:.0f} {self.task.unit}/s"
+        self._bar.update(self._line, advance=1, description=f"{self.phase} {epoch}/{self.epochs}", numbers=numbers)
 
     def epoch(self, row: Row) -> None:
         """Print the line of a finished epoch."""
-        self.say(epoch_line(self.phase, self.epochs, row, self.score))
+        self.say(epoch_line(self.phase, self.epochs, row, self.task))
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""

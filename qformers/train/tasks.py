@@ -27,6 +27,10 @@ class Task(Protocol):
         """Key of the number in `report` (value and error) that is to be large, e.g. "accuracy"."""
 
     @property
+    def unit(self) -> str:
+        """What is counted: "jets"."""
+
+    @property
     def headline(self) -> tuple[str, ...]:
         """Keys of `report` that manifests and summaries repeat."""
 
@@ -65,7 +69,7 @@ class JetTagging:
         class_names: in label order.
     """
 
-    score = "accuracy"
+    score, unit = "accuracy", "jets"
     headline = ("jets", "accuracy", "auc")
 
     def __init__(self, class_names: Sequence[str]) -> None:
