@@ -116,14 +116,18 @@ POINTS = (
         Point("hgq", f"hgq{target // 1000}k", "train.py", settings=(*LEARNED, f"train.qat.ebops_target={target}"))
         for target in (150_000, 100_000)
     ),
-    *(
-        Point(
-            "hgq_pruned",
-            f"hgq{target // 1000}k_p",
-            "train.py",
-            settings=(*LEARNED, f"train.qat.ebops_target={target}", pruned("qat")),
-        )
-        for target in (150_000, 100_000)
+    Point(
+        "hgq_pruned",
+        "hgq150k_p",
+        "train.py",
+        settings=(*LEARNED, "train.qat.ebops_target=150000", pruned("qat")),
+    ),
+    Point(
+        "hgq_held",
+        "hgq150k_h",
+        "train.py",
+        "float_p",
+        (*LEARNED, "train.qat.ebops_target=150000", pruned("float")),
     ),
     *(Point("by_hand", f"by_hand{bits}", "train.py", settings=BY_HAND, build=f"ptq{bits}") for bits in (10, 8)),
     Point("by_hand_pruned", "by_hand10_p", "train.py", settings=(*BY_HAND, pruned("qat")), build="ptq10"),

@@ -18,6 +18,7 @@ ROUTES = {
     "by_hand": "uniform widths, QAT (QKeras style)",
     "by_hand_pruned": "the same, pruned in QAT",
     "hgq": "widths learned, QAT (HGQ)",
+    "hgq_held": "the same, float model pruned",
     "hgq_pruned": "the same, pruned in QAT",
 }
 

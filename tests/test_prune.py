@@ -82,6 +82,26 @@ def test_masked_weights_have_no_bits_left():
     assert bits.max() > 2
 
 
+def test_a_weight_that_comes_back_gets_its_bits_back():
+    pruned = model(quantised=True)
+    optimiser = keras.optimizers.Adam()
+    optimiser.build(pruned.trainable_variables)
+    pruning = Pruning(config(start=0.0, end=0.9))
+    pruning.attach(pruned, optimiser, 100)
+    layer = pruned.get_layer("heads")
+    before = keras.ops.convert_to_numpy(layer.kq.quantizer._b).copy()
+    for step in range(1, 60):
+        pruning.after_step(step)
+    bits = keras.ops.convert_to_numpy(layer.kq.quantizer._b)
+    gone = bits == 0
+    assert 0.3 < gone.mean() <= 0.5
+    np.testing.assert_array_equal(bits[~gone], before[~gone])
+    masked = pruning.masked[0]
+    masked.threshold.assign(keras.ops.full_like(masked.threshold, -1e30))  # the threshold falls again
+    pruning._hold_widths(masked)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(layer.kq.quantizer._b), before)
+
+
 def test_whole_units_go_with_their_bias_but_no_class():
     pruned = model()
     fit(pruned, Pruning(config(granularity="unit"), {"features": X}))

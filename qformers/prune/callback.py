@@ -73,9 +73,9 @@ class Pruning(keras.callbacks.Callback):  # type: ignore[misc]
         self.masked.append(MaskedKernel(kernel, optimiser, temperature, units, multiplier))
         width = _learned_width(layer)
         if width is not None:
-            self._widths[layer.name] = Held(width, optimiser, f"{layer.name}_width_mask")
+            self._widths[layer.name] = Held(width, optimiser, f"{layer.name}_width")
         if units and layer.bias is not None:
-            self._biases[layer.name] = Held(layer.bias, optimiser, f"{layer.name}_bias_mask")
+            self._biases[layer.name] = Held(layer.bias, optimiser, f"{layer.name}_held_bias")
 
     def start(self) -> None:
         """Of a phase, not of one that goes on: freeze the zeros that are there, where they are to be held."""
@@ -103,6 +103,7 @@ class Pruning(keras.callbacks.Callback):  # type: ignore[misc]
                 limits = thresholds(masked.kernel, config, _scores(masked, config), share)
                 masked.threshold.assign(limits.astype(np.float32))
                 masked.refresh()
+                self._hold_widths(masked)
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Keras: before `fit`."""
@@ -145,11 +146,16 @@ class Pruning(keras.callbacks.Callback):  # type: ignore[misc]
         if masked.multiplier is not None:
             masked.multiplier.switch(False)
         masked.freeze(keep)
-        name, final = masked.kernel.layer.name, np.asarray(ops.convert_to_numpy(masked.mask))
-        if name in self._widths:
-            self._widths[name].hold(final)
-        if name in self._biases:
-            self._biases[name].hold(_of_bias(masked.kernel, final))
+        self._hold_widths(masked)
+        bias = self._biases.get(masked.kernel.layer.name)
+        if bias is not None:
+            bias.hold(_of_bias(masked.kernel, np.asarray(ops.convert_to_numpy(masked.mask))))
+
+    def _hold_widths(self, masked: MaskedKernel) -> None:
+        """No bits for what is masked at the moment, so that a target of EBOPs is spent on the other weights."""
+        widths = self._widths.get(masked.kernel.layer.name)
+        if widths is not None:
+            widths.hold(np.asarray(ops.convert_to_numpy(masked.soft(masked.dense))) > 0.5)
 
 
 def _scores(masked: MaskedKernel, config: PruneConfig) -> NDArray[np.float64]:

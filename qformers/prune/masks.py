@@ -20,6 +20,12 @@ from qformers.prune.targets import Kernel
 Tensor = Any
 
 
+def _state(optimiser: Any, name: str, start: NDArray[np.float32]) -> Any:
+    variable = optimiser.add_variable(start.shape, initializer="zeros", name=name)
+    variable.assign(start)
+    return variable
+
+
 class MaskedKernel:
     """Soft mask while the threshold rises, hard mask at the end (after PDP, arXiv:2305.11203).
 
@@ -44,10 +50,8 @@ class MaskedKernel:
         self.inner: Callable[[Tensor], Tensor] | None = kernel.variable.constraint
         values = np.asarray(ops.convert_to_numpy(kernel.variable), np.float32)
 
-        def state(name: str, start: NDArray[np.float32]) -> Any:
-            variable = optimiser.add_variable(start.shape, initializer="zeros", name=f"{kernel.layer.name}_{name}")
-            variable.assign(start)
-            return variable
+        def state(word: str, start: NDArray[np.float32]) -> Any:
+            return _state(optimiser, f"{kernel.layer.name}_{word}", start)
 
         self.dense, self.effective = state("dense", values), state("effective", values)
         self.mask, self.scale = state("mask", np.ones_like(values)), state("scale", np.ones_like(values))
@@ -89,20 +93,33 @@ class MaskedKernel:
 
 
 class Held:
-    """Constraint of a variable that is `floor` wherever its mask is 0: the bits of a pruned weight, a unit's bias."""
+    """Constraint of a variable that is 0 wherever its mask is: the bits of a masked weight, the bias of a masked unit.
+
+    What was there lives on behind the mask, for a weight that comes back.
+    """
 
     def __init__(self, variable: Any, optimiser: Any, name: str) -> None:
         self.inner: Callable[[Tensor], Tensor] | None = variable.constraint
         self.variable = variable
-        self.mask = optimiser.add_variable(variable.shape, initializer="ones", name=name)
-        self.mask.assign(np.ones(variable.shape, np.float32))
+        values = np.asarray(ops.convert_to_numpy(variable), np.float32)
+
+        self.mask = _state(optimiser, f"{name}_mask", np.ones_like(values))
+        self.dense, self.effective = (_state(optimiser, f"{name}_{word}", values) for word in ("dense", "effective"))
         variable.constraint = self
 
     def __call__(self, value: Tensor) -> Tensor:
         """The variable behind a step."""
-        return (value if self.inner is None else self.inner(value)) * self.mask
+        dense = self.dense + (value - self.effective) * self.mask
+        if self.inner is not None:
+            dense = self.inner(dense)
+        effective = dense * self.mask
+        self.dense.assign(dense)
+        self.effective.assign(effective)
+        return effective
 
     def hold(self, keep: NDArray[Any]) -> None:
-        """Zero from now on where `keep` is 0."""
+        """Zero where `keep` is 0, until it is told otherwise."""
         self.mask.assign(np.asarray(keep, np.float32))
-        self.variable.assign(self(ops.convert_to_tensor(self.variable)))
+        effective = self.dense * self.mask
+        self.effective.assign(effective)
+        self.variable.assign(effective)
