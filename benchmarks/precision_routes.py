@@ -157,6 +157,9 @@ def make(core: str | None) -> None:
         run(point, "qat/sparsity.json", ["sparsity.py", *point.itself()], core)
     for row in cheapest(rows(), LOSS):
         point = next(point for point in POINTS if point.name == row["name"])
+        place = ["--model", str(point.folder / "qat/model.keras"), "--out", str(point.folder / "firmware/vitis")]
+        export = ["export_hls.py", str(point.folder / "build.yaml"), *place]
+        run(point, "firmware/vitis/manifest.json", export, core)
         run(point, "csim.json", ["run_csim.py", *point.itself()], core)
     for start, settings in FLOATS.items():
         step(Point("", start, "train.py", settings=settings), "float/manifest.json", ["--phase", "float"], core)
