@@ -97,7 +97,11 @@ BY_HAND = ("quant.learn=false", "train.qat.ebops_target=null")
 
 
 def pruned(phase: str) -> str:
-    """Half of the weights, by magnitude."""
+    """Half of the weights, by magnitude.
+
+    In the quantised phase within each output unit (`scope: output`): norms are folded into its kernels, so that the
+    weights of a layer are of unlike sizes for no reason of their own. Ranked by layer, validation accuracy was 0.525.
+    """
     return f"train.{phase}.prune.sparsity={SPARSITY}"
 
 
@@ -120,7 +124,7 @@ POINTS = (
         "hgq_pruned",
         "hgq150k_p",
         "train.py",
-        settings=(*LEARNED, "train.qat.ebops_target=150000", pruned("qat")),
+        settings=(*LEARNED, "train.qat.ebops_target=150000", pruned("qat"), "train.qat.prune.scope=output"),
     ),
     Point(
         "hgq_held",
@@ -130,7 +134,6 @@ POINTS = (
         (*LEARNED, "train.qat.ebops_target=150000", pruned("float")),
     ),
     *(Point("by_hand", f"by_hand{bits}", "train.py", settings=BY_HAND, build=f"ptq{bits}") for bits in (10, 8)),
-    Point("by_hand_pruned", "by_hand10_p", "train.py", settings=(*BY_HAND, pruned("qat")), build="ptq10"),
     *(
         Point(f"tuned{end}", f"tuned_1pc{tail}", "tune_precision.py", start, (), ("--max-loss", "0.008"))
         for end, tail, start in (("", "", "float"), ("_pruned", "_p", "float_p"))

@@ -16,7 +16,6 @@ ROUTES = {
     "tuned": "widths tuned, no training",
     "tuned_pruned": "the same, float model pruned",
     "by_hand": "uniform widths, QAT (QKeras style)",
-    "by_hand_pruned": "the same, pruned in QAT",
     "hgq": "widths learned, QAT (HGQ)",
     "hgq_held": "the same, float model pruned",
     "hgq_pruned": "the same, pruned in QAT",
