@@ -167,7 +167,9 @@ def test_plots_are_written_and_hold_ink(tmp_path: Path):
     plots.roc(logits, labels, metrics.JETCLASS, tmp_path / "roc.png")
     plots.confusion(metrics.confusion_counts(logits, labels), metrics.JETCLASS, tmp_path / "confusion.png")
     row = {"loss": 1.0, "accuracy": 0.5, "val_loss": 1.1, "val_accuracy": 0.4}
-    plots.training([{**row, "epoch": e, "ebops": 1000 // e} for e in (1, 2)], 600.0, tmp_path / "training.png")
+    plots.training(
+        [{**row, "epoch": e, "ebops": 1000 // e} for e in (1, 2)], "accuracy", 600.0, tmp_path / "training.png"
+    )
     plots.bit_widths({"embed0": [3, 4, 4], "logits": [0, 6]}, tmp_path / "bits.png")
     for name in ("roc", "confusion", "training", "bits"):
         picture = imread(tmp_path / f"{name}.png")[..., :3]
