@@ -61,8 +61,11 @@ def shortage(layer: str, accumulator: Fixed, sums: Sums) -> Shortage | None:
 
     A wrapping accumulator may overflow on the way: it is right again when the whole sum fits. A saturating one must
     hold every part of a sum, in whatever order the tool adds. A symmetric one has no lowest value, so that it is
-    treated like one with a bit less where that value is needed.
+    treated like one with a bit less where that value is needed. Sums that are always zero fit everything: hls4ml gives
+    them a format whose point lies far outside its bits.
     """
+    if sums.reach_low == sums.reach_high == 0:
+        return None
     saturates = accumulator.overflow != "WRAP"
     needed = sums.format(saturates)
     low = sums.reach_low if saturates else sums.low

@@ -20,6 +20,7 @@ Array = NDArray[np.float64]
 FAR = 1e6  # beyond any format
 EXACT = 2.0**22  # steps: a wrapping quantiser in float32 is exact up to here
 MASK = "mask"  # the model input that says which slots hold a particle
+ORDER = "order"  # the model input (O, N) that says in which order they stand in blocks: permutations, by contract
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def adversarial(model: Any, seed: int = 0, each: int = 64) -> Adversarial:
     """
     random = np.random.default_rng(seed)
     spans = ranges(model)
-    values = {name: span for name, span in spans.items() if name != MASK}
+    values = {name: span for name, span in spans.items() if name not in (MASK, ORDER)}
     slots = spans[MASK].shape[0] if MASK in spans else 0
     groups: list[tuple[str, dict[str, Array], Array]] = []
 
@@ -106,7 +107,10 @@ def adversarial(model: Any, seed: int = 0, each: int = 64) -> Adversarial:
     add("one value at an end", lambda s, n: _one_hot(s, n, random), np.ones((each, slots)))
     if slots:
         add("mask between 0 and 1 and beyond", lambda s, n: _inside(s, n, random), _ends(spans[MASK], each, random))
-    return _join(groups, [tensor.name for tensor in model.inputs])
+    found = _join(groups, [name for name in spans if name != ORDER])
+    if ORDER in spans:
+        found.inputs[ORDER] = _permutations(spans[ORDER], len(found), random)
+    return found
 
 
 def uniform(model: Any, events: int, seed: int = 0) -> dict[str, NDArray[np.float32]]:
@@ -118,7 +122,10 @@ def uniform(model: Any, events: int, seed: int = 0) -> dict[str, NDArray[np.floa
         seed: of the draw.
     """
     random = np.random.default_rng(seed)
-    return {name: _inside(span, events, random).astype(np.float32) for name, span in ranges(model).items()}
+    return {
+        name: (_permutations if name == ORDER else _inside)(span, events, random).astype(np.float32)
+        for name, span in ranges(model).items()
+    }
 
 
 def _join(groups: list[tuple[str, dict[str, Array], Array]], names: list[str]) -> Adversarial:
@@ -179,6 +186,14 @@ def _neighbours(span: Range, n: int, random: np.random.Generator) -> Array:
     if values.ndim > 1:
         values[:, 1::2] = values[:, : 2 * (values.shape[1] // 2) : 2]
     return values
+
+
+def _permutations(span: Range, n: int, random: np.random.Generator) -> NDArray[np.float32]:
+    """Slots as they stand, from the last to the first, and in random orders, in turn."""
+    slots = np.broadcast_to(np.arange(span.shape[-1], dtype=np.float32), (n, *span.shape)).copy()
+    slots[1::3] = slots[1::3, ..., ::-1]
+    slots[2::3] = random.permuted(slots[2::3], axis=-1)
+    return slots
 
 
 def _one_hot(span: Range, n: int, random: np.random.Generator) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
@@ -181,6 +182,7 @@ class HeptConfig(Section):
     # coords: of the coordinates that are cut alone: one order per hash for all layers and heads
     order: Literal["onchip", "host"] = "onchip"  # onchip: sorted inside the model; host: the model input `order`
     kernel: Literal["direct", "sink"] = "direct"  # the same function; sink keeps every exponent in reach of a table
+    sink: Annotated[float, Field(ge=-100, lt=0)] = math.log(1e-20)  # logit of a key of value 0 that every query has
     scale_terms: Positive = 10  # K, exponentials that are summed to the scale of one coordinate
     shared_scale: bool = True  # the first two coordinates have one scale
     activation: Literal["relu", "silu"] = "relu"  # silu also draws the initial weights as HEPT-CMS does

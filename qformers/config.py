@@ -72,6 +72,8 @@ class QuantConfig(Section):
     bias: Format = "fixed<10,3,RND,SAT>"
     activation: Format = "fixed<10,4,RND,SAT>"  # of every value that flows between layers
     logits: Format = "fixed<10,4,RND,SAT>"  # attention scores q.k and the pair bias U; never learned in their range
+    coords: Format = "fixed<8,3,RND,SAT>"  # of the coordinates of points (hept), which are never learned
+    differences: Format = "fixed<8,4,RND,SAT>"  # of queries from keys and of coordinates (hept), in front of a square
     exp_input_fraction_bits: Annotated[int, Field(ge=0, le=8)] = 5  # grid of the exponential table, 3 integer bits
     exp_fraction_bits: Annotated[int, Field(ge=2, le=10)] = 8  # grid of its output
     inverse_input_fraction_bits: Annotated[int, Field(ge=0, le=8)] = 5  # grid of the table of 1/sum

@@ -15,13 +15,12 @@ import pytest
 from hept_helpers import FEATURES, VARIANTS, empty_model, random_model, random_state, run, small
 
 from qformers.architectures import HeptConfig
-from qformers.config import ConfigError, QuantConfig
+from qformers.config import ConfigError
 from qformers.interop.hept import TASKS
 from qformers.layers.host_order import HostOrder
 from qformers.models import load_model
 from qformers.models.hept import Points, hept
 from qformers.nn.float32 import Float32
-from qformers.nn.hgq import Hgq
 
 TOLERANCE = 1e-10  # float64; rounding alone gives about 1e-14
 
@@ -254,13 +253,6 @@ def test_jax_computes_the_same_model(tmp_path: Path) -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     _same(np.load(tmp_path / "found.npy"), run(model, features, coords, mask), mask, 1e-4)
-
-
-def test_fixed_point_is_refused_until_it_exists() -> None:
-    with pytest.raises(
-        ConfigError, match=r"hept has no fixed-point form yet.*difference kernel.*sink.*sum over hashes"
-    ):
-        hept(small(), Points(12, FEATURES), Hgq(QuantConfig()))
 
 
 def test_more_embeddings_than_columns_are_refused() -> None:

@@ -154,6 +154,12 @@ def test_what_an_accumulator_lacks(accumulator: str, lacks: tuple[int, int] | No
     assert (None if short is None else (short.integer_bits, short.fraction_bits)) == lacks
 
 
+def test_sums_that_are_always_zero_fit_every_accumulator() -> None:
+    nothing = Sums("a", "QEinsumDense", 4, 0.0, 0.0, 0.0, 0.0, 0)
+    assert shortage("a", Fixed.parse("ufixed<2,32,TRN,WRAP>"), nothing) is None
+    assert shortage("a", Fixed.parse("ufixed<2,32,TRN,WRAP>"), SUMS) is not None
+
+
 def test_a_symmetric_accumulator_has_no_lowest_value() -> None:
     lowest = Sums("a", "QAdd", 2, -8.0, 7.0, -8.0, 7.0, 0)
     assert shortage("a", Fixed.parse("fixed<4,4,TRN,SAT>"), lowest) is None

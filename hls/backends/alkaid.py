@@ -18,7 +18,7 @@ from hls.backends import alkaid_ports, alkaid_trace
 from hls.backends.alkaid_project import PORTS, AlkaidProject
 from hls.backends.alkaid_stages import Pipeline, pipeline
 from hls.backends.alkaid_trace import Traced
-from hls.backends.handlers import HANDLERS, class_name, known_layers
+from hls.backends.handlers import ALKAID_ONLY, HANDLERS, class_name, known_layers
 from hls.backends.precision import FLOAT32_BITS, PRECISION
 from hls.backends.project import LAYOUT, Layout, Port, Step
 from hls.backends.refusals import name_faults
@@ -55,7 +55,7 @@ class AlkaidBackend:
         found = []
         for layer in model.operations:
             name, kind = class_name(layer), type(layer).__name__
-            if name not in HANDLERS:
+            if name not in HANDLERS and name not in ALKAID_ONLY:
                 way_out = f"use one of {known_layers()}"
                 found.append(Refusal(layer.name, kind, "its RTL was not shown to be exact", way_out))
             found += [Refusal(layer.name, kind, *words) for words in name_faults(layer.name)]

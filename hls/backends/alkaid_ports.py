@@ -21,8 +21,12 @@ from qformers.precision import Fixed
 Array = NDArray[np.float64]
 
 
+MOVERS = ("Reshape", "ToBlocks")  # what they give out holds the values of their first input, elsewhere
+ORDER = "GivenOrder"  # reads whole numbers below the number of slots
+
+
 def consumers(model: Any) -> dict[str, list[Quantiser]]:
-    """Model input name -> the quantisers that read it, also behind a Reshape."""
+    """Model input name -> the quantisers that read it, also behind layers that only move its values."""
     reading = readers(model)
     return {
         tensor.name: [user for alias in _aliases(model, tensor) for user in reading.get(id(alias), [])]
@@ -31,11 +35,22 @@ def consumers(model: Any) -> dict[str, list[Quantiser]]:
 
 
 def _aliases(model: Any, tensor: Any) -> Iterator[Any]:
-    """The tensor, and what a Reshape calls it."""
+    """The tensor, and its values at other places."""
     yield tensor
     for layer in model.layers:
-        if type(layer).__name__ == "Reshape" and layer.input is tensor:
+        if type(layer).__name__ in MOVERS and _first_input(layer) is tensor:
             yield from _aliases(model, layer.output)
+
+
+def _first_input(layer: Any) -> Any:
+    return layer.input[0] if isinstance(layer.input, list) else layer.input
+
+
+def orders(model: Any) -> dict[str, Fixed]:
+    """Format of each model input that is an order: slots 0 to N - 1, each exactly once, as the host has to see to."""
+    given = [_first_input(layer) for layer in model.layers if type(layer).__name__ == ORDER]
+    bits = {tensor.name: max((int(tensor.shape[-1]) - 1).bit_length(), 1) for tensor in given}
+    return {name: Fixed(False, count, 0, "TRN", "WRAP") for name, count in bits.items()}
 
 
 def port_format(users: Sequence[Quantiser]) -> Fixed:
@@ -54,8 +69,11 @@ def port_format(users: Sequence[Quantiser]) -> Fixed:
 
 def port_formats(model: Any) -> dict[str, Fixed]:
     """Format of each model input, by name."""
-    readers = consumers(model)
-    return {tensor.name: port_format(readers[tensor.name]) for tensor in model.inputs}
+    readers, indices = consumers(model), orders(model)
+    return {
+        tensor.name: indices[tensor.name] if tensor.name in indices else port_format(readers[tensor.name])
+        for tensor in model.inputs
+    }
 
 
 def _widest_kif(user: Quantiser) -> tuple[int, int, int]:
@@ -70,7 +88,10 @@ def _widest_kif(user: Quantiser) -> tuple[int, int, int]:
 def port_faults(model: Any) -> list[Refusal]:
     """Why the inputs of a model have no port format; empty = they have."""
     found = []
+    indices = orders(model)
     for name, users in consumers(model).items():
+        if name in indices:
+            continue
         if not users:
             reason = "no layer that reads it quantises it first, so that its port has no format"
             way_out = "set enable_iq=True there, or put hgq.quantizer.Quantizer in front (of an attention layer)"

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hls.backends.alkaid_fixes import mended
+from hls.backends.alkaid_gathers import register
 from hls.errors import HlsError
 from qformers.precision import Fixed
 
@@ -55,6 +56,7 @@ def trace(model: Any, formats: Mapping[str, Fixed]) -> Traced:
     from alkaid.trace import trace as combine
     from alkaid.trace.passes import optimize
 
+    register()
     kifs = tuple(_kif(formats[tensor.name]) for tensor in model.inputs)
     try:
         with mended(), redirect_stdout(StringIO()):

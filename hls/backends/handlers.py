@@ -35,6 +35,19 @@ HANDLERS: dict[str, str] = {
     "hgq.layers.attn.linformer.QLinformerAttention": "hgq.layers.linformer_attention.QLinformerAttention",
 }
 
+# What RTL through alkaid takes beyond them, each with a test that it equals Keras; hls4ml has no sort and no gather.
+ALKAID_ONLY = frozenset(
+    {
+        "hgq.layers.ops.merge.QSubtract",
+        "keras.src.layers.merging.concatenate.Concatenate",
+        "qformers.layers.lsh.GivenOrder",
+        "qformers.layers.lsh.ToBlocks",
+        "qformers.layers.lsh.FromBlocks",
+        "qformers.layers.select.Largest",
+    }
+)
+_ONLY_RTL = "set firmware.backend: alkaid, whose RTL moves rows through sorting networks"
+
 # the end of the full class name -> (why not, what instead); only words, the table above decides
 KNOWN_GAPS: dict[str, tuple[str, str]] = {
     "hgq.layers.core.dense.QDense": ("hls4ml reads it as a pointwise convolution on rank 3", "use QEinsumDense"),
@@ -53,6 +66,12 @@ KNOWN_GAPS: dict[str, tuple[str, str]] = {
     "activations.relu.ReLU": ("it is not exact in hls4ml", "use QEinsumDense(..., activation='relu')"),
     "QSum": ("hls4ml has no handler for it and its fallback is wrong", "use QEinsumDense with a kernel of ones"),
     "GetItem": ("hls4ml cannot slice", "use QEinsumDense with a kernel of zeros and ones"),
+    "QSubtract": ("hls4ml's subtraction was not shown to be exact", "set firmware.backend: alkaid"),
+    "Concatenate": ("hls4ml's concatenation was not shown to be exact", "set firmware.backend: alkaid"),
+    "GivenOrder": ("hls4ml has no sort and no gather", _ONLY_RTL),
+    "ToBlocks": ("hls4ml has no sort and no gather", _ONLY_RTL),
+    "FromBlocks": ("hls4ml has no sort and no gather", _ONLY_RTL),
+    "Largest": ("hls4ml has no largest value along an axis", "set firmware.backend: alkaid"),
     "Dropout": ("firmware has no dropout", "build the model for inference without it"),
 }
 

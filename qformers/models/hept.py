@@ -2,7 +2,8 @@
 
 In the float vocabulary with the published configuration this is the model of Graph-COM/HEPT (its ``example`` form) to
 rounding, as long as no block holds padding; there, upstream lets copies of real points act as keys and we let nothing
-act. Masked points come last in every order and never reach another point.
+act. Masked points come last in every order and never reach another point. In fixed point the attention has another form
+of the same function (`qformers.models.hept_fixed`); all else is said once, here.
 
 Symbols in shapes: B batch, N points, P = N padded to a multiple of the block, F features, C coordinates, D width,
 H heads, E = D + C, O hashes, M blocks of S points, T sides (queries, keys).
@@ -10,8 +11,9 @@ H heads, E = D + C, O hashes, M blocks of S points, T sides (queries, keys).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import keras
 
@@ -60,7 +62,7 @@ def hept(cfg: HeptConfig, sizes: Sizes, nn: Vocabulary) -> keras.Model:
     Args:
         cfg: the architecture.
         sizes: N points per event and F features, given by the data; classes are not read (``cfg.outputs``).
-        nn: float arithmetic.
+        nn: the vocabulary.
 
     Returns:
         A model with inputs ``features`` (B, N, F), ``coords`` (B, N, C), ``mask`` (B, N; 1 = real) and, for
@@ -70,11 +72,6 @@ def hept(cfg: HeptConfig, sizes: Sizes, nn: Vocabulary) -> keras.Model:
     Raises:
         ConfigError: the vocabulary cannot say what the configuration asks for, or sizes contradict each other.
     """
-    if not nn.norms:
-        raise ConfigError(
-            "hept has no fixed-point form yet: the vocabulary hgq lacks the difference kernel, the softmax with a sink "
-            "and the sum over hashes; train it in float (no train.qat). Received: architecture=hept"
-        )
     if len(cfg.embeddings) >= sizes.num_features:
         raise ConfigError(
             f"hept: {len(cfg.embeddings)} embeddings need as many columns and one more. "
@@ -86,17 +83,23 @@ def hept(cfg: HeptConfig, sizes: Sizes, nn: Vocabulary) -> keras.Model:
     inputs += [nn.input("mask", (number,))]
     if cfg.order == "host":
         inputs += [nn.input("order", (cfg.hashes, number))]
+    given = inputs[3] if cfg.order == "host" else None
+    if not nn.norms:
+        from qformers.models.hept_fixed import fixed_hept
+        from qformers.nn.hgq import Hgq
+
+        return fixed_hept(cfg, cast(Hgq, nn), inputs, block)
     padding = number is None or number % block > 0
     features, coords, mask = (_padded(tensor, block) if padding else tensor for tensor in inputs[:3])
     features = points.Hide(dtype=mask.dtype, name="features_real")([features, mask])
-    cloud = _cloud(cfg, coords, mask, inputs[3] if cfg.order == "host" else None, block)
+    cloud = _cloud(cfg, coords, mask, given, block)
 
-    x = _encoder(cfg, nn, features)  # (B, P, D)
+    x = encoder(cfg, nn, features)  # (B, P, D)
     seen = [x]
     for index in range(cfg.layers):
-        x = _layer(cfg, nn, x, cloud, f"b{index}")
+        x = layer(cfg, nn, x, mask, lambda y, p: _attention(cfg, nn, y, cloud, p), f"b{index}")
         seen.append(x)
-    x = _head(cfg, nn, seen, mask)
+    x = head(cfg, nn, seen, mask)
     if padding:
         x = points.CutPoints(dtype=x.dtype, name=f"{cfg.head}_points")([x, inputs[2]])
     return nn.finish(keras.Model({tensor.name: tensor for tensor in inputs}, x, name="hept"))
@@ -135,7 +138,7 @@ def _dense(cfg: HeptConfig, nn: Vocabulary, x: Tensor, name: str, width: int, **
     return nn.dense(x, name, linear)
 
 
-def _encoder(cfg: HeptConfig, nn: Vocabulary, x: Tensor) -> Tensor:
+def encoder(cfg: HeptConfig, nn: Vocabulary, x: Tensor) -> Tensor:
     if cfg.embeddings:
         tables = [list(sizes) for sizes in cfg.embeddings]
         x = hept_layers.Categories(tables, dtype=x.dtype, name="categories")(x)
@@ -143,14 +146,19 @@ def _encoder(cfg: HeptConfig, nn: Vocabulary, x: Tensor) -> Tensor:
     return _dense(cfg, nn, x, "encoder1", cfg.width)
 
 
-def _layer(cfg: HeptConfig, nn: Vocabulary, x: Tensor, cloud: Cloud, p: str) -> Tensor:
-    """Attention in blocks, then the feed-forward part, both behind a norm: (B, P, D) -> (B, P, D)."""
-    y = nn.norm(x, Norm(f"{p}_attn_norm", cfg.norm, cloud.mask))
-    context = _attention(cfg, nn, y, cloud, f"{p}_attn")  # (B, P, H, D)
+def layer(
+    cfg: HeptConfig, nn: Vocabulary, x: Tensor, mask: Tensor, attention: Callable[[Tensor, str], Tensor], p: str
+) -> Tensor:
+    """Attention in blocks, then the feed-forward part, both behind a norm: (B, P, D) -> (B, P, D).
+
+    `attention` takes normed points (B, P, D) and the beginning of its layers' names and gives (B, P, H, D).
+    """
+    y = nn.norm(x, Norm(f"{p}_attn_norm", cfg.norm, mask))
+    context = attention(y, f"{p}_attn")  # (B, P, H, D)
     out = Linear("bnhe,hed->bnd", {"d": cfg.width}, "d", initial=_initial(cfg, feeds_activation=False))
     y = nn.dropout(nn.dense(context, f"{p}_attn_out", out), cfg.dropout, f"{p}_attn_dropout")
     x = nn.add(x, y, "bnd", f"{p}_attn_residual")
-    y = nn.norm(x, Norm(f"{p}_ffn_norm", cfg.norm, cloud.mask))
+    y = nn.norm(x, Norm(f"{p}_ffn_norm", cfg.norm, mask))
     y = _dense(cfg, nn, y, f"{p}_ffn_fc1", cfg.width, activation=cfg.activation)
     y = nn.dropout(_dense(cfg, nn, y, f"{p}_ffn_fc2", cfg.width), cfg.dropout, f"{p}_ffn_dropout")
     return nn.add(x, y, "bnd", f"{p}_ffn_residual")
@@ -184,14 +192,14 @@ def _attention(cfg: HeptConfig, nn: Vocabulary, x: Tensor, cloud: Cloud, p: str)
     def blocks(tensor: Tensor, which: str, side: int) -> Tensor:
         return lsh.ToBlocks(cloud.block, side, dtype=dtype, name=f"{p}_{which}_blocks")([tensor, order])
 
-    kernel = hept_layers.BlockKernel(cfg.kernel, dtype=dtype, name=f"{p}_kernel")
+    kernel = hept_layers.BlockKernel(cfg.kernel, cfg.sink, dtype=dtype, name=f"{p}_kernel")
     in_blocks = [blocks(queries, "q", 0), blocks(keys, "k", 1), blocks(project("v"), "v", 1)]
     sums = kernel([*in_blocks, blocks(cloud.real, "mask", 1)])  # (B, O, H, M, S, D + 1 or 2)
     sums = lsh.FromBlocks(dtype=dtype, name=f"{p}_unsorted")([sums, order])  # (B, O, H, P, D + 1 or 2)
     return hept_layers.CombineHashes(cfg.kernel, dtype=dtype, name=f"{p}_context")(sums)
 
 
-def _head(cfg: HeptConfig, nn: Vocabulary, seen: list[Tensor], mask: Tensor) -> Tensor:
+def head(cfg: HeptConfig, nn: Vocabulary, seen: list[Tensor], mask: Tensor) -> Tensor:
     """From the points after each layer to the embedding or the logits."""
     x = keras.layers.Concatenate(dtype=mask.dtype, name="layers_joined")(seen)  # (B, P, (L + 1) D)
     outside = _initial(cfg, feeds_activation=False)

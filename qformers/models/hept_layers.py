@@ -14,8 +14,7 @@ from keras import ops
 
 from qformers.nn.layers import Shape, Tensor, serialisable
 
-EPSILON = 1e-20  # in each denominator, as published
-SINK = math.log(EPSILON)  # the same as a logit: a key of value 0 at this distance
+SINK = math.log(1e-20)  # logit of a key of value 0; as published, where it is a number added to each denominator
 LARGEST_EXPONENT = 50.0  # of a term of a scale, as published
 
 
@@ -112,15 +111,15 @@ class BlockKernel(keras.layers.Layer):  # type: ignore[misc]
     """Sums over the keys of a block under the kernel exp(-|q - k|^2 / 2).
 
     [queries (B, O, H, M, S, E), keys (same), values (B, O, H, M, S, D), mask (B, O, H or 1, M, S, 1)]
-    -> (B, O, H, M, S, D + 1) for kernel "direct": sum_j A v_j and sum_j A + 1e-20;
-    -> (B, O, H, M, S, D + 2) for "sink": both relative to exp(m), then m = max(max_j ln A, ln 1e-20).
+    -> (B, O, H, M, S, D + 1) for kernel "direct": sum_j A v_j and sum_j A + exp(sink);
+    -> (B, O, H, M, S, D + 2) for "sink": both relative to exp(m), then m = max(max_j ln A, sink).
 
     Squares of large coordinates would cancel in q.k - q^2/2 - k^2/2, so all are taken from the mean of the keys first.
     """
 
-    def __init__(self, kernel: Literal["direct", "sink"], **kwargs: Any) -> None:
+    def __init__(self, kernel: Literal["direct", "sink"], sink: float = SINK, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.kernel = kernel
+        self.kernel, self.sink = kernel, sink
 
     def call(self, inputs: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
         """Apply it; shapes as in the class."""
@@ -135,12 +134,12 @@ class BlockKernel(keras.layers.Layer):  # type: ignore[misc]
         real = ops.swapaxes(mask, -1, -2)  # (B, O, H or 1, M, 1, S)
         if self.kernel == "direct":
             weights = ops.exp(logits) * real
-            total = ops.sum(weights, axis=-1, keepdims=True) + EPSILON
+            total = ops.sum(weights, axis=-1, keepdims=True) + math.exp(self.sink)
             return ops.concatenate([ops.matmul(weights, values), total], axis=-1)
-        lowest = ops.where(real > 0, logits, ops.full_like(logits, SINK))
-        top = ops.stop_gradient(ops.maximum(ops.max(lowest, axis=-1, keepdims=True), SINK))
+        lowest = ops.where(real > 0, logits, ops.full_like(logits, self.sink))
+        top = ops.stop_gradient(ops.maximum(ops.max(lowest, axis=-1, keepdims=True), self.sink))
         weights = ops.exp(logits - top) * real
-        total = ops.sum(weights, axis=-1, keepdims=True) + ops.exp(SINK - top)
+        total = ops.sum(weights, axis=-1, keepdims=True) + ops.exp(self.sink - top)
         return ops.concatenate([ops.matmul(weights, values), total, top], axis=-1)
 
     def compute_output_shape(self, input_shape: list[Shape]) -> Shape:
@@ -150,7 +149,7 @@ class BlockKernel(keras.layers.Layer):  # type: ignore[misc]
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments, for saving."""
-        return {**super().get_config(), "kernel": self.kernel}
+        return {**super().get_config(), "kernel": self.kernel, "sink": self.sink}
 
 
 @serialisable

@@ -56,11 +56,12 @@ def folded_dense(float_model: keras.Model, name: str, fold: Fold) -> tuple[Array
     inputs, rest = layer.equation.split(",")
     kernel_axes, output = rest.split("->")
     kernel = to_numpy(layer._kernel)
-    if layer.bias is None:
-        if fold.before or fold.after:
-            raise ConfigError(f"{name}: a norm beside a dense layer without bias cannot be folded; give it bias_axes")
+    if layer.bias is None and not (fold.before or fold.after):
         return kernel * fold.factor, None
-    bias = to_numpy(layer.bias)
+    if layer.bias is None and not fold.bias:
+        raise ConfigError(f"{name}: a norm beside a dense layer without bias cannot be folded; give it bias_axes")
+    added = [size for letter, size in zip(kernel_axes, kernel.shape, strict=True) if letter in output]
+    bias = np.zeros(added) if layer.bias is None else to_numpy(layer.bias)
 
     if fold.before:
         summed = tuple(i for i, letter in enumerate(kernel_axes) if letter in inputs)

@@ -14,7 +14,8 @@ from qformers.config import ConfigError, QuantConfig
 from qformers.precision import Fixed
 from qformers.precision_rules import Rules
 
-PARTICLE_AXES = set("bnmqkpij")  # letters of equations that count particles, tokens or pairs; the others are channels
+# letters of equations that count particles, tokens, pairs, orders, or blocks and places in them; others are channels
+PARTICLE_AXES = set("bnmqkpijgst")
 
 
 def fixed_quantiser(form: Fixed, place: str = "datalane") -> QuantizerConfig:

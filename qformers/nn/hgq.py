@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from hgq.layers import QAdd, QEinsum, QEinsumDense, QSoftmax, QUnaryFunctionLUT
+from hgq.layers import QAdd, QEinsum, QEinsumDense, QSoftmax, QSubtract, QUnaryFunctionLUT
 from hgq.quantizer import Quantizer
 from keras import ops
 
@@ -56,12 +56,13 @@ class Hgq:
         if linear.activation not in ("linear", "relu"):
             raise ConfigError(
                 f"{name}: {linear.activation.upper()} has no exact fixed-point form here; set activation "
-                "(pair_activation): relu"
+                "(pair_activation, head_activation): relu"
             )
         after = [linear.head_factors] if linear.head_factors else []
         after += [linear.norm.name] if linear.norm is not None and self._folds_norm(linear.norm) else []
         before = self._pending.get(id(x), (x, ()))[1]
-        self.folds[name] = Fold(before, tuple(after), linear.factor, linear.norm.axis if linear.norm else -1)
+        axis = linear.norm.axis if linear.norm else -1
+        self.folds[name] = Fold(before, tuple(after), linear.factor, axis, bool(linear.bias_axes))
         axes = linear.equation.split(",")[0]
         layer = QEinsumDense(
             linear.equation,
@@ -89,9 +90,9 @@ class Hgq:
         sides = [self.formats.value(name, letters, "QEinsum", f"input{i}") for i, letters in enumerate(axes)]
         return QEinsum(equation, iq_confs=sides, name=name, **self.formats.result(name, "QEinsum"))([a, b])
 
-    def wires(self, x: Tensor, kernel: Any, equation: str, name: str, form: str) -> Tensor:
-        """QEinsumDense with an exact constant kernel."""
-        return self._constant(x, kernel, equation, name, self.formats.fixed(form))
+    def wires(self, x: Tensor, kernel: Any, equation: str, name: str, form: str, bias: Any = None) -> Tensor:
+        """QEinsumDense with an exact constant kernel, and a constant that is added to its result."""
+        return self._constant(x, kernel, equation, name, self.formats.fixed(form), bias)
 
     def stack(self, columns: Sequence[Tensor], form: str, name: str) -> Tensor:
         """Adders of which one side is always zero: wires, once compiled; they count no EBOPs."""
@@ -112,6 +113,15 @@ class Hgq:
         """QAdd, both sides quantised."""
         sides = [self.formats.value(name, axes, "QAdd", slot) for slot in ("input0", "input1")]
         return QAdd(iq_confs=sides, name=name, **self.formats.result(name, "QAdd"))([a, b])
+
+    def minus(self, a: Tensor, b: Tensor, name: str, form: str | None = None, axes: str = "") -> Tensor:
+        """QSubtract of tensors that broadcast, in one fixed format `form`, or with learned ones (axes spelt `axes`)."""
+        slots = ("input0", "input1")
+        sides = [
+            self.formats.value(name, axes, "QSubtract", slot) if form is None else self.formats.fixed(form)
+            for slot in slots
+        ]
+        return QSubtract(iq_confs=sides, name=name)([a, b])
 
     def norm(self, x: Tensor, norm: Norm) -> Tensor:
         """Notes that the dense layer which reads `x` has to take the norm in."""
@@ -141,20 +151,21 @@ class Hgq:
             return scores if bias is not None else Quantizer(self.formats.fixed(self.quant.logits), name=name)(scores)
         heads, queries = scores.shape[1:3]
         one_bit = self.formats.fixed("ufixed<1,1>")
-        lift = np.full((heads, queries), self._lift())
-        return self._lifted(scores, self._constant(mask, lift, "bk,hq->bhqk", f"{name}_mask", one_bit), name)
+        lift = np.full((heads, queries), self.lift)
+        return self.lifted(scores, self._constant(mask, lift, "bk,hq->bhqk", f"{name}_mask", one_bit), name)
 
     def class_logits(self, scores: Tensor, mask: Tensor, name: str) -> Tensor:
         """Scores (B, H, 1 + N) with padded particles pushed away; slot 0 is the class token, always valid."""
         heads, slots = scores.shape[1:]
         lift = np.zeros((slots - 1, heads, slots))
-        lift[np.arange(slots - 1), :, np.arange(1, slots)] = self._lift()
+        lift[np.arange(slots - 1), :, np.arange(1, slots)] = self.lift
         always = np.zeros((heads, slots))
-        always[:, 0] = self._lift()
+        always[:, 0] = self.lift
         one_bit = self.formats.fixed("ufixed<1,1>")
-        return self._lifted(scores, self._constant(mask, lift, "bn,nhm->bhm", f"{name}_mask", one_bit, always), name)
+        return self.lifted(scores, self._constant(mask, lift, "bn,nhm->bhm", f"{name}_mask", one_bit, always), name)
 
-    def _lift(self) -> float:
+    @property
+    def lift(self) -> float:
         """C, by which real keys are lifted, instead of padded ones lowered: the softmax only sees differences.
 
         The sum before the lift saturates to the format F of the logits, so C >= (F.high - F.low) + 8 leaves padded
@@ -163,8 +174,9 @@ class Hgq:
         form = Fixed.parse(self.quant.logits)
         return float(2.0 ** math.ceil(math.log2(form.high - form.low + 2.0**EXP_INTEGER_BITS)))
 
-    def _lifted(self, scores: Tensor, lifted: Tensor, name: str) -> Tensor:
-        above = self.formats.fixed(str(Fixed(False, int(math.log2(self._lift())) + 1, 0)))
+    def lifted(self, scores: Tensor, lifted: Tensor, name: str) -> Tensor:
+        """Scores plus what `lift` gives real keys, exact."""
+        above = self.formats.fixed(str(Fixed(False, int(math.log2(self.lift)) + 1, 0)))
         return QAdd(iq_confs=[self.formats.fixed(self.quant.logits), above], name=name)([scores, lifted])
 
     def softmax(self, x: Tensor, name: str) -> Tensor:

@@ -60,6 +60,7 @@ class Fold:
     after: tuple[str, ...] = ()  # factors and norms of the output axis `axis`, in order of application
     factor: float = 1.0
     axis: int = -1
+    bias: bool = False  # the layer has a bias, even where its float form has none
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,305 @@
+"""HEPT's attention in fixed point: differences, tables and sums of bounded numbers.
+
+The float form (`qformers.models.hept_layers`, kernel "sink") in steps that firmware has, so that nothing is computed in
+floating point on the chip:
+
+- The order of the points comes from the coordinates alone and is shared by all layers and heads. Points are moved by
+  gathers (`qformers.layers.lsh`), which round nothing; they are moved before they are projected, so that one row per
+  point and order moves.
+- The logit z = -1/2 sum_e (q - k)_e^2 - sum_r s_r (c - c')_r^2 is a sum of tables of differences: d -> d^2/2, saturated
+  in its argument. A table has no cancellation, which q.k - q^2/2 - k^2/2 has, and at 8 bits costs less than a product.
+- Real keys are lifted by a constant C instead of masked ones being lowered (`Hgq.lift`); a softmax only sees
+  differences. The sink, a key of value 0 and logit `HeptConfig.sink`, keeps every exponent in reach of a table.
+- Numerator, denominator and largest logit of each order return to the slots of the points and are brought to one scale;
+  the denominator lies in [1, O (S + 1)], so that its reciprocal is a bounded table.
+- With a single order the points are moved once, in front of everything, and moved back once, behind it.
+
+Symbols in shapes: B batch, N points, D width, C coordinates, H heads, O orders (hashes), M blocks of S points. Letters
+of equations: b event, p order, g block, s query, t key, h head, e channel, r coordinate, n point.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from hgq.quantizer import Quantizer
+from keras import ops
+
+from qformers.architectures import HeptConfig
+from qformers.config import ConfigError
+from qformers.layers import lsh, select
+from qformers.models.transfer import to_numpy
+from qformers.nn.hgq import EXP_INTEGER_BITS, Hgq
+from qformers.nn.layers import serialisable
+from qformers.nn.vocabulary import Linear, Norm, Table, Tensor
+from qformers.precision import Fixed
+
+
+@dataclass(frozen=True)
+class FixedCloud:
+    """What all layers share, in blocks.
+
+    Attributes:
+        order: (B, 1, O, 1, N), from `lsh.GivenOrder`.
+        squares: (B, O, M, S, S, C), half the squared differences of the coordinates.
+        lifted: (B, O, H, M, S, S), C for real keys and 0 for masked ones.
+        block: S.
+        mask: (B, N), as it came in.
+    """
+
+    order: Tensor
+    squares: Tensor
+    lifted: Tensor
+    block: int
+    mask: Tensor
+
+    @property
+    def sorted(self) -> bool:
+        """Whether there is one order, in which all values stand from the beginning to the end."""
+        return bool(self.order.shape[2] == 1)
+
+    def gather(self, x: Tensor, name: str) -> Tensor:
+        """Rows of points into blocks, (B, N, E) -> (B, O, M, S, E)."""
+        blocks = (self.order.shape[2], x.shape[1] // self.block, self.block, x.shape[2])
+        if self.sorted:
+            return _reshape(x, blocks, f"{name}_blocks")
+        return _gathered(x, self.order, self.block, name)
+
+    def scatter(self, x: Tensor, name: str) -> Tensor:
+        """Back to the slots of the points, (B, O, H, M, S, E) -> (B, O, H, N, E)."""
+        if self.sorted:
+            _, orders, heads, blocks, size, channels = x.shape
+            return _reshape(x, (orders, heads, blocks * size, channels), f"{name}_slots")
+        return lsh.FromBlocks(name=f"{name}_slots")([x, self.order])
+
+    def start(self, features: Tensor) -> Tensor:
+        """The features as the encoder reads them: in order, where there is only one."""
+        if not self.sorted:
+            return features
+        rows = _gathered(features, self.order, self.block, "features")  # (B, 1, M, S, F)
+        return _reshape(rows, tuple(features.shape[1:]), "features_sorted_rows")
+
+    def end(self, x: Tensor, name: str) -> Tensor:
+        """The output in the slots of the points, (B, N, E)."""
+        if not self.sorted:
+            return x
+        rows, width = x.shape[1:]
+        blocks = _reshape(x, (1, 1, rows // self.block, self.block, width), f"{name}_in_order")
+        slots = lsh.FromBlocks(name=f"{name}_slots")([blocks, self.order])
+        return _reshape(slots, (rows, width), name)
+
+
+def refuse(cfg: HeptConfig, number: int | None, block: int) -> None:
+    """Raise where a configuration has no fixed-point form.
+
+    Raises:
+        ConfigError: naming the key, what it is, and what it can be.
+    """
+    faults = {
+        "model.hash": (cfg.hash != "coords", cfg.hash, "coords: queries and keys of each layer cannot be sorted anew"),
+        "model.order": (cfg.order != "host", cfg.order, "host: the chip sorts nothing"),
+        "model.kernel": (cfg.kernel != "sink", cfg.kernel, "sink: the denominators of `direct` reach 1e-20"),
+        "model.embeddings": (bool(cfg.embeddings), cfg.embeddings, "[]: there are no learned vectors of numbers"),
+        "data.num_particles": (
+            number is None or number % block > 0,
+            number,
+            f"a multiple of model.block_size ({block})",
+        ),
+    }
+    for key, (wrong, value, allowed) in faults.items():
+        if wrong:
+            raise ConfigError(f"a quantised hept takes {key}: {allowed}. Received: {value}")
+
+
+def fixed_hept(cfg: HeptConfig, nn: Hgq, inputs: Sequence[Tensor], block: int) -> keras.Model:
+    """`qformers.models.hept.hept` in fixed point, from the inputs on: features, coords, mask and, from the host, order.
+
+    Raises:
+        ConfigError: see `refuse`.
+    """
+    from qformers.models.hept import encoder, head, layer
+
+    features, coords, mask, *given = inputs
+    refuse(cfg, features.shape[1], block)
+    order = lsh.GivenOrder(name="order_slots")([given[0], mask])
+    cloud = fixed_cloud(cfg, nn, coords, mask, order, block)
+    x = encoder(cfg, nn, cloud.start(features))
+    seen = [x]
+    for index in range(cfg.layers):
+        x = layer(cfg, nn, x, mask, lambda y, p: fixed_attention(cfg, nn, y, cloud, p), f"b{index}")
+        seen.append(x)
+    x = cloud.end(head(cfg, nn, seen, mask), f"{cfg.head}_points")
+    return nn.finish(keras.Model({tensor.name: tensor for tensor in inputs}, x, name="hept"))
+
+
+def fixed_cloud(cfg: HeptConfig, nn: Hgq, coords: Tensor, mask: Tensor, order: Tensor, block: int) -> FixedCloud:
+    """Once per event: the mask and the squared differences of the coordinates of all pairs in a block.
+
+    Args:
+        cfg: the architecture.
+        nn: fixed point.
+        coords: (B, N, C).
+        mask: (B, N).
+        order: (B, 1, O, 1, N).
+        block: S.
+    """
+    form = str(nn.formats.own("coords_rounded", "Quantizer", "input", nn.quant.coords))
+    coords = Quantizer(nn.formats.fixed(form), name="coords_rounded")(coords)
+    rows = _gathered(coords, order, block, "coords")  # (B, O, M, S, C)
+    differences = _across(nn, rows, rows, "coords_differences", form)  # (B, O, M, S, S, C)
+    squares = nn.table(differences, _half_square(nn), "coords_squares")
+    bits = Quantizer(nn.formats.fixed("ufixed<1,1>"), name="mask_rounded")(_reshape(mask, (mask.shape[1], 1), "column"))
+    real = _gathered(bits, order, block, "mask")
+    real = _reshape(real, real.shape[1:4], "mask_blocks_flat")  # (B, O, M, S)
+    lifts = np.full((cfg.heads, block), nn.lift)
+    return FixedCloud(order, squares, nn.wires(real, lifts, "bpgt,hs->bphgst", "mask_lift", "ufixed<1,1>"), block, mask)
+
+
+def fixed_attention(cfg: HeptConfig, nn: Hgq, x: Tensor, cloud: FixedCloud, p: str) -> Tensor:
+    """Sums over the blocks of each order, then their ratio: (B, N, D), normed -> (B, N, H, D)."""
+    inside = cloud.gather(x, p)  # (B, O, M, S, D)
+    nn.norm(inside, Norm(f"{p}_norm", cfg.norm))  # moving rows does not change what norms see
+
+    def project(which: str) -> Tensor:
+        sizes = {"h": cfg.heads, "e": cfg.width}
+        return nn.dense(
+            inside, f"{p}_{which}", Linear("bpgsd,dhe->bphgse", sizes, "he" if cfg.norm == "batch" else None)
+        )
+
+    z = _logits(cfg, nn, project("q"), project("k"), cloud, p)  # (B, O, H, M, S, S)
+    sink = sink_of(cfg, nn)
+    top = select.Largest(-1, nn.lift + sink, name=f"{p}_top")(z)  # (B, O, H, M, S, 1)
+    weights = _exp_below(nn, top, z, f"{p}_exp")
+    context = nn.einsum("bphgst,bphgte->bphgse", weights, project("v"), f"{p}_num")
+    # the sink is a key more: its distance from the top is a sum of the top and a constant
+    form = str(_logit_format(nn))
+    below = nn.wires(
+        top, np.ones((1, 1)), "bphgso,oa->bphgsa", f"{p}_sink", form, np.full(top.shape[1:], -nn.lift - sink)
+    )
+    exp = nn.table(below, _exp(nn), f"{p}_sink_exp")
+    total = nn.wires(weights, np.ones((cloud.block, 1)), "bphgst,to->bphgso", f"{p}_keys", _exp(nn).value)
+    total = nn.sum(total, exp, str(_total_format(nn, cloud.block + 1)), f"{p}_den")
+
+    context, total, top = (
+        cloud.scatter(part, f"{p}_{name}") for name, part in (("num", context), ("den", total), ("top", top))
+    )  # (B, O, H, N, D or 1)
+    if cfg.hashes > 1:
+        share = _exp_below(nn, select.Largest(1, name=f"{p}_best")(top), top, f"{p}_share")
+        context = nn.einsum("bphno,bphne->bhne", share, context, f"{p}_num_or")
+        total = nn.einsum("bphno,bphno->bhno", share, total, f"{p}_den_or")
+    else:
+        context, total = (
+            _reshape(part, part.shape[2:], f"{p}_{name}_or") for name, part in (("num", context), ("den", total))
+        )
+    inverse = nn.table(total, _reciprocal(nn, cfg.hashes * (cloud.block + 1)), f"{p}_inverse")
+    return nn.einsum("bhne,bhno->bnhe", context, inverse, f"{p}_context")
+
+
+def _logits(cfg: HeptConfig, nn: Hgq, queries: Tensor, keys: Tensor, cloud: FixedCloud, p: str) -> Tensor:
+    """C + z of real keys and 0 of masked ones, both sides (B, O, H, M, S, D) -> (B, O, H, M, S, S)."""
+    squares = nn.table(_across(nn, queries, keys, f"{p}_differences"), _half_square(nn), f"{p}_squares")
+    minus = -np.ones(squares.shape[-1])
+    latent = nn.wires(squares, minus, "bphgste,e->bphgst", f"{p}_latent", _half_square(nn).value)
+    scale = Linear("bpgstr,rh->bphgst", {"h": cfg.heads}, None)
+    spatial = nn.derived_dense(cloud.squares, f"{p}_spatial", scale, _MinusScales(f"{p}_scale"))
+    z = nn.sum(latent, spatial, nn.quant.logits, f"{p}_z")
+    z = nn.lifted(z, cloud.lifted, f"{p}_lifted")
+    return Quantizer(nn.formats.fixed(str(_logit_format(nn))), name=f"{p}_logits")(z)
+
+
+class _MinusScales:
+    """Weights (C, H) of half the squared differences: -2 s of the float layer `ScaledCoords`."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __call__(self, model: Any) -> tuple[Any, None]:
+        return -2.0 * to_numpy(model.get_layer(self.name).scales()).T, None
+
+
+def sink_of(cfg: HeptConfig, nn: Hgq) -> float:
+    """The logit of the sink on the grid of the logits, at least their lowest value."""
+    form = Fixed.parse(nn.quant.logits)
+    return max(round(cfg.sink / form.step) * form.step, form.low)
+
+
+def _logit_format(nn: Hgq) -> Fixed:
+    """Of lifted logits: none below 0, and fractions as before the lift."""
+    return Fixed(False, int(math.log2(nn.lift)) + 1, Fixed.parse(nn.quant.logits).fraction_bits, "RND", "SAT")
+
+
+def _half_square(nn: Hgq) -> Table:
+    form = Fixed.parse(nn.quant.differences)
+    value = Fixed(False, max(2 * form.integer_bits - 1, 1), Fixed.parse(nn.quant.logits).fraction_bits)
+    return Table(half_square, nn.quant.differences, f"ufixed<{value.width},{value.integer_bits},RND_CONV,SAT>")
+
+
+def _exp(nn: Hgq) -> Table:
+    """exp(-x) on [0, 8); behind it the table holds 0."""
+    first, last = nn.quant.exp_input_fraction_bits, nn.quant.exp_fraction_bits
+    argument = f"ufixed<{EXP_INTEGER_BITS + first},{EXP_INTEGER_BITS},RND,SAT>"
+    return Table(exp_minus, argument, f"ufixed<{1 + last},1,RND_CONV,SAT>")
+
+
+def _total_format(nn: Hgq, terms: int) -> Fixed:
+    """Holds the sum of so many exponentials exactly."""
+    return Fixed(False, terms.bit_length(), nn.quant.exp_fraction_bits, "RND", "SAT")
+
+
+def _reciprocal(nn: Hgq, terms: int) -> Table:
+    """1/x on [1, terms]."""
+    integer, first, last = terms.bit_length(), nn.quant.inverse_input_fraction_bits, nn.quant.inverse_fraction_bits
+    return Table(
+        reciprocal_of_sum,
+        f"ufixed<{integer + first},{integer},RND,SAT>",
+        f"ufixed<{1 + last},1,RND_CONV,SAT>",
+    )
+
+
+def _exp_below(nn: Hgq, top: Tensor, x: Tensor, name: str) -> Tensor:
+    """exp(x - top) by a table; both are on the grid of the logits."""
+    depth = nn.minus(top, x, f"{name}_depth", str(_logit_format(nn)))
+    return nn.table(depth, _exp(nn), name)
+
+
+def _reshape(x: Tensor, shape: tuple[int, ...], name: str) -> Tensor:
+    return keras.layers.Reshape(shape, name=name)(x)
+
+
+def _gathered(x: Tensor, order: Tensor, block: int, p: str) -> Tensor:
+    """(B, N, E) -> (B, O, M, S, E)."""
+    slots, channels = x.shape[1:]
+    column = _reshape(x, (slots, 1, channels), f"{p}_column")
+    blocks = lsh.ToBlocks(block, name=f"{p}_blocks")([column, order])  # (B, O, 1, M, S, E)
+    return _reshape(blocks, (blocks.shape[1], *blocks.shape[3:]), f"{p}_sorted")
+
+
+def _across(nn: Hgq, a: Tensor, b: Tensor, name: str, form: str | None = None) -> Tensor:
+    """a_s - b_t of all pairs in a block, (..., S, E) twice -> (..., S, S, E)."""
+    outer, (size, channels) = a.shape[1:-2], a.shape[-2:]
+    rows = _reshape(a, (*outer, size, 1, channels), f"{name}_queries")
+    columns = _reshape(b, (*outer, 1, size, channels), f"{name}_keys")
+    return nn.minus(rows, columns, name, form, axes="bphgste" if len(outer) == 3 else "bpgstr")
+
+
+@serialisable
+def half_square(x: Tensor) -> Tensor:
+    """x^2 / 2."""
+    return 0.5 * x * x
+
+
+@serialisable
+def exp_minus(x: Tensor) -> Tensor:
+    """exp(-x)."""
+    return ops.exp(-x)
+
+
+@serialisable
+def reciprocal_of_sum(x: Tensor) -> Tensor:
+    """1 / max(x, 1/2); the sums are at least 1."""
+    return 1.0 / ops.maximum(x, 0.5)

@@ -1,0 +1,158 @@
+"""HEPT in fixed point: the float function with wide formats, and the RTL's arithmetic bit for bit with narrow ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from hls_models import build_of
+from numpy.typing import NDArray
+from quantised_helpers import WIDE, shaken
+
+from hls.adversarial import adversarial
+from hls.agree import agree
+from hls.backends import open_backend
+from hls.errors import ExportRefused
+from qformers.architectures import HeptConfig
+from qformers.config import ConfigError, QuantConfig
+from qformers.layers.host_order import HostOrder
+from qformers.layers.select import Largest
+from qformers.models import load_model
+from qformers.models.hept import Points, hept
+from qformers.models.transfer import float_to_quantised
+from qformers.nn.float32 import Float32
+from qformers.nn.hgq import Hgq
+
+FEATURES = 5
+FINE = WIDE.model_copy(
+    update={
+        "logits": "fixed<11,7,RND,SAT>",
+        "coords": "fixed<14,4,RND,SAT>",
+        "differences": "fixed<15,4,RND,SAT>",
+        "exp_input_fraction_bits": 8,
+    }
+)
+NARROW = QuantConfig(
+    weight="fixed<6,2,RND,SAT_SYM>",
+    bias="fixed<6,2>",
+    activation="fixed<7,4,RND,SAT>",
+    logits="fixed<9,7,RND,SAT>",
+    coords="fixed<6,3,RND,SAT>",
+    differences="fixed<6,3,RND,SAT>",
+    exp_input_fraction_bits=3,
+    exp_fraction_bits=6,
+    inverse_input_fraction_bits=3,
+    inverse_fraction_bits=6,
+)
+
+
+def small(**changes: Any) -> HeptConfig:
+    sizes: dict[str, Any] = {
+        "coords": 3, "width": 2, "heads": 2, "layers": 1, "block_size": 4, "hashes": 2, "regions": 4.0,
+        "hash": "coords", "order": "host", "kernel": "sink", "norm": "batch", "scale_terms": 2, "head_width": 3,
+        "head_widths": (5,), "head_activation": "relu", "dropout": 0.0,
+    }  # fmt: skip
+    return HeptConfig(**{**sizes, **changes})
+
+
+def events(cfg: HeptConfig, points: int, count: int = 300) -> dict[str, NDArray[np.float32]]:
+    random = np.random.default_rng(0)
+    mask = (np.arange(points) < random.integers(0, points + 1, (count, 1))).astype(np.float32)
+    features, coords = (
+        random.normal(0.0, 1.0, (count, points, width)).astype(np.float32) * mask[..., None]
+        for width in (FEATURES, cfg.coords)
+    )
+    order = HostOrder.drawn(cfg, 1)(coords, mask).astype(np.float32)
+    return {"features": features, "coords": coords, "mask": mask, "order": order}
+
+
+def both(cfg: HeptConfig, points: int, quant: QuantConfig) -> tuple[keras.Model, keras.Model, dict[str, Any]]:
+    keras.utils.set_random_seed(2)
+    floating = shaken(hept(cfg, Points(points, FEATURES), Float32()))
+    fixed, inputs = hept(cfg, Points(points, FEATURES), Hgq(quant)), events(cfg, points)
+    float_to_quantised(floating, fixed, inputs)
+    return floating, fixed, inputs
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"hashes": 1, "layers": 2}, {"norm": "none", "hashes": 3}, {"head": "logits", "outputs": 2, "sink": -3.0}],
+)
+def test_wide_formats_give_the_float_function(changes: dict[str, Any]) -> None:
+    floating, fixed, inputs = both(small(**changes), 12, FINE)
+    real = inputs["mask"] > 0
+    wanted, found = (np.asarray(model(inputs))[real] for model in (floating, fixed))
+    assert wanted.std() > 0.02
+    assert np.sqrt(np.mean((found - wanted) ** 2)) < 0.02 * wanted.std()
+
+
+def test_masked_points_reach_no_other_point() -> None:
+    _, fixed, inputs = both(small(), 12, NARROW)
+    masked = inputs["mask"][..., None] == 0
+    filled = {**inputs, "features": np.where(masked, 3.0, inputs["features"]).astype(np.float32)}
+    filled["coords"] = np.where(masked, inputs["coords"][:, :1], inputs["coords"])
+    real = inputs["mask"] > 0
+    assert np.array_equal(np.asarray(fixed(inputs))[real], np.asarray(fixed(filled))[real])
+
+
+def test_slots_have_no_meaning_beyond_the_order() -> None:
+    _, fixed, inputs = both(small(), 12, NARROW)
+    turned = np.random.default_rng(3).permutation(12)
+    moved = {name: inputs[name][:, turned] for name in ("features", "coords", "mask")}
+    moved["order"] = np.argsort(turned)[inputs["order"].astype(int)].astype(np.float32)
+    assert np.array_equal(np.asarray(fixed(moved)), np.asarray(fixed(inputs))[:, turned])
+
+
+def test_a_saved_model_is_the_same(tmp_path: Path) -> None:
+    _, fixed, inputs = both(small(hashes=1), 8, NARROW)
+    fixed.save(tmp_path / "hept.keras")
+    assert np.array_equal(np.asarray(load_model(tmp_path / "hept.keras")(inputs)), np.asarray(fixed(inputs)))
+
+
+def test_largest_is_at_least_its_floor() -> None:
+    values = np.array([[[1.0, -4.0], [-3.0, -5.0]]], np.float32)
+    assert np.array_equal(Largest(-1, -2.0)(values), [[[1.0], [-2.0]]])
+    assert np.array_equal(Largest(1)(values), [[[1.0, -4.0]]])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"order": "onchip"}, "model.order: host"),
+        ({"kernel": "direct"}, "model.kernel: sink"),
+        ({"embeddings": ((7, 2),)}, r"model.embeddings: \[\]"),
+        ({"norm": "layer"}, "set model.norm: batch"),
+        ({"head_activation": "tanh"}, r"head_activation\): relu"),
+        ({"block_size": 5}, r"data.num_particles: a multiple of model.block_size \(5\).*Received: 12"),
+    ],
+)
+def test_what_fixed_point_cannot_say_is_refused(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        hept(small(**changes), Points(12, FEATURES), Hgq(NARROW))
+
+
+@pytest.mark.parametrize("backend", ["vitis", "vivado"])
+def test_hls4ml_refuses_gathers_and_names_the_way_out(backend: str, tmp_path: Path) -> None:
+    fixed = hept(small(), Points(8, FEATURES), Hgq(NARROW))
+    with pytest.raises(ExportRefused, match=r"no sort and no gather.*set firmware.backend: alkaid"):
+        open_backend(backend).write(fixed, build_of("hept", backend=backend), tmp_path / "project")
+
+
+@pytest.mark.parametrize(("hashes", "norm"), [(2, "batch"), (1, "none")])
+def test_rtl_arithmetic_is_the_quantised_model(hashes: int, norm: str, tmp_path: Path) -> None:
+    cfg = small(hashes=hashes, norm=norm, heads=1)
+    _, fixed, inputs = both(cfg, 8, NARROW)
+    project = open_backend("alkaid").write(fixed, build_of("hept"), tmp_path / "project")
+    for asked in (inputs, adversarial(fixed).inputs):
+        found = agree(project, fixed, asked)
+        assert found.equal, str(found)
+        assert found.values == 8 * 3 * len(asked["order"])
+
+
+def test_adversarial_orders_are_permutations() -> None:
+    orders = adversarial(hept(small(), Points(8, FEATURES), Hgq(NARROW))).inputs["order"]
+    assert np.array_equal(np.sort(orders, axis=-1), np.broadcast_to(np.arange(8), orders.shape))
+    assert len(np.unique(orders.reshape(-1, 8), axis=0)) > 100
