@@ -9,21 +9,34 @@ from typing import Any
 
 @contextmanager
 def mended() -> Iterator[None]:
-    """For the length of the block, alkaid keeps the batch axis of a Reshape.
+    """For the length of the block, alkaid keeps the batch axis of a Reshape, and prices equal tables once.
 
     It reshapes the array, which has a batch axis of one event, to the layer's target shape, which has none: what comes
     next then fails, or takes a wrong axis.
+
+    It counts the LUTs of a table anew for every value that is looked up, 50 ms each: half the time of a trace that
+    looks up thousands.
     """
     import keras
     from alkaid.converter.builtin.keras.layers._base import _registry
     from alkaid.converter.builtin.keras.layers.ops import ReplayReshape
+    from alkaid.trace.passes import surrogate
 
     def with_batch(self: Any, inputs: Any) -> Any:
         return inputs.reshape((1, *self.op.compute_output_shape(inputs.shape)[1:]))
 
-    before = _registry[keras.layers.Reshape]
+    before, count = _registry[keras.layers.Reshape], surrogate.cost_lat_lut
+    known: dict[Any, Any] = {}
+
+    def counted(qint_in: Any, table: Any, *widths: int, **options: bool) -> Any:
+        key = (tuple(qint_in), table.spec.hash, widths, tuple(options.items()))
+        if key not in known:
+            known[key] = count(qint_in, table, *widths, **options)
+        return known[key]
+
     try:  # alkaid registers every subclass when it is made
         type("KeepBatch", (ReplayReshape,), {"handles": (keras.layers.Reshape,), "call": with_batch})
+        surrogate.cost_lat_lut = counted
         yield
     finally:
-        _registry[keras.layers.Reshape] = before
+        _registry[keras.layers.Reshape], surrogate.cost_lat_lut = before, count
