@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from qformers.config import Build, DataConfig, PointsConfig
 from qformers.data import DataError, open_split
 from qformers.data.generate.tracks import run
 from qformers.data.generate.tracks.settings import TrackSettings
-from qformers.data.tracks.point_events import PointEvents
-from qformers.train import phases
+from qformers.data.tracks.point_events import PointEvents, joined
+from qformers.data.tracks.targets import PairTargets
+from qformers.train import phases, point_tasks
 from qformers.train.errors import TrainingError
 from qformers.train.point_tasks import PileupRemoval, Tracking
 from qformers.train.tasks import JetTagging, task_of
@@ -71,6 +73,29 @@ def test_the_loss_prefers_the_better_embedding_and_does_not_depend_on_padding(ev
     assert task.validate(good, events)[0] < 0.1 * task.validate(bad, events)[0]
     moved = np.where(events.mask[..., None] > 0, bad, 100.0).astype(np.float32)
     assert task.validate(moved, events) == task.validate(bad, events)
+
+
+def test_pairs_of_a_validation_split_are_made_once_and_again_for_another(
+    events: PointEvents, monkeypatch: pytest.MonkeyPatch
+):
+    made: list[int] = []
+    real = PairTargets.__call__
+
+    def counted(self: PairTargets, part: PointEvents, seed: int = 0, epoch: int = 0) -> Any:
+        made.append(len(part))
+        return real(self, part, seed, epoch)
+
+    monkeypatch.setattr(PairTargets, "__call__", counted)
+    task, some, outputs = Tracking(PointsConfig(num_pairs=512)), events[:40], one_hot(events.particle_ids)[:40]
+    first = task.validate(outputs, some)
+    assert task.validate(outputs, joined([events[:20], events[20:40]])) == first  # equal, though another object
+    assert made == [32, 8]
+    other = replace(some, particle_ids=np.roll(some.particle_ids, 1, axis=1))
+    fresh = Tracking(PointsConfig(num_pairs=512)).validate(outputs, other)
+    assert task.validate(outputs, other) == fresh != first
+    monkeypatch.setattr(point_tasks, "KEPT_BYTES", 0)
+    assert Tracking(PointsConfig(num_pairs=512)).validate(outputs, some) == first
+    assert made == [32, 8] * 4
 
 
 def test_pairs_are_drawn_from_seed_and_epoch(events: PointEvents):
