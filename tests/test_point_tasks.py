@@ -17,6 +17,9 @@ from qformers.data.generate.tracks import run
 from qformers.data.generate.tracks.settings import TrackSettings
 from qformers.data.tracks.point_events import PointEvents, joined
 from qformers.data.tracks.targets import PairTargets
+from qformers.layers.host_order import HostOrder
+from qformers.models import load_model
+from qformers.models.inputs import host_inputs
 from qformers.train import phases, point_tasks
 from qformers.train.errors import TrainingError
 from qformers.train.point_tasks import PileupRemoval, Tracking
@@ -164,9 +167,10 @@ HEPT = {
 }  # fmt: skip
 
 
-def build(hits: Path, head: str, **points: Any) -> Build:
-    phase = {"epochs": 4, "batch_size": 16, "learning_rate": 0.01, "jit_compile": False}
-    tree = {"spec": 1, "name": "tiny", "data": data(hits, **points).model_dump(), "model": {**HEPT, "head": head}}
+def build(hits: Path, head: str, epochs: int = 4, order: str = "onchip", **points: Any) -> Build:
+    phase = {"epochs": epochs, "batch_size": 16, "learning_rate": 0.01, "jit_compile": False}
+    model = {**HEPT, "head": head, "order": order}
+    tree = {"spec": 1, "name": "tiny", "data": data(hits, **points).model_dump(), "model": model}
     return Build.model_validate({**tree, "train": {"float": phase}})
 
 
@@ -189,6 +193,15 @@ def test_pile_up_removal_trains_to_the_end(hits: Path, tmp_path: Path):
     (finished,) = phases.train_build(made, tmp_path, ["float"], console=Console(quiet=True))
     assert finished.score == "auprc"
     assert 0.0 < finished.value <= 1.0
+
+
+def test_a_model_that_is_given_its_order_trains(hits: Path, events: PointEvents, tmp_path: Path):
+    made = build(hits, "embedding", epochs=1, order="host")
+    (finished,) = phases.train_build(made, tmp_path, ["float"], console=Console(quiet=True))
+    assert finished.score == "ap_0.9"
+    assert 0.0 < finished.value <= 1.0
+    order = host_inputs(load_model(tmp_path / "float" / "model.keras"), events)["order"]
+    np.testing.assert_array_equal(order, HostOrder.drawn(made.model, 0)(events.coords, events.mask))
 
 
 def test_the_data_section_decides_the_task(hits: Path):
