@@ -181,6 +181,7 @@ class HeptConfig(Section):
     # latent: of learned queries and keys with scaled coordinates, one order per layer, head and hash, as published;
     # coords: of the coordinates that are cut alone: one order per hash for all layers and heads
     order: Literal["onchip", "host"] = "onchip"  # onchip: sorted inside the model; host: the model input `order`
+    order_seed: Annotated[int, Field(ge=0)] = 0  # order: host: draws the regions and directions that make the order
     kernel: Literal["direct", "sink"] = "direct"  # the same function; sink keeps every exponent in reach of a table
     sink: Annotated[float, Field(ge=-100, lt=0)] = math.log(1e-20)  # logit of a key of value 0 that every query has
     scale_terms: Positive = 10  # K, exponentials that are summed to the scale of one coordinate

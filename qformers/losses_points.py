@@ -66,6 +66,13 @@ def _mean(values: Tensor, weights: Tensor) -> Tensor:
     return ops.sum(values * weights, axis=-1) / ops.where(total > 0, total, ops.ones_like(total))
 
 
+def _kinds(embedding: Tensor, positive: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    """Positive pairs (n, P) and negative ones (n, P), 1 or 0 in the type of the embedding; padding is neither."""
+    valid = ops.cast(valid, embedding.dtype)
+    wanted = ops.cast(positive, embedding.dtype) * valid
+    return wanted, valid - wanted
+
+
 def info_nce_hept(
     embedding: Tensor,
     pairs: Tensor,
@@ -91,10 +98,8 @@ def info_nce_hept(
         A scalar. An event without a positive pair counts 0.
     """
     points = embedding.shape[1]
-    valid = ops.cast(valid, embedding.dtype)
-    wanted = ops.cast(positive, embedding.dtype) * valid
-    similarity = pair_similarity(embedding, pairs, sigma)
-    losses = _per_pair(similarity, pairs, valid - wanted, points, tau)
+    wanted, negatives = _kinds(embedding, positive, valid)
+    losses = _per_pair(pair_similarity(embedding, pairs, sigma), pairs, negatives, points, tau)
     summed, counted = _sums(losses * wanted, particle, points), _sums(wanted, particle, points)  # (n, N)
     present = ops.cast(counted > 0, embedding.dtype)
     per_particle = summed / ops.where(counted > 0, counted, ops.ones_like(counted))
@@ -125,9 +130,8 @@ def info_nce_cms(
     Returns:
         A scalar, the mean over events. An event without a positive pair counts 0.
     """
-    valid = ops.cast(valid, embedding.dtype)
-    wanted = ops.cast(positive, embedding.dtype) * valid
-    negatives = (valid - wanted) * ops.cast(weight, embedding.dtype)
+    wanted, negatives = _kinds(embedding, positive, valid)
+    negatives = negatives * ops.cast(weight, embedding.dtype)
     losses = _per_pair(pair_similarity(embedding, pairs, sigma), pairs, negatives, embedding.shape[1], tau)
     return ops.mean(_mean(losses, wanted))
 

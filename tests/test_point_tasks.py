@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,12 @@ from qformers.config import Build, DataConfig, PointsConfig
 from qformers.data import DataError, open_split
 from qformers.data.generate.tracks import run
 from qformers.data.generate.tracks.settings import TrackSettings
-from qformers.data.tracks.point_events import PointEvents
-from qformers.train import phases
+from qformers.data.tracks.point_events import PointEvents, joined
+from qformers.data.tracks.targets import PairTargets
+from qformers.layers.host_order import HostOrder
+from qformers.models import load_model
+from qformers.models.inputs import host_inputs
+from qformers.train import phases, point_tasks
 from qformers.train.errors import TrainingError
 from qformers.train.point_tasks import PileupRemoval, Tracking
 from qformers.train.tasks import JetTagging, task_of
@@ -71,6 +76,29 @@ def test_the_loss_prefers_the_better_embedding_and_does_not_depend_on_padding(ev
     assert task.validate(good, events)[0] < 0.1 * task.validate(bad, events)[0]
     moved = np.where(events.mask[..., None] > 0, bad, 100.0).astype(np.float32)
     assert task.validate(moved, events) == task.validate(bad, events)
+
+
+def test_pairs_of_a_validation_split_are_made_once_and_again_for_another(
+    events: PointEvents, monkeypatch: pytest.MonkeyPatch
+):
+    made: list[int] = []
+    real = PairTargets.__call__
+
+    def counted(self: PairTargets, part: PointEvents, seed: int = 0, epoch: int = 0) -> Any:
+        made.append(len(part))
+        return real(self, part, seed, epoch)
+
+    monkeypatch.setattr(PairTargets, "__call__", counted)
+    task, some, outputs = Tracking(PointsConfig(num_pairs=512)), events[:40], one_hot(events.particle_ids)[:40]
+    first = task.validate(outputs, some)
+    assert task.validate(outputs, joined([events[:20], events[20:40]])) == first  # equal, though another object
+    assert made == [32, 8]
+    other = replace(some, particle_ids=np.roll(some.particle_ids, 1, axis=1))
+    fresh = Tracking(PointsConfig(num_pairs=512)).validate(outputs, other)
+    assert task.validate(outputs, other) == fresh != first
+    monkeypatch.setattr(point_tasks, "KEPT_BYTES", 0)
+    assert Tracking(PointsConfig(num_pairs=512)).validate(outputs, some) == first
+    assert made == [32, 8] * 4
 
 
 def test_pairs_are_drawn_from_seed_and_epoch(events: PointEvents):
@@ -139,9 +167,10 @@ HEPT = {
 }  # fmt: skip
 
 
-def build(hits: Path, head: str, **points: Any) -> Build:
-    phase = {"epochs": 4, "batch_size": 16, "learning_rate": 0.01, "jit_compile": False}
-    tree = {"spec": 1, "name": "tiny", "data": data(hits, **points).model_dump(), "model": {**HEPT, "head": head}}
+def build(hits: Path, head: str, epochs: int = 4, order: str = "onchip", **points: Any) -> Build:
+    phase = {"epochs": epochs, "batch_size": 16, "learning_rate": 0.01, "jit_compile": False}
+    model = {**HEPT, "head": head, "order": order}
+    tree = {"spec": 1, "name": "tiny", "data": data(hits, **points).model_dump(), "model": model}
     return Build.model_validate({**tree, "train": {"float": phase}})
 
 
@@ -164,6 +193,15 @@ def test_pile_up_removal_trains_to_the_end(hits: Path, tmp_path: Path):
     (finished,) = phases.train_build(made, tmp_path, ["float"], console=Console(quiet=True))
     assert finished.score == "auprc"
     assert 0.0 < finished.value <= 1.0
+
+
+def test_a_model_that_is_given_its_order_trains(hits: Path, events: PointEvents, tmp_path: Path):
+    made = build(hits, "embedding", epochs=1, order="host")
+    (finished,) = phases.train_build(made, tmp_path, ["float"], console=Console(quiet=True))
+    assert finished.score == "ap_0.9"
+    assert 0.0 < finished.value <= 1.0
+    order = host_inputs(load_model(tmp_path / "float" / "model.keras"), events)["order"]
+    np.testing.assert_array_equal(order, HostOrder.drawn(made.model, 0)(events.coords, events.mask))
 
 
 def test_the_data_section_decides_the_task(hits: Path):

@@ -15,7 +15,7 @@ from qformers.data.cache import Cache
 from qformers.data.errors import DataError
 from qformers.data.events import Events
 from qformers.data.reader import Reader
-from qformers.data.stream import Piece, Prefetch, batches, empty, interleave, merged, mixed, put
+from qformers.data.stream import Piece, Prefetch, batches, empty, interleave, merged, mixed, put, refuse_batch_size
 
 PIECES_IN_POOL = 64  # the shuffle pool mixes about so many pieces, from as many files as there are
 SMALLEST_PIECE, LARGEST_PIECE = 128, 4096
@@ -96,13 +96,7 @@ class Source:
         Raises:
             DataError: fewer jets than one batch; from the iterator: a file cannot be used.
         """
-        if batch_size < 1:
-            raise DataError(f"batch_size must be positive. Received: batch_size={batch_size}")
-        if drop_last and batch_size > len(self):
-            raise DataError(
-                f"data.{self._split}: has {len(self)} jets, fewer than one batch of {batch_size}; "
-                f"lower the batch size or give more files"
-            )
+        refuse_batch_size(batch_size, len(self), drop_last, f"data.{self._split}: has {len(self)} jets")
         return Prefetch(lambda: self._epoch(batch_size, np.random.default_rng([seed, epoch]), drop_last))
 
     def _epoch(self, batch_size: int, rng: np.random.Generator, drop_last: bool) -> Iterator[Events]:

@@ -13,6 +13,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from qformers.data.errors import DataError
 from qformers.data.events import Events, FeatureSet
 
 ARRAYS = ("features", "vectors", "mask", "labels")
@@ -115,6 +116,24 @@ def join(parts: Sequence[Events]) -> Events:
         put(joined, slice(row, row + len(part)), part)
         row += len(part)
     return joined
+
+
+def refuse_batch_size(batch_size: int, available: int, drop_last: bool, what: str) -> None:
+    """Raise where an epoch would have no batch.
+
+    Args:
+        batch_size: asked for.
+        available: jets, events, ... of the split.
+        drop_last: whether the last batch is left out when it is shorter.
+        what: what is there, for the message, e.g. "data.train: has 10 jets".
+
+    Raises:
+        DataError: `batch_size` is not positive, or larger than the split allows.
+    """
+    if batch_size < 1:
+        raise DataError(f"batch_size must be positive. Received: batch_size={batch_size}")
+    if drop_last and batch_size > available:
+        raise DataError(f"{what}, fewer than one batch of {batch_size}; lower the batch size or give more files")
 
 
 def batches(runs: Iterable[Events], batch_size: int, drop_last: bool) -> Iterator[Events]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from qformers.architectures import HeptConfig
 from qformers.interop.errors import WeightsError
-from qformers.interop.state_dict import Array, Shape, array_of, prefix_of, refuse_misfit
+from qformers.interop.state_dict import Array, Shape, array_of, fill, prefix_of
 
 ANCHOR = "feat_encoder.0.weight"  # present in every HEPT; what stands before it is the prefix of a wrapper
 MODULES = {
@@ -80,12 +80,8 @@ def load(model: keras.Model, state_dict: Mapping[str, Any]) -> None:
         WeightsError: entries are missing, left over, of another shape or not finite (all are named), or the model has
             weights that upstream has no name for. The model is then as it was.
     """
-    arrays = normalised(state_dict)
-    slots = _slots(model)
     intro = f"these weights do not fit the model '{model.name}'; tasks with known sizes are {', '.join(TASKS)}:"
-    refuse_misfit({slot.entry: slot.shape for slot in slots}, arrays, intro)
-    for slot in slots:
-        slot.variable.assign(slot.cut(arrays[slot.entry]))
+    fill(normalised(state_dict), _slots(model), intro)
 
 
 def num_features(state_dict: Mapping[str, Any], config: HeptConfig) -> int:

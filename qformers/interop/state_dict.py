@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,25 @@ from qformers.interop.errors import WeightsError
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
+
+
+class Slot(Protocol):
+    """One Keras variable and the entry that holds its values."""
+
+    @property
+    def variable(self) -> Any:
+        """The variable."""
+
+    @property
+    def entry(self) -> str:
+        """Name of the entry."""
+
+    @property
+    def shape(self) -> Shape:
+        """Of the whole entry."""
+
+    def cut(self, entry: Array) -> Array:
+        """The values of the variable, in its own shape, out of the entry."""
 
 
 def array_of(name: str, value: Any) -> Array:
@@ -48,3 +67,14 @@ def refuse_misfit(expected: Mapping[str, Shape], arrays: Mapping[str, Array], in
             problems.append(f"not finite: {name}")
     if problems:
         raise WeightsError("\n  ".join([intro, *problems]))
+
+
+def fill(arrays: Mapping[str, Array], slots: Sequence[Slot], intro: str) -> None:
+    """Assign to the variables of all `slots`, or to none of them.
+
+    Raises:
+        WeightsError: see `refuse_misfit`.
+    """
+    refuse_misfit({slot.entry: slot.shape for slot in slots}, arrays, intro)
+    for slot in slots:
+        slot.variable.assign(slot.cut(arrays[slot.entry]))

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from qformers.config import PartConfig
 from qformers.interop.errors import WeightsError
-from qformers.interop.state_dict import Array, Shape, array_of, prefix_of, refuse_misfit
+from qformers.interop.state_dict import Array, Shape, array_of, fill, prefix_of
 
 ANCHOR = "embed.input_bn.weight"  # present in every ParT; what stands before it is the prefix of a wrapper
 MODULES = {
@@ -82,12 +82,8 @@ def load(model: keras.Model, state_dict: Mapping[str, Any]) -> None:
         WeightsError: entries are missing, left over, of another shape or not finite (all are named), or the model has
             weights that weaver has no name for. The model is then as it was.
     """
-    arrays = normalised(state_dict)
-    slots = _slots(model)
     intro = f"these weights do not fit the model '{model.name}'; infer_config gives the sizes they were trained with:"
-    refuse_misfit({slot.entry: slot.shape for slot in slots}, arrays, intro)
-    for slot in slots:
-        slot.variable.assign(slot.cut(arrays[slot.entry]))
+    fill(normalised(state_dict), _slots(model), intro)
 
 
 def infer_config(state_dict: Mapping[str, Any]) -> tuple[PartConfig, int, int]:

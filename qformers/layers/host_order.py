@@ -1,7 +1,8 @@
 """The order of points that the host computes for ``order: host``: regions, then a hash of the coordinates, in NumPy.
 
 The same rule as `qformers.layers.lsh` with ``hash: coords``, in float64 and with region sizes in whole numbers, so that
-the order is the same on every machine.
+the order is the same on every machine. Sums of products are rounded one after the other: a matrix product's rounding
+depends on the library and the processor, and near ties the order would with it.
 """
 
 from __future__ import annotations
@@ -52,10 +53,17 @@ class HostOrder:
         for event, real in enumerate(np.asarray(mask) > 0):
             values = np.where(real[:, None], np.asarray(coords[event, :, :axes], np.float64), np.inf)  # (N, A)
             rank = np.argsort(np.argsort(values, axis=0, kind="stable"), axis=0, kind="stable")
-            projected = np.where(real[:, None], np.where(real[:, None], values, 0.0) @ self.alpha, 0.0)  # (N, O)
+            projected = self._projected(np.where(real[:, None], values, 0.0))  # (N, O), 0 in masked points
             for number in range(hashes):
                 thirds = np.maximum(np.rint(3.0 * self.regions[number]).astype(np.int64), 1)
                 size = np.maximum(-(-3 * int(real.sum()) // thirds), 1)  # (A,), ceil(n / u)
                 codes = (rank // size).T  # (A, N)
                 found[event, number] = np.lexsort((projected[:, number], *codes, ~real))
+        return found
+
+    def _projected(self, values: Array) -> Array:
+        """(N, A) -> (N, O)."""
+        found = np.zeros((len(values), self.alpha.shape[1]))
+        for coordinate, direction in zip(values.T, self.alpha, strict=True):
+            found += coordinate[:, None] * direction
         return found

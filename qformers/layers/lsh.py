@@ -18,7 +18,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from qformers.layers.host_order import region_counts
+from qformers.layers.host_order import HostOrder, region_counts
 from qformers.nn.layers import Shape, Tensor, serialisable
 
 LAST = 2**31 - 1  # region code of masked points: behind every real one
@@ -146,10 +146,19 @@ class LshOrder(keras.layers.Layer):  # type: ignore[misc]
 
 @serialisable
 class GivenOrder(keras.layers.Layer):  # type: ignore[misc]
-    """An order that the host computed, as the other layers take it.
+    """An order that the host computed, as the other layers take it; keeps what decides that order.
 
     [order (B, O, N), mask with padding (B, P)] -> (B, 1, O, 1, P), int32; padding stays where it is.
+
+    Args:
+        regions: (O, A), see `HostOrder`. In the configuration of the layer and no weights, since the host computes in
+            float64, whatever the model does.
+        alpha: (A, O), likewise.
     """
+
+    def __init__(self, regions: list[list[float]], alpha: list[list[float]], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.host = HostOrder(np.asarray(regions, np.float64), np.asarray(alpha, np.float64))
 
     def call(self, inputs: tuple[Tensor, Tensor]) -> Tensor:
         """Apply it; shapes as in the class."""
@@ -162,6 +171,11 @@ class GivenOrder(keras.layers.Layer):  # type: ignore[misc]
     def compute_output_spec(self, inputs: tuple[Tensor, Tensor]) -> Any:
         """Shape and type of the output."""
         return keras.KerasTensor((inputs[0].shape[0], 1, inputs[0].shape[1], 1, inputs[1].shape[1]), "int32")
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments, for saving."""
+        drawn = {"regions": self.host.regions.tolist(), "alpha": self.host.alpha.tolist()}
+        return {**super().get_config(), **drawn}
 
 
 @serialisable

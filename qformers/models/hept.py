@@ -20,6 +20,7 @@ import keras
 from qformers.architectures import HeptConfig
 from qformers.config import ConfigError
 from qformers.layers import lsh, points
+from qformers.layers.host_order import HostOrder
 from qformers.models import hept_layers
 from qformers.nn.vocabulary import Linear, Norm, Tensor, Vocabulary
 
@@ -114,7 +115,9 @@ def _cloud(cfg: HeptConfig, coords: Tensor, mask: Tensor, given: Tensor | None, 
     coords = points.Hide(dtype=dtype, name="coords_real")([coords, mask])
     real = keras.layers.Reshape((-1, 1, 1), dtype=dtype, name="mask_column")(mask)
     if given is not None:
-        order = lsh.GivenOrder(dtype=dtype, name="order_slots")([given, mask])
+        drawn = HostOrder.drawn(cfg, cfg.order_seed)
+        kept = lsh.GivenOrder(drawn.regions.tolist(), drawn.alpha.tolist(), dtype=dtype, name="order_slots")
+        order = kept([given, mask])
         return Cloud(coords, mask, real, None, order, block)
     heads = cfg.heads if cfg.hash == "latent" else 1
     regions = lsh.RegionCodes(cfg.hashes, heads, cfg.region_axes, cfg.regions, dtype=dtype, name="regions")

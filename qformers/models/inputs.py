@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from qformers.config import ConfigError, nearest
 from qformers.data.events import Events
+from qformers.data.tracks.point_events import PointEvents
 
 PAIR_NAMES = ("ln_kt", "ln_z", "ln_dr", "ln_m2")
 # (value - shift) * scale puts 98 % of the pairs of 0.5-1 TeV jets in [-4, 4); the scales are powers of two, so that
@@ -55,12 +57,33 @@ def host_pairs(events: Events) -> NDArray[np.float32]:
     return np.asarray(values * kept[..., None], np.float32)
 
 
-_SOURCES = {
-    "features": lambda events: events.features,
-    "vectors": lambda events: events.vectors,
-    "mask": lambda events: events.mask,
-    "coords": lambda events: events.coords,  # of points
-    "pairs": host_pairs,
+def host_order(model: Any, events: PointEvents) -> NDArray[np.int32]:
+    """Slots (n, O, N) in the order of their blocks, for ``order: host``: by the numbers that are saved with the model.
+
+    The order is that of the float coordinates, in front of any quantiser: the host has them, and two points that fixed
+    point cannot tell apart still have one order everywhere.
+
+    Raises:
+        ConfigError: the model does not say by which numbers.
+    """
+    from qformers.layers.lsh import GivenOrder
+
+    for layer in model.layers:
+        if isinstance(layer, GivenOrder):
+            return layer.host(events.coords, events.mask)
+    raise ConfigError(
+        f"the input 'order' of model '{model.name}' is computed by the numbers of a GivenOrder layer, and there is "
+        f"none: give the order yourself. Received: {len(model.layers)} layers"
+    )
+
+
+_SOURCES: dict[str, Callable[[Any, Any], NDArray[Any]]] = {  # from a model and events
+    "features": lambda _, events: events.features,
+    "vectors": lambda _, events: events.vectors,
+    "mask": lambda _, events: events.mask,
+    "coords": lambda _, events: events.coords,  # of points
+    "pairs": lambda _, events: host_pairs(events),
+    "order": host_order,
 }
 
 
@@ -72,9 +95,11 @@ def takes_events(model: Any) -> bool:
 def host_inputs(model: Any, events: Events) -> dict[str, NDArray[np.float32]]:
     """The arrays that `model` takes, by input name, for these events.
 
+    Only the model and the events decide, so that training, export, simulation and bench see the same numbers.
+
     Args:
         model: a Keras model of `qformers.models`.
-        events: n jets with as many particle slots as the model.
+        events: n jets, or events of points (`PointEvents`), with as many slots as the model.
 
     Raises:
         ConfigError: an input that no event can give, or a wrong number of slots or features.
@@ -83,7 +108,7 @@ def host_inputs(model: Any, events: Events) -> dict[str, NDArray[np.float32]]:
     for tensor in model.inputs:
         if tensor.name not in _SOURCES:
             raise ConfigError(f"the model has an unknown input '{tensor.name}'{nearest(tensor.name, _SOURCES)}")
-        array = np.ascontiguousarray(_SOURCES[tensor.name](events), np.float32)
+        array = np.ascontiguousarray(_SOURCES[tensor.name](model, events), np.float32)
         if any(wanted not in (None, found) for wanted, found in zip(tensor.shape[1:], array.shape[1:], strict=True)):
             raise ConfigError(
                 f"input '{tensor.name}' of the model has shape {tuple(tensor.shape[1:])} per jet, the events give "

@@ -155,7 +155,7 @@ class Pruning(keras.callbacks.Callback):  # type: ignore[misc]
         """No bits for what is masked at the moment, so that a target of EBOPs is spent on the other weights."""
         widths = self._widths.get(masked.kernel.layer.name)
         if widths is not None:
-            widths.hold(np.asarray(ops.convert_to_numpy(masked.soft(masked.dense))) > 0.5)
+            widths.hold(np.asarray(ops.convert_to_numpy(masked.kept(masked.dense))) > 0.5)
 
 
 def _scores(masked: MaskedKernel, config: PruneConfig) -> NDArray[np.float64]:
@@ -175,15 +175,11 @@ def _learned_width(layer: Any) -> Any:
 
 def _of_bias(kernel: Kernel, mask: NDArray[Any]) -> NDArray[Any]:
     """Which elements of the bias belong to a unit with a weight left."""
-    _, axes, output = letters(kernel.layer)
+    inputs, axes, output = letters(kernel.layer)
     shape = tuple(kernel.layer.bias.shape)
-    places = output[len(output) - len(shape) :]
-    found = mask.max(axis=kernel.summed)
-    rest = [letter for index, letter in enumerate(axes) if index not in kernel.summed]
-    shared = [letter for letter, size in zip(places, shape, strict=True) if letter in rest and size > 1]
-    gone = tuple(index for index, letter in enumerate(rest) if letter not in shared)
-    found = found.max(axis=gone) if gone else found
-    found = found.transpose([[letter for letter in rest if letter in shared].index(letter) for letter in shared])
-    return np.broadcast_to(
-        found.reshape([size if letter in shared else 1 for letter, size in zip(places, shape, strict=True)]), shape
-    )
+    places = output[len(output) - len(shape) :]  # the last axes of the output; those without a bias of their own have 1
+    units = {letter for letter, size in zip(places, shape, strict=True) if size > 1} & set(axes) - set(inputs)
+    kept = "".join(letter for letter in places if letter in units)
+    left = np.einsum(f"{axes}->{kept}", mask) > 0
+    sizes = [size if letter in units else 1 for letter, size in zip(places, shape, strict=True)]
+    return np.broadcast_to(left.reshape(sizes), shape)

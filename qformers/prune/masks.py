@@ -20,13 +20,50 @@ from qformers.prune.targets import Kernel
 Tensor = Any
 
 
-def _state(optimiser: Any, name: str, start: NDArray[np.float32]) -> Any:
-    variable = optimiser.add_variable(start.shape, initializer="zeros", name=name)
-    variable.assign(start)
-    return variable
+class Behind:
+    """A variable that the model reads behind a mask; its dense values live on, so that what was masked can come back.
+
+    Args:
+        variable: this becomes its constraint; one that it had goes on to hold.
+        optimiser: built; takes the state among its variables.
+        name: of the state.
+    """
+
+    def __init__(self, variable: Any, optimiser: Any, name: str) -> None:
+        self.variable, self._optimiser, self._name = variable, optimiser, name
+        self.inner: Callable[[Tensor], Tensor] | None = variable.constraint
+        values = np.asarray(ops.convert_to_numpy(variable), np.float32)
+        self.dense, self.effective = self.state("dense", values), self.state("effective", values)
+        self.mask = self.state("mask", np.ones_like(values))
+        variable.constraint = self
+
+    def state(self, word: str, start: NDArray[np.float32]) -> Any:
+        """A variable of the optimiser."""
+        variable = self._optimiser.add_variable(start.shape, initializer="zeros", name=f"{self._name}_{word}")
+        variable.assign(start)
+        return variable
+
+    def kept(self, dense: Tensor) -> Tensor:
+        """How much of each dense value the model reads."""
+        return self.mask
+
+    def moved(self, value: Tensor) -> Tensor:
+        """The dense values after a step that took the variable to `value`."""
+        return self.dense + (value - self.effective) * self.kept(self.dense)
+
+    def show(self, dense: Tensor) -> Tensor:
+        """Take these dense values over; returns what the model reads of them."""
+        effective = dense * self.kept(dense)
+        self.dense.assign(dense)
+        self.effective.assign(effective)
+        return effective
+
+    def refresh(self) -> None:
+        """Put the mask in force now, not behind the next step."""
+        self.variable.assign(self.show(ops.convert_to_tensor(self.dense)))
 
 
-class MaskedKernel:
+class MaskedKernel(Behind):
     """Soft mask while the threshold rises, hard mask at the end (after PDP, arXiv:2305.11203).
 
     The model computes with ``dense * mask * sigmoid((score^2 - threshold^2) / temperature)``; the dense weights live on
@@ -45,21 +82,14 @@ class MaskedKernel:
     def __init__(
         self, kernel: Kernel, optimiser: Any, temperature: float, whole_units: bool, multiplier: Multiplier | None
     ) -> None:
+        super().__init__(kernel.variable, optimiser, kernel.layer.name)
         self.kernel, self.temperature, self.multiplier = kernel, temperature, multiplier
         self.axes = kernel.summed if whole_units else ()
-        self.inner: Callable[[Tensor], Tensor] | None = kernel.variable.constraint
-        values = np.asarray(ops.convert_to_numpy(kernel.variable), np.float32)
+        self.scale = self.state("scale", np.ones(kernel.shape, np.float32))
+        self.threshold = self.state("threshold", np.full(kernel.shape, NOTHING, np.float32))  # of squared scores
 
-        def state(word: str, start: NDArray[np.float32]) -> Any:
-            return _state(optimiser, f"{kernel.layer.name}_{word}", start)
-
-        self.dense, self.effective = state("dense", values), state("effective", values)
-        self.mask, self.scale = state("mask", np.ones_like(values)), state("scale", np.ones_like(values))
-        self.threshold = state("threshold", np.full_like(values, NOTHING))  # of squared scores
-        kernel.variable.constraint = self
-
-    def soft(self, dense: Tensor) -> Tensor:
-        """How much of each weight is kept."""
+    def kept(self, dense: Tensor) -> Tensor:
+        """How much of each weight the model reads: the soft mask."""
         score = ops.square(dense * self.scale)
         if self.axes:
             score = ops.mean(score, axis=self.axes, keepdims=True)
@@ -67,21 +97,10 @@ class MaskedKernel:
 
     def __call__(self, value: Tensor) -> Tensor:
         """The kernel to compute the next step with, from what the optimiser made of the last one."""
-        if self.inner is not None:
-            value = self.inner(value)
-        dense = self.dense + (value - self.effective) * self.soft(self.dense)
+        dense = self.moved(value if self.inner is None else self.inner(value))
         if self.multiplier is not None:
             self.multiplier.ascend(dense)
-        effective = dense * self.soft(dense)
-        self.dense.assign(dense)
-        self.effective.assign(effective)
-        return effective
-
-    def refresh(self) -> None:
-        """Put the mask in force now, not behind the next step."""
-        effective = self.dense * self.soft(self.dense)
-        self.effective.assign(effective)
-        self.kernel.variable.assign(effective)
+        return self.show(dense)
 
     def freeze(self, keep: NDArray[np.bool_]) -> None:
         """Hold the weights that are not kept at exactly zero from now on; the others train freely."""
@@ -92,34 +111,15 @@ class MaskedKernel:
         self.refresh()
 
 
-class Held:
-    """Constraint of a variable that is 0 wherever its mask is: the bits of a masked weight, the bias of a masked unit.
-
-    What was there lives on behind the mask, for a weight that comes back.
-    """
-
-    def __init__(self, variable: Any, optimiser: Any, name: str) -> None:
-        self.inner: Callable[[Tensor], Tensor] | None = variable.constraint
-        self.variable = variable
-        values = np.asarray(ops.convert_to_numpy(variable), np.float32)
-
-        self.mask = _state(optimiser, f"{name}_mask", np.ones_like(values))
-        self.dense, self.effective = (_state(optimiser, f"{name}_{word}", values) for word in ("dense", "effective"))
-        variable.constraint = self
+class Held(Behind):
+    """A variable that is 0 wherever its mask is: the bits of a masked weight, the bias of a masked unit."""
 
     def __call__(self, value: Tensor) -> Tensor:
-        """The variable behind a step."""
-        dense = self.dense + (value - self.effective) * self.mask
-        if self.inner is not None:
-            dense = self.inner(dense)
-        effective = dense * self.mask
-        self.dense.assign(dense)
-        self.effective.assign(effective)
-        return effective
+        """The variable behind a step; here the inner constraint (of bits) is one on the dense values."""
+        dense = self.moved(value)
+        return self.show(dense if self.inner is None else self.inner(dense))
 
     def hold(self, keep: NDArray[Any]) -> None:
         """Zero where `keep` is 0, until it is told otherwise."""
         self.mask.assign(np.asarray(keep, np.float32))
-        effective = self.dense * self.mask
-        self.effective.assign(effective)
-        self.variable.assign(effective)
+        self.refresh()

@@ -155,10 +155,8 @@ def _ebops(layer: Any, quantised: Array) -> tuple[float, float]:
     """Of a QEinsumDense or QDense as HGQ2 counts them, but zeros with no bits; and with the mean bits of the others."""
     axes, kernel, _ = letters(layer)
     equation, shape = f"{axes},{kernel}->", (1, *layer.input.shape[1:])
-    inputs, weights = (
-        _numpy(layer.iq.bits_(shape)),
-        np.broadcast_to(_numpy(layer.kq.bits_(quantised.shape)), quantised.shape),
-    )
+    inputs = _numpy(layer.iq.bits_(shape))
+    weights = np.broadcast_to(_numpy(layer.kq.bits_(quantised.shape)), quantised.shape)
     bias = 0.0
     if layer.bias is not None:
         outputs = np.prod(layer.output.shape[1:])

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qformers.config import ConfigError, PruneConfig, nearest
+from qformers.config import ConfigError, PruneConfig
+from qformers.precision_rules import layer_types, like, meant
 
 Array = NDArray[np.float64]
 
@@ -83,14 +82,10 @@ def kernels(model: Any, config: PruneConfig) -> list[Kernel]:
         ConfigError: a name that matches no layer, or a kernel that does not divide into groups of N:M.
     """
     layers = dense_layers(model)
-    _refuse_unmatched(config.layers, [layer.name for layer in layers])
+    shares = _shares(layers, config)
     found = []
     for layer in layers:
-        share = config.sparsity
-        for pattern, own in config.layers.items():  # an exact name counts before a pattern
-            if fnmatchcase(layer.name, pattern) and layer.name not in config.layers:
-                share = own
-        kernel = Kernel(layer, config.layers.get(layer.name, share))
+        kernel = Kernel(layer, shares[layer.name])
         if not kernel.sparsity or (config.granularity == "unit" and _is_output(model, layer)):
             continue
         _refuse_ragged(kernel, config)
@@ -103,14 +98,19 @@ def _is_output(model: Any, layer: Any) -> bool:
     return any(tensor is layer.output for tensor in model.outputs)
 
 
-def _refuse_unmatched(wanted: Mapping[str, float], names: Iterable[str]) -> None:
-    known = list(names)
-    for pattern in wanted:
-        if not any(fnmatchcase(name, pattern) for name in known):
+def _shares(layers: list[Any], config: PruneConfig) -> dict[str, float]:
+    """Sparsity by layer: an exact name counts before a pattern, a later pattern before an earlier one."""
+    known = layer_types(layers)
+    shares = dict.fromkeys(known, config.sparsity)
+    for key, share in sorted(config.layers.items(), key=lambda entry: entry[0] in known):  # patterns, then names
+        matching = meant("layers", key, known)
+        if not matching:
             raise ConfigError(
-                f"prune.layers: no layer with weights is called '{pattern}'{nearest(pattern, known)}. "
-                f"Received: prune.layers['{pattern}']={wanted[pattern]:g}"
+                f"prune.layers: no layer with weights is called '{key}'{like('layers', key, known)}. "
+                f"Received: prune.layers['{key}']={share:g}"
             )
+        shares.update(dict.fromkeys(matching, share))
+    return shares
 
 
 def _refuse_ragged(kernel: Kernel, config: PruneConfig) -> None:

@@ -20,7 +20,7 @@ from qformers.ptq.fidelity import LayerError, layer_errors
 from qformers.ptq.workshop import Inputs, Workshop, read_float_model
 from qformers.train import evaluate
 from qformers.train.beta import ebops
-from qformers.train.deliver import Terms, deliver, headline, pictures, width_picture
+from qformers.train.deliver import Terms, deliver, width_picture
 from qformers.train.feed import Feed
 from qformers.train.phases import feeds, sections_of
 from qformers.train.tasks import JetTagging
@@ -126,7 +126,7 @@ def write(material: Material, build: Build, out: Path, facts: Mapping[str, Any])
     copy_float(material.path, out / "float")
     test, val, task = material.feed("test"), material.feed("val"), JetTagging(shop.class_names)
     delivered = deliver(model, folder, test, task, Terms(build.seed, BATCH))
-    pictures(delivered, task, folder / "plots")
+    task.pictures(delivered.outputs, delivered.labels, delivered.report, folder / "plots")
     width_picture(model, folder / "plots", learned_only=False)
     errors = layer_errors(shop.float_model, model, material.sources["val"].load()[:COMPARED_JETS])
     bits = ebops(delivered.model)
@@ -136,7 +136,7 @@ def write(material: Material, build: Build, out: Path, facts: Mapping[str, Any])
         "float_model_sha256": sha256(material.path),
         "ebops": bits,
         "validation": task.measured(*evaluate.outputs_of(delivered.model, val, BATCH, task)).as_json(),
-        "test": headline(delivered.report, task),
+        "test": {name: delivered.report[name] for name in task.headline},
         "jets": {"calibration": _jets(shop.inputs), "val": len(val), "test": len(test)},
         "layers": [error.as_json() for error in errors],
     }

@@ -62,16 +62,6 @@ def deliver(model: Any, folder: Path, test: Feed, task: Task, terms: Terms) -> D
     return Delivered(loaded, outputs, labels, report)
 
 
-def headline(report: Report, task: Task) -> Report:
-    """What a manifest says of a split."""
-    return {name: report[name] for name in task.headline}
-
-
-def pictures(delivered: Delivered, task: Task, folder: Path) -> None:
-    """Draw the pictures of the task."""
-    task.pictures(delivered.outputs, delivered.labels, delivered.report, folder)
-
-
 def width_picture(model: Any, folder: Path, learned_only: bool = True) -> None:
     """Draw ``bit_widths.png``: bits per layer, of the learned formats or of all that are not constants."""
     from qformers import plots

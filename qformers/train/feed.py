@@ -168,7 +168,7 @@ class Feed:
 
 
 def known(events: Any) -> Any:
-    """What a task reads of events: of jets the labels, of points all but their inputs' place among the features."""
+    """The labels of a `Batch`: of jets the class numbers (n,), of points the events themselves."""
     return events.labels if isinstance(events, Events) else events
 
 

@@ -16,7 +16,7 @@ from qformers.manifest import write_manifest
 from qformers.prune.sparsity import sparsity
 from qformers.train import evaluate
 from qformers.train.beta import ebops
-from qformers.train.deliver import Delivered, Terms, deliver, headline, pictures, width_picture
+from qformers.train.deliver import Delivered, Terms, deliver, width_picture
 from qformers.train.errors import TrainingError
 from qformers.train.feed import Feed
 from qformers.train.loop import Trainer
@@ -112,7 +112,7 @@ def finish(build: Build, trainer: Trainer, test: Feed, console: Console) -> Fini
         "ebops_target_met": bool(met and (target is None or bits <= target)),
         "score": task.score,
         "validation": task.measured(*evaluate.outputs_of(model, trainer.val, config.batch_size, task)).as_json(),
-        "test": headline(report, task),
+        "test": {name: report[name] for name in task.headline},
         "jets": {"train": len(trainer.train), "val": len(trainer.val), "test": len(test)},
         **_speed(trainer),
     }
@@ -136,7 +136,7 @@ def _plots(trainer: Trainer, delivered: Delivered) -> None:
     from qformers import plots
 
     phase, folder = trainer.phase, trainer.phase.folder / "plots"
-    pictures(delivered, phase.task, folder)
+    phase.task.pictures(delivered.outputs, delivered.labels, delivered.report, folder)
     plots.training(
         trainer.state.history,
         phase.task.score,

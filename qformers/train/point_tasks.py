@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from keras import ops
@@ -20,6 +20,7 @@ from qformers.train.errors import TrainingError
 from qformers.train.tasks import Outputs, Report
 
 CHUNK = 32  # windows whose loss is computed at a time
+KEPT_BYTES = 1 << 30  # pairs of a validation split up to here are kept from epoch to epoch
 FOLDS = 10  # parts of the events, each left out once, from which errors are estimated
 SAVED = tuple(name for name in POINT_FIELDS if name not in ("features", "coords"))
 
@@ -53,11 +54,22 @@ def _clouds(outputs: Outputs, events: PointEvents) -> Iterator[tuple[Outputs, Po
         yield outputs[row][events.mask[row] > 0], events.cloud(row)
 
 
+class _Pairs(NamedTuple):
+    """Pairs of a split, and what they were made of."""
+
+    labels: PointEvents
+    chunks: list[NDArray[Any]]
+
+
 class Tracking(PointTask):
     """Points of a particle are to be near each other: InfoNCE on pairs, AP@k for pT > 0.9 GeV as the score."""
 
     score, unit = "ap_0.9", "windows"
     headline = ("windows", "ap_0.9")
+
+    def __init__(self, points: PointsConfig) -> None:
+        super().__init__(points)
+        self._pairs: _Pairs | None = None  # of the last split validated
 
     def loss(self, config: PhaseConfig) -> Any:
         """InfoNCE."""
@@ -69,15 +81,22 @@ class Tracking(PointTask):
 
     def validate(self, outputs: Outputs, labels: PointEvents) -> tuple[float, float]:
         """InfoNCE without random pairs, and AP@k."""
-        pairs, loss = (
-            PairTargets(self.points.loss, self.points.num_pairs, random_pairs=False),
-            PairInfoNce(self.points.loss),
-        )
+        loss = PairInfoNce(self.points.loss)
         total = 0.0
-        for at in range(0, len(outputs), CHUNK):
-            part = slice(at, at + CHUNK)
-            total += float(loss(pairs(labels[part]), ops.convert_to_tensor(outputs[part]))) * len(outputs[part])
+        for at, pairs in zip(range(0, len(outputs), CHUNK), self._validation_pairs(labels), strict=True):
+            part = ops.convert_to_tensor(outputs[at : at + CHUNK])
+            total += float(loss(pairs, part)) * len(pairs)
         return total / len(outputs), self.measured(outputs, labels).value
+
+    def _validation_pairs(self, labels: PointEvents) -> Iterable[NDArray[Any]]:
+        """Pairs of each chunk of windows; a split that comes again, epoch after epoch, has them made once."""
+        if self._pairs is None or not self._pairs.labels.same_as(labels):
+            pairs = PairTargets(self.points.loss, self.points.num_pairs, random_pairs=False)
+            chunks = (pairs(labels[at : at + CHUNK]) for at in range(0, len(labels), CHUNK))
+            if len(labels) * pairs.bytes_per_event > KEPT_BYTES:
+                return chunks
+            self._pairs = _Pairs(labels, list(chunks))
+        return self._pairs.chunks
 
     def measured(self, outputs: Outputs, labels: PointEvents) -> Measured:
         """AP@k for pT > 0.9 GeV."""
@@ -145,21 +164,23 @@ class PileupRemoval(PointTask):
 
     def validate(self, outputs: Outputs, labels: PointEvents) -> tuple[float, float]:
         """Focal loss, and AUPRC."""
+        _refuse_single(outputs)  # now, and not when the trained model is measured
         loss = PointFocal(self.points.loss)(self.targets(labels), ops.convert_to_tensor(outputs))
-        return float(loss), self.measured(outputs, labels).value
+        return float(loss), self._auprc(outputs, labels)
 
     def measured(self, outputs: Outputs, labels: PointEvents) -> Measured:
         """AUPRC; its error by leaving out a tenth of the events at a time (jackknife)."""
+        _refuse_single(outputs)
+        folds = np.arange(len(outputs)) % min(FOLDS, len(outputs))
+        left = np.array([self._auprc(outputs[folds != fold], labels[folds != fold]) for fold in np.unique(folds)])
+        error = np.sqrt((len(left) - 1) / len(left) * np.sum((left - left.mean()) ** 2))
+        return Measured(self._auprc(outputs, labels), float(error))
+
+    def _auprc(self, outputs: Outputs, labels: PointEvents) -> float:
         from sklearn.metrics import average_precision_score
 
-        folds = np.arange(len(outputs)) % min(FOLDS, len(outputs))
-        if folds.max(initial=0) < 1:
-            raise TrainingError(f"an error of the AUPRC needs two events: give more. Received: {len(outputs)}")
         scores, truth = self._counting(outputs, labels)
-        parts = [self._counting(outputs[folds != fold], labels[folds != fold]) for fold in range(folds.max() + 1)]
-        left = np.array([average_precision_score(y, x) for x, y in parts])
-        error = np.sqrt((len(left) - 1) / len(left) * np.sum((left - left.mean()) ** 2))
-        return Measured(float(average_precision_score(truth, scores)), float(error))
+        return float(average_precision_score(truth, scores))
 
     def report(self, outputs: Outputs, labels: PointEvents) -> Report:
         """See `qformers.metrics_binary.report`."""
@@ -182,3 +203,8 @@ class PileupRemoval(PointTask):
         counts = targets[..., 1] > 0
         logits = outputs[..., 0][counts].astype(np.float64)
         return 1.0 / (1.0 + np.exp(-logits)), targets[..., 0][counts].astype(np.int64)
+
+
+def _refuse_single(outputs: Outputs) -> None:
+    if len(outputs) < 2:
+        raise TrainingError(f"an error of the AUPRC needs two events: give more. Received: {len(outputs)}")

@@ -82,6 +82,12 @@ class PointEvents:
         """Events picked by a slice, indices or a boolean mask."""
         return replace(self, **{name: getattr(self, name)[index] for name in (*POINT_FIELDS, "mask", "events")})
 
+    def same_as(self, other: PointEvents) -> bool:
+        """Whether these are the same events, number by number."""
+        names = (*POINT_FIELDS, "mask", "events")
+        same = all(np.array_equal(getattr(self, name), getattr(other, name)) for name in names)
+        return self.layout == other.layout and same
+
     def cloud(self, row: int) -> PointCloud:
         """Event `row` without its padding."""
         real = self.mask[row] > 0

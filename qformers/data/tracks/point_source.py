@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from qformers.data.errors import DataError
 from qformers.data.events import FeatureSet
+from qformers.data.stream import refuse_batch_size
 from qformers.data.tracks.point_events import POINT_FIELDS, PointCloud, PointEvents, stack
 from qformers.data.tracks.point_readers import PointReader
 from qformers.files import replacing
@@ -120,13 +121,7 @@ class PointSource:
         Raises:
             DataError: fewer clouds than one batch; from the iterator: a file cannot be used, a cloud does not fit.
         """
-        if batch_size < 1:
-            raise DataError(f"batch_size must be positive. Received: batch_size={batch_size}")
-        if drop_last and batch_size > len(self):
-            raise DataError(
-                f"data.{self._split}: has {len(self)} events or regions, fewer than one batch of {batch_size}; "
-                f"lower the batch size or give more files"
-            )
+        refuse_batch_size(batch_size, len(self), drop_last, f"data.{self._split}: has {len(self)} events or regions")
         return self._batches(batch_size, np.random.default_rng([seed, epoch]), drop_last)
 
     def _batches(self, batch_size: int, rng: np.random.Generator, drop_last: bool) -> Iterator[PointEvents]:

@@ -42,6 +42,11 @@ class PairTargets:
         if self.num_pairs < 1:
             raise DataError(f"num_pairs must be positive. Received: num_pairs={self.num_pairs}")
 
+    @property
+    def bytes_per_event(self) -> int:
+        """Size of the pairs of one event."""
+        return self.num_pairs * len(PAIR_COLUMNS) * np.dtype(np.float32).itemsize
+
     def __call__(self, events: PointEvents, seed: int = 0, epoch: int = 0) -> NDArray[np.float32]:
         """(n, P, 6), columns as in `PAIR_COLUMNS`.
 
