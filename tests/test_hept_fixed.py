@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from hgq.quantizer import Quantizer
 from hls_models import build_of
 from numpy.typing import NDArray
 from quantised_helpers import WIDE, shaken
@@ -15,16 +16,20 @@ from quantised_helpers import WIDE, shaken
 from hls.adversarial import adversarial
 from hls.agree import agree
 from hls.backends import open_backend
+from hls.backends.alkaid_trace import predict, trace
 from hls.errors import ExportRefused
 from qformers.architectures import HeptConfig
 from qformers.config import ConfigError, QuantConfig
 from qformers.layers.host_order import HostOrder
 from qformers.layers.select import Largest
+from qformers.layers.sorted_order import SortedOrder
 from qformers.models import load_model
 from qformers.models.hept import Points, hept
 from qformers.models.transfer import float_to_quantised
 from qformers.nn.float32 import Float32
+from qformers.nn.formats import fixed_quantiser
 from qformers.nn.hgq import Hgq
+from qformers.precision import Fixed
 
 FEATURES = 5
 FINE = WIDE.model_copy(
@@ -65,7 +70,10 @@ def events(cfg: HeptConfig, points: int, count: int = 300) -> dict[str, NDArray[
         random.normal(0.0, 1.0, (count, points, width)).astype(np.float32) * mask[..., None]
         for width in (FEATURES, cfg.coords)
     )
-    order = HostOrder.drawn(cfg, 1)(coords, mask).astype(np.float32)
+    if cfg.order == "onchip":
+        coords = np.round(coords * 16) / 16  # so that rounded coordinates have the order of the float ones
+        return {"features": features, "coords": coords, "mask": mask}
+    order = HostOrder.drawn(cfg, cfg.order_seed)(coords, mask).astype(np.float32)
     return {"features": features, "coords": coords, "mask": mask, "order": order}
 
 
@@ -79,7 +87,13 @@ def both(cfg: HeptConfig, points: int, quant: QuantConfig) -> tuple[keras.Model,
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"hashes": 1, "layers": 2}, {"norm": "none", "hashes": 3}, {"head": "logits", "outputs": 2, "sink": -3.0}],
+    [
+        {},
+        {"hashes": 1, "layers": 2},
+        {"norm": "none", "hashes": 3},
+        {"head": "logits", "outputs": 2, "sink": -3.0},
+        {"order": "onchip"},
+    ],
 )
 def test_wide_formats_give_the_float_function(changes: dict[str, Any]) -> None:
     floating, fixed, inputs = both(small(**changes), 12, FINE)
@@ -121,7 +135,7 @@ def test_largest_is_at_least_its_floor() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"order": "onchip"}, "model.order: host"),
+        ({"order": "onchip", "hash": "latent"}, "model.hash: coords"),
         ({"kernel": "direct"}, "model.kernel: sink"),
         ({"embeddings": ((7, 2),)}, r"model.embeddings: \[\]"),
         ({"norm": "layer"}, "set model.norm: batch"),
@@ -141,15 +155,45 @@ def test_hls4ml_refuses_gathers_and_names_the_way_out(backend: str, tmp_path: Pa
         open_backend(backend).write(fixed, build_of("hept", backend=backend), tmp_path / "project")
 
 
-@pytest.mark.parametrize(("hashes", "norm"), [(2, "batch"), (1, "none")])
-def test_rtl_arithmetic_is_the_quantised_model(hashes: int, norm: str, tmp_path: Path) -> None:
-    cfg = small(hashes=hashes, norm=norm, heads=1)
+@pytest.mark.parametrize(
+    ("hashes", "norm", "order"), [(2, "batch", "host"), (1, "none", "host"), (1, "none", "onchip")]
+)
+def test_rtl_arithmetic_is_the_quantised_model(hashes: int, norm: str, order: str, tmp_path: Path) -> None:
+    cfg = small(hashes=hashes, norm=norm, order=order, heads=1)
     _, fixed, inputs = both(cfg, 8, NARROW)
     project = open_backend("alkaid").write(fixed, build_of("hept"), tmp_path / "project")
     for asked in (inputs, adversarial(fixed).inputs):
         found = agree(project, fixed, asked)
         assert found.equal, str(found)
-        assert found.values == 8 * 3 * len(asked["order"])
+        assert found.values == 8 * 3 * len(asked["mask"])
+
+
+def gridded(points: int, count: int = 500) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Coordinates in steps of 1/4, so that many are alike, and masks; some events with all points in one place."""
+    random = np.random.default_rng(5)
+    coords = np.clip(np.round(random.normal(0.0, 1.5, (count, points, 3)) * 4) / 4, -4.0, 3.75)
+    coords[:20] = coords[:20, :1]
+    mask = random.random((count, points)) < random.random((count, 1))
+    mask[:10], mask[20] = True, False
+    return coords.astype(np.float32), mask.astype(np.float32)
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_the_chip_sorts_as_the_host_does(axes: int, tmp_path: Path) -> None:
+    drawn = HostOrder.drawn(small(regions=9.0, region_axes=axes), 3)
+    layer = SortedOrder(drawn.regions.tolist(), drawn.alpha.tolist(), 2, name="order")
+    coords, mask = gridded(16)
+    by_host = layer.host(coords, mask)
+    assert np.array_equal(np.asarray(layer([coords, mask[..., None]]))[:, 0, :, 0], by_host)
+    assert len(np.unique(by_host.reshape(-1, 16), axis=0)) > 100
+
+    point, real = keras.Input((16, 3), name="coords"), keras.Input((16, 1), name="mask")
+    rounded = Quantizer(fixed_quantiser(Fixed.parse("fixed<5,3,RND,SAT>")), name="coords_rounded")(point)
+    bits = Quantizer(fixed_quantiser(Fixed.parse("ufixed<1,1>")), name="mask_rounded")(real)
+    model = keras.Model({"coords": point, "mask": real}, layer([rounded, bits]))
+    traced = trace(model, {"coords": Fixed.parse("fixed<6,3,TRN,SAT>"), "mask": Fixed.parse("ufixed<1,1>")})
+    rows = np.concatenate([coords.reshape(len(coords), -1), mask], axis=1)
+    assert np.array_equal(predict(traced.comb, rows).reshape(by_host.shape), by_host)
 
 
 def test_adversarial_orders_are_permutations() -> None:

@@ -44,6 +44,7 @@ ALKAID_ONLY = frozenset(
         "qformers.layers.lsh.ToBlocks",
         "qformers.layers.lsh.FromBlocks",
         "qformers.layers.select.Largest",
+        "qformers.layers.sorted_order.SortedOrder",
     }
 )
 _ONLY_RTL = "set firmware.backend: alkaid, whose RTL moves rows through sorting networks"
@@ -69,6 +70,7 @@ KNOWN_GAPS: dict[str, tuple[str, str]] = {
     "QSubtract": ("hls4ml's subtraction was not shown to be exact", "set firmware.backend: alkaid"),
     "Concatenate": ("hls4ml's concatenation was not shown to be exact", "set firmware.backend: alkaid"),
     "GivenOrder": ("hls4ml has no sort and no gather", _ONLY_RTL),
+    "SortedOrder": ("hls4ml has no sort and no gather", _ONLY_RTL),
     "ToBlocks": ("hls4ml has no sort and no gather", _ONLY_RTL),
     "FromBlocks": ("hls4ml has no sort and no gather", _ONLY_RTL),
     "Largest": ("hls4ml has no largest value along an axis", "set firmware.backend: alkaid"),

@@ -17,6 +17,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
 from qformers.layers.host_order import HostOrder, region_counts
 from qformers.nn.layers import Shape, Tensor, serialisable
@@ -59,6 +60,11 @@ def draw_regions(regions: float) -> Any:
     return initialise
 
 
+def _constant(values: NDArray[np.float64]) -> Any:
+    """Initialiser of a weight with these numbers, which broadcast to its shape."""
+    return lambda shape, dtype=None: ops.convert_to_tensor(np.broadcast_to(values, shape), dtype)
+
+
 @serialisable
 class RegionCodes(keras.layers.Layer):  # type: ignore[misc]
     """Which region each point lies in: [coords (B, P, C), mask (B, P)] -> codes (B, O, H, P), int32.
@@ -66,18 +72,24 @@ class RegionCodes(keras.layers.Layer):  # type: ignore[misc]
     Along coordinate a, n real points in ascending order are cut into runs of ceil(n / u); the runs of all axes are
     joined to one number, the last axis on top. u is a frozen weight (O, A, H), the division is in its data type.
     Masked points get the code `LAST`.
+
+    Args:
+        hashes, heads, axes: O, H and A.
+        regions: how many, about.
+        drawn: u (O, A), the same for all heads; None to draw it.
     """
 
-    def __init__(self, hashes: int, heads: int, axes: int, regions: float, **kwargs: Any) -> None:
+    def __init__(
+        self, hashes: int, heads: int, axes: int, regions: float, drawn: list[list[float]] | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
-        self.hashes, self.heads, self.axes, self.target = hashes, heads, axes, regions
+        self.hashes, self.heads, self.axes, self.target, self.drawn = hashes, heads, axes, regions, drawn
 
     def build(self, input_shape: tuple[Shape, Shape]) -> None:
         """Create the weights."""
         shape = (self.hashes, self.axes, self.heads)
-        self.regions = self.add_weight(
-            name="regions", shape=shape, initializer=draw_regions(self.target), trainable=False
-        )
+        initial = draw_regions(self.target) if self.drawn is None else _constant(np.asarray(self.drawn)[:, :, None])
+        self.regions = self.add_weight(name="regions", shape=shape, initializer=initial, trainable=False)
 
     def call(self, inputs: tuple[Tensor, Tensor]) -> Tensor:
         """Apply it; shapes as in the class."""
@@ -104,7 +116,7 @@ class RegionCodes(keras.layers.Layer):  # type: ignore[misc]
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments, for saving."""
         sizes = {"hashes": self.hashes, "heads": self.heads, "axes": self.axes, "regions": self.target}
-        return {**super().get_config(), **sizes}
+        return {**super().get_config(), **sizes, "drawn": self.drawn}
 
 
 @serialisable
@@ -115,16 +127,21 @@ class LshOrder(keras.layers.Layer):  # type: ignore[misc]
 
     Each of the T vectors is projected on frozen Gaussian numbers alpha (H, E, O); points are sorted by region code,
     then by that hash, then by slot. Nothing flows back through it.
+
+    Args:
+        hashes: O.
+        drawn: alpha (E, O) of all heads; None to draw it.
     """
 
-    def __init__(self, hashes: int, **kwargs: Any) -> None:
+    def __init__(self, hashes: int, drawn: list[list[float]] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.hashes = hashes
+        self.hashes, self.drawn = hashes, drawn
 
     def build(self, input_shape: list[Shape]) -> None:
         """Create the weights."""
         shape = (*input_shape[1][2:], self.hashes)
-        initial = keras.initializers.RandomNormal(0.0, 1.0)
+        random = keras.initializers.RandomNormal(0.0, 1.0)
+        initial = random if self.drawn is None else _constant(np.asarray(self.drawn)[None])
         self.alpha = self.add_weight(name="alpha", shape=shape, initializer=initial, trainable=False)
 
     def call(self, inputs: list[Tensor]) -> Tensor:
@@ -141,7 +158,7 @@ class LshOrder(keras.layers.Layer):  # type: ignore[misc]
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments, for saving."""
-        return {**super().get_config(), "hashes": self.hashes}
+        return {**super().get_config(), "hashes": self.hashes, "drawn": self.drawn}
 
 
 @serialisable

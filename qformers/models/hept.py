@@ -114,18 +114,18 @@ def _cloud(cfg: HeptConfig, coords: Tensor, mask: Tensor, given: Tensor | None, 
     dtype = mask.dtype
     coords = points.Hide(dtype=dtype, name="coords_real")([coords, mask])
     real = keras.layers.Reshape((-1, 1, 1), dtype=dtype, name="mask_column")(mask)
-    if given is not None:
-        drawn = HostOrder.drawn(cfg, cfg.order_seed)
-        kept = lsh.GivenOrder(drawn.regions.tolist(), drawn.alpha.tolist(), dtype=dtype, name="order_slots")
-        order = kept([given, mask])
-        return Cloud(coords, mask, real, None, order, block)
-    heads = cfg.heads if cfg.hash == "latent" else 1
-    regions = lsh.RegionCodes(cfg.hashes, heads, cfg.region_axes, cfg.regions, dtype=dtype, name="regions")
-    codes = regions([coords, mask])  # (B, O, H or 1, P)
     if cfg.hash == "latent":
-        return Cloud(coords, mask, real, codes, None, block)
+        regions = lsh.RegionCodes(cfg.hashes, cfg.heads, cfg.region_axes, cfg.regions, dtype=dtype, name="regions")
+        return Cloud(coords, mask, real, regions([coords, mask]), None, block)
+    drawn = HostOrder.drawn(cfg, cfg.order_seed)
+    counts, alpha = drawn.regions.tolist(), drawn.alpha.tolist()
+    if given is not None:
+        order = lsh.GivenOrder(counts, alpha, dtype=dtype, name="order_slots")([given, mask])
+        return Cloud(coords, mask, real, None, order, block)
+    regions = lsh.RegionCodes(cfg.hashes, 1, cfg.region_axes, cfg.regions, counts, dtype=dtype, name="regions")
+    codes = regions([coords, mask])  # (B, O, 1, P)
     cut = points.Columns(cfg.region_axes, dtype=dtype, name="coords_cut")(coords)  # (B, P, 1, A)
-    order = lsh.LshOrder(cfg.hashes, dtype=dtype, name="order_of_coords")([codes, cut])
+    order = lsh.LshOrder(cfg.hashes, alpha, dtype=dtype, name="order_of_coords")([codes, cut])
     return Cloud(coords, mask, real, codes, order, block)
 
 

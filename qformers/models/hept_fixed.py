@@ -3,7 +3,8 @@
 The float form (`qformers.models.hept_layers`, kernel "sink") in steps that firmware has, so that nothing is computed in
 floating point on the chip:
 
-- The order of the points comes from the coordinates alone and is shared by all layers and heads. Points are moved by
+- The order of the points comes from the coordinates alone and is shared by all layers and heads; the host gives it, or
+  the chip sorts. Points are moved by
   gathers (`qformers.layers.lsh`), which round nothing; they are moved before they are projected, so that one row per
   point and order moves.
 - The logit z = -1/2 sum_e (q - k)_e^2 - sum_r s_r (c - c')_r^2 is a sum of tables of differences: d -> d^2/2, saturated
@@ -33,6 +34,8 @@ from keras import ops
 from qformers.architectures import HeptConfig
 from qformers.config import ConfigError
 from qformers.layers import lsh, select
+from qformers.layers.host_order import HostOrder
+from qformers.layers.sorted_order import SortedOrder
 from qformers.models.transfer import to_numpy
 from qformers.nn.hgq import EXP_INTEGER_BITS, Hgq
 from qformers.nn.layers import serialisable
@@ -45,7 +48,7 @@ class FixedCloud:
     """What all layers share, in blocks.
 
     Attributes:
-        order: (B, 1, O, 1, N), from `lsh.GivenOrder`.
+        order: (B, 1, O, 1, N), from `lsh.GivenOrder` or `SortedOrder`.
         squares: (B, O, M, S, S, C), half the squared differences of the coordinates.
         lifted: (B, O, H, M, S, S), C for real keys and 0 for masked ones.
         block: S.
@@ -102,7 +105,6 @@ def refuse(cfg: HeptConfig, number: int | None, block: int) -> None:
     """
     faults = {
         "model.hash": (cfg.hash != "coords", cfg.hash, "coords: queries and keys of each layer cannot be sorted anew"),
-        "model.order": (cfg.order != "host", cfg.order, "host: the chip sorts nothing"),
         "model.kernel": (cfg.kernel != "sink", cfg.kernel, "sink: the denominators of `direct` reach 1e-20"),
         "model.embeddings": (bool(cfg.embeddings), cfg.embeddings, "[]: there are no learned vectors of numbers"),
         "data.num_particles": (
@@ -126,8 +128,7 @@ def fixed_hept(cfg: HeptConfig, nn: Hgq, inputs: Sequence[Tensor], block: int) -
 
     features, coords, mask, *given = inputs
     refuse(cfg, features.shape[1], block)
-    order = lsh.GivenOrder(name="order_slots")([given[0], mask])
-    cloud = fixed_cloud(cfg, nn, coords, mask, order, block)
+    cloud = fixed_cloud(cfg, nn, coords, mask, given, block)
     x = encoder(cfg, nn, cloud.start(features))
     seen = [x]
     for index in range(cfg.layers):
@@ -137,23 +138,31 @@ def fixed_hept(cfg: HeptConfig, nn: Hgq, inputs: Sequence[Tensor], block: int) -
     return nn.finish(keras.Model({tensor.name: tensor for tensor in inputs}, x, name="hept"))
 
 
-def fixed_cloud(cfg: HeptConfig, nn: Hgq, coords: Tensor, mask: Tensor, order: Tensor, block: int) -> FixedCloud:
-    """Once per event: the mask and the squared differences of the coordinates of all pairs in a block.
+def fixed_cloud(
+    cfg: HeptConfig, nn: Hgq, coords: Tensor, mask: Tensor, given: Sequence[Tensor], block: int
+) -> FixedCloud:
+    """Once per event: the order, the mask and the squared differences of the coordinates of all pairs in a block.
 
     Args:
         cfg: the architecture.
         nn: fixed point.
         coords: (B, N, C).
         mask: (B, N).
-        order: (B, 1, O, 1, N).
+        given: the order (B, O, N) where the host gives it, else empty.
         block: S.
     """
-    form = str(nn.formats.own("coords_rounded", "Quantizer", "input", nn.quant.coords))
-    coords = Quantizer(nn.formats.fixed(form), name="coords_rounded")(coords)
-    rows = _gathered(coords, order, block, "coords")  # (B, O, M, S, C)
-    differences = _across(nn, rows, rows, "coords_differences", form)  # (B, O, M, S, S, C)
-    squares = nn.table(differences, _half_square(nn), "coords_squares")
+    form = nn.formats.own("coords_rounded", "Quantizer", "input", nn.quant.coords)
+    coords = Quantizer(nn.formats.fixed(str(form)), name="coords_rounded")(coords)
     bits = Quantizer(nn.formats.fixed("ufixed<1,1>"), name="mask_rounded")(_reshape(mask, (mask.shape[1], 1), "column"))
+    drawn = HostOrder.drawn(cfg, cfg.order_seed)
+    numbers = (drawn.regions.tolist(), drawn.alpha.tolist())
+    if given:
+        order = lsh.GivenOrder(*numbers, name="order_slots")([given[0], mask])
+    else:
+        order = SortedOrder(*numbers, form.fraction_bits, name="order_slots")([coords, bits])
+    rows = _gathered(coords, order, block, "coords")  # (B, O, M, S, C)
+    differences = _across(nn, rows, rows, "coords_differences", str(form))  # (B, O, M, S, S, C)
+    squares = nn.table(differences, _half_square(nn), "coords_squares")
     real = _gathered(bits, order, block, "mask")
     real = _reshape(real, real.shape[1:4], "mask_blocks_flat")  # (B, O, M, S)
     lifts = np.full((cfg.heads, block), nn.lift)
