@@ -177,6 +177,8 @@ class HeptConfig(Section):
     hashes: Positive = 3  # orders whose blocks are summed up (OR)
     regions: Annotated[float, Field(ge=1)] = 150.0  # cells that the first coordinates are cut into (AND), about
     region_axes: Annotated[int, Field(ge=1, le=3)] = 2  # coordinates that are cut
+    coord_scales: tuple[float, ...] = ()  # powers of two that the kernel's coordinates are multiplied by, one each, so
+    # that differences within a block are about as large as those of queries and keys; 0 = not seen by the kernel
     hash: Literal["latent", "coords"] = "latent"
     # latent: of learned queries and keys with scaled coordinates, one order per layer, head and hash, as published;
     # coords: of the coordinates that are cut alone: one order per hash for all layers and heads
@@ -207,6 +209,15 @@ class HeptConfig(Section):
         if self.order == "host" and self.hash != "coords":
             raise ValueError(
                 "order: host needs hash: coords, since queries and keys are not known there. Received: hash=latent"
+            )
+        if self.coord_scales and (
+            len(self.coord_scales) != self.coords
+            or not any(self.coord_scales)
+            or any(scale and math.frexp(scale)[0] != 0.5 for scale in self.coord_scales)
+        ):
+            raise ValueError(
+                f"coord_scales are powers of two or 0, not all 0, one for each of the {self.coords} coords. "
+                f"Received: coord_scales={list(self.coord_scales)}"
             )
         if self.shared_scale and self.coords < 2:
             raise ValueError(f"shared_scale: true needs two coordinates. Received: coords={self.coords}")

@@ -93,6 +93,7 @@ def both(cfg: HeptConfig, points: int, quant: QuantConfig) -> tuple[keras.Model,
         {"norm": "none", "hashes": 3},
         {"head": "logits", "outputs": 2, "sink": -3.0},
         {"order": "onchip"},
+        {"coord_scales": (2.0, 0.0, 0.5), "shared_scale": False},
     ],
 )
 def test_wide_formats_give_the_float_function(changes: dict[str, Any]) -> None:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
 from qformers.architectures import HeptConfig
 from qformers.config import ConfigError
@@ -49,7 +51,7 @@ class Points:
 class Cloud:
     """The points of an event, as every layer reads them."""
 
-    coords: Tensor  # (B, P, C), zero in masked points
+    coords: Tensor  # (B, P, C), as the kernel sees them; zero in masked points
     mask: Tensor  # (B, P)
     real: Tensor  # (B, P, 1, 1), the mask as a value of one channel
     codes: Tensor | None  # (B, O, H or 1, P), regions; None where the host gives the order
@@ -93,7 +95,7 @@ def hept(cfg: HeptConfig, sizes: Sizes, nn: Vocabulary) -> keras.Model:
     padding = number is None or number % block > 0
     features, coords, mask = (_padded(tensor, block) if padding else tensor for tensor in inputs[:3])
     features = points.Hide(dtype=mask.dtype, name="features_real")([features, mask])
-    cloud = _cloud(cfg, coords, mask, given, block)
+    cloud = _cloud(cfg, nn, coords, mask, given, block)
 
     x = encoder(cfg, nn, features)  # (B, P, D)
     seen = [x]
@@ -110,23 +112,32 @@ def _padded(tensor: Tensor, block: int) -> Tensor:
     return points.PadPoints(block, dtype=tensor.dtype, name=f"{tensor.name}_padded")(tensor)
 
 
-def _cloud(cfg: HeptConfig, coords: Tensor, mask: Tensor, given: Tensor | None, block: int) -> Cloud:
+def _cloud(cfg: HeptConfig, nn: Vocabulary, coords: Tensor, mask: Tensor, given: Tensor | None, block: int) -> Cloud:
     dtype = mask.dtype
     coords = points.Hide(dtype=dtype, name="coords_real")([coords, mask])
     real = keras.layers.Reshape((-1, 1, 1), dtype=dtype, name="mask_column")(mask)
+    seen = coords
+    if cfg.coord_scales:
+        seen = nn.wires(coords, scales_of(cfg), "bnr,rq->bnq", "coords_scaled", "")
     if cfg.hash == "latent":
         regions = lsh.RegionCodes(cfg.hashes, cfg.heads, cfg.region_axes, cfg.regions, dtype=dtype, name="regions")
-        return Cloud(coords, mask, real, regions([coords, mask]), None, block)
+        return Cloud(seen, mask, real, regions([coords, mask]), None, block)
     drawn = HostOrder.drawn(cfg, cfg.order_seed)
     counts, alpha = drawn.regions.tolist(), drawn.alpha.tolist()
     if given is not None:
         order = lsh.GivenOrder(counts, alpha, dtype=dtype, name="order_slots")([given, mask])
-        return Cloud(coords, mask, real, None, order, block)
+        return Cloud(seen, mask, real, None, order, block)
     regions = lsh.RegionCodes(cfg.hashes, 1, cfg.region_axes, cfg.regions, counts, dtype=dtype, name="regions")
     codes = regions([coords, mask])  # (B, O, 1, P)
     cut = points.Columns(cfg.region_axes, dtype=dtype, name="coords_cut")(coords)  # (B, P, 1, A)
     order = lsh.LshOrder(cfg.hashes, alpha, dtype=dtype, name="order_of_coords")([codes, cut])
-    return Cloud(coords, mask, real, codes, order, block)
+    return Cloud(seen, mask, real, codes, order, block)
+
+
+def scales_of(cfg: HeptConfig) -> NDArray[np.float64]:
+    """``coord_scales`` as a kernel (C, coordinates that are seen)."""
+    scales = np.asarray(cfg.coord_scales or (1.0,) * cfg.coords)
+    return np.asarray(np.diag(scales)[:, scales != 0])
 
 
 def _initial(cfg: HeptConfig, feeds_activation: bool = True) -> Any:

@@ -151,6 +151,8 @@ def fixed_cloud(
         given: the order (B, O, N) where the host gives it, else empty.
         block: S.
     """
+    from qformers.models.hept import scales_of
+
     form = nn.formats.own("coords_rounded", "Quantizer", "input", nn.quant.coords)
     coords = Quantizer(nn.formats.fixed(str(form)), name="coords_rounded")(coords)
     bits = Quantizer(nn.formats.fixed("ufixed<1,1>"), name="mask_rounded")(_reshape(mask, (mask.shape[1], 1), "column"))
@@ -160,8 +162,13 @@ def fixed_cloud(
         order = lsh.GivenOrder(*numbers, name="order_slots")([given[0], mask])
     else:
         order = SortedOrder(*numbers, form.fraction_bits, name="order_slots")([coords, bits])
+    scales = scales_of(cfg)
+    if cfg.coord_scales:  # wires, once compiled
+        coords = nn.wires(coords, scales, "bnr,rq->bnq", "coords_scaled", str(form))
     rows = _gathered(coords, order, block, "coords")  # (B, O, M, S, C)
-    differences = _across(nn, rows, rows, "coords_differences", str(form))  # (B, O, M, S, S, C)
+    coarse, fine = (round(math.log2(limit(scales[scales > 0]))) for limit in (np.max, np.min))
+    exact = Fixed(True, form.integer_bits + coarse, form.fraction_bits - fine, "RND", "SAT")
+    differences = _across(nn, rows, rows, "coords_differences", str(exact))  # (B, O, M, S, S, C)
     squares = nn.table(differences, _half_square(nn), "coords_squares")
     real = _gathered(bits, order, block, "mask")
     real = _reshape(real, real.shape[1:4], "mask_blocks_flat")  # (B, O, M, S)
