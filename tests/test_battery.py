@@ -1,10 +1,11 @@
-"""One battery for all: every form of ParT and of its peers is exact in the C simulation of every backend."""
+"""One battery for all: every form of ParT, of its peers and of HEPT is exact in the simulation of every backend."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import hept_fixed_helpers
 import keras
 import pytest
 from hls_models import build_of
@@ -14,12 +15,9 @@ from quantised_helpers import float_part, inputs_of, jets, quantised_part, small
 from hls.adversarial import adversarial
 from hls.agree import agree
 from hls.backends import BACKENDS, open_backend
-from qformers.architectures import ARCHITECTURES
-from qformers.config import ConfigError, QuantConfig
+from qformers.config import QuantConfig
 from qformers.models import MODELS
-from qformers.models.part import Jet
 from qformers.models.transfer import float_to_quantised
-from qformers.nn.hgq import Hgq
 
 # The RTL backend needs no compilation for the traced arithmetic (its simulation: tests/test_rtl_exact.py), so all forms
 # go through `make test` there; of the others the first one does, and all of them through `make test-all`.
@@ -48,8 +46,6 @@ def test_firmware_is_the_quantised_model(pairs: str, head: str, backend: str, tm
     assert_exact(model, events, f"battery_{pairs}_{head}_{backend}", backend, tmp_path)
 
 
-COVERED = {"part", "deepsets", "mixer", "jedi_linear", "transformer"}  # by the tests here; the others are known gaps
-
 # Forms of the peers (`peers_helpers.FORMS`), with one width per channel or per slot and channel.
 PEERS = [
     pytest.param("jedi", "channel", "vitis"),
@@ -74,17 +70,28 @@ def test_firmware_is_the_quantised_peer(form: str, granularity: str, backend: st
     assert_exact(model, events, f"battery_{form}_{granularity}_{backend}", backend, tmp_path)
 
 
-@pytest.mark.parametrize("architecture", [architecture for architecture in MODELS if architecture not in COVERED])
-@pytest.mark.xfail(strict=True, raises=ConfigError, reason="known gap: no fixed-point form yet")
-def test_every_other_architecture_has_a_quantised_form(architecture: str) -> None:
-    MODELS[architecture]()(ARCHITECTURES[architecture](), Jet(8, 15, 1), Hgq(QuantConfig()))
+# HEPT: (orders, norm, who sorts); only the RTL backend has gathers, the others refuse them (tests/test_hept_fixed.py)
+HEPT = [(2, "batch", "host"), (1, "none", "host"), (1, "none", "onchip")]
 
 
-def assert_exact(model: keras.Model, events: dict[str, Any], name: str, backend: str, folder: Path) -> None:
-    """Write, compile, and compare `events` and the adversarial ones: three logits each."""
+@pytest.mark.parametrize(("hashes", "norm", "order"), HEPT)
+def test_firmware_is_the_quantised_hept(hashes: int, norm: str, order: str, tmp_path: Path) -> None:
+    cfg = hept_fixed_helpers.small(hashes=hashes, norm=norm, order=order, heads=1)
+    _, model, events = hept_fixed_helpers.both(cfg, 8, hept_fixed_helpers.NARROW)
+    assert_exact(model, events, f"battery_hept_{hashes}_{order}", "alkaid", tmp_path, points=8)
+
+
+def test_the_battery_covers_every_architecture() -> None:
+    assert set(MODELS) == {"part", "deepsets", "mixer", "jedi_linear", "transformer", "hept"}
+
+
+def assert_exact(
+    model: keras.Model, events: dict[str, Any], name: str, backend: str, folder: Path, points: int = 1
+) -> None:
+    """Write, compile, and compare `events` and the adversarial ones: three numbers each, or per point."""
     project = open_backend(backend).write(model, build_of(name, backend=backend), folder / "project")
     project.compile()
     for inputs in (events, adversarial(model).inputs):
         found = agree(project, model, inputs)
         assert found.equal, str(found)
-        assert found.values == 3 * len(inputs["features"])
+        assert found.values == 3 * points * len(inputs["features"])

@@ -8,81 +8,24 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from hept_fixed_helpers import FEATURES, FINE, NARROW, both, small
 from hgq.quantizer import Quantizer
 from hls_models import build_of
 from numpy.typing import NDArray
-from quantised_helpers import WIDE, shaken
 
 from hls.adversarial import adversarial
-from hls.agree import agree
 from hls.backends import open_backend
 from hls.backends.alkaid_trace import predict, trace
 from hls.errors import ExportRefused
-from qformers.architectures import HeptConfig
-from qformers.config import ConfigError, QuantConfig
+from qformers.config import ConfigError
 from qformers.layers.host_order import HostOrder
 from qformers.layers.select import Largest
 from qformers.layers.sorted_order import SortedOrder
 from qformers.models import load_model
 from qformers.models.hept import Points, hept
-from qformers.models.transfer import float_to_quantised
-from qformers.nn.float32 import Float32
 from qformers.nn.formats import fixed_quantiser
 from qformers.nn.hgq import Hgq
 from qformers.precision import Fixed
-
-FEATURES = 5
-FINE = WIDE.model_copy(
-    update={
-        "logits": "fixed<11,7,RND,SAT>",
-        "coords": "fixed<14,4,RND,SAT>",
-        "differences": "fixed<15,4,RND,SAT>",
-        "exp_input_fraction_bits": 8,
-    }
-)
-NARROW = QuantConfig(
-    weight="fixed<6,2,RND,SAT_SYM>",
-    bias="fixed<6,2>",
-    activation="fixed<7,4,RND,SAT>",
-    logits="fixed<9,7,RND,SAT>",
-    coords="fixed<6,3,RND,SAT>",
-    differences="fixed<6,3,RND,SAT>",
-    exp_input_fraction_bits=3,
-    exp_fraction_bits=6,
-    inverse_input_fraction_bits=3,
-    inverse_fraction_bits=6,
-)
-
-
-def small(**changes: Any) -> HeptConfig:
-    sizes: dict[str, Any] = {
-        "coords": 3, "width": 2, "heads": 2, "layers": 1, "block_size": 4, "hashes": 2, "regions": 4.0,
-        "hash": "coords", "order": "host", "kernel": "sink", "norm": "batch", "scale_terms": 2, "head_width": 3,
-        "head_widths": (5,), "head_activation": "relu", "dropout": 0.0,
-    }  # fmt: skip
-    return HeptConfig(**{**sizes, **changes})
-
-
-def events(cfg: HeptConfig, points: int, count: int = 300) -> dict[str, NDArray[np.float32]]:
-    random = np.random.default_rng(0)
-    mask = (np.arange(points) < random.integers(0, points + 1, (count, 1))).astype(np.float32)
-    features, coords = (
-        random.normal(0.0, 1.0, (count, points, width)).astype(np.float32) * mask[..., None]
-        for width in (FEATURES, cfg.coords)
-    )
-    if cfg.order == "onchip":
-        coords = np.round(coords * 16) / 16  # so that rounded coordinates have the order of the float ones
-        return {"features": features, "coords": coords, "mask": mask}
-    order = HostOrder.drawn(cfg, cfg.order_seed)(coords, mask).astype(np.float32)
-    return {"features": features, "coords": coords, "mask": mask, "order": order}
-
-
-def both(cfg: HeptConfig, points: int, quant: QuantConfig) -> tuple[keras.Model, keras.Model, dict[str, Any]]:
-    keras.utils.set_random_seed(2)
-    floating = shaken(hept(cfg, Points(points, FEATURES), Float32()))
-    fixed, inputs = hept(cfg, Points(points, FEATURES), Hgq(quant)), events(cfg, points)
-    float_to_quantised(floating, fixed, inputs)
-    return floating, fixed, inputs
 
 
 @pytest.mark.parametrize(
@@ -154,19 +97,6 @@ def test_hls4ml_refuses_gathers_and_names_the_way_out(backend: str, tmp_path: Pa
     fixed = hept(small(), Points(8, FEATURES), Hgq(NARROW))
     with pytest.raises(ExportRefused, match=r"no sort and no gather.*set firmware.backend: alkaid"):
         open_backend(backend).write(fixed, build_of("hept", backend=backend), tmp_path / "project")
-
-
-@pytest.mark.parametrize(
-    ("hashes", "norm", "order"), [(2, "batch", "host"), (1, "none", "host"), (1, "none", "onchip")]
-)
-def test_rtl_arithmetic_is_the_quantised_model(hashes: int, norm: str, order: str, tmp_path: Path) -> None:
-    cfg = small(hashes=hashes, norm=norm, order=order, heads=1)
-    _, fixed, inputs = both(cfg, 8, NARROW)
-    project = open_backend("alkaid").write(fixed, build_of("hept"), tmp_path / "project")
-    for asked in (inputs, adversarial(fixed).inputs):
-        found = agree(project, fixed, asked)
-        assert found.equal, str(found)
-        assert found.values == 8 * 3 * len(asked["mask"])
 
 
 def gridded(points: int, count: int = 500) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
