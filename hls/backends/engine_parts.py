@@ -119,9 +119,7 @@ def engine(parts: Parts, model: Any, limit_ns: float) -> Engine:
         points.append(part)
         x.append(_row(part, "x"))
     out = x.pop()
-    return Engine(
-        parts, formats, encoder, tuple(attention), tuple(points), given, position, tuple(x), tuple(sums), out
-    )
+    return Engine(parts, formats, encoder, tuple(attention), tuple(points), given, position, tuple(x), tuple(sums), out)
 
 
 def _row(part: Part, name: str) -> Row:

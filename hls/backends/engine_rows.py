@@ -87,7 +87,7 @@ def raw(row: Row, numbers: Mapping[str, np.ndarray]) -> list[int]:
     packed = [0] * count
     for (name, place), field in row.fields.items():
         if field.width:
-            column = np.asarray(numbers[name], np.float64)[(slice(None), *place)]
+            column = np.moveaxis(np.asarray(numbers[name], np.float64), 0, -1)[place]
             bits = np.floor(column * 2.0**field.fraction_bits).astype(np.int64) & ((1 << field.width) - 1)
             packed = [word | (int(bit) << field.low) for word, bit in zip(packed, bits, strict=True)]
     return packed

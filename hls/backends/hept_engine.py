@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hls.backends import engine_driver, engine_verilog
+from hls.backends import engine_banks, engine_driver, engine_verilog
 from hls.backends.alkaid import own_module_names
 from hls.backends.engine_driver import DRIVER, Bench
 from hls.backends.engine_parts import Engine, Part
 from hls.backends.engine_rows import numbers, raw
-from hls.backends.engine_verilog import Sizes
+from hls.backends.engine_sizes import Sizes, sizes
 from hls.backends.verilator import find_verilator
 from hls.errors import HlsError
 from hls.progress import Reporter
@@ -72,16 +72,12 @@ class EngineProject:
             raise HlsError(f"order: each row has to hold the slots 0 to {slots - 1} once each")
         rounded = {name: form.quantise(np.asarray(event[name], np.float64)) for name, form in made.formats.items()}
         rows, width = raw(made.given, rounded), made.given.width
-        packed = []
-        for start in range(0, slots, size):
-            part = slice(start, start + size)
-            word, low = 0, 0
-            for row in rows[part]:
-                word, low = word | row << low, low + width
-            for slot in [*order[:, part].ravel(), *np.argsort(order, axis=1)[:, part].ravel()]:
-                index = int(slot // size) << self.sizes.lane_bits | int(slot % size)
-                word, low = word | index << low, low + self.sizes.index_bits
-            packed.append(word)
+        packed = [_joined(rows[start : start + size], width) for start in range(0, slots, size)]
+        for number, one in enumerate(order):
+            for name, values in engine_banks.words(one, size).items():
+                low, bits = self.sizes.words[f"{name}{number}"]
+                for block, row in enumerate(values.tolist()):
+                    packed[block] |= _joined(row, bits // size) << low + size * width
         return packed
 
     def simulate(self, bench: Bench, event: Mapping[str, NDArray[Any]], pause: int = 0) -> tuple[Array, int]:
@@ -96,16 +92,29 @@ class EngineProject:
     def costs(self) -> dict[str, Any]:
         """Estimates of alkaid of the parts, and the memories as written; nothing is synthesised."""
         parts = {part.name: _cost(part) for part in self.made.all}
-        memories = self.sizes.memories(self.made)
+        kept = self.sizes.memories(self.made)
+        chosen, size, blocks = self.sizes.multiplexed_bits(self.made), self.sizes.size, self.sizes.blocks
+        bits = {name: count * width * blocks for name, (count, width) in kept.items()}
+        rams = {name: count * -(-width // 72) * -(-blocks // 512) for name, (count, width) in kept.items()}
         return {
-            "source": "alkaid's estimate of the parts; bits of the memories as written; nothing synthesised",
+            "source": "estimates, nothing synthesised: alkaid's of the parts; a 4:1 multiplexer per LUT; memories "
+            "of 512 words of 72 bits",
+            "most_blocks": blocks,
+            "block_size": size,
             "parts": parts,
-            "lut_estimate": sum(part["lut_estimate"] for part in parts.values()),
-            "register_bits": sum(part["register_bits"] for part in parts.values()),
-            "memory_bits": memories,
-            "memory_bits_total": sum(memories.values()),
+            "lut_estimate_parts": sum(part["lut_estimate"] for part in parts.values()),
+            "lut_estimate_permutations": chosen * -(-(size - 1) // 3),
+            "register_bits_parts": sum(part["register_bits"] for part in parts.values()),
+            "memory_bits": bits,
+            "memory_bits_total": sum(bits.values()),
+            "bram36_estimate": rams,
+            "bram36_estimate_total": sum(rams.values()),
             "longest_path_ns": max(part["longest_path_ns"] for part in parts.values()),
         }
+
+
+def _joined(values: Sequence[int], width: int) -> int:
+    return sum(value << place * width for place, value in enumerate(values))
 
 
 def _cost(part: Part) -> dict[str, Any]:
@@ -131,7 +140,7 @@ def write_engine(made: Engine, top: str, folder: Path, blocks: int) -> EnginePro
     from alkaid.codegen.rtl.verilog.fsm import fsm_logic_gen
     from alkaid.codegen.rtl.verilog.lookup import lookup_source
 
-    project = EngineProject(folder, made, engine_verilog.sizes(made, top, blocks))
+    project = EngineProject(folder, made, sizes(made, top, blocks))
     source = folder / "src"
     shutil.rmtree(source, ignore_errors=True)
     for part in made.all:

@@ -5,7 +5,7 @@ points is three kinds of parts and the moving of rows between them:
 
 - the encoder, once per point: features -> x, coordinates -> rounded coordinates, mask -> one bit;
 - attention, per layer, order and block: rows of S points -> numerator, denominator and largest logit of each point;
-- the points' part, per layer and point: those of all orders and x -> x of the next layer; behind the last layer the head.
+- the points' part, per layer and point: those of all orders and x -> x of the next layer, or the head's output.
 
 The parts are cut out of models of one block (N = S), whose layers have the names of the whole model. `Parts.run` is
 the plain statement of what firmware does with them.
@@ -65,7 +65,7 @@ class Parts:
         size, order = self.block, np.asarray(event["order"]).astype(int)
         inputs = [_blocks(np.asarray(event[name]), size) for name in ("features", "coords", "mask")]
         x, coords, mask = _called(self.encoder, inputs)
-        orders, slots = order.shape
+        slots = order.shape[1]
         seen = [x]
         for index, (attention, points) in enumerate(zip(self.attention, self.points, strict=True)):
             found_of = []
@@ -74,7 +74,9 @@ class Parts:
                 found = _called(attention, [rows[0], rows[1][:, None, None], rows[2][:, None, None]])
                 back = np.argsort(slot)
                 found_of.append([_slots(part)[back] for part in found])  # (N, H, D or 1)
-            gathered = [np.stack([_blocks(part[n], size) for part in found_of], axis=1) for n in range(len(sums_of(self.cfg)))]
+            gathered = [
+                np.stack([_blocks(part[n], size) for part in found_of], axis=1) for n in range(len(sums_of(self.cfg)))
+            ]
             gathered = [np.moveaxis(part, 3, 2) for part in gathered]  # (M, O, H, S, D or 1)
             last = index == len(self.points) - 1
             x = _called(points, [*gathered, *(seen if last else seen[-1:])])[0]
