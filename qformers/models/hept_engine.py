@@ -43,8 +43,9 @@ class Parts:
 
     Attributes:
         cfg: the architecture.
-        encoder: features (B, S, F), coords (B, S, C), mask (B, S) -> x (B, S, D), coords (B, S, C), mask (B, S, 1).
-        attention: of each layer: x (B, S, D), coords (B, 1, 1, S, C), mask (B, 1, 1, S, 1) ->
+        encoder: features (B, S, F), coords (B, S, C), mask (B, S) -> x (B, S, D), coords that the kernel sees
+            (B, S, C'), mask (B, S, 1).
+        attention: of each layer: x (B, S, D), coords (B, 1, 1, S, C'), mask (B, 1, 1, S, 1) ->
             num (B, 1, H, 1, S, D), den and, with several orders, top (B, 1, H, 1, S, 1).
         points: of each layer: num (B, O, H, S, D), den and top (B, O, H, S, 1), x (B, S, D) -> x (B, S, D); the last
             one takes x of all layers, the earliest first, and gives the output (B, S, E).
@@ -109,7 +110,8 @@ def parts(cfg: HeptConfig, quant: QuantConfig, model: keras.Model) -> Parts:
         points.append(keras.Model(given, _outputs(joined, cfg.head if last else names[index + 1])))
     first = "features_sorted_rows" if cfg.hashes == 1 else "features"  # one order: the whole model moves them first
     read = _outputs(joined, first, "coords", "mask")
-    encoder = keras.Model(read, _outputs(joined, "encoder1", "coords_rounded", "mask_rounded"))
+    seen = "coords_scaled" if cfg.coord_scales else "coords_rounded"
+    encoder = keras.Model(read, _outputs(joined, "encoder1", seen, "mask_rounded"))
     return Parts(cfg, encoder, tuple(attention), tuple(points))
 
 
@@ -117,6 +119,8 @@ def resized(
     cfg: HeptConfig, quant: QuantConfig, model: keras.Model, points: int, features: int | None = None
 ) -> keras.Model:
     """The quantised HEPT `model` for another number of points: same weights, formats and names of layers.
+
+    Its order is an input, also where that model sorts its points itself.
 
     Args:
         cfg: the architecture.
@@ -134,7 +138,7 @@ def resized(
             "channel and train again. Received: element"
         )
     count = features or int(model.get_layer("features").output.shape[-1])
-    made = hept(cfg, Points(points, count), Hgq(quant))
+    made = hept(cfg.model_copy(update={"order": "host"}), Points(points, count), Hgq(quant))
     have = {layer.name: layer for layer in model.layers}
     for layer in made.layers:
         if not layer.weights or not layer.trainable:  # constants were written when the model was made
