@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
@@ -22,6 +22,7 @@ HARDWARE = (1, 1, -1)  # adders and carry chains of one bit; (1, -1, -1) fails i
 SOLVER = {"hard_dc": 5, "binary_lut": False}
 
 Array = NDArray[np.float64]
+Kif = tuple[NDArray[np.int8], NDArray[np.int8], NDArray[np.int8]]
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,13 @@ class Traced:
     shapes: dict[str, tuple[int, ...]]
 
 
-def trace(model: Any, formats: Mapping[str, Fixed]) -> Traced:
+def trace(model: Any, formats: Mapping[str, Fixed | Kif]) -> Traced:
     """Trace a model whose layers are all exact in alkaid.
 
     Args:
         model: quantised Keras model.
-        formats: format of each model input.
+        formats: format of each model input; as a triple of arrays (sign, integer and fraction bits) of its shape where
+            values differ in it.
 
     Raises:
         HlsError: alkaid cannot trace a layer; the message has its words.
@@ -71,7 +73,9 @@ def trace(model: Any, formats: Mapping[str, Fixed]) -> Traced:
     return Traced(_outputs(whole, count, None), _outputs(whole, 0, count), spans, shapes)
 
 
-def _kif(form: Fixed) -> tuple[int, int, int]:
+def _kif(form: Fixed | Kif) -> tuple[Any, Any, Any]:
+    if not isinstance(form, Fixed):
+        return form
     return int(form.signed), form.integer_bits, form.fraction_bits
 
 
@@ -96,19 +100,15 @@ def _layer_outputs(
 
 def _outputs(comb: Any, start: int, stop: int | None) -> Any:
     """The part of a CombLogic that its outputs `start` to `stop` need."""
+    return picked(comb, range(*slice(start, stop).indices(len(comb.out_idxs))))
+
+
+def picked(comb: Any, outputs: Sequence[int]) -> Any:
+    """The part of a CombLogic that the outputs with these numbers need; inputs keep their places."""
     from alkaid.trace.passes import dead_code_elimin
 
-    kept = slice(start, stop)
-    out = comb.out_idxs[kept]
-    return dead_code_elimin(
-        comb._replace(
-            shape=(comb.shape[0], len(out)),
-            out_idxs=out,
-            out_shifts=comb.out_shifts[kept],
-            out_negs=comb.out_negs[kept],
-        ),
-        keep_dead_inputs=True,
-    )
+    kept = {name: [getattr(comb, name)[index] for index in outputs] for name in ("out_idxs", "out_shifts", "out_negs")}
+    return dead_code_elimin(comb._replace(shape=(comb.shape[0], len(outputs)), **kept), keep_dead_inputs=True)
 
 
 def layer_costs(traced: Traced) -> dict[str, float]:

@@ -42,14 +42,22 @@ class Verilator:
     root: Path  # VERILATOR_ROOT, with include/
     version: str
 
-    def compile(self, sources: Sequence[Path], top: str, folder: Path, reporter: Reporter | None = None) -> Path:
-        """Compile Verilog and alkaid's binder to a library; what has not changed is not compiled again.
+    def compile(
+        self,
+        sources: Sequence[Path],
+        top: str,
+        folder: Path,
+        reporter: Reporter | None = None,
+        driver: str = "fsm_binder.cc",
+    ) -> Path:
+        """Compile Verilog and the C++ that drives it to a library; what has not changed is not compiled again.
 
         Args:
             sources: Verilog files.
             top: module; its C++ class is ``V<top>``.
-            folder: has alkaid's ``fsm_binder.cc`` and its headers, and takes what is made.
+            folder: has the driver and its headers, and takes what is made.
             reporter: told of each compiled file.
+            driver: C++ file that clocks the module; alkaid's, if not given.
 
         Raises:
             CompileError: with the last lines of Verilator or the compiler and the path of the log.
@@ -63,7 +71,7 @@ class Verilator:
         shutil.rmtree(made, ignore_errors=True)
         self._verilate(sources, top, made)
         include = self.root / "include"
-        files = [*sorted(made.glob("*.cpp")), *(include / name for name in RUNTIME), folder / "fsm_binder.cc"]
+        files = [*sorted(made.glob("*.cpp")), *(include / name for name in RUNTIME), folder / driver]
         options = (*FLAGS, f"-I{made}", f"-I{include}", f"-I{include / 'vltstd'}", f"-I{folder}")
         jobs = [cxx.Job(file, made / f"{file.stem}-{key}.o") for file in files]
         cxx.compile_all(jobs, options, reporter or Silent())
