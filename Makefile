@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 JOBS ?= 2
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-all test-reference test-qkeras lint bench data venv clean
+.PHONY: demo demo-hept test test-all test-reference test-qkeras lint bench data venv clean
 .DEFAULT_GOAL := demo
 
 venv: $(STAMP)
@@ -20,6 +20,12 @@ $(STAMP): requirements.txt pyproject.toml
 
 demo: $(STAMP)
 	$(RUN) scripts/run.py firmware_configs/part_demo.yaml
+
+# HEPT on generated tracker events
+demo-hept: $(STAMP)
+	test -f data/tracks_demo/manifest.json || $(RUN) scripts/generate_data.py tracks --out data/tracks_demo \
+		--events 60 --pileup 10 --seed 1 --no-cells --jobs $(JOBS)
+	$(RUN) scripts/run.py firmware_configs/hept_tracking_demo.yaml --no-synth
 
 test: $(STAMP)
 	$(RUN) -m pytest -m "not slow and not reference" -n $(JOBS) --dist loadfile
