@@ -9,10 +9,10 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from hept_fixed_helpers import FEATURES, NARROW, events, small
 from numpy.typing import NDArray
 from quantised_helpers import shaken
 from rich.console import Console
-from test_hept_fixed import FEATURES, NARROW, events, small
 
 from hls.adversarial import adversarial
 from hls.backends.alkaid_ports import Value

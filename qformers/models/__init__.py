@@ -43,7 +43,10 @@ def load_model(path: Path | str) -> keras.Model:
     import qformers.interop.qkeras.table
     import qformers.layers.lsh
     import qformers.layers.points
+    import qformers.layers.select
+    import qformers.layers.sorted_order
     import qformers.models.hept_layers
+    import qformers.models.hept_tables
     import qformers.models.pairs
     import qformers.nn.hgq  # noqa: F401  registers the functions that tables are made of
 

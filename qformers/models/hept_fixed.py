@@ -29,17 +29,16 @@ from typing import Any
 import keras
 import numpy as np
 from hgq.quantizer import Quantizer
-from keras import ops
 
 from qformers.architectures import HeptConfig
 from qformers.config import ConfigError
 from qformers.layers import lsh, select
 from qformers.layers.host_order import HostOrder
 from qformers.layers.sorted_order import SortedOrder
+from qformers.models import hept_tables as tables
 from qformers.models.transfer import to_numpy
-from qformers.nn.hgq import EXP_INTEGER_BITS, Hgq
-from qformers.nn.layers import serialisable
-from qformers.nn.vocabulary import Linear, Norm, Table, Tensor
+from qformers.nn.hgq import Hgq
+from qformers.nn.vocabulary import Linear, Norm, Tensor
 from qformers.precision import Fixed
 
 
@@ -169,7 +168,7 @@ def fixed_cloud(
     coarse, fine = (round(math.log2(limit(scales[scales > 0]))) for limit in (np.max, np.min))
     exact = Fixed(True, form.integer_bits + coarse, form.fraction_bits - fine, "RND", "SAT")
     differences = _across(nn, rows, rows, "coords_differences", str(exact))  # (B, O, M, S, S, C)
-    squares = nn.table(differences, _half_square(nn), "coords_squares")
+    squares = nn.table(differences, tables.half_squares(nn), "coords_squares")
     real = _gathered(bits, order, block, "mask")
     real = _reshape(real, real.shape[1:4], "mask_blocks_flat")  # (B, O, M, S)
     lifts = np.full((cfg.heads, block), nn.lift)
@@ -188,18 +187,18 @@ def fixed_attention(cfg: HeptConfig, nn: Hgq, x: Tensor, cloud: FixedCloud, p: s
         )
 
     z = _logits(cfg, nn, project("q"), project("k"), cloud, p)  # (B, O, H, M, S, S)
-    sink = sink_of(cfg, nn)
+    sink = tables.sink_of(cfg, nn)
     top = select.Largest(-1, nn.lift + sink, name=f"{p}_top")(z)  # (B, O, H, M, S, 1)
     weights = _exp_below(nn, top, z, f"{p}_exp")
     context = nn.einsum("bphgst,bphgte->bphgse", weights, project("v"), f"{p}_num")
     # the sink is a key more: its distance from the top is a sum of the top and a constant
-    form = str(_logit_format(nn))
+    form = str(tables.logit_format(nn))
     below = nn.wires(
         top, np.ones((1, 1)), "bphgso,oa->bphgsa", f"{p}_sink", form, np.full(top.shape[1:], -nn.lift - sink)
     )
-    exp = nn.table(below, _exp(nn), f"{p}_sink_exp")
-    total = nn.wires(weights, np.ones((cloud.block, 1)), "bphgst,to->bphgso", f"{p}_keys", _exp(nn).value)
-    total = nn.sum(total, exp, str(_total_format(nn, cloud.block + 1)), f"{p}_den")
+    exp = nn.table(below, tables.exponential(nn), f"{p}_sink_exp")
+    total = nn.wires(weights, np.ones((cloud.block, 1)), "bphgst,to->bphgso", f"{p}_keys", tables.exponential(nn).value)
+    total = nn.sum(total, exp, str(tables.total_format(nn, cloud.block + 1)), f"{p}_den")
 
     context, total, top = (
         cloud.scatter(part, f"{p}_{name}") for name, part in (("num", context), ("den", total), ("top", top))
@@ -212,20 +211,20 @@ def fixed_attention(cfg: HeptConfig, nn: Hgq, x: Tensor, cloud: FixedCloud, p: s
         context, total = (
             _reshape(part, part.shape[2:], f"{p}_{name}_or") for name, part in (("num", context), ("den", total))
         )
-    inverse = nn.table(total, _reciprocal(nn, cfg.hashes * (cloud.block + 1)), f"{p}_inverse")
+    inverse = nn.table(total, tables.reciprocals(nn, cfg.hashes * (cloud.block + 1)), f"{p}_inverse")
     return nn.einsum("bhne,bhno->bnhe", context, inverse, f"{p}_context")
 
 
 def _logits(cfg: HeptConfig, nn: Hgq, queries: Tensor, keys: Tensor, cloud: FixedCloud, p: str) -> Tensor:
     """C + z of real keys and 0 of masked ones, both sides (B, O, H, M, S, D) -> (B, O, H, M, S, S)."""
-    squares = nn.table(_across(nn, queries, keys, f"{p}_differences"), _half_square(nn), f"{p}_squares")
+    squares = nn.table(_across(nn, queries, keys, f"{p}_differences"), tables.half_squares(nn), f"{p}_squares")
     minus = -np.ones(squares.shape[-1])
-    latent = nn.wires(squares, minus, "bphgste,e->bphgst", f"{p}_latent", _half_square(nn).value)
+    latent = nn.wires(squares, minus, "bphgste,e->bphgst", f"{p}_latent", tables.half_squares(nn).value)
     scale = Linear("bpgstr,rh->bphgst", {"h": cfg.heads}, None)
     spatial = nn.derived_dense(cloud.squares, f"{p}_spatial", scale, _MinusScales(f"{p}_scale"))
     z = nn.sum(latent, spatial, nn.quant.logits, f"{p}_z")
     z = nn.lifted(z, cloud.lifted, f"{p}_lifted")
-    return Quantizer(nn.formats.fixed(str(_logit_format(nn))), name=f"{p}_logits")(z)
+    return Quantizer(nn.formats.fixed(str(tables.logit_format(nn))), name=f"{p}_logits")(z)
 
 
 class _MinusScales:
@@ -238,49 +237,10 @@ class _MinusScales:
         return -2.0 * to_numpy(model.get_layer(self.name).scales()).T, None
 
 
-def sink_of(cfg: HeptConfig, nn: Hgq) -> float:
-    """The logit of the sink on the grid of the logits, at least their lowest value."""
-    form = Fixed.parse(nn.quant.logits)
-    return max(round(cfg.sink / form.step) * form.step, form.low)
-
-
-def _logit_format(nn: Hgq) -> Fixed:
-    """Of lifted logits: none below 0, and fractions as before the lift."""
-    return Fixed(False, int(math.log2(nn.lift)) + 1, Fixed.parse(nn.quant.logits).fraction_bits, "RND", "SAT")
-
-
-def _half_square(nn: Hgq) -> Table:
-    form = Fixed.parse(nn.quant.differences)
-    value = Fixed(False, max(2 * form.integer_bits - 1, 1), Fixed.parse(nn.quant.logits).fraction_bits)
-    return Table(half_square, nn.quant.differences, f"ufixed<{value.width},{value.integer_bits},RND_CONV,SAT>")
-
-
-def _exp(nn: Hgq) -> Table:
-    """exp(-x) on [0, 8); behind it the table holds 0."""
-    first, last = nn.quant.exp_input_fraction_bits, nn.quant.exp_fraction_bits
-    argument = f"ufixed<{EXP_INTEGER_BITS + first},{EXP_INTEGER_BITS},RND,SAT>"
-    return Table(exp_minus, argument, f"ufixed<{1 + last},1,RND_CONV,SAT>")
-
-
-def _total_format(nn: Hgq, terms: int) -> Fixed:
-    """Holds the sum of so many exponentials exactly."""
-    return Fixed(False, terms.bit_length(), nn.quant.exp_fraction_bits, "RND", "SAT")
-
-
-def _reciprocal(nn: Hgq, terms: int) -> Table:
-    """1/x on [1, terms]."""
-    integer, first, last = terms.bit_length(), nn.quant.inverse_input_fraction_bits, nn.quant.inverse_fraction_bits
-    return Table(
-        reciprocal_of_sum,
-        f"ufixed<{integer + first},{integer},RND,SAT>",
-        f"ufixed<{1 + last},1,RND_CONV,SAT>",
-    )
-
-
 def _exp_below(nn: Hgq, top: Tensor, x: Tensor, name: str) -> Tensor:
     """exp(x - top) by a table; both are on the grid of the logits."""
-    depth = nn.minus(top, x, f"{name}_depth", str(_logit_format(nn)))
-    return nn.table(depth, _exp(nn), name)
+    depth = nn.minus(top, x, f"{name}_depth", str(tables.logit_format(nn)))
+    return nn.table(depth, tables.exponential(nn), name)
 
 
 def _reshape(x: Tensor, shape: tuple[int, ...], name: str) -> Tensor:
@@ -301,21 +261,3 @@ def _across(nn: Hgq, a: Tensor, b: Tensor, name: str, form: str | None = None) -
     rows = _reshape(a, (*outer, size, 1, channels), f"{name}_queries")
     columns = _reshape(b, (*outer, 1, size, channels), f"{name}_keys")
     return nn.minus(rows, columns, name, form, axes="bphgste" if len(outer) == 3 else "bpgstr")
-
-
-@serialisable
-def half_square(x: Tensor) -> Tensor:
-    """x^2 / 2."""
-    return 0.5 * x * x
-
-
-@serialisable
-def exp_minus(x: Tensor) -> Tensor:
-    """exp(-x)."""
-    return ops.exp(-x)
-
-
-@serialisable
-def reciprocal_of_sum(x: Tensor) -> Tensor:
-    """1 / max(x, 1/2); the sums are at least 1."""
-    return 1.0 / ops.maximum(x, 0.5)
