@@ -153,6 +153,18 @@ def test_candidates_are_written_read_and_named(tmp_path, capsys):
     neutral = cloud.features[:, 7] >= 2
     assert (cloud.reconstructable == (neutral & (cloud.pt > 0.9))).all()
     assert 0 < cloud.labels[cloud.reconstructable].mean() < 1
+    reader = CandidateReader("compact", phi_sectors=4, eta_edges=(-2.0, 0.0, 2.0), overlap=1.5)
+    parts = reader.read(path)
+    assert len(parts) == reader.per_file == 8
+    assert sum(map(len, parts)) > (np.abs(cloud.eta) < 2).sum()  # each sees more than its core,
+    count = (cloud.reconstructable & (np.abs(cloud.eta) < 2)).sum()
+    assert sum(part.reconstructable.sum() for part in parts) == count  # but each counts in one window
+    x = reader.event(path).features
+    assert (x[:, 3:].argmax(axis=1) == cloud.features[:, 7]).all()
+    assert (x[:, 3:].sum(axis=1) == 1).all()
+    np.testing.assert_allclose(np.exp(x[:, 0]), cloud.pt, rtol=1e-5)
+    with pytest.raises(DataError, match=r"data.features: candidates have no features 'kin'; choose one of compact"):
+        CandidateReader("kin").layout  # noqa: B018
     with pytest.raises(ValueError, match=r"candidates of other settings \(pileup: 10.0 there, 20.0 now\)"):
         write_candidates(TrackSettings(events=3, pileup=20.0), tmp_path)
 
@@ -163,6 +175,8 @@ def test_candidates_are_written_read_and_named(tmp_path, capsys):
         ({}, r"candidates_1.npz: array 'x' is missing. Received: none"),
         ({"x": np.zeros((2, 7)), "charge": np.zeros(2), "hard_scatter": np.zeros(2)}, r"x must be \(n, 8\)"),
         ({"x": np.full((2, 8), np.inf), "charge": np.zeros(2), "hard_scatter": np.zeros(2)}, r"column 'eta', row 0"),
+        ({"x": np.full((2, 8), 4.0), "charge": np.zeros(2), "hard_scatter": np.zeros(2)}, r"'class' must be 0 to 3"),
+        ({"x": np.zeros((2, 8)), "charge": np.zeros(2), "hard_scatter": np.zeros(2)}, r"'pt' must be positive"),
     ],
 )
 def test_wrong_candidates_are_refused(tmp_path, arrays, message):

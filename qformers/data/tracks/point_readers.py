@@ -13,11 +13,10 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from qformers.data.tracks.candidates import LAYOUT as CANDIDATES
-from qformers.data.tracks.candidates import read_candidates
+from qformers.data.tracks.candidates import layout_of, read_candidates
 from qformers.data.tracks.line_segments import read_segments
 from qformers.data.tracks.point_events import PointCloud, PointLayout
-from qformers.data.tracks.regions import SECTOR_OVERLAP, regions
+from qformers.data.tracks.regions import SECTOR_OVERLAP, Mask, regions, windows
 from qformers.data.tracks.segment_features import LAYOUT as SEGMENTS
 from qformers.data.tracks.segment_features import Lda, segment_cloud
 from qformers.data.tracks.trackml import TrackmlOptions, event_number, read_event
@@ -37,45 +36,71 @@ class PointReader(Protocol):
     def key(self) -> str:
         """Text of everything that decides what `read` returns, for the cache."""
 
+    def event(self, path: Path) -> PointCloud:
+        """The whole event of a file."""
+
+    def windows(self, event: PointCloud) -> list[tuple[Mask, Mask]]:
+        """Points in the core of each of its regions, and all that the region sees, (n,) each."""
+
     def read(self, path: Path) -> list[PointCloud]:
         """The clouds of a file."""
 
 
-@dataclass(frozen=True)
-class TrackmlReader:
-    """TrackML tables, whole or in regions; a path names the hits, ``event*-hits.csv``.
+@dataclass(frozen=True, kw_only=True)
+class Regions:
+    """How events with coordinates eta and phi are cut into regions.
 
     Attributes:
-        options: features, layers and task.
         phi_sectors, eta_edges, overlap: as `regions`; one sector and no edges = the whole event.
     """
 
-    options: TrackmlOptions = field(default_factory=TrackmlOptions)
     phi_sectors: int = 1
     eta_edges: tuple[float, ...] = ()
     overlap: float = SECTOR_OVERLAP
-
-    @property
-    def layout(self) -> PointLayout:
-        """Names of features, coordinates and classes."""
-        return self.options.layout
 
     @property
     def per_file(self) -> int:
         """Regions of an event."""
         return self.phi_sectors * max(len(self.eta_edges) - 1, 1)
 
+    def windows(self, event: PointCloud) -> list[tuple[Mask, Mask]]:
+        """Points in the core of each region, and all that it sees; sector by sector."""
+        return windows(event, self.phi_sectors, self.eta_edges, self.overlap)
+
+    def cut(self, event: PointCloud) -> list[PointCloud]:
+        """The regions of an event, sector by sector."""
+        if self.per_file == 1 and not self.eta_edges:
+            return [event]
+        return regions(event, self.phi_sectors, self.eta_edges, self.overlap)
+
+
+@dataclass(frozen=True)
+class TrackmlReader(Regions):
+    """TrackML tables, whole or in regions; a path names the hits, ``event*-hits.csv``.
+
+    Attributes:
+        options: features, layers and task.
+    """
+
+    options: TrackmlOptions = field(default_factory=TrackmlOptions)
+
+    @property
+    def layout(self) -> PointLayout:
+        """Names of features, coordinates and classes."""
+        return self.options.layout
+
     def key(self) -> str:
         """All fields."""
         return repr(self)
 
+    def event(self, path: Path) -> PointCloud:
+        """The whole event of a file."""
+        event_number(path)
+        return read_event(path, self.options)
+
     def read(self, path: Path) -> list[PointCloud]:
         """The regions of an event, sector by sector."""
-        event_number(path)
-        cloud = read_event(path, self.options)
-        if self.per_file == 1 and not self.eta_edges:
-            return [cloud]
-        return regions(cloud, self.phi_sectors, self.eta_edges, self.overlap)
+        return self.cut(self.event(path))
 
 
 @dataclass(frozen=True)
@@ -109,34 +134,47 @@ class SegmentReader:
         """The numbers of the LDA, and the other fields."""
         return f"{self._fitted().scalings.tobytes().hex()}|{self.task}|{self.fakes_per_true}"
 
-    def read(self, path: Path) -> list[PointCloud]:
-        """The event as one cloud."""
+    def event(self, path: Path) -> PointCloud:
+        """The event of a file."""
         segments = read_segments(path)
         rng = np.random.default_rng(segments.event)
-        return [segment_cloud(segments, self._fitted(), self.task, self.fakes_per_true, rng)]
+        return segment_cloud(segments, self._fitted(), self.task, self.fakes_per_true, rng)
+
+    def windows(self, event: PointCloud) -> list[tuple[Mask, Mask]]:
+        """One that sees everything."""
+        return [(np.ones(len(event), bool),) * 2]
+
+    def read(self, path: Path) -> list[PointCloud]:
+        """The event as one cloud."""
+        return [self.event(path)]
 
 
 @dataclass(frozen=True)
-class CandidateReader:
-    """Particle-flow candidates for the particle-level pile-up task, ``candidates_*.npz``."""
+class CandidateReader(Regions):
+    """Particle-flow candidates for the particle-level pile-up task, ``candidates_*.npz``, whole or in regions.
+
+    Attributes:
+        features: a key of `candidates.FEATURE_SETS`.
+    """
+
+    features: str = "hept"
 
     @property
     def layout(self) -> PointLayout:
         """Names of features, coordinates and classes."""
-        return CANDIDATES
-
-    @property
-    def per_file(self) -> int:
-        """1."""
-        return 1
+        return layout_of(self.features)
 
     def key(self) -> str:
-        """Nothing to choose."""
-        return "candidates"
+        """All fields."""
+        return repr(self)
+
+    def event(self, path: Path) -> PointCloud:
+        """The whole event of a file."""
+        return read_candidates(path, self.features)
 
     def read(self, path: Path) -> list[PointCloud]:
-        """The event as one cloud."""
-        return [read_candidates(path)]
+        """The regions of an event, sector by sector; candidates count in the one whose core they lie in."""
+        return self.cut(self.event(path))
 
 
 POINT_DATASETS: dict[str, Callable[..., Any]] = {

@@ -7,21 +7,20 @@ from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qformers.data.errors import DataError
-from qformers.data.tracks.point_events import PointCloud
+from qformers.data.tracks.point_events import NO_PARTICLE, PointCloud
+
+Mask = NDArray[np.bool_]
 
 SECTOR_OVERLAP = 1.1  # sectors are widened by this factor, as for tracking-6k
 
 
-def regions(
+def windows(
     cloud: PointCloud, phi_sectors: int, eta_edges: Sequence[float] = (), overlap: float = SECTOR_OVERLAP
-) -> list[PointCloud]:
-    """Cut an event into windows of equal width in phi and the given bins of eta (of the hit, seen from the origin).
-
-    A window also holds the points of its neighbours within (overlap - 1) of its half width; a particle belongs to the
-    window whose core holds at least half of its points, and is not reconstructable in any other (its points there stay,
-    as background). Points keep their order.
+) -> list[tuple[Mask, Mask]]:
+    """Which points of an event lie in the core of each window, and which it sees, (n,) each; sector by sector.
 
     Args:
         cloud: coords must hold ``eta`` and ``phi``.
@@ -42,7 +41,6 @@ def regions(
         raise DataError(f"regions need the coordinates eta and phi. Received: {', '.join(names)}")
     eta, phi = (cloud.coords[:, names.index(name)].astype(np.float64) for name in ("eta", "phi"))
     edges = list(eta_edges) or [-np.inf, np.inf]
-    ids, inverse, counts = np.unique(cloud.particle_ids, return_inverse=True, return_counts=True)
     found = []
     for sector in range(phi_sectors):
         away = np.abs((phi - 2 * np.pi * sector / phi_sectors + np.pi) % (2 * np.pi) - np.pi)
@@ -52,7 +50,31 @@ def regions(
             wide = (away <= overlap * np.pi / phi_sectors) & (eta >= low - margin) & (eta < high + margin)
             if phi_sectors == 1:
                 core, wide = (eta >= low) & (eta < high), (eta >= low - margin) & (eta < high + margin)
-            belongs = np.bincount(inverse[core], minlength=len(ids)) >= counts / 2
-            part = cloud[wide]
-            found.append(replace(part, reconstructable=part.reconstructable & belongs[inverse[wide]]))
+            found.append((core, wide))
+    return found
+
+
+def regions(
+    cloud: PointCloud, phi_sectors: int, eta_edges: Sequence[float] = (), overlap: float = SECTOR_OVERLAP
+) -> list[PointCloud]:
+    """Cut an event into windows of equal width in phi and the given bins of eta (of the hit, seen from the origin).
+
+    A window also holds the points of its neighbours within (overlap - 1) of its half width; a particle belongs to the
+    window whose core holds at least half of its points, and is not reconstructable in any other (its points there stay,
+    as background); a point of no particle belongs to the window whose core it lies in. Points keep their order.
+
+    Args:
+        cloud, phi_sectors, eta_edges, overlap: as `windows`.
+
+    Raises:
+        DataError: as `windows`.
+    """
+    ids, inverse, counts = np.unique(cloud.particle_ids, return_inverse=True, return_counts=True)
+    alone = cloud.particle_ids == NO_PARTICLE
+    found = []
+    for core, wide in windows(cloud, phi_sectors, eta_edges, overlap):
+        whole = np.bincount(inverse[core], minlength=len(ids)) >= counts / 2
+        belongs = np.where(alone, core, whole[inverse])
+        part = cloud[wide]
+        found.append(replace(part, reconstructable=part.reconstructable & belongs[wide]))
     return found

@@ -93,16 +93,7 @@ def read_event(hits_path: Path, options: TrackmlOptions) -> PointCloud:
         DataError: a file is missing or wrong, ids do not match between files; the message names the file.
     """
     number = event_number(hits_path)
-    hits = read_table(hits_path, HITS)
-    hits = _sorted(hits, "hit_id", hits_path)
-    layer = _layer_index(hits, LAYERS[options.layers])
-    truth_path = _required(beside(hits_path, "truth"), "the particle of each hit")
-    truth = _sorted(read_table(truth_path, TRUTH), "hit_id", truth_path)
-    row = _rows(truth["hit_id"], hits["hit_id"], truth_path, "hit_id")
-    particle = truth["particle_id"][row]
-    keep = (layer >= 0) & ((particle != 0) | options.noise)
-    hits = {name: values[keep] for name, values in hits.items()}
-    layer, particle = layer[keep], particle[keep]
+    hits, layer, particle = _chosen(hits_path, options)
     momentum, particles_path = _momenta(hits_path, particle)
     columns = {**hit_features.place(hits), "layer": layer.astype(np.float64)}
     if options.features == "tracking":
@@ -124,6 +115,22 @@ def read_event(hits_path: Path, options: TrackmlOptions) -> PointCloud:
         event=number,
         layout=options.layout,
     )
+
+
+def hit_ids(hits_path: Path, options: TrackmlOptions) -> Ints:
+    """(n,), hit_id of the points that `read_event` gives, in their order."""
+    return np.asarray(_chosen(hits_path, options)[0]["hit_id"])
+
+
+def _chosen(hits_path: Path, options: TrackmlOptions) -> tuple[Table, Ints, Ints]:
+    """Hits by ascending hit_id in the chosen layers, the layer and the particle of each."""
+    hits = _sorted(read_table(hits_path, HITS), "hit_id", hits_path)
+    layer = _layer_index(hits, LAYERS[options.layers])
+    truth_path = _required(beside(hits_path, "truth"), "the particle of each hit")
+    truth = _sorted(read_table(truth_path, TRUTH), "hit_id", truth_path)
+    particle = truth["particle_id"][_rows(truth["hit_id"], hits["hit_id"], truth_path, "hit_id")]
+    keep = (layer >= 0) & ((particle != 0) | options.noise)
+    return {name: values[keep] for name, values in hits.items()}, layer[keep], particle[keep]
 
 
 def layers_hit(particle: Ints, layer: Ints) -> Ints:
