@@ -3,6 +3,7 @@
 
     python scripts/train.py firmware_configs/part_demo.yaml
     python scripts/train.py firmware_configs/part_demo.yaml --phase float --set train.float.epochs=3 --out runs/try
+    python scripts/train.py firmware_configs/hept_cms_pileup.yaml --data /where/the/events/are
 
 Started again after an interruption (Ctrl-C, a file STOP in the run folder, a crash, a power cut) it goes on from the
 last checkpoint and ends with the same weights, bit for bit, as without the interruption. Ctrl-C and STOP write a
@@ -35,6 +36,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE", help="e.g. train.qat.epochs=5"
     )
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="take the files from DIR/train, DIR/val and DIR/test instead"
+    )
     parser.add_argument("--fresh", action="store_true", help="throw away what the chosen phases left before")
     return parser.parse_args(arguments)
 
@@ -53,6 +57,10 @@ def main() -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
         build = load(options.build, options.overrides)
+        if options.data is not None:
+            from qformers.data.folder import in_folder
+
+            build = in_folder(build, options.data)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 1

@@ -112,7 +112,7 @@ def test_tables_of_an_event_stay_in_step(hits: Path, tmp_path: Path) -> None:
 def test_candidates_that_do_not_count_stay(tmp_path: Path) -> None:
     folder = tmp_path / "candidates"
     write_candidates(TrackSettings(events=10, pileup=8, seed=2), folder)
-    section = {split: [str(folder / split / "*.npz")] for split in ("train", "val", "test")}
+    section: dict[str, Any] = {split: [str(folder / split / "*.npz")] for split in ("train", "val", "test")}
     points = {"task": "pileup", "phi_sectors": 4, "overlap": 1.2, "too_many": "cut"}
     section |= {"dataset": "candidates", "features": "compact", "num_particles": 96, "points": points}
     place = saved(tmp_path / "run", section, coords=4)
