@@ -1,0 +1,193 @@
+#!/usr/bin/env python3
+"""HEPT on generated events: what each step from the published form to the firmware form costs, and what context pays.
+
+    python benchmarks/hept_results.py            # makes the data, trains one after the other; about an hour on a core
+    python benchmarks/hept_results.py --only pileup_gbdt pileup_firmware
+    python benchmarks/hept_results.py --show     # the table again
+
+All numbers are of synthetic events (`scripts/generate_data.py tracks`). What is finished is not done again, what was
+interrupted (Ctrl-C, or a file STOP in runs/hept) goes on. The numbers of all finished trainings go to
+``benchmarks/results/hept.json``, from which ``--show`` prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from benchmarks.hept_table import collect, show  # noqa: E402
+from qformers.config import nearest  # noqa: E402
+
+RUNS = Path("runs/hept")
+RESULTS = ROOT / "benchmarks" / "results" / "hept.json"
+STOPPED = 3  # exit status of scripts/train.py after a stop on request
+DATA = {  # task -> folder, and the command that fills it
+    "pileup": (
+        Path("data/hept_pileup"),
+        "tracks candidates --out data/hept_pileup --events 1000 --pileup 20 --seed 11",
+    ),
+    "tracking": (
+        Path("data/hept_tracking"),
+        "tracks --out data/hept_tracking --events 150 --pileup 10 --seed 12 --no-cells --jobs 1",
+    ),
+}
+COMMON = {  # of all variants of a task
+    "pileup": ("train.float.epochs=12",),
+    "tracking": ("train.float.epochs=20",),
+}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One training.
+
+    Attributes:
+        name: of its run folder, behind the task.
+        task: ``pileup`` or ``tracking``.
+        label: in the table.
+        changes: ``--set`` of its own.
+        config: build file; "" = that of the demo of the task.
+        float_of: name of a variant whose float model it starts from (it must have the same float settings).
+    """
+
+    name: str
+    task: str
+    label: str
+    changes: tuple[str, ...] = ()
+    config: str = ""
+    float_of: str = ""
+
+    @property
+    def run(self) -> str:
+        """Name of its run folder."""
+        return f"{self.task}_{self.name}"
+
+    @property
+    def folder(self) -> Path:
+        """Its run folder."""
+        return RUNS / self.run
+
+    @property
+    def build(self) -> Path:
+        """Its build file."""
+        return ROOT / "firmware_configs" / f"{self.config or f'hept_{self.task}_demo'}.yaml"
+
+    def command(self, script: str, *more: str) -> list[str]:
+        """Command line of a stage."""
+        changes = (f"name=hept_{self.run}", *COMMON[self.task], *self.changes)
+        overrides = [part for change in changes for part in ("--set", change)]
+        return [sys.executable, str(ROOT / "scripts" / script), str(self.build), *overrides, *more]
+
+
+PUBLISHED = ("model.norm=layer", "model.head_activation=tanh", "model.kernel=direct", "model.hashes=3")
+# The step down from the published form; the demos' build files are the firmware form: coordinates alone are hashed, one
+# order per hash for all layers and heads, batch norm, ReLU. One region and one hash of one coordinate is an order by
+# eta, cut into plain blocks; one block over all slots is attention without any hashing.
+STEPS = (
+    ("published", "published form: latent hash, 3 orders, layer norm", ("model.hash=latent", *PUBLISHED)),
+    ("coords", "hash of coordinates, one order for all layers", PUBLISHED),
+    ("firmware", "firmware form: 2 orders, batch norm, ReLU", ()),
+    ("one_hash", "firmware form, 1 order", ("model.hashes=1",)),
+    ("no_norm", "firmware form without norms", ("model.norm=none",)),
+    ("plain", "plain blocks in order of eta", ("model.hashes=1", "model.region_axes=1", "model.regions=1")),
+    ("full", "full attention", ("model.hashes=1", "model.block_size=64", "model.region_axes=1", "model.regions=1")),
+)
+BASELINES = {"pileup": "gradient-boosted trees, per point", "tracking": "neighbours in the coordinates"}
+VARIANTS = tuple(Variant(name, task, label, changes) for task in DATA for name, label, changes in STEPS)
+
+
+def make_data() -> None:
+    """Generate what is not there."""
+    for folder, arguments in DATA.values():
+        if not (folder / "test").is_dir():
+            command = [sys.executable, str(ROOT / "scripts" / "generate_data.py"), *shlex.split(arguments)]
+            subprocess.run(command, check=True, env=environment())  # noqa: S603  our own script
+
+
+def environment() -> dict[str, str]:
+    """Of the stages."""
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+def share_float(variant: Variant) -> None:
+    """Take over the float model of another variant."""
+    source, target = RUNS / f"{variant.task}_{variant.float_of}" / "float", variant.folder / "float"
+    if variant.float_of and not target.exists() and (source / "manifest.json").exists():
+        variant.folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=variant.folder) as temporary:
+            shutil.copytree(source, Path(temporary) / "float").rename(target)
+
+
+def run(variant: Variant) -> str:
+    """Train, make the baseline of the firmware form, trace a quantised model; returns what happened, in a line."""
+    share_float(variant)
+    variant.folder.mkdir(parents=True, exist_ok=True)
+    data, out = str(DATA[variant.task][0]), str(variant.folder)
+    quantised = any(change.startswith("train.qat") for change in variant.changes)
+    stages = {
+        f"{'qat' if quantised else 'float'}/manifest.json": variant.command("train.py", "--out", out, "--data", data)
+    }
+    if variant.name == "firmware":
+        script = str(ROOT / "benchmarks" / "hept_baselines.py")
+        stages["baseline/manifest.json"] = [sys.executable, script, out]
+    if quantised:
+        script = str(ROOT / "scripts" / "run_rtl.py")
+        build = str(variant.folder / "build.yaml")
+        stages["rtl.json"] = [sys.executable, script, build, "--run", out, "--levels", "interpreter"]
+    for result, command in stages.items():
+        if (variant.folder / result).exists():
+            continue
+        if (RUNS / "STOP").exists():
+            return f"{variant.run}: not done, {RUNS / 'STOP'} is there"
+        with (variant.folder / "log.txt").open("a") as log:
+            done = subprocess.run(command, stdout=log, stderr=log, env=environment(), check=False)  # noqa: S603
+        if done.returncode:
+            word = "was stopped" if done.returncode == STOPPED else f"ended with {done.returncode}"
+            return f"{variant.run}: {Path(command[1]).name} {word}, see {variant.folder / 'log.txt'}"
+    return f"{variant.run}: done"
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", metavar="RUN", help=f"of {', '.join(v.run for v in VARIANTS)}")
+    parser.add_argument("--show", action="store_true", help="train nothing, print what is known")
+    options = parser.parse_args(arguments)
+    known = {variant.run for variant in VARIANTS}
+    for name in options.only or ():
+        if name not in known:
+            parser.error(f"--only: no training '{name}'{nearest(name, known)}")
+    return options
+
+
+def main() -> int:
+    """Entry point."""
+    options = parse()
+    if not options.show:
+        from tqdm import tqdm
+
+        make_data()
+        chosen = [variant for variant in VARIANTS if not options.only or variant.run in options.only]
+        try:
+            for variant in (bar := tqdm(chosen, unit="training", disable=None)):
+                bar.write(run(variant))
+        except KeyboardInterrupt:
+            print("stopped; the same command goes on from there", file=sys.stderr)
+            return STOPPED
+    if RUNS.exists():
+        collect({variant.run: (variant.task, variant.label) for variant in VARIANTS}, BASELINES, RUNS, RESULTS)
+    show(RESULTS)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,190 @@
+"""Numbers of the trainings of `benchmarks/hept_results.py`: collected and printed.
+
+Errors are statistical: of AP@k over windows, of AUPRC and precision at 99 % recall by leaving out a part of the events
+at a time (jackknife). Differences are paired: the same windows, or the same parts left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.markdown import print_table
+from benchmarks.pareto_table import read
+from qformers import metrics_points
+from qformers.metrics_binary import precision_at_recall
+
+REFERENCE = "firmware"  # what differences are taken to
+RECALL = 0.99
+PT_GEV = 0.9
+FOLDS = 20  # parts of the events of which one is left out at a time
+SCORES = {"pileup": ("auprc", "precision_99"), "tracking": ("ap_0.9",)}
+HEADERS = {
+    "pileup": ("AUPRC", "precision at 99 % recall"),
+    "tracking": ("AP@k, pT > 0.9 GeV", "AP@k, all"),
+}
+Arrays = dict[str, NDArray[Any]]
+Row = dict[str, Any]
+
+
+def arrays_of(phase: Path) -> Arrays:
+    """What a phase left of the test split."""
+    with np.load(phase / "test_logits.npz", allow_pickle=False) as stored:
+        return {name: stored[name] for name in stored.files}
+
+
+def window_ap(found: Arrays) -> NDArray[np.float64]:
+    """AP@k of each window (n,), NaN where it has no track above the threshold."""
+    result = np.full(len(found["mask"]), np.nan)
+    for row, mask in enumerate(found["mask"] > 0):
+        x, ids, pt, good = ([found[n][row][mask]] for n in ("logits", "particle_ids", "pt", "reconstructable"))
+        try:
+            report = metrics_points.tracking_report(x, ids, pt, good, (PT_GEV,))
+        except ValueError:  # no such track
+            continue
+        result[row] = report["ap"][f"{PT_GEV:g}"]["value"]
+    return result
+
+
+def pileup_scores(found: Arrays) -> dict[str, NDArray[np.float64]]:
+    """AUPRC and precision at 99 % recall, (1 + folds,) each: of all candidates that count, and without each part."""
+    from sklearn.metrics import average_precision_score
+
+    counts = (found["mask"] > 0) & found["reconstructable"]
+    score, label = found["logits"][..., 0][counts].astype(np.float64), found["labels"][counts]
+    event = np.broadcast_to(found["events"][:, None], counts.shape)[counts]
+    _, number = np.unique(event, return_inverse=True)
+    kept = [np.ones(len(score), bool), *(number % FOLDS != fold for fold in range(FOLDS))]
+    functions: dict[str, Callable[[Any, Any], float]] = {
+        "auprc": lambda x, y: float(average_precision_score(y, x)),
+        "precision_99": lambda x, y: precision_at_recall(x, y, RECALL),
+    }
+    return {name: np.array([f(score[part], label[part]) for part in kept]) for name, f in functions.items()}
+
+
+def measured(values: NDArray[np.float64], task: str) -> dict[str, float]:
+    """Value and error, of AP@k of windows or of what `pileup_scores` gives."""
+    if task == "tracking":
+        found = values[~np.isnan(values)]
+        return {"value": float(found.mean()), "error": float(found.std(ddof=1) / np.sqrt(len(found)))}
+    left = values[1:]
+    error = np.sqrt((len(left) - 1) / len(left) * np.sum((left - left.mean()) ** 2))
+    return {"value": float(values[0]), "error": float(error)}
+
+
+def firmware_of(run: Path) -> Row:
+    """EBOPs of a quantised model, and alkaid's estimate where it was traced."""
+    manifest, found = read(run / "qat/manifest.json"), {}
+    found["ebops"] = manifest["ebops"]
+    if (run / "rtl.json").exists() and (run / "reports/alkaid.json").exists():
+        report, level = read(run / "reports/alkaid.json"), read(run / "rtl.json")["levels"]["interpreter"]
+        found |= {name: report["resources"][name] for name in ("lut", "ff")}
+        found |= {name: report[name] for name in ("tool", "clock_ns", "latency_cycles", "latency_ns")}
+        parts = [part for part in level.values() if isinstance(part, dict) and "values_different" in part]
+        found["different"] = sum(part["values_different"] for part in parts)
+    return found
+
+
+def row_of(run: Path, phase: str, task: str, label: str) -> Row:
+    """What is known of one finished training or baseline."""
+    manifest, metrics = read(run / phase / "manifest.json"), read(run / phase / "metrics.json")
+    names = ("auprc", "roc_auc", "f3") if task == "pileup" else ("ap_0", "ap_0.5", "ap_0.9", "precision_at_19")
+    row = {
+        "task": task,
+        "label": label,
+        "phase": phase,
+        "metrics": {name: metrics[name] for name in names},
+        "seed": manifest["seed"],
+        "date": manifest["date"][:10],
+        "machine": f"{manifest['machine']['cores']} cores {manifest['machine']['processor']}",
+    }
+    if phase != "baseline":
+        row["epochs"] = manifest["settings"]["train"][phase]["epochs"]
+        row["windows"] = manifest["jets"]
+    return row | (firmware_of(run) if phase == "qat" else {})
+
+
+def collect(variants: Mapping[str, tuple[str, str]], baselines: Mapping[str, str], runs: Path, results: Path) -> None:
+    """Write the rows of all finished trainings; a row of a training that is not there any more is kept.
+
+    Args:
+        variants: run folder -> task and label.
+        baselines: task -> label.
+        runs: folder of the run folders.
+        results: JSON file.
+    """
+    from qformers.files import write_json
+
+    places = {}  # row -> run folder, phase, task, label
+    for name, (task, label) in variants.items():
+        for phase in ("float", "qat"):
+            if (runs / name / phase / "manifest.json").exists():
+                places[name] = (runs / name, phase, task, label)
+    for task, label in baselines.items():
+        if (runs / f"{task}_{REFERENCE}" / "baseline" / "manifest.json").exists():
+            places[f"{task}_baseline"] = (runs / f"{task}_{REFERENCE}", "baseline", task, label)
+    known = {row["run"]: row for row in read(results)["rows"]} if results.exists() else {}
+    values = {}
+    for name, (run, phase, task, _) in places.items():
+        found = arrays_of(run / phase)
+        values[name] = pileup_scores(found) if task == "pileup" else {f"ap_{PT_GEV:g}": window_ap(found)}
+    for name, (run, phase, task, label) in places.items():
+        row = {"run": name, **row_of(run, phase, task, label)}
+        row["scores"] = {score: measured(values[name][score], task) for score in SCORES[task]}
+        reference = values.get(f"{task}_{REFERENCE}")
+        if reference is not None and name != f"{task}_{REFERENCE}":
+            row["minus_firmware"] = {s: measured(values[name][s] - reference[s], task) for s in SCORES[task]}
+        known[name] = row
+    order = [*variants, *(f"{task}_baseline" for task in baselines)]
+    rows = sorted(known.values(), key=lambda row: (row["task"], order.index(row["run"]) if row["run"] in order else -1))
+    results.parent.mkdir(parents=True, exist_ok=True)
+    write_json(results, {"rows": rows})
+
+
+def number(entry: Mapping[str, float] | None, sign: str = "") -> str:
+    """``0.9126 ± 0.0042``; "" for None."""
+    return "" if entry is None else f"{entry['value']:{sign}.4f} ± {entry['error']:.4f}"
+
+
+def cells(row: Mapping[str, Any]) -> list[str]:
+    """A row as text."""
+    scores, task = row["scores"], row["task"]
+    second = scores["precision_99"] if task == "pileup" else row["metrics"]["ap_0"]
+    lut, cycles = row.get("lut"), row.get("latency_cycles")
+    first = SCORES[task][0]
+    return [
+        row["label"],
+        number(scores[first]),
+        number(row.get("minus_firmware", {}).get(first), "+"),
+        number(second),
+        f"{row['ebops']:,}" if row.get("ebops") else "",
+        "" if lut is None else f"{lut:,}",
+        "" if cycles is None else f"{cycles} = {row['latency_ns']:g}",
+        f"{row['different']:,}" if "different" in row else "",
+    ]
+
+
+def show(results: Path) -> None:
+    """Print one table per task as Markdown."""
+    if not results.exists():
+        print(f"{results} is missing: run benchmarks/hept_results.py without --show")
+        return
+    rows = read(results)["rows"]
+    for task, (first, second) in HEADERS.items():
+        mine = [row for row in rows if row["task"] == task]
+        if not mine:
+            continue
+        fixed = ("EBOPs", "LUT (est.)", "cycles = ns", "differ from Keras")
+        print_table([[task, first, "minus firmware form", second, *fixed], *map(cells, mine)])
+        trained = [row for row in mine if "windows" in row]
+        if trained:
+            counts, epochs = trained[0]["windows"], sorted({row["epochs"] for row in trained})
+            print(
+                f"\nSynthetic events. {counts['train']:,} windows trained, {counts['test']:,} tested, epochs "
+                f"{', '.join(map(str, epochs))}, seed {trained[0]['seed']}, {trained[0]['date']}, "
+                f"{trained[0]['machine']}. Differences are paired.\n"
+            )
