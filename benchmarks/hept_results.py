@@ -37,12 +37,12 @@ DATA = {  # task -> folder, and the command that fills it
     ),
     "tracking": (
         Path("data/hept_tracking"),
-        "tracks --out data/hept_tracking --events 150 --pileup 10 --seed 12 --no-cells --jobs 1",
+        "tracks --out data/hept_tracking --events 80 --pileup 10 --seed 12 --no-cells --jobs 1",
     ),
 }
 COMMON = {  # of all variants of a task
     "pileup": ("train.float.epochs=12",),
-    "tracking": ("train.float.epochs=20",),
+    "tracking": ("train.float.epochs=16", "train.float.batch_size=32"),
 }
 
 

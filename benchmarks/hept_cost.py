@@ -1,0 +1,246 @@
+#!/usr/bin/env python3
+"""Time and memory of HEPT against the number of points N, beside full attention of the same width and heads.
+
+    python benchmarks/hept_cost.py            # measures, minutes
+    python benchmarks/hept_cost.py --show     # the table again
+
+Float, one event, one layer of the published tracking-60k (24 wide, 8 heads, 3 hashes, blocks of 100) with encoder and
+head. Full attention is softmax(q k / sqrt(D)) v in the same place. A training step is the gradient of the mean square
+of the output and Adam. Every measurement is a process of its own with a limit on memory and time; what exceeds one is
+listed so. Time is the processor time of a step, which another load on the machine changes little; memory is the peak of
+the process less what it had before the first step. The slope is that of log(time) over log(N), by least squares. Not
+compiled by XLA, whose compilation takes longer than the steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from benchmarks.markdown import print_table  # noqa: E402
+from benchmarks.stream_memory import peak_mib  # noqa: E402
+
+RESULTS = ROOT / "benchmarks" / "results" / "hept_cost.json"
+SIZES = (1000, 4000, 16_000, 60_000)
+MODELS = {"hept": "HEPT", "full": "full attention"}
+STEPS = {"forward": "forward", "train": "training step"}
+FEATURES, COORDS = 15, 6
+REPEATS, ENOUGH_S = 5, 10.0  # steps measured, fewer where they take longer than this together
+MIB = 1024  # kB
+POLL_S = 0.1
+Row = dict[str, Any]
+
+
+def full_attention(points: int, layers: int) -> Any:
+    """The tracking-60k model with full attention in place of hashed blocks, one event of `points` points."""
+    import keras
+    from keras import ops
+
+    from qformers.architectures import HeptConfig
+
+    cfg = HeptConfig()
+    width, heads = cfg.width, cfg.heads
+    dense = keras.layers.Dense
+    inputs = [keras.Input((points, size), name=name) for name, size in (("features", FEATURES), ("coords", COORDS))] + [
+        keras.Input((points,), name="mask")
+    ]
+
+    def split(x: Any) -> Any:
+        return ops.transpose(ops.reshape(x, (-1, points, heads, width)), (0, 2, 1, 3))
+
+    x = dense(width)(dense(width, "relu")(keras.layers.Concatenate()(inputs[:2])))
+    seen = [x]
+    for _ in range(layers):
+        y = keras.layers.LayerNormalization()(x)
+        q, k, v = (split(dense(heads * width, use_bias=False)(y)) for _ in range(3))  # (B, H, N, D)
+        weights = ops.softmax(ops.matmul(q, ops.transpose(k, (0, 1, 3, 2))) / width**0.5)  # (B, H, N, N)
+        y = ops.reshape(ops.transpose(ops.matmul(weights, v), (0, 2, 1, 3)), (-1, points, heads * width))
+        x = x + dense(width)(y)
+        x = x + dense(width)(dense(width, "relu")(keras.layers.LayerNormalization()(x)))
+        seen.append(x)
+    x = dense(cfg.head_width, use_bias=False)(keras.layers.Concatenate()(seen))
+    for hidden in cfg.head_widths:
+        x = ops.tanh(keras.layers.LayerNormalization()(dense(hidden)(x)))
+    return keras.Model(inputs, dense(cfg.head_width)(x))
+
+
+def measure(model_name: str, step: str, points: int, layers: int) -> Row:
+    """Seconds of processor time and of the clock per step, and peak memory in MiB, in this process."""
+    import keras
+    import numpy as np
+
+    keras.utils.set_random_seed(1)
+    random = np.random.default_rng(1)
+    if model_name == "hept":
+        from qformers.architectures import HeptConfig
+        from qformers.models.hept import Points, hept
+        from qformers.nn.float32 import Float32
+
+        model = hept(HeptConfig(layers=layers, dropout=0.0), Points(points, FEATURES), Float32())
+    else:
+        model = full_attention(points, layers)
+    model.compile("adam", lambda _, y: keras.ops.mean(y * y), jit_compile=False)
+    shapes = {"features": (1, points, FEATURES), "coords": (1, points, COORDS)}
+    inputs = {name: random.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    inputs["mask"] = np.ones((1, points), np.float32)
+    target = np.zeros((1, points, 1), np.float32)
+
+    def once() -> tuple[float, float]:
+        start, cpu = time.perf_counter(), time.process_time()
+        if step == "forward":
+            model.predict_on_batch(inputs)
+        else:
+            model.train_on_batch(inputs, target)
+        return time.process_time() - cpu, time.perf_counter() - start
+
+    before = peak_mib()
+    once()  # traces the graph
+    found = [once()]
+    while len(found) < REPEATS and sum(clock for _, clock in found) < ENOUGH_S:
+        found.append(once())
+    cpu, clock = (statistics.median(column) for column in zip(*found, strict=True))
+    return {"cpu_s": cpu, "clock_s": clock, "steps": len(found), "memory_mib": round(peak_mib() - before)}
+
+
+def resident_mib(process: int) -> float:
+    """Resident memory of another process, MiB; 0 where it has ended."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / MIB for line in lines if line.startswith("VmRSS")), 0.0)
+
+
+def in_a_process(arguments: Sequence[str], memory_mib: float, limit_s: float) -> Row:
+    """`measure` in a process of its own, ended where it exceeds a limit; ``{"exceeded": ...}`` then."""
+    command = [sys.executable, __file__, "--child", *arguments]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
+    start = time.monotonic()
+    with subprocess.Popen(  # noqa: S603  our own file
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as child:
+        exceeded = ""
+        while child.poll() is None and not exceeded:
+            time.sleep(POLL_S)
+            if resident_mib(child.pid) > memory_mib:
+                exceeded = f"{memory_mib / MIB:g} GiB"
+            elif time.monotonic() - start > limit_s:
+                exceeded = f"{limit_s:g} s"
+        if exceeded:
+            child.kill()
+        out, errors = child.communicate()
+    if exceeded or child.returncode == -signal.SIGKILL:
+        return {"exceeded": exceeded or "the memory of the machine"}
+    if child.returncode:
+        raise RuntimeError(f"{' '.join(arguments)} ended with {child.returncode}: {errors[-2000:]}")
+    found: Row = json.loads(out.splitlines()[-1])
+    return found
+
+
+def slope(points: Sequence[float], seconds: Sequence[float]) -> float | None:
+    """d log(t) / d log(N), by least squares; None with fewer than two sizes."""
+    import numpy as np
+
+    if len(points) < 2:
+        return None
+    return float(np.polyfit(np.log(points), np.log(seconds), 1)[0])
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measure all and write the results, one after the other; a size behind one that exceeded a limit is left out."""
+    from tqdm import tqdm
+
+    from qformers.files import write_json
+    from qformers.manifest import machine, versions
+
+    rows: list[Row] = []
+    cases = [(model, step) for model in MODELS for step in STEPS]
+    bar = tqdm(total=len(cases) * len(options.points), unit="measurement", disable=None)
+    for model, step in cases:
+        exceeded = ""
+        for points in options.points:
+            bar.set_postfix_str(f"{model} {step} {points}")
+            found: Row = {"exceeded": exceeded}
+            if not exceeded:
+                arguments = (model, step, str(points), str(options.layers))
+                found = in_a_process(arguments, options.memory_gib * MIB, options.limit_s)
+                exceeded = found.get("exceeded", "")
+            rows.append({"model": model, "step": step, "points": points, **found})
+            bar.update()
+    bar.close()
+    facts = {"layers": options.layers, "machine": machine(), "versions": versions(), "load": os.getloadavg()[0]}
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    write_json(RESULTS, {**facts, "date": time.strftime("%Y-%m-%d"), "rows": rows})
+
+
+def cell(row: Mapping[str, Any] | None) -> str:
+    """``0.52 s, 310 MiB``, or the limit that was exceeded."""
+    if row is None:
+        return ""
+    if "exceeded" in row:
+        return f"over {row['exceeded']}"
+    return f"{row['cpu_s']:.3g} s, {row['memory_mib']:,} MiB"
+
+
+def show(results: Path) -> None:
+    """Print the table as Markdown, with the slopes."""
+    if not results.exists():
+        print(f"{results} is missing: run benchmarks/hept_cost.py without --show")
+        return
+    content = json.loads(results.read_text())
+    rows, sizes = content["rows"], sorted({row["points"] for row in content["rows"]})
+    lines = [["", "step", *(f"N = {size:,}" for size in sizes), "slope"]]
+    for model, name in MODELS.items():
+        for step, text in STEPS.items():
+            mine = {row["points"]: row for row in rows if (row["model"], row["step"]) == (model, step)}
+            timed = [size for size in sizes if "cpu_s" in mine.get(size, {})]
+            found = slope(timed, [mine[size]["cpu_s"] for size in timed])
+            lines.append(
+                [name, text, *(cell(mine.get(size)) for size in sizes), "" if found is None else f"{found:.2f}"]
+            )
+    print_table(lines)
+    print(
+        f"\nProcessor time of one event and memory beyond that before the first step; {content['layers']} layers, "
+        f"{content['machine']['cores']} cores {content['machine']['processor']}, load {content['load']:.1f} at the "
+        f"end, {content['date']}. Slope: d log(time) / d log(N)."
+    )
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--points", nargs="+", type=int, default=list(SIZES), help="N (default: 1000 4000 16000 60000)")
+    parser.add_argument("--layers", type=int, default=1, help="of the published 4 (default: 1)")
+    parser.add_argument("--memory-gib", type=float, default=10.0, help="limit per process (default: 10)")
+    parser.add_argument("--limit-s", type=float, default=300.0, help="limit per process (default: 300)")
+    parser.add_argument("--show", action="store_true", help="measure nothing, print what is known")
+    parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
+    return parser.parse_args(arguments)
+
+
+def main() -> int:
+    """Entry point."""
+    options = parse()
+    if options.child:
+        model, step, points, layers = options.child
+        print(json.dumps(measure(model, step, int(points), int(layers))))
+        return 0
+    if not options.show:
+        run(options)
+    show(RESULTS)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
