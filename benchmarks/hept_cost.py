@@ -36,9 +36,10 @@ SIZES = (1000, 4000, 16_000, 60_000)
 MODELS = {"hept": "HEPT", "full": "full attention"}
 STEPS = {"forward": "forward", "train": "training step"}
 FEATURES, COORDS = 15, 6
-REPEATS, ENOUGH_S = 5, 10.0  # steps measured, fewer where they take longer than this together
+REPEATS, ENOUGH_S = 3, 10.0  # steps measured, fewer where they take longer than this together
 MIB = 1024  # kB
 POLL_S = 0.1
+OUT_OF_MEMORY = "OOM when allocating"  # TensorFlow's words for a tensor that the machine has no place for
 Row = dict[str, Any]
 
 
@@ -140,7 +141,8 @@ def in_a_process(arguments: Sequence[str], memory_mib: float, limit_s: float) ->
         if exceeded:
             child.kill()
         out, errors = child.communicate()
-    if exceeded or child.returncode == -signal.SIGKILL:
+    refused = child.returncode not in (0, None) and OUT_OF_MEMORY in errors
+    if exceeded or refused or child.returncode == -signal.SIGKILL:
         return {"exceeded": exceeded or "the memory of the machine"}
     if child.returncode:
         raise RuntimeError(f"{' '.join(arguments)} ended with {child.returncode}: {errors[-2000:]}")
@@ -158,30 +160,38 @@ def slope(points: Sequence[float], seconds: Sequence[float]) -> float | None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Measure all and write the results, one after the other; a size behind one that exceeded a limit is left out."""
+    """Measure all and write the results, one after the other; none larger than one that exceeded a limit."""
     from tqdm import tqdm
 
     from qformers.files import write_json
     from qformers.manifest import machine, versions
 
-    rows: list[Row] = []
+    facts = {"layers": options.layers, "machine": machine(), "versions": versions(), "date": time.strftime("%Y-%m-%d")}
+    rows = kept_rows(options)
+    done = {(row["model"], row["step"], row["points"]): row for row in rows}
     cases = [(model, step) for model in MODELS for step in STEPS]
     bar = tqdm(total=len(cases) * len(options.points), unit="measurement", disable=None)
     for model, step in cases:
         exceeded = ""
-        for points in options.points:
+        for points in sorted(options.points):
             bar.set_postfix_str(f"{model} {step} {points}")
-            found: Row = {"exceeded": exceeded}
-            if not exceeded:
+            found = done.get((model, step, points))
+            if found is None and not exceeded:
                 arguments = (model, step, str(points), str(options.layers))
                 found = in_a_process(arguments, options.memory_gib * MIB, options.limit_s)
-                exceeded = found.get("exceeded", "")
-            rows.append({"model": model, "step": step, "points": points, **found})
+                rows.append({"model": model, "step": step, "points": points, **found})
+                write_json(RESULTS, {**facts, "load": os.getloadavg()[0], "rows": rows})
+            exceeded = exceeded or (found or {}).get("exceeded", "")
             bar.update()
     bar.close()
-    facts = {"layers": options.layers, "machine": machine(), "versions": versions(), "load": os.getloadavg()[0]}
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    write_json(RESULTS, {**facts, "date": time.strftime("%Y-%m-%d"), "rows": rows})
+
+
+def kept_rows(options: argparse.Namespace) -> list[Row]:
+    """What was measured before, of as many layers."""
+    if options.fresh or not RESULTS.exists():
+        return []
+    content = json.loads(RESULTS.read_text())
+    return list(content["rows"]) if content["layers"] == options.layers else []
 
 
 def cell(row: Mapping[str, Any] | None) -> str:
@@ -211,7 +221,7 @@ def show(results: Path) -> None:
             )
     print_table(lines)
     print(
-        f"\nProcessor time of one event and memory beyond that before the first step; {content['layers']} layers, "
+        f"\nProcessor time of one event and memory beyond that before the first step; {content['layers']} of 4 layers, "
         f"{content['machine']['cores']} cores {content['machine']['processor']}, load {content['load']:.1f} at the "
         f"end, {content['date']}. Slope: d log(time) / d log(N)."
     )
@@ -224,6 +234,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--layers", type=int, default=1, help="of the published 4 (default: 1)")
     parser.add_argument("--memory-gib", type=float, default=10.0, help="limit per process (default: 10)")
     parser.add_argument("--limit-s", type=float, default=300.0, help="limit per process (default: 300)")
+    parser.add_argument("--fresh", action="store_true", help="measure again what was measured before")
     parser.add_argument("--show", action="store_true", help="measure nothing, print what is known")
     parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
