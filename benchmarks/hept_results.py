@@ -42,7 +42,13 @@ DATA = {  # task -> folder, and the command that fills it
 }
 COMMON = {  # of all variants of a task
     "pileup": ("train.float.epochs=12",),
-    "tracking": ("train.float.epochs=16", "train.float.batch_size=32"),
+    "tracking": (
+        "data.num_particles=32",
+        "data.points.phi_sectors=32",
+        "data.points.num_pairs=1024",
+        "train.float.epochs=16",
+        "train.float.batch_size=32",
+    ),
 }
 
 
@@ -88,21 +94,45 @@ class Variant:
         return [sys.executable, str(ROOT / "scripts" / script), str(self.build), *overrides, *more]
 
 
-PUBLISHED = ("model.norm=layer", "model.head_activation=tanh", "model.kernel=direct", "model.hashes=3")
+PUBLISHED = (
+    "model.order=onchip",
+    "model.norm=layer",
+    "model.head_activation=tanh",
+    "model.kernel=direct",
+    "model.coord_scales=[]",
+    "model.shared_scale=true",
+    "model.scale_terms=10",
+    "model.hashes=3",
+)
 # The step down from the published form; the demos' build files are the firmware form: coordinates alone are hashed, one
 # order per hash for all layers and heads, batch norm, ReLU. One region and one hash of one coordinate is an order by
 # eta, cut into plain blocks; one block over all slots is attention without any hashing.
 STEPS = (
     ("published", "published form: latent hash, 3 orders, layer norm", ("model.hash=latent", *PUBLISHED)),
     ("coords", "hash of coordinates, one order for all layers", PUBLISHED),
-    ("firmware", "firmware form: 2 orders, batch norm, ReLU", ()),
+    ("firmware", "firmware form: 2 orders, batch norm, ReLU", ("model.hashes=2",)),
     ("one_hash", "firmware form, 1 order", ("model.hashes=1",)),
-    ("no_norm", "firmware form without norms", ("model.norm=none",)),
+    ("no_norm", "firmware form without norms", ("model.hashes=2", "model.norm=none")),
     ("plain", "plain blocks in order of eta", ("model.hashes=1", "model.region_axes=1", "model.regions=1")),
     ("full", "full attention", ("model.hashes=1", "model.block_size=64", "model.region_axes=1", "model.regions=1")),
 )
 BASELINES = {"pileup": "gradient-boosted trees, per point", "tracking": "neighbours in the coordinates"}
-VARIANTS = tuple(Variant(name, task, label, changes) for task in DATA for name, label, changes in STEPS)
+BUDGETS = (100_000, 200_000, 400_000)  # EBOPs
+QAT = ("model.hashes=1", "train.qat.epochs=15")
+VARIANTS = (
+    *(Variant(name, task, label, changes) for task in DATA for name, label, changes in STEPS),
+    *(
+        Variant(
+            f"{budget // 1000}k",
+            task,
+            f"quantised, 1 order, {budget:,} EBOPs",
+            (*QAT, f"train.qat.ebops_target={budget}"),
+            float_of="one_hash",
+        )
+        for task in DATA
+        for budget in BUDGETS
+    ),
+)
 
 
 def make_data() -> None:
@@ -133,8 +163,11 @@ def run(variant: Variant) -> str:
     variant.folder.mkdir(parents=True, exist_ok=True)
     data, out = str(DATA[variant.task][0]), str(variant.folder)
     quantised = any(change.startswith("train.qat") for change in variant.changes)
+    only = () if quantised else ("--phase", "float")
     stages = {
-        f"{'qat' if quantised else 'float'}/manifest.json": variant.command("train.py", "--out", out, "--data", data)
+        f"{'qat' if quantised else 'float'}/manifest.json": variant.command(
+            "train.py", "--out", out, "--data", data, *only
+        )
     }
     if variant.name == "firmware":
         script = str(ROOT / "benchmarks" / "hept_baselines.py")
