@@ -64,7 +64,8 @@ class Function:
 
 
 def compile_comb(comb: Path, folder: Path, reporter: Reporter | None = None) -> Path:
-    """Write alkaid's C++ of an arithmetic and compile it to a library; what was compiled before is taken again.
+    """Write alkaid's C++ of an arithmetic and compile it to a library; what was compiled before is taken again, and a
+    compilation that was stopped goes on.
 
     Args:
         comb: alkaid's file of operations, ``comb.json.gz``.
@@ -80,7 +81,8 @@ def compile_comb(comb: Path, folder: Path, reporter: Reporter | None = None) -> 
     library = folder / f"{NAME}-{key}.so"
     if library.exists():
         return library
-    shutil.rmtree(folder, ignore_errors=True)
+    if not any(folder.glob(f"parts/*-{key}.o")):  # nothing of it is there that a stopped compilation left
+        shutil.rmtree(folder, ignore_errors=True)
     sources = _write(comb, folder)
     options = (*FLAGS, f"-I{folder / 'src/static/ap_types'}", f"-I{folder / 'parts'}", f"-I{folder / 'sim'}")
     jobs = [cxx.Job(source, folder / "parts" / f"{source.stem}-{key}.o") for source in sources]
