@@ -39,6 +39,8 @@ TRACED_VALUES = 100_000_000  # of all layers, 8 bytes each: of a larger model fe
 
 Array = NDArray[np.float64]
 
+_NO_NAMES: tuple[str, ...] = ()  # of the outputs of points
+
 
 @dataclass(frozen=True)
 class Simulated:
@@ -178,7 +180,7 @@ def compare_with_float(
             end = None
         tables = [show.points_table(end), show.changes_table(end)] if end else []
         real = jets.mask > 0
-        drawn, class_names = {form: values[real] for form, values in outputs.items()}, ()
+        drawn, class_names = {form: values[real] for form, values in outputs.items()}, _NO_NAMES
     else:
         end = end_to_end(outputs, jets.labels, jets.class_names)
         tables = [show.end_table(end), show.changes_table(end)]

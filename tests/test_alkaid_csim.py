@@ -9,11 +9,12 @@ import hls_models as h
 import keras
 import pytest
 
+from hls.agree import keras_outputs
 from hls.backends import alkaid_csim, cxx, open_backend
 from hls.backends.alkaid_project import AlkaidProject
 from hls.backends.project import Project
 from hls.errors import CompileError, HlsError
-from hls.progress import Silent
+from hls.progress import Silent, Ticker
 from hls.rtl import simulate_rtl
 
 
@@ -38,7 +39,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[keras.Model, AlkaidP
 
 def different(model: keras.Model, project: Project) -> int:
     inputs = {"x": h.numbers(3, 500)}
-    found, wanted = project.outputs(inputs), h.keras_outputs(model, inputs)
+    found, wanted = project.outputs(inputs), keras_outputs(model, inputs)
     assert {name: array.shape for name, array in found.items()} == {"y": (500, 3), "z": (500, 3)}
     assert all(array.std() > 0 for array in wanted.values())
     return sum(int((found[name] != wanted[name]).sum()) for name in wanted)
@@ -66,7 +67,7 @@ def test_a_library_is_taken_again_until_the_model_changes(tmp_path: Path, monkey
         compiled.append(len(jobs))
         real(jobs, *more)
 
-    monkeypatch.setattr(alkaid_csim.cxx, "compile_all", counted)
+    monkeypatch.setattr(cxx, "compile_all", counted)
     model, project = written(tmp_path / "project")
     for _ in range(2):
         assert different(model, project.at("csim")) == 0
@@ -86,12 +87,12 @@ def test_a_library_is_taken_again_until_the_model_changes(tmp_path: Path, monkey
 def test_progress_is_told_and_a_compiler_that_fails_is_shown(
     tiny: tuple[keras.Model, AlkaidProject], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[tuple[str, int]] = []
+    told: list[tuple[str, int | None]] = []
 
     class Heard(Silent):
-        def task(self, name: str, total: int) -> Any:
-            told.append((name, total))
-            return super().task(name, total)
+        def task(self, text: str, total: int | None) -> Ticker:
+            told.append((text, total))
+            return super().task(text, total)
 
     comb = tiny[1].path / "model/comb.json.gz"
     monkeypatch.setattr(alkaid_csim, "FLAGS", (*alkaid_csim.FLAGS, "-fno-such-flag"))
