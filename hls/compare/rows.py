@@ -58,8 +58,8 @@ def tabulate(runs: Sequence[Run], device: str | None = None) -> Table:
             row |= cells_of(run, columns, device)
         rows.append(row)
     middle = [column for columns in sources.values() for column in columns]
-    columns = (*_FIRST, *scores, *_COST, *middle, *_LAST)
-    return Table(columns, tuple(runs), tuple(rows), footnotes(runs, list(sources)))
+    shown = (*_FIRST, *scores, *_COST, *middle, *_LAST)
+    return Table(shown, tuple(runs), tuple(rows), footnotes(runs, list(sources)))
 
 
 def _score_columns(runs: Sequence[Run]) -> tuple[Column, ...]:
