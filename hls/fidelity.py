@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hls.backends.project import Project, Step
 from qformers import metrics
+from qformers.data.tracks.point_events import PointEvents
 from qformers.models.beside_float import (
     UP_TO_A_CONSTANT,
     bias_dropped,
@@ -22,6 +23,7 @@ from qformers.models.beside_float import (
 )
 from qformers.models.real_values import axes_of, real_values
 from qformers.precision import Fixed
+from qformers.train.tasks import Task
 
 Array = NDArray[np.float64]
 
@@ -95,12 +97,18 @@ def layer_fidelity(
         training=False,
     )
     axes, mask = axes_of(model), np.asarray(inputs["mask"]) if "mask" in inputs else None
+    order = _single_order(inputs)
     rows = []
     for name in tensors:
         firmware, wanted = traced[steps[name].name], np.asarray(keras.ops.convert_to_numpy(floats[name]), np.float64)
         if firmware.shape != wanted.shape:
             skipped.append(Skipped(name, f"its shape is {firmware.shape[1:]}, in float {wanted.shape[1:]}"))
             continue
+        if order is not None:
+            if not axes.get(name, "").startswith("bn"):
+                skipped.append(Skipped(name, "its points stand in blocks, by their order, and those in float in slots"))
+                continue
+            firmware = in_slots(firmware, order)
         real = real_values(firmware.shape, axes.get(name), mask)
         if bias_dropped(model, float_model, name):
             wanted = wanted + mean_difference(firmware, wanted, real)
@@ -108,6 +116,19 @@ def layer_fidelity(
             firmware, wanted = centred(firmware, real), centred(wanted, real)
         rows.append(_row(steps[name], firmware, wanted, real))
     return Fidelity(tuple(rows), tuple(skipped))
+
+
+def _single_order(inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.int64] | None:
+    """The order (n, N) in which a model with one hash keeps its points from the first layer to the last; else None."""
+    order = np.asarray(inputs["order"]).astype(np.int64) if "order" in inputs else None
+    return order[:, 0] if order is not None and order.shape[1] == 1 else None
+
+
+def in_slots(values: Array, order: NDArray[np.int64]) -> Array:
+    """Rows (n, N, ...) that stand in an order (n, N) of slots, back in these slots."""
+    found = np.empty_like(values)
+    found[np.arange(len(order))[:, None], order] = values
+    return found
 
 
 def last_steps(project: Project) -> dict[str, Step]:
@@ -127,6 +148,27 @@ def _row(step: Step, firmware: Array, wanted: Array, real: NDArray[np.bool_]) ->
     )  # fmt: skip
 
 
+def end_to_end_points(task: Task, outputs: Mapping[str, Array], events: PointEvents) -> dict[str, Any]:
+    """Scores of several forms of a model with one answer per point on the same windows, and how far they are apart.
+
+    Args:
+        task: what the model was trained for.
+        outputs: form -> (n, N, channels).
+        events: n windows.
+
+    Returns:
+        JSON: name of the score and of what is counted; per form the report of the task; per pair of forms the
+        differences over real points.
+
+    Raises:
+        TrainingError: too few windows for an error of the score.
+    """
+    real = events.mask > 0
+    reports = {form: task.report(values.astype(np.float32), events) for form, values in outputs.items()}
+    points = {form: values[real] for form, values in outputs.items()}
+    return {"score": task.score, "unit": task.unit, "metrics": reports, "changes": _pairs(points, _apart)}
+
+
 def end_to_end(logits: Mapping[str, Array], labels: NDArray[np.int64], class_names: Sequence[str]) -> dict[str, Any]:
     """Physics of several forms of one model on the same jets, and how often they decide otherwise.
 
@@ -138,16 +180,25 @@ def end_to_end(logits: Mapping[str, Array], labels: NDArray[np.int64], class_nam
     Returns:
         JSON: per form `qformers.metrics.report`; per pair of forms the share of changed decisions and the differences.
     """
-    forms = list(logits)
     physics = {form: metrics.report(np.asarray(values), labels, class_names) for form, values in logits.items()}
-    pairs = {f"{a} -> {b}": _changed(logits[a], logits[b]) for i, a in enumerate(forms) for b in forms[i + 1 :]}
-    return {"metrics": physics, "changes": pairs}
+    return {"metrics": physics, "changes": _pairs(logits, _changed)}
+
+
+def _pairs(
+    outputs: Mapping[str, Array], measure: Callable[[Array, Array], dict[str, float]]
+) -> dict[str, dict[str, float]]:
+    forms = list(outputs)
+    pairs = [(a, b) for i, a in enumerate(forms) for b in forms[i + 1 :]]
+    return {f"{a} -> {b}": measure(outputs[a], outputs[b]) for a, b in pairs}
 
 
 def _changed(a: Array, b: Array) -> dict[str, float]:
+    return {"decisions_changed": float((a.argmax(axis=1) != b.argmax(axis=1)).mean()), **_apart(a, b)}
+
+
+def _apart(a: Array, b: Array) -> dict[str, float]:
     error = np.abs(a - b)
     return {
-        "decisions_changed": float((a.argmax(axis=1) != b.argmax(axis=1)).mean()),
         "max_difference": float(error.max()),
         "mean_difference": float(error.mean()),
         "correlation": correlation(a, b),

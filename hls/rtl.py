@@ -17,7 +17,7 @@ from rich.console import Console
 from hls.adversarial import adversarial
 from hls.agree import Agreement, compare, keras_outputs
 from hls.backends.alkaid_project import AlkaidProject
-from hls.backends.levels import LEVELS, Level
+from hls.backends.levels import RTL_LEVELS, TIMED, Level
 from hls.backends.project import Project
 from hls.backends.rtl_stream import Timing, timing
 from hls.backends.verilator import ToolMissing
@@ -66,7 +66,7 @@ class Checked:
 
     jets: Agreement
     adversarial: Agreement
-    timing: Timing | None  # None for the interpreter, and where no shift makes all events right
+    timing: Timing | None  # None at levels without time, and where no shift makes all events right
 
     @property
     def equal(self) -> bool:
@@ -118,7 +118,7 @@ def simulate_rtl(
     events: int,
     reporter: Reporter,
     console: Console,
-    levels: Sequence[Level] = LEVELS,
+    levels: Sequence[Level] = RTL_LEVELS,
 ) -> Simulated:
     """Simulate the RTL of a build at every level and compare it with the quantised model.
 
@@ -131,7 +131,7 @@ def simulate_rtl(
         events: test jets wanted.
         reporter: told of progress.
         console: where the results go.
-        levels: of simulation; the others are noted as left out.
+        levels: of simulation; others of `RTL_LEVELS` are noted as left out.
 
     Raises:
         HlsError: a file or Verilator is missing.
@@ -142,7 +142,7 @@ def simulate_rtl(
     easy, hard = sample(build, model, events), adversarial(model)
     groups = [Group.of(model, part.inputs, reporter) for part in (easy, hard)]
     checked: dict[Level, Checked] = {}
-    skipped: dict[str, str] = {level: "left out by --levels" for level in LEVELS if level not in levels}
+    skipped: dict[str, str] = {level: "left out by --levels" for level in RTL_LEVELS if level not in levels}
     for level in levels:
         try:
             checked[level] = check(project.at(level), model, _for_level(level, *groups), reporter)
@@ -155,7 +155,7 @@ def simulate_rtl(
         tell(level, checked[level], project, console, easy.what)
     measured = checked["verilator"].timing if "verilator" in checked else None
     on_time = all(found.timing.latency_cycles == project.latency_cycles for found in checked.values() if found.timing)
-    untimed = any(found.timing is None for level, found in checked.items() if level != "interpreter")
+    untimed = any(found.timing is None for level, found in checked.items() if level in TIMED)
     equal = all(found.equal for found in checked.values()) and on_time and not untimed
     if measured is not None:
         save(simulated(project, measured), project, run)
@@ -165,6 +165,7 @@ def simulate_rtl(
         "backend": BACKEND,
         "flavour": project.facts["flavour"],
         "project": str(project.path),
+        "what": easy.what,
         "splits": easy.source,
         "levels": {level: found.to_json() for level, found in checked.items()},
         "skipped": skipped,
@@ -198,7 +199,7 @@ def check(
         reporter: told of progress.
     """
     found_timing = None
-    if project.level == "interpreter":
+    if project.level not in TIMED:
         found = [project.outputs(group.inputs, reporter) for group in groups]
     else:
         cycles = project.cycles(np.concatenate([project.rows(group.inputs) for group in groups]), reporter)
@@ -217,7 +218,7 @@ def tell(level: Level, found: Checked, project: AlkaidProject, console: Console,
     """Print what a level of simulation found; `what` its events are."""
     console.print(f"{level}, {what}: {found.jets}", markup=False)
     console.print(f"{level}, adversarial events: {found.adversarial}", markup=False)
-    if level == "interpreter":
+    if level not in TIMED:
         return
     reported = f"{project.latency_cycles} reported"
     if found.timing is None:

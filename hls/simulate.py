@@ -16,21 +16,30 @@ from rich.console import Console
 from hls import show
 from hls.adversarial import adversarial
 from hls.agree import Agreement, agree, compare, keras_outputs
+from hls.backends.alkaid_project import AlkaidProject
 from hls.backends.project import Project
 from hls.backends.writing import weights_hash
 from hls.errors import HlsError
 from hls.export import load_quantised
-from hls.fidelity import Fidelity, end_to_end, layer_fidelity
+from hls.fidelity import Fidelity, end_to_end, end_to_end_points, layer_fidelity
 from hls.progress import Reporter
 from hls.samples import sample
 from qformers.config import Build
-from qformers.data import Events
+from qformers.data import Events, open_split
+from qformers.data.tracks.point_events import PointEvents
 from qformers.files import write_json
 from qformers.manifest import versions
 from qformers.models import build_model
 from qformers.models.inputs import host_inputs
+from qformers.train.errors import TrainingError
+from qformers.train.tasks import task_of
 
 TRACED_JETS = 1000  # followed through every layer
+TRACED_VALUES = 100_000_000  # of all layers, 8 bytes each: of a larger model fewer jets are followed
+
+Array = NDArray[np.float64]
+
+_NO_NAMES: tuple[str, ...] = ()  # of the outputs of points
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,8 @@ def simulate(
         HlsError: a file is missing or the project is not of this model.
     """
     project = Project.open(run / "firmware" / (backend or build.firmware.backend))
+    if isinstance(project, AlkaidProject):
+        project = project.at("csim")
     model = load_quantised(run / "qat" / "model.keras")
     check_same_model(project, model)
     easy = sample(build, model, events)
@@ -94,8 +105,8 @@ def simulate(
         )
     fidelity, end = None, None
     if easy.jets is not None:
-        logits = {form: outputs["logits"] for form, outputs in forms.items()}
-        fidelity, end = compare_with_float(build, run, project, model, easy.jets, logits, console)
+        outputs = {form: _single(found) for form, found in forms.items()}
+        fidelity, end = compare_with_float(build, run, project, model, easy.jets, outputs, console)
     facts = {
         "build": build.name,
         "build_hash": build.hash,
@@ -134,39 +145,58 @@ def compare_with_float(
     run: Path,
     project: Project,
     model: keras.Model,
-    jets: Events,
-    logits: dict[str, NDArray[np.float64]],
+    jets: Events | PointEvents,
+    outputs: dict[str, Array],
     console: Console,
 ) -> tuple[Fidelity | None, dict[str, Any] | None]:
     """Layers, physics and pictures against the float model; (None, None) with a word if there is none.
 
     Args:
         build, run, project, model, console: as in `simulate`.
-        jets: n events.
-        logits: form ("quantised", "csim") -> (n, classes) on these jets.
+        jets: n jets or windows.
+        outputs: form ("quantised", "csim") -> (n, classes), of windows (n, N, channels), on these.
     """
     path = run / "float" / "model.keras"
     if not path.is_file():
         console.print(f"{path} is missing: no comparison with the float model", markup=False)
         return None, None
     float_model = load_quantised(path)
-    built = build_model(build, jets.feature_set, jets.class_names, "hgq")
+    source = open_split(build.data, "test")
+    built = build_model(build, source.feature_set, source.class_names, "hgq")
     after = {name: fold.after for name, fold in built._qformers_folds.items()}
     float_inputs = host_inputs(float_model, jets)
-    first = host_inputs(model, jets[:TRACED_JETS])
-    first_float = {name: array[:TRACED_JETS] for name, array in float_inputs.items()}
+    values = sum(step.size for step in project.layout.steps)
+    traced = max(1, min(TRACED_JETS, TRACED_VALUES // max(values, 1)))
+    first = host_inputs(model, jets[:traced])
+    first_float = {name: array[:traced] for name, array in float_inputs.items()}
     fidelity = layer_fidelity(project, model, float_model, after, first, first_float)
-    logits = {"float": keras_outputs(float_model, float_inputs)["logits"], **logits}
-    end = end_to_end(logits, jets.labels, jets.class_names)
-    for table in (show.layer_table(fidelity), show.end_table(end), show.changes_table(end)):
+    outputs = {"float": _single(keras_outputs(float_model, float_inputs)), **outputs}
+    console.print(show.layer_table(fidelity))
+    if isinstance(jets, PointEvents):
+        try:
+            end: dict[str, Any] | None = end_to_end_points(task_of(build, source), outputs, jets)
+        except TrainingError as error:
+            console.print(f"no scores of the whole model: {error}", markup=False)
+            end = None
+        tables = [show.points_table(end), show.changes_table(end)] if end else []
+        real = jets.mask > 0
+        drawn, class_names = {form: values[real] for form, values in outputs.items()}, _NO_NAMES
+    else:
+        end = end_to_end(outputs, jets.labels, jets.class_names)
+        tables = [show.end_table(end), show.changes_table(end)]
+        drawn, class_names = outputs, jets.class_names
+    for table in tables:
         console.print(table)
-    _pictures(fidelity, logits, jets.class_names, run / "plots")
+    _pictures(fidelity, drawn, class_names, run / "plots")
     return fidelity, end
 
 
-def _pictures(
-    fidelity: Fidelity, logits: dict[str, NDArray[np.float64]], class_names: tuple[str, ...], folder: Path
-) -> None:
+def _single(outputs: dict[str, Array]) -> Array:
+    """The output of a model that has one, whatever its name."""
+    return next(iter(outputs.values()))
+
+
+def _pictures(fidelity: Fidelity, outputs: dict[str, Array], class_names: tuple[str, ...], folder: Path) -> None:
     show.plot_layers(fidelity.layers, folder / "csim_layers.png")
-    show.plot_scatter(logits["csim"], logits["float"], class_names, folder / "csim_scatter.png")
-    show.plot_differences(logits["csim"], logits["float"], class_names, folder / "csim_differences.png")
+    show.plot_scatter(outputs["csim"], outputs["float"], class_names, folder / "csim_scatter.png")
+    show.plot_differences(outputs["csim"], outputs["float"], class_names, folder / "csim_differences.png")

@@ -1,4 +1,4 @@
-"""What a run came to, in a screen: accuracies, equality of firmware and model, cost, where everything lies."""
+"""What a run came to, in a screen: scores, equality of firmware and model, cost, where everything lies."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from hls.compare.sources import how_to
 from hls.reports.report import load_reports
+from hls.scores import spell
 
 SOURCES = ("alkaid", "yosys", "yosys-nodsp")  # of resources, from estimate to synthesis
 COUNTED = ("lut", "ff", "dsp", "bram18")
@@ -24,11 +25,14 @@ def summary(run: Path) -> str:
     phases = {name: json.loads(path.read_text()) for name, path in manifests.items() if path.is_file()}
     lines = [f"{run.name}:"]
     if len(phases) == len(manifests):
-        lines = [f"{run.name}: accuracy on the {phases['qat']['test']['jets']:,} jets of the test split"]
-        lines += [_accuracy("float", phases["float"]["test"]), _accuracy("quantised", phases["qat"]["test"])]
+        score, test = phases["qat"].get("score", "accuracy"), phases["qat"]["test"]
+        unit = next(word for word in ("jets", "windows", "points") if word in test)
+        lines = [f"{run.name}: {spell(score)} on the {test[unit]:,} {unit} of the test split"]
+        lines += [_score("float", phases["float"]["test"], score), _score("quantised", test, score)]
     if report["end"]:
-        lines.append(f"accuracy on the simulated jets ({report['splits']})")
-        lines += [_accuracy(name, entry) for name, entry in report["end"]["metrics"].items()]
+        score, unit = report["end"].get("score", "accuracy"), report["end"].get("unit", "jets")
+        lines.append(f"{spell(score)} on the simulated {unit} ({report['splits']})")
+        lines += [_score(name, entry, score) for name, entry in report["end"]["metrics"].items()]
     lines += _agreement("C simulation", report)
     rtl = run / "rtl.json"
     if rtl.is_file():
@@ -46,8 +50,8 @@ def summary(run: Path) -> str:
     return "\n".join([*lines, f"page       {page}"] if page.is_file() else lines)
 
 
-def _accuracy(name: str, entry: dict[str, Any]) -> str:
-    return f"  {name:10} {entry['accuracy']['value']:.4f} +- {entry['accuracy']['error']:.4f}"
+def _score(name: str, entry: dict[str, Any], score: str) -> str:
+    return f"  {name:10} {entry[score]['value']:.4f} +- {entry[score]['error']:.4f}"
 
 
 def _agreement(what: str, found: dict[str, Any]) -> list[str]:

@@ -3,6 +3,8 @@
 
 python scripts/run_csim.py firmware_configs/part_demo.yaml
 python scripts/run_csim.py firmware_configs/part_demo.yaml --events 50000 --run runs/try
+
+Of a project of backend alkaid it is alkaid's C++ for Vitis HLS that is compiled and run.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     cli.add_build(parser)
     cli.add_events(parser)
     cli.add_run(parser)
-    parser.add_argument("--backend", help="instead of firmware.backend of the build: vitis or vivado")
+    parser.add_argument("--backend", help="instead of firmware.backend of the build: vitis, vivado or alkaid")
     cli.add_set(parser, "data.max_jets=1000")
     return parser.parse_args(arguments)
 

@@ -5,6 +5,7 @@ python scripts/run_rtl.py firmware_configs/part_demo.yaml
 python scripts/run_rtl.py firmware_configs/part_demo.yaml --events 50000 --set firmware.clock_ns=4
 
 Three levels: alkaid's interpreter and Verilator take all events, Icarus Verilog (apt-get install iverilog) a hundred.
+A fourth, csim (alkaid's C++, compiled), is what scripts/run_csim.py runs.
 The project is written first where it is missing or was made from another model or firmware section.
 """
 
@@ -14,7 +15,7 @@ import argparse
 import sys
 
 from hls import cli
-from hls.backends.levels import LEVELS
+from hls.backends.levels import LEVELS, RTL_LEVELS
 from qformers.config import Build
 
 
@@ -27,8 +28,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--levels",
         nargs="+",
         choices=LEVELS,
-        default=LEVELS,
-        help="simulators (default: all; Icarus takes minutes beyond 200,000 LUT)",
+        default=RTL_LEVELS,
+        help=f"simulators (default: {' '.join(RTL_LEVELS)}; Icarus takes minutes beyond 200,000 LUT)",
     )
     cli.add_run(parser)
     cli.add_set(parser, "firmware.clock_ns=4")

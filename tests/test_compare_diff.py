@@ -103,7 +103,7 @@ def test_points_carry_their_source_and_the_frontier_is_not_beaten(tmp_path: Path
     assert {p.source for p in points(table, "latency_ns")} == {"alkaid [estimate]", "verilator [rtlsim]"}
     assert [p.value for p in points(table, "ebops")] == [108, 96]
     many = [Point("", "s", value, accuracy, None, False) for value, accuracy in ((3, 70), (1, 60), (2, 59), (4, 70))]
-    assert [(p.value, p.accuracy) for p in frontier(many)] == [(1, 60), (3, 70)]
+    assert [(p.value, p.score) for p in frontier(many)] == [(1, 60), (3, 70)]
 
 
 def test_published_results_are_cited_and_staged() -> None:

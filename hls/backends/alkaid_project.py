@@ -1,4 +1,4 @@
-"""A written RTL project: its ports, its simulation at three levels, its cost."""
+"""A written RTL project: its ports, its simulation at four levels, its cost."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hls.backends import icarus, rtl_stream
+from hls.backends import alkaid_csim, icarus, rtl_stream
 from hls.backends.alkaid_ports import Value, decode, encode
 from hls.backends.alkaid_trace import predict
-from hls.backends.levels import LEVELS, Level
+from hls.backends.levels import LEVELS, TIMED, Level
 from hls.backends.project import Port, Project, Step
 from hls.backends.verilator import find_verilator
 from hls.errors import HlsError
@@ -32,7 +32,8 @@ class AlkaidProject(Project):
     """A project of alkaid's in a folder.
 
     Attributes:
-        level: what `outputs` runs: alkaid's interpreter of the traced arithmetic, or a simulation of the RTL.
+        level: what `outputs` runs: alkaid's interpreter of the traced arithmetic, its C++, compiled, or a simulation
+            of the RTL.
     """
 
     level: Level = "interpreter"
@@ -45,7 +46,7 @@ class AlkaidProject(Project):
         """
         if level not in LEVELS:
             raise HlsError(f"levels of simulation are {', '.join(LEVELS)}. Received: {level!r}")
-        if level != "interpreter" and self.facts["flavour"] != "verilog":
+        if level in TIMED and self.facts["flavour"] != "verilog":
             raise HlsError(
                 f"{level} simulates Verilog, this project is {self.facts['flavour']}; set firmware.flavour: verilog "
                 "and export again"
@@ -77,8 +78,10 @@ class AlkaidProject(Project):
         return f"{self.layout.top}_wrapper"
 
     def compile(self, reporter: Reporter | None = None, trace: bool = False) -> None:
-        """Compile the RTL for Verilator, if that is the level; the others need no compilation."""
-        if self.level == "verilator":
+        """Compile the C++, or the RTL for Verilator, where that is the level; the others need no compilation."""
+        if self.level == "csim":
+            self._cxx(reporter)
+        elif self.level == "verilator":
             self._library(reporter)
 
     def rows(self, inputs: Mapping[str, NDArray[Any]]) -> Array:
@@ -137,6 +140,8 @@ class AlkaidProject(Project):
             tick = (reporter or Silent()).task("interpreter", len(rows))
             values = predict(CombLogic.load(self.path / "model/comb.json.gz"), rows)
             tick(len(rows))
+        elif self.level == "csim":
+            values = alkaid_csim.run_library(self._cxx(reporter), rows, len(self.outs), reporter)
         else:
             values = self.cycles(rows, reporter)[self.latency_cycles :][: len(rows)]
         return self.split(values)
@@ -148,6 +153,9 @@ class AlkaidProject(Project):
     def flat(self, outputs: Mapping[str, Array]) -> Array:
         """Output name -> (n, ...) as (n, output values), in the order of ``model_out``."""
         return np.concatenate([outputs[port.name].reshape(-1, port.size) for port in self.layout.outputs], axis=1)
+
+    def _cxx(self, reporter: Reporter | None) -> Path:
+        return alkaid_csim.compile_comb(self.path / "model/comb.json.gz", self.path / "csim", reporter)
 
     def _library(self, reporter: Reporter | None) -> Path:
         return find_verilator().compile(self._verilog, self._wrapper, self.path / "sim", reporter)

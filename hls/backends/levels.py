@@ -1,8 +1,10 @@
-"""Levels at which the RTL of a project is simulated; imports nothing, for the scripts' help lists them."""
+"""Levels at which a project of alkaid's is simulated; imports nothing, for the scripts' help lists them."""
 
 from __future__ import annotations
 
 from typing import Literal, get_args
 
-Level = Literal["interpreter", "verilator", "icarus"]
+Level = Literal["interpreter", "csim", "verilator", "icarus"]
 LEVELS: tuple[Level, ...] = get_args(Level)
+TIMED: tuple[Level, ...] = ("verilator", "icarus")  # of RTL, clock by clock; the others know no time
+RTL_LEVELS: tuple[Level, ...] = ("interpreter", *TIMED)  # that the stage "rtl" runs unless told otherwise

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from hls.compare.run import Run
 
+OTHER_TASK = "another task"  # why a build has no score of this name
+
 
 @dataclass(frozen=True)
 class Column:
@@ -20,6 +22,7 @@ class Column:
         number: whether it holds numbers (aligned right, sorted by value).
         digits: after the decimal point.
         source, stage: of the report that it shows, "" for a column that shows none.
+        metric: whether it says how well the quantised model does: plots show it over the cost.
     """
 
     key: str
@@ -30,6 +33,7 @@ class Column:
     digits: int = 0
     source: str = ""
     stage: str = ""
+    metric: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,11 @@ class Table:
         for column in self.columns:
             found.setdefault(column.group, []).append(column)
         return found
+
+    @property
+    def metrics(self) -> list[Column]:
+        """Columns that plots show over the cost; the first is the one that a plot without a choice shows."""
+        return [column for column in self.columns if column.metric]
 
     def missing(self) -> list[tuple[str, str]]:
         """(build, what was not run and how to run it), each once."""

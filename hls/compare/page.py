@@ -9,13 +9,14 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from hls.compare import page_tables as tables
-from hls.compare.cells import Cell, Table
+from hls.compare.cells import OTHER_TASK, Cell, Table
 from hls.compare.diff import Diff
 from hls.compare.layers import Layers, read_layers
 from hls.compare.markup import Child, element, fill, link, markup, policy, safe_json
-from hls.compare.points import points
+from hls.compare.points import Point, points
 from hls.compare.published import WARNING, Reference, drawn
 from hls.compare.run import Run
+from hls.compare.show import heading
 from hls.compare.verdicts import Judged
 from qformers.files import replacing
 
@@ -67,7 +68,10 @@ def write_page(
         "references": markup(_references(references)),
         "data": safe_json(plot_data(table, references)),
     }
-    sections = {"builds": "Builds", "pareto": "Accuracy against cost", "budgets": "Budgets", "difference": "Difference"}
+    metric = table.metrics[0].head
+    pareto = f"{metric[:1].upper()}{metric[1:]} against cost"
+    page |= {"pareto_title": markup(element("span", pareto))[6:-7], "metrics": markup(*_metric_choices(table))}
+    sections = {"builds": "Builds", "pareto": pareto, "budgets": "Budgets", "difference": "Difference"}
     sections |= {"bits": "Bit widths", "missing": "Not run", "projects": "Projects", "notes": "Notes"}
     sections |= {"references": "Published"}
     shown = [key for key in sections if page.get(key) != ""]
@@ -84,13 +88,25 @@ def plot_data(table: Table, references: tuple[Reference, ...]) -> dict[str, Any]
         costs = {
             quantity: [{"source": p.source, "value": p.value, "stale": p.stale} for p in found if p.build == name]
             for quantity in QUANTITIES
-            for found in [points(table, quantity)]
+            for found in [_costs(table, quantity)]
         }
         texts = {"data": run_data(run)} | {key: _words(row[key]) for key in ("model", "inputs", "csim", "rtl")}
-        measured = {key: _measured(row[key]) for key in ("accuracy", "auc")}
+        own = [column.key for column in table.metrics if row[column.key].missing != OTHER_TASK]
+        measured = {key: _measured(row[key]) for key in own}
         builds.append({"name": name, "particles": row["particles"].value, "costs": costs, **texts, **measured})
     order = [*table.groups, "EBOPs [model]"]
-    return {"builds": builds, "sources": order, "references": _reference_data(references)}
+    metrics = [{"key": c.key, "name": heading(c), "digits": c.digits} for c in table.metrics]
+    return {"builds": builds, "metrics": metrics, "sources": order, "references": _reference_data(references)}
+
+
+def _costs(table: Table, quantity: str) -> list[Point]:
+    """Points of a quantity, whatever the score of a build is."""
+    found = {(p.build, p.source): p for column in reversed(table.metrics) for p in points(table, quantity, column.key)}
+    return list(found.values())
+
+
+def _metric_choices(table: Table) -> list[Element]:
+    return [element("option", heading(column), value=column.key) for column in table.metrics]
 
 
 def _reference_data(references: tuple[Reference, ...]) -> list[dict[str, Any]]:

@@ -1,4 +1,7 @@
-"""Pareto plot as PNG and PDF in mplhep's style: accuracy against LUT and against latency, published results beside."""
+"""Pareto plot as PNG and PDF in mplhep's style: accuracy against LUT and against latency, published results beside.
+
+Of builds that learn something else than classes of jets it is their score instead; without published results.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hls.compare.cells import Table
+from hls.compare.cells import OTHER_TASK, Column, Table
 from hls.compare.points import frontier, points
 from hls.compare.published import WARNING, Reference, drawn
+from hls.compare.show import heading
 from qformers.files import replacing
 
 PANELS = {"lut": "LUT", "latency_ns": "Latency [ns]"}
@@ -41,21 +45,22 @@ def plot(table: Table, references: tuple[Reference, ...], stem: Path) -> list[Pa
     from matplotlib.figure import Figure
 
     small = {"font.size": 14, "axes.labelsize": 16, "legend.fontsize": 10.5, "xtick.labelsize": 12}
-    shown = drawn(references)
+    metric = table.metrics[0]
+    shown = drawn(references) if metric.key == "accuracy" else ()
     paths = [stem.with_name(f"{stem.name}.{ending}") for ending in ("png", "pdf")]
     with mpl.rc_context({**mplhep.style.ROOT, **small}):
         figure = Figure(figsize=SIZE_INCHES, dpi=DPI)
         panels = figure.subplots(1, 2, sharey=True)
         figure.subplots_adjust(left=0.055, right=0.795, top=0.98, bottom=0.155 if shown else 0.09, wspace=0.04)
-        sources = _sources(table)
+        sources = _sources(table, metric)
         for axes, (quantity, label) in zip(panels, PANELS.items(), strict=True):
             _published(axes, shown, quantity)
-            _ours(axes, table, quantity, sources)
+            _ours(axes, table, quantity, sources, metric)
             axes.set(xscale="log", xlabel=label)
             axes.margins(0.07)
             axes.grid(alpha=0.25, which="major", lw=0.6)
             plain_ticks(axes)
-        panels[0].set_ylabel("Accuracy [%]")
+        panels[0].set_ylabel(heading(metric)[:1].upper() + heading(metric)[1:])
         _legends(figure, table, sources, shown)
         if shown:
             figure.text(0.055, 0.012, "\n".join(textwrap.wrap(f"{WARNING} {_CAPTION}", 185)), fontsize=10, va="bottom")
@@ -65,10 +70,10 @@ def plot(table: Table, references: tuple[Reference, ...], stem: Path) -> list[Pa
     return paths
 
 
-def _sources(table: Table) -> list[str]:
+def _sources(table: Table, metric: Column) -> list[str]:
     """Sources in either panel, in the order of the columns."""
     order = list(table.groups)
-    found = {point.source for quantity in PANELS for point in points(table, quantity)}
+    found = {point.source for quantity in PANELS for point in points(table, quantity, metric.key)}
     return sorted(found, key=order.index)
 
 
@@ -113,22 +118,24 @@ def _title(reference: Reference) -> str:
     return f"{reference.work.label}, {reference.work.arxiv}"
 
 
-def _ours(axes: Any, table: Table, quantity: str, sources: Sequence[str]) -> None:
-    found, colours = points(table, quantity), _builds(table)
+def _ours(axes: Any, table: Table, quantity: str, sources: Sequence[str], metric: Column) -> None:
+    found, colours = points(table, quantity, metric.key), _builds(table)
     absent = [name for name in colours if all(point.build != name for point in found)]
     if absent:
-        words = "\n".join(f"{name}: no {_PLAIN[quantity]} yet" for name in absent)
+        others = {str(row["build"].value) for row in table.cells if row[metric.key].missing == OTHER_TASK}
+        said = {name: f"has no {metric.head}" if name in others else f"no {_PLAIN[quantity]} yet" for name in absent}
+        words = "\n".join(f"{name}: {why}" for name, why in said.items())
         axes.text(0.03, 0.03, words, transform=axes.transAxes, va="bottom", fontsize=10, color="#b00000")
     lines = {source: frontier([point for point in found if point.source == source]) for source in sources}
     known = [source for source in sources if lines[source]]
     if known:  # of the source nearest to a routed design only: lines of several sources would cross
         line = lines[known[-1]]
-        axes.step([p.value for p in line], [p.accuracy for p in line], where="post", color="0.45", lw=1.2, ls="--")
+        axes.step([p.value for p in line], [p.score for p in line], where="post", color="0.45", lw=1.2, ls="--")
     for point in found:
         face = "white" if point.stale else colours[point.build]
         style = {"color": colours[point.build], "mfc": face, "mec": "black", "mew": 0.8, "ms": 9, "capsize": 3}
         marker = SOURCE_MARKERS[sources.index(point.source) % len(SOURCE_MARKERS)]
-        axes.errorbar(point.value, point.accuracy, yerr=point.error, fmt=marker, zorder=4, **style)
+        axes.errorbar(point.value, point.score, yerr=point.error, fmt=marker, zorder=4, **style)
 
 
 def _builds(table: Table) -> dict[str, str]:

@@ -16,49 +16,50 @@ class Point:
         build: its name.
         source: with its stage, e.g. "yosys [synthesis]".
         value: LUT, ns or EBOPs.
-        accuracy: per cent.
-        error: of the accuracy, statistical.
+        score: accuracy in per cent, or what else the metric is.
+        error: of the score, statistical.
         stale: whether any of the two belongs to another build or model.
     """
 
     build: str
     source: str
     value: float
-    accuracy: float
+    score: float
     error: float | None
     stale: bool
 
 
-def points(table: Table, quantity: str) -> list[Point]:
+def points(table: Table, quantity: str, metric: str = "accuracy") -> list[Point]:
     """All points of a quantity.
 
     Args:
         table: the comparison.
         quantity: field of a report, e.g. "lut" or "latency_ns", or "ebops".
+        metric: key of the column of the score; builds without it have no point.
     """
     found = []
     for row in table.cells:
-        accuracy = row["accuracy"]
-        if not isinstance(accuracy.value, float):
+        score = row.get(metric, Cell())
+        if not isinstance(score.value, float):
             continue
         for column in table.columns:
             cell = row[column.key]
             if column.key.rpartition(".")[2] != quantity or not isinstance(cell.value, int | float):
                 continue
             label = column.group if column.source else group_of("EBOPs", "model")
-            found.append(_point(row["build"], label, cell, accuracy))
+            found.append(_point(row["build"], label, cell, score))
     return found
 
 
-def _point(build: Cell, source: str, cell: Cell, accuracy: Cell) -> Point:
-    stale = bool(cell.flag or accuracy.flag)
-    return Point(str(build.value), source, float(cell.value or 0), float(accuracy.value or 0), accuracy.error, stale)
+def _point(build: Cell, source: str, cell: Cell, score: Cell) -> Point:
+    stale = bool(cell.flag or score.flag)
+    return Point(str(build.value), source, float(cell.value or 0), float(score.value or 0), score.error, stale)
 
 
 def frontier(found: list[Point]) -> list[Point]:
-    """Those that no other beats in both value and accuracy, by rising value."""
+    """Those that no other beats in both value and score, by rising value."""
     best: list[Point] = []
-    for point in sorted(found, key=lambda p: (p.value, -p.accuracy)):
-        if not best or point.accuracy > best[-1].accuracy:
+    for point in sorted(found, key=lambda p: (p.value, -p.score)):
+        if not best or point.score > best[-1].score:
             best.append(point)
     return best

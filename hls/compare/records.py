@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from hls.errors import HlsError
 
@@ -31,6 +31,33 @@ class Metrics(Record):
     jets: int
     accuracy: Measured
     auc: Measured
+
+
+class PointMetrics(Record):
+    """The same of a task with one answer per point: the score of its task, and what it was counted on."""
+
+    windows: int | None = None
+    points: int | None = None
+    ap: Measured | None = Field(None, alias="ap_0.9")
+    auprc: Measured | None = None
+
+    @model_validator(mode="after")
+    def _scored(self) -> PointMetrics:
+        if self.ap is None and self.auprc is None:
+            raise ValueError("'ap_0.9' or 'auprc' is missing")
+        return self
+
+    @property
+    def scores(self) -> dict[str, Measured]:
+        """Name of the score -> its value and error."""
+        found = {"ap_0.9": self.ap, "auprc": self.auprc}
+        return {name: measured for name, measured in found.items() if measured is not None}
+
+    @property
+    def counted(self) -> str:
+        """How much it was measured on."""
+        counts = {"windows": self.windows, "points": self.points}
+        return ", ".join(f"{count:,} {unit}" for unit, count in counts.items() if count is not None)
 
 
 class Manifest(Record):

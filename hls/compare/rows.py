@@ -4,29 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hls.compare.cells import Cell, Column, Table
+from hls.compare.cells import OTHER_TASK, Cell, Column, Table
 from hls.compare.notes import footnotes
 from hls.compare.own import timed
-from hls.compare.records import Agreement, Measured, Metrics, Rtl
+from hls.compare.records import Agreement, Measured, Metrics, PointMetrics, Rtl
 from hls.compare.run import Run
 from hls.compare.sources import cells_of, find_sources
+from hls.scores import spell
 
 BUILD, SIMULATED, ORIGIN = "Build", "Equal to the quantised model", "Provenance"
 
-_WORDS = {"pairs": "pairs", "width": "D", "heads": "H", "blocks": "blocks"}  # field of a model -> how it is said
+# field of a model -> how it is said
+_WORDS = {"pairs": "pairs", "width": "D", "heads": "H", "blocks": "blocks", "layers": "layers", "block_size": "S"}
+_WORDS |= {"hashes": "hashes"}
+TASKS = {"tracking": "ap_0.9", "pileup": "auprc"}  # of points -> name of the score
 
 _FIRST = (
     Column("build", BUILD, "build", number=False),
     Column("model", BUILD, "model", number=False),
     Column("particles", BUILD, "N"),
     Column("inputs", BUILD, "inputs", number=False),
-    Column("accuracy", BUILD, "accuracy", "%", digits=2),
-    Column("accuracy_float", BUILD, "float accuracy", "%", digits=2),
-    Column("auc", BUILD, "AUC", digits=4),
-    Column("auc_float", BUILD, "float AUC", digits=4),
-    Column("ebops", BUILD, "EBOPs"),
-    Column("zeros", BUILD, "zero weights", "%", digits=1),
 )
+_OF_JETS = (
+    Column("accuracy", BUILD, "accuracy", "%", digits=2, metric=True),
+    Column("accuracy_float", BUILD, "float accuracy", "%", digits=2),
+    Column("auc", BUILD, "AUC", digits=4, metric=True),
+    Column("auc_float", BUILD, "float AUC", digits=4),
+)
+_COST = (Column("ebops", BUILD, "EBOPs"), Column("zeros", BUILD, "zero weights", "%", digits=1))
 _LAST = (
     Column("csim", SIMULATED, "C simulation", number=False),
     Column("rtl", SIMULATED, "RTL simulation", number=False),
@@ -44,14 +49,29 @@ def tabulate(runs: Sequence[Run], device: str | None = None) -> Table:
         device: that percentages are of; None = the one of each report, or of the build where a report names none.
     """
     sources = find_sources(runs)
+    scores = _score_columns(runs)
     rows = []
     for run in runs:
-        row = {**_build(run), **_proof(run), **_origin(run)}
+        other = {column.key: Cell(missing=OTHER_TASK) for column in scores}
+        row = {**other, **_build(run), **_proof(run), **_origin(run)}
         for columns in sources.values():
             row |= cells_of(run, columns, device)
         rows.append(row)
     middle = [column for columns in sources.values() for column in columns]
-    return Table((*_FIRST, *middle, *_LAST), tuple(runs), tuple(rows), footnotes(runs, list(sources)))
+    shown = (*_FIRST, *scores, *_COST, *middle, *_LAST)
+    return Table(shown, tuple(runs), tuple(rows), footnotes(runs, list(sources)))
+
+
+def _score_columns(runs: Sequence[Run]) -> tuple[Column, ...]:
+    """Columns of the scores that the tasks of some runs have."""
+    tasks = [run.build.data.points.task if run.build.data.points else "" for run in runs]
+    found = list(_OF_JETS) if "" in tasks else []
+    for task, score in TASKS.items():
+        if task in tasks:
+            head = spell(score)
+            found.append(Column(score, BUILD, head, digits=4, metric=True))
+            found.append(Column(f"{score}_float", BUILD, f"float {head}", digits=4))
+    return tuple(found)
 
 
 def _missing(command: str) -> Cell:
@@ -64,12 +84,13 @@ def _build(run: Run) -> dict[str, Cell]:
         "build": Cell(run.name, note=str(run.path)),
         "model": Cell(describe(run)),
         "particles": Cell(data.num_particles),
-        "inputs": Cell(data.features, note=f"feature set of {data.dataset}"),
+        "inputs": _inputs(run),
     }
+    scores = ("accuracy", "auc") if data.points is None else (TASKS[data.points.task],)
     train = _missing(f"scripts/train.py {run.yaml}")
     for suffix, metrics, phase in (("", run.metrics, "qat"), ("_float", run.float_metrics, "float")):
         flag = stale.get(f"{phase}/manifest.json", "")
-        absent = {f"accuracy{suffix}": train, f"auc{suffix}": train}
+        absent = {f"{score}{suffix}": train for score in scores}
         cells |= _metrics(metrics, suffix, flag) if metrics else absent
     ebops = run.manifest.ebops if run.manifest else None
     cells["ebops"] = Cell(ebops, flag=stale.get("qat/manifest.json", "")) if ebops else train
@@ -81,14 +102,25 @@ def _build(run: Run) -> dict[str, Cell]:
     return cells
 
 
+def _inputs(run: Run) -> Cell:
+    data = run.build.data
+    if data.points is None:
+        return Cell(data.features, note=f"feature set of {data.dataset}")
+    coords = getattr(run.build.model, "coords", 0)
+    return Cell(f"{data.features} + {coords} coordinates", note=f"of the points of {data.dataset}")
+
+
 def describe(run: Run) -> str:
-    """The architecture in a few words: its name, then pair bias, width, heads and blocks where it has them."""
+    """The architecture in a few words: its name, then pair bias, width, heads, blocks and so on where it has them."""
     model = run.build.model
     said = [f"{word} {getattr(model, key)}" for key, word in _WORDS.items() if hasattr(model, key)]
     return ", ".join([model.architecture, *said])
 
 
-def _metrics(metrics: Metrics, suffix: str, flag: str) -> dict[str, Cell]:
+def _metrics(metrics: Metrics | PointMetrics, suffix: str, flag: str) -> dict[str, Cell]:
+    if isinstance(metrics, PointMetrics):
+        note = f"test split, {metrics.counted}"
+        return {f"{name}{suffix}": _measured(found, 1.0, note, flag) for name, found in metrics.scores.items()}
     note = f"test split, {metrics.jets:,} jets"
     return {
         f"accuracy{suffix}": _measured(metrics.accuracy, 100.0, note, flag),

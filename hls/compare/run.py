@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hls.compare.own import with_own
-from hls.compare.records import Csim, FirmwareManifest, Manifest, Metrics, Rtl, Sparsity, read
+from hls.compare.records import Csim, FirmwareManifest, Manifest, Metrics, PointMetrics, Rtl, Sparsity, read
 from hls.errors import HlsError
 from hls.reports.report import Report, load_reports
 from qformers.config import Build, load
@@ -37,8 +37,8 @@ class Run:
 
     path: Path
     build: Build
-    float_metrics: Metrics | None = None
-    metrics: Metrics | None = None
+    float_metrics: Metrics | PointMetrics | None = None
+    metrics: Metrics | PointMetrics | None = None
     float_manifest: Manifest | None = None
     manifest: Manifest | None = None
     sparsity: Sparsity | None = None
@@ -69,11 +69,13 @@ def read_run(path: Path) -> Run:
     """
     if not (path / "build.yaml").is_file():
         raise HlsError(f"{path} is no run folder (it has no build.yaml); make one with scripts/train.py")
+    build = load(path / "build.yaml")
+    kind: type[Metrics | PointMetrics] = Metrics if build.data.points is None else PointMetrics
     run = Run(
         path=path,
-        build=load(path / "build.yaml"),
-        float_metrics=read(path / "float" / "metrics.json", Metrics),
-        metrics=read(path / "qat" / "metrics.json", Metrics),
+        build=build,
+        float_metrics=read(path / "float" / "metrics.json", kind),
+        metrics=read(path / "qat" / "metrics.json", kind),
         float_manifest=read(path / "float" / "manifest.json", Manifest),
         manifest=read(path / "qat" / "manifest.json", Manifest),
         sparsity=read(path / "qat" / "sparsity.json", Sparsity),

@@ -92,7 +92,7 @@ def takes_events(model: Any) -> bool:
     return all(tensor.name in _SOURCES for tensor in model.inputs)
 
 
-def host_inputs(model: Any, events: Events) -> dict[str, NDArray[np.float32]]:
+def host_inputs(model: Any, events: Events | PointEvents) -> dict[str, NDArray[np.float32]]:
     """The arrays that `model` takes, by input name, for these events.
 
     Only the model and the events decide, so that training, export, simulation and bench see the same numbers.

@@ -3,7 +3,8 @@
 // The Pareto plot. What it draws is in the JSON of #data; all text reaches the page as text, never as HTML.
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const BOX = { left: 64, right: 884, top: 14, bottom: 448 };
-const NAMES = { lut: "LUT", latency_ns: "latency [ns]", ebops: "EBOPs", accuracy: "accuracy [%]", auc: "AUC" };
+const NAMES = { lut: "LUT", latency_ns: "latency [ns]", ebops: "EBOPs" };
+for (const metric of DATA.metrics) NAMES[metric.key] = metric.name;
 const OUR_SHAPES = ["square", "diamond", "up", "down", "plus", "star"];
 const STAGE_SHAPES = { R: "circle", P: "left", E: "thin" };
 const SHAPES = {
@@ -62,7 +63,7 @@ function ourPoints(quantity, metric, source) {
 function publishedPoints(quantity, metric, choice) {
   const own = DATA.builds.map((build) => build.particles);
   return DATA.references
-    .filter((ref) => choice !== "none" && ref[quantity] !== null && ref[metric] !== null)
+    .filter((ref) => choice !== "none" && ref[quantity] !== null && (ref[metric] ?? null) !== null)
     .filter((ref) => choice === "all" || own.includes(ref.n))
     .map((ref) => ({
       x: ref[quantity], y: ref[metric], error: null, source: ref.stage_words, build: null, tag: String(ref.n),
@@ -143,7 +144,7 @@ function frontier(points, across, up) {
 function marker(point, across, up) {
   const [x, y] = [across.place(point.x), up.place(point.y)];
   const metric = NAMES[control("y").value];
-  const digits = { accuracy: 2, auc: 4 }[control("y").value];
+  const { digits } = DATA.metrics.find(({ key }) => key === control("y").value);
   const value = `${number(point.y, digits)}${point.error === null ? "" : ` ± ${number(point.error, digits)}`}`;
   const node = svg("g", {
     class: `point ${point.colour}`, tabindex: -1, role: "img", transform: `translate(${x} ${y})`,
@@ -201,9 +202,12 @@ function label(points, across, up) {
   });
 }
 
-function absent(points, quantity) {
-  const names = DATA.builds.map((build) => build.name).filter((name) => points.every((point) => point.build !== name));
+function absent(points, quantity, metric) {
+  const builds = DATA.builds.filter((build) => points.every((point) => point.build !== build.name));
+  const others = builds.filter((build) => !(metric in build)); // of another task
+  const names = builds.filter((build) => metric in build).map((build) => build.name);
   const words = names.length > 4 ? [`${names.length} builds: no ${NAMES[quantity]} yet`] : names.map((name) => `${name}: no ${NAMES[quantity]} yet`);
+  if (others.length) words.push(`left out, for they have no ${NAMES[metric]}: ${others.map((build) => build.name).join(", ")}`);
   return words.map((text, line) => svg("text", { x: BOX.left + 10, y: BOX.bottom - 12 - 16 * line, class: "absent" }, text));
 }
 
@@ -222,7 +226,7 @@ function draw() {
   const nodes = points.map((point) => marker(point, across, up));
   control("plot").replaceChildren(
     ...axes(across, up, NAMES[x], NAMES[y]), ...frontier(points, across, up), ...nodes, ...label(points, across, up),
-    ...absent(points, x),
+    ...absent(points, x, y),
   );
   const order = nodes.map((node, index) => [points[index].x, node]).sort(([a], [b]) => a - b).map(([, node]) => node);
   const first = nodes[nodes.length - 1];

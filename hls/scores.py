@@ -1,0 +1,38 @@
+"""How the score of a task is called: the keys of `qformers.train.tasks.Task`, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+NAMES = {"accuracy": "accuracy", "auprc": "AUPRC"}
+THRESHOLD = "ap_"  # of AP@k for pT above a threshold in GeV
+
+
+def spell(score: str) -> str:
+    """ "ap_0.9" -> "AP@0.9", "auprc" -> "AUPRC"; a name that is not known as it is."""
+    if score.startswith(THRESHOLD):
+        return f"AP@{score.removeprefix(THRESHOLD)}"
+    return NAMES.get(score, score)
+
+
+def with_error(measured: Mapping[str, float], digits: int = 4) -> str:
+    """``0.4120 ± 0.0100``."""
+    return f"{measured['value']:.{digits}f} ± {measured['error']:.{digits}f}"
+
+
+def rows(reports: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    """What a table says of the reports of a task on points: row -> a cell for each report.
+
+    AP@k of each pT threshold, or AUPRC and the precision at each recall, with errors where the report has them.
+    """
+    first = next(iter(reports.values()))
+    found = {
+        spell(key): [with_error(report[key]) for report in reports.values()]
+        for key in first
+        if key.startswith(THRESHOLD) or key == "auprc"
+    }
+    for recall in first.get("precision_at_recall", {}):
+        values = [report["precision_at_recall"][recall] for report in reports.values()]
+        found[f"precision at recall {recall}"] = [f"{value:.4f}" for value in values]
+    return found
