@@ -29,9 +29,9 @@ from qformers.models.inputs import host_inputs
 from qformers.models.transfer import float_to_quantised
 
 MODEL = {
-    "architecture": "hept", "width": 4, "heads": 1, "layers": 1, "block_size": 4, "hashes": 2, "regions": 4,
-    "hash": "coords", "order": "host", "kernel": "sink", "norm": "batch", "scale_terms": 2, "head_width": 3,
-    "head_widths": [5], "head_activation": "relu", "dropout": 0,
+    "architecture": "hept", "width": 2, "heads": 1, "layers": 1, "block_size": 4, "hashes": 2, "regions": 4,
+    "hash": "coords", "order": "host", "kernel": "sink", "norm": "batch", "scale_terms": 1, "head_width": 2,
+    "head_widths": [3], "head_activation": "relu", "dropout": 0,
 }  # fmt: skip
 QUANT = {
     "weight": "fixed<6,2,RND,SAT_SYM>", "bias": "fixed<6,2>", "activation": "fixed<7,4,RND,SAT>",
@@ -49,10 +49,10 @@ def hits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def build_of(hits: Path, task: str, **model: Any) -> Build:
-    """Windows of 12 hits."""
+    """Windows of 8 hits."""
     data: dict[str, Any] = {split: [str(hits / split / "*-hits.csv")] for split in ("train", "val", "test")}
     points = {"task": task, "phi_sectors": 8, "eta_edges": [-2, 0, 2], "too_many": "cut", "num_pairs": 128}
-    data |= {"dataset": "trackml", "features": "place", "num_particles": 12, "points": points}
+    data |= {"dataset": "trackml", "features": "place", "num_particles": 8, "points": points}
     phase = {"epochs": 1, "batch_size": 32, "learning_rate": 0.001, "jit_compile": False}
     head = "embedding" if task == "tracking" else "logits"
     tree = {"spec": 1, "name": f"tiny_{task}", "data": data, "model": {**MODEL, "head": head, **model}, "quant": QUANT}
