@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from qformers.manifest import versions
 from qformers.models.hept_engine import parts, resized
 
 FOLDER = "firmware/block_engine"  # in the run folder
+AT_ONCE = 8192  # points through Keras
 EACH = 1  # adversarial events per random case
 FORMULA = "M (1 + L (O + 1)) + stages of all parts + 6 L - 1, for M blocks, L layers, O orders"
 
@@ -70,6 +71,7 @@ class Simulated:
     """Result of the stage; `path` is its JSON."""
 
     path: Path
+    project: EngineProject
     sizes: tuple[Checked, ...]
 
     @property
@@ -79,7 +81,13 @@ class Simulated:
 
 
 def simulate_engine(
-    build: Build, run: Path, points: Sequence[int], reporter: Reporter, console: Console, events: int = 2
+    build: Build,
+    run: Path,
+    points: Sequence[int],
+    reporter: Reporter,
+    console: Console,
+    events: int = 2,
+    most: int = 0,
 ) -> Simulated:
     """Write the block engine of a build, simulate whole events, compare them with the quantised model of that size.
 
@@ -88,10 +96,11 @@ def simulate_engine(
     Args:
         build: the build.
         run: its run folder.
-        points: sizes of events; the largest one sizes the engine's memories.
+        points: sizes of events.
         reporter: told of progress.
         console: where the results go.
         events: of each size, besides adversarial ones.
+        most: points of the largest event that the engine's memories hold, if more than the largest of `points`.
 
     Raises:
         HlsError: no HEPT, no model, no size, or Verilator is missing.
@@ -107,8 +116,8 @@ def simulate_engine(
     model = load_quantised(run / "qat" / "model.keras")
     firmware = build.firmware
     made = engine(parts(cfg, quant, model), model, firmware.stage_ns or STAGE_SHARE * firmware.clock_ns)
-    most = max(-(-count // cfg.block_size) for count in points)
-    project = write_engine(made, f"{build.name}_engine", (run / FOLDER).resolve(), most)
+    blocks = -(-max(*points, most) // cfg.block_size)
+    project = write_engine(made, f"{build.name}_engine", (run / FOLDER).resolve(), blocks)
     costs = project.costs()
     _tell_costs(costs, console)
     pool = _points_of(build, model)
@@ -134,7 +143,7 @@ def simulate_engine(
         "versions": versions(),
     }
     write_json(run / "engine.json", facts)
-    return Simulated(run / "engine.json", tuple(found))
+    return Simulated(run / "engine.json", project, tuple(found))
 
 
 def _points_of(build: Build, model: keras.Model) -> tuple[Array, Array, str]:
@@ -176,10 +185,8 @@ def _check(
     values = different = events = 0
     cycles = set()
     for group in groups:
-        for event in range(len(group["mask"])):
-            one = {name: array[event] for name, array in group.items()}
-            wanted = np.asarray(whole({name: array[None] for name, array in one.items()}))[0]
-            found, taken = project.simulate(bench, one)
+        for event, wanted in enumerate(_outputs(whole, group)):
+            found, taken = project.simulate(bench, {name: array[event] for name, array in group.items()})
             values, different, events = values + wanted.size, different + int(np.sum(found != wanted)), events + 1
             cycles.add(taken)
     blocks = whole.get_layer("mask").output.shape[1] // project.sizes.size
@@ -187,6 +194,14 @@ def _check(
     time = None if measured is None else measured * clock_ns / 1000
     expected = project.made.latency_cycles(blocks)
     return Checked(points, blocks, events, values, different, measured, expected, time)
+
+
+def _outputs(model: keras.Model, group: Mapping[str, Array]) -> Iterator[Array]:
+    """Of each event, (N, E); as many events at once as fit."""
+    slots = model.get_layer("mask").output.shape[1]
+    batch = max(AT_ONCE // slots, 1)
+    for start in range(0, len(group["mask"]), batch):
+        yield from np.asarray(model({name: array[start : start + batch] for name, array in group.items()}))
 
 
 def _tell(found: Checked, console: Console) -> None:

@@ -25,6 +25,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--points", type=int, nargs="+", default=[1000, 4000], help="points of an event (default: 1000 4000)"
     )
     parser.add_argument("--events", type=int, default=2, help="events of each size, and adversarial ones (default: 2)")
+    parser.add_argument(
+        "--most", type=int, default=0, help="points that the engine's memories hold (default: the largest of --points)"
+    )
     cli.add_run(parser)
     cli.add_set(parser, "firmware.clock_ns=4")
     return parser.parse_args(arguments)
@@ -39,7 +42,8 @@ def run(build: Build, options: argparse.Namespace) -> int:
 
     folder = cli.run_folder(build, options.run)
     with bars() as reporter:
-        found = simulate_engine(build, folder, options.points, reporter, Console(soft_wrap=True), options.events)
+        console = Console(soft_wrap=True)
+        found = simulate_engine(build, folder, options.points, reporter, console, options.events, options.most)
     print(f"written: {found.path}")
     return 0 if found.equal else 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,11 @@ from numpy.typing import NDArray
 from quantised_helpers import shaken
 from rich.console import Console
 
-from hls.adversarial import adversarial
 from hls.backends.alkaid_ports import Value
 from hls.backends.engine_banks import words
-from hls.backends.engine_parts import engine
 from hls.backends.engine_rows import Row, Spot, numbers, raw, wires
-from hls.backends.hept_engine import EngineProject, write_engine
-from hls.block_engine import simulate_engine
+from hls.backends.hept_engine import EngineProject
+from hls.block_engine import Simulated, simulate_engine
 from hls.errors import HlsError
 from hls.progress import Silent
 from qformers.architectures import HeptConfig
@@ -107,84 +106,88 @@ def test_rows_hold_the_widest_values_and_give_them_by_wires() -> None:
     assert wires(field, "bus", 0, narrow) == "bus[4:2]"
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[EngineProject, HeptConfig, keras.Model]:
-    """An engine of two orders and two layers, blocks of four points, for up to 1,024 blocks."""
-    cfg = small(**TINY)
-    fixed = quantised(cfg, 8, NARROW)
-    made = engine(parts(cfg, NARROW, fixed), fixed, 4.5)
-    return write_engine(made, "tiny", tmp_path_factory.mktemp("engine"), 1024), cfg, fixed
-
-
-def test_rtl_equals_keras_on_events_of_several_sizes(tiny: tuple[EngineProject, HeptConfig, keras.Model]) -> None:
-    project, cfg, fixed = tiny
-    with project.bench() as bench:
-        for points, kind in ((16, "random"), (24, "random"), (4, "random"), (16, "adversarial")):
-            whole = resized(cfg, NARROW, fixed, points)
-            asked = events(cfg, points, 5) if kind == "random" else adversarial(whole, each=2).inputs
-            wanted = np.asarray(whole(asked))
-            for event in range(len(wanted)):
-                pause = event % 3  # clocks without a block
-                found, cycles = project.simulate(bench, one_of(asked, event), pause)
-                assert np.array_equal(found, wanted[event])
-                late = pause * (points // 4 - 1)
-                assert cycles == project.made.latency_cycles(points // 4) + late
-
-
-@pytest.mark.slow
-def test_rtl_equals_keras_on_events_of_thousands_of_points(
-    tiny: tuple[EngineProject, HeptConfig, keras.Model],
-) -> None:
-    project, cfg, fixed = tiny
-    with project.bench() as bench:
-        for points, latency in ((1000, 1750), (4000, 7000)):
-            whole, asked = resized(cfg, NARROW, fixed, points), events(cfg, points, 2)
-            for event in range(2):
-                found, cycles = project.simulate(bench, one_of(asked, event))
-                assert np.array_equal(found, np.asarray(whole({n: a[event : event + 1] for n, a in asked.items()}))[0])
-                assert cycles == latency + sum(part.depth for part in project.made.all) + 11
-
-
-def test_what_the_engine_cannot_hold_is_refused(tiny: tuple[EngineProject, HeptConfig, keras.Model]) -> None:
-    project, cfg, _ = tiny
-    with pytest.raises(HlsError, match=r"1 to 1024 whole blocks of 4 points. Received: 10 points"):
-        project.words(one_of(events(cfg, 10, 1), 0))
-    twice = one_of(events(cfg, 8, 1), 0)
-    twice["order"][0] = 0
-    with pytest.raises(HlsError, match="slots 0 to 7 once each"):
-        project.words(twice)
-
-
-def build_of_points(**model: Any) -> Build:
+def build_of_points() -> Build:
     data = {"dataset": "trackml", "train": ["a"], "val": ["a"], "test": ["a"], "features": "place", "num_particles": 8}
     data["points"] = {"task": "tracking"}
-    cfg = small(**{**TINY, "layers": 1, "block_size": 2, **model}).model_dump()
-    quant = NARROW.model_dump()
-    return Build.model_validate({"spec": 1, "name": "points8", "data": data, "model": cfg, "quant": quant})
+    model, quant = small(**TINY).model_dump(), NARROW.model_dump()
+    return Build.model_validate({"spec": 1, "name": "points8", "data": data, "model": model, "quant": quant})
 
 
-def test_the_stage_writes_latency_and_cost(tmp_path: Path) -> None:
-    build = build_of_points()
+@dataclass(frozen=True)
+class Run:
+    """What the stage made of an untrained model of two orders and two layers, blocks of four, at most 1,000 blocks."""
+
+    cfg: HeptConfig
+    model: keras.Model
+    found: Simulated
+
+    @property
+    def project(self) -> EngineProject:
+        return self.found.project
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    build, folder = build_of_points(), tmp_path_factory.mktemp("run")
     assert isinstance(build.model, HeptConfig)
-    (tmp_path / "qat").mkdir()
-    quantised(build.model, 8, NARROW).save(tmp_path / "qat/model.keras")
-    found = simulate_engine(build, tmp_path, [13], Silent(), Console(quiet=True))
-    tree = json.loads((tmp_path / "engine.json").read_text())
-    assert found.equal
+    (folder / "qat").mkdir()
+    model = quantised(build.model, 8, NARROW)
+    model.save(folder / "qat/model.keras")
+    found = simulate_engine(build, folder, [14, 24], Silent(), Console(quiet=True), most=4000)
+    return Run(build.model, model, found)
+
+
+def test_the_stage_writes_latency_and_cost(tiny: Run) -> None:
+    tree = json.loads(tiny.found.path.read_text())
+    assert tiny.found.equal
     assert tree["equal"]
+    assert [(size["points"], size["blocks"]) for size in tree["events"]] == [(14, 4), (24, 6)]
     size = tree["events"][0]
-    assert (size["points"], size["blocks"], size["source"]) == (13, 7, "simulated by Verilator")
-    assert size["values"] == size["events"] * 14 * 2
+    assert size["source"] == "simulated by Verilator"
+    assert size["values"] == size["events"] * 16 * 2
     assert size["events"] > 20
     assert size["latency_us"] == size["latency_cycles"] * 5.0 / 1000
     assert tree["points"] == "random over the range of the input formats"
     costs = tree["costs"]
     assert "nothing synthesised" in costs["source"]
     assert costs["lut_estimate_parts"] > 1000
-    assert costs["memory_bits"]["ways of the points"] == 2 * 7 * 2 * (2 * 3 + 4 * 1)  # O M S (2 blocks, 4 lanes)
+    assert costs["memory_bits"]["ways of the points"] == 2 * 1000 * 4 * (2 * 10 + 4 * 2)  # O M S (2 blocks, 4 lanes)
 
 
-def test_another_architecture_is_refused(tmp_path: Path) -> None:
+def test_events_follow_each_other_without_a_reset_and_with_pauses(tiny: Run) -> None:
+    with tiny.project.bench() as bench:
+        for points in (16, 4, 24):
+            asked = events(tiny.cfg, points, 4)
+            wanted = np.asarray(resized(tiny.cfg, NARROW, tiny.model, points)(asked))
+            for event in range(len(wanted)):
+                found, cycles = tiny.project.simulate(bench, one_of(asked, event), pause=event)
+                assert np.array_equal(found, wanted[event])
+                assert cycles == tiny.project.made.latency_cycles(points // 4) + event * (points // 4 - 1)
+
+
+@pytest.mark.slow
+def test_rtl_equals_keras_on_events_of_thousands_of_points(tiny: Run) -> None:
+    with tiny.project.bench() as bench:
+        for points, latency in ((1000, 1750), (4000, 7000)):
+            whole, asked = resized(tiny.cfg, NARROW, tiny.model, points), events(tiny.cfg, points, 2)
+            for event, wanted in enumerate(np.asarray(whole(asked))):
+                found, cycles = tiny.project.simulate(bench, one_of(asked, event))
+                assert np.array_equal(found, wanted)
+                assert cycles == latency + sum(part.depth for part in tiny.project.made.all) + 11
+
+
+def test_what_the_engine_cannot_hold_is_refused(tiny: Run) -> None:
+    with pytest.raises(HlsError, match=r"1 to 1000 whole blocks of 4 points. Received: 10 points"):
+        tiny.project.words(one_of(events(tiny.cfg, 10, 1), 0))
+    twice = one_of(events(tiny.cfg, 8, 1), 0)
+    twice["order"][0] = 0
+    with pytest.raises(HlsError, match="slots 0 to 7 once each"):
+        tiny.project.words(twice)
+
+
+def test_what_is_no_quantised_hept_is_refused(tmp_path: Path) -> None:
     build = build_of_points().model_copy(update={"quant": None})
     with pytest.raises(HlsError, match=r"architecture hept.*quant missing"):
         simulate_engine(build, tmp_path, [8], Silent(), Console(quiet=True))
+    with pytest.raises(HlsError, match=r"at least 1. Received: points \[0\]"):
+        simulate_engine(build_of_points(), tmp_path, [0], Silent(), Console(quiet=True))
