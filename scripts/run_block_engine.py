@@ -24,7 +24,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--points", type=int, nargs="+", default=[1000, 4000], help="points of an event (default: 1000 4000)"
     )
-    parser.add_argument("--events", type=int, default=2, help="events of each size, and adversarial ones (default: 2)")
+    parser.add_argument(
+        "--events", type=int, default=2, help="events of each size (default: 2); the smallest also has adversarial ones"
+    )
     parser.add_argument(
         "--most", type=int, default=0, help="points that the engine's memories hold (default: the largest of --points)"
     )
