@@ -97,14 +97,14 @@ def layer_fidelity(
         training=False,
     )
     axes, mask = axes_of(model), np.asarray(inputs["mask"]) if "mask" in inputs else None
-    order = _single_order(inputs)
+    order, moved = _single_order(inputs), _moved(model)
     rows = []
     for name in tensors:
         firmware, wanted = traced[steps[name].name], np.asarray(keras.ops.convert_to_numpy(floats[name]), np.float64)
         if firmware.shape != wanted.shape:
             skipped.append(Skipped(name, f"its shape is {firmware.shape[1:]}, in float {wanted.shape[1:]}"))
             continue
-        if order is not None:
+        if order is not None and name in moved:
             if not axes.get(name, "").startswith("bn"):
                 skipped.append(Skipped(name, "its points stand in blocks, by their order, and those in float in slots"))
                 continue
@@ -122,6 +122,18 @@ def _single_order(inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.int64] | Non
     """The order (n, N) in which a model with one hash keeps its points from the first layer to the last; else None."""
     order = np.asarray(inputs["order"]).astype(np.int64) if "order" in inputs else None
     return order[:, 0] if order is not None and order.shape[1] == 1 else None
+
+
+def _moved(model: keras.Model) -> set[str]:
+    """Names of the layers that read, at any distance, what `qformers.layers.lsh.ToBlocks` has put into blocks."""
+    tensors: set[int] = set()
+    found: set[str] = set()
+    for layer in model.layers:
+        read = layer.input if isinstance(layer.input, list) else [layer.input]
+        if type(layer).__name__ == "ToBlocks" or any(id(tensor) in tensors for tensor in read):
+            tensors.add(id(layer.output))
+            found.add(layer.name)
+    return found
 
 
 def in_slots(values: Array, order: NDArray[np.int64]) -> Array:

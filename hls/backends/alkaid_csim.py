@@ -1,7 +1,7 @@
 """C simulation of an alkaid project: alkaid's own C++ for Vitis HLS, its statements dealt over many small functions.
 
 alkaid writes the whole model as one function with a statement per operation. g++ needs more than linear time and
-memory for a function: of 54,000 operations it had not compiled one after 15 minutes and 3 GB. Here the statements move,
+memory for a function: of 54,000 operations it had not compiled one after 12 minutes and 3 GB. Here the statements move,
 word for word, into functions of `STATEMENTS`, and these into files that all cores compile; a value that a later
 function needs goes through an array of its own type. What is compiled is what was written: a line that is not
 understood is an error, not left out.

@@ -67,7 +67,7 @@ def trace(model: Any, formats: Mapping[str, Fixed | Kif]) -> Traced:
             ends = [np.ravel(part) for part in dump["final"]]
             inputs = np.concatenate([np.ravel(part) for part in dump["inputs"]])
             whole = optimize(combine(inputs, np.concatenate([*outputs, *ends]), optimize=False))
-    except (AssertionError, NotImplementedError, ValueError, KeyError, RuntimeError) as error:
+    except (AssertionError, NotImplementedError, ValueError, KeyError, RuntimeError, StopIteration) as error:
         raise HlsError(f"alkaid cannot trace this model: {type(error).__name__}: {error}") from error
     count = sum(part.size for part in outputs)
     return Traced(_outputs(whole, count, None), _outputs(whole, 0, count), spans, shapes)
