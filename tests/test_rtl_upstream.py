@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hls_models as h
 import keras
+import numpy as np
 import pytest
 from alkaid.codegen import RTLModel
 from alkaid.converter import trace_model
-from alkaid.trace import trace
+from alkaid.trace import FVArray, trace
 
 from hls.backends.alkaid_fixes import mended
 from hls.backends.alkaid_stages import pipeline
@@ -37,3 +38,15 @@ def test_the_reported_delay_of_a_stage_is_that_from_the_inputs(tmp_path: object)
     reported = max(stage.latency[1] for stage in model.fsm.logic.values())
     assert reported == pytest.approx(max(op.latency for op in model._comb.ops))
     assert max(pipeline(comb, 5.0).delays_ns) < reported / 2
+
+
+def test_a_row_of_constants_stops_a_matrix_product() -> None:
+    rows = FVArray.from_kif(np.ones((2, 2), bool), np.array([[3, 3], [-4, -4]]), np.array([[2, 2], [4, 4]]))
+    rows = rows.quantize(np.ones((2, 2), bool), np.array([[3, 3], [-1, -1]]), np.array([[2, 2], [0, 0]]))
+    with pytest.raises(StopIteration):
+        rows @ h.MIX[:2, :2]
+    with mended():
+        found = rows @ h.MIX[:2, :2]
+    low, high, _ = found.lhs
+    assert np.all(low[1] == high[1])
+    assert np.all(low[0] < high[0])
