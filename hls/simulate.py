@@ -39,8 +39,6 @@ TRACED_VALUES = 100_000_000  # of all layers, 8 bytes each: of a larger model fe
 
 Array = NDArray[np.float64]
 
-_NO_NAMES: tuple[str, ...] = ()  # of the outputs of points
-
 
 @dataclass(frozen=True)
 class Simulated:
@@ -172,6 +170,7 @@ def compare_with_float(
     fidelity = layer_fidelity(project, model, float_model, after, first, first_float)
     outputs = {"float": _single(keras_outputs(float_model, float_inputs)), **outputs}
     console.print(show.layer_table(fidelity))
+    class_names: tuple[str, ...] = ()  # outputs of points have no names
     if isinstance(jets, PointEvents):
         try:
             end: dict[str, Any] | None = end_to_end_points(task_of(build, source), outputs, jets)
@@ -180,7 +179,7 @@ def compare_with_float(
             end = None
         tables = [show.points_table(end), show.changes_table(end)] if end else []
         real = jets.mask > 0
-        drawn, class_names = {form: values[real] for form, values in outputs.items()}, _NO_NAMES
+        drawn = {form: values[real] for form, values in outputs.items()}
     else:
         end = end_to_end(outputs, jets.labels, jets.class_names)
         tables = [show.end_table(end), show.changes_table(end)]

@@ -52,7 +52,6 @@ class Cloud:
     """The points of an event, as every layer reads them."""
 
     coords: Tensor  # (B, P, C), as the kernel sees them; zero in masked points
-    mask: Tensor  # (B, P)
     real: Tensor  # (B, P, 1, 1), the mask as a value of one channel
     codes: Tensor | None  # (B, O, H or 1, P), regions; None where the host gives the order
     order: Tensor | None  # (B, 1, O, 1, P), one order for all layers; None where each layer has its own
@@ -121,17 +120,17 @@ def _cloud(cfg: HeptConfig, nn: Vocabulary, coords: Tensor, mask: Tensor, given:
         seen = nn.wires(coords, scales_of(cfg), "bnr,rq->bnq", "coords_scaled", "")
     if cfg.hash == "latent":
         regions = lsh.RegionCodes(cfg.hashes, cfg.heads, cfg.region_axes, cfg.regions, dtype=dtype, name="regions")
-        return Cloud(seen, mask, real, regions([coords, mask]), None, block)
+        return Cloud(seen, real, regions([coords, mask]), None, block)
     drawn = HostOrder.drawn(cfg, cfg.order_seed)
     counts, alpha = drawn.regions.tolist(), drawn.alpha.tolist()
     if given is not None:
         order = lsh.GivenOrder(counts, alpha, dtype=dtype, name="order_slots")([given, mask])
-        return Cloud(seen, mask, real, None, order, block)
+        return Cloud(seen, real, None, order, block)
     regions = lsh.RegionCodes(cfg.hashes, 1, cfg.region_axes, cfg.regions, counts, dtype=dtype, name="regions")
     codes = regions([coords, mask])  # (B, O, 1, P)
     cut = points.Columns(cfg.region_axes, dtype=dtype, name="coords_cut")(coords)  # (B, P, 1, A)
     order = lsh.LshOrder(cfg.hashes, alpha, dtype=dtype, name="order_of_coords")([codes, cut])
-    return Cloud(seen, mask, real, codes, order, block)
+    return Cloud(seen, real, codes, order, block)
 
 
 def scales_of(cfg: HeptConfig) -> NDArray[np.float64]:

@@ -36,6 +36,7 @@ from qformers.layers import lsh, select
 from qformers.layers.host_order import HostOrder
 from qformers.layers.sorted_order import SortedOrder
 from qformers.models import hept_tables as tables
+from qformers.models.hept import encoder, head, layer, scales_of
 from qformers.models.transfer import to_numpy
 from qformers.nn.hgq import Hgq
 from qformers.nn.vocabulary import Linear, Norm, Tensor
@@ -51,14 +52,12 @@ class FixedCloud:
         squares: (B, O, M, S, S, C), half the squared differences of the coordinates.
         lifted: (B, O, H, M, S, S), C for real keys and 0 for masked ones.
         block: S.
-        mask: (B, N), as it came in.
     """
 
     order: Tensor
     squares: Tensor
     lifted: Tensor
     block: int
-    mask: Tensor
 
     @property
     def sorted(self) -> bool:
@@ -123,8 +122,6 @@ def fixed_hept(cfg: HeptConfig, nn: Hgq, inputs: Sequence[Tensor], block: int) -
     Raises:
         ConfigError: see `refuse`.
     """
-    from qformers.models.hept import encoder, head, layer
-
     features, coords, mask, *given = inputs
     refuse(cfg, features.shape[1], block)
     cloud = fixed_cloud(cfg, nn, coords, mask, given, block)
@@ -150,8 +147,6 @@ def fixed_cloud(
         given: the order (B, O, N) where the host gives it, else empty.
         block: S.
     """
-    from qformers.models.hept import scales_of
-
     form = nn.formats.own("coords_rounded", "Quantizer", "input", nn.quant.coords)
     coords = Quantizer(nn.formats.fixed(str(form)), name="coords_rounded")(coords)
     bits = Quantizer(nn.formats.fixed("ufixed<1,1>"), name="mask_rounded")(_reshape(mask, (mask.shape[1], 1), "column"))
@@ -172,7 +167,7 @@ def fixed_cloud(
     real = _gathered(bits, order, block, "mask")
     real = _reshape(real, real.shape[1:4], "mask_blocks_flat")  # (B, O, M, S)
     lifts = np.full((cfg.heads, block), nn.lift)
-    return FixedCloud(order, squares, nn.wires(real, lifts, "bpgt,hs->bphgst", "mask_lift", "ufixed<1,1>"), block, mask)
+    return FixedCloud(order, squares, nn.wires(real, lifts, "bpgt,hs->bphgst", "mask_lift", "ufixed<1,1>"), block)
 
 
 def fixed_attention(cfg: HeptConfig, nn: Hgq, x: Tensor, cloud: FixedCloud, p: str) -> Tensor:

@@ -143,7 +143,7 @@ class Hgq:
         return layer(x)
 
     def logits(self, scores: Tensor, bias: Tensor | None, mask: Tensor | None, name: str) -> Tensor:
-        """Scores plus pair bias; real keys are lifted above padded ones (see `_lift`)."""
+        """Scores plus pair bias; real keys are lifted above padded ones (see `lift`)."""
         if bias is not None:
             sides = [self.formats.fixed(self.quant.logits), self.formats.fixed(self.quant.logits)]
             scores = QAdd(iq_confs=sides, name=f"{name}_bias")([scores, bias])
