@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -143,9 +145,10 @@ def simulate_rtl(
     groups = [Group.of(model, part.inputs, reporter) for part in (easy, hard)]
     checked: dict[Level, Checked] = {}
     skipped: dict[str, str] = {level: "left out by --levels" for level in RTL_LEVELS if level not in levels}
-    for level in levels:
+    jobs = {level: partial(check, project.at(level), model, _for_level(level, *groups)) for level in levels}
+    for level, result in _side_by_side(jobs, reporter):
         try:
-            checked[level] = check(project.at(level), model, _for_level(level, *groups), reporter)
+            checked[level] = result()
         except ToolMissing as missing:
             if level != "icarus":
                 raise
@@ -176,6 +179,19 @@ def simulate_rtl(
     }
     write_json(run / "rtl.json", facts)
     return Simulated(run / "rtl.json", checked, equal)
+
+
+def _side_by_side(
+    jobs: Mapping[Level, Callable[..., Checked]], reporter: Reporter
+) -> Iterator[tuple[Level, Callable[[], Checked]]]:
+    """Levels in their order, each with what gives its result.
+
+    Icarus works while the others do: for minutes it keeps one core busy, and so does Verilator's translation.
+    """
+    with ThreadPoolExecutor(1) as beside:
+        icarus = beside.submit(jobs["icarus"]) if "icarus" in jobs else None
+        for level, job in jobs.items():
+            yield level, icarus.result if icarus and level == "icarus" else partial(job, reporter)
 
 
 def _for_level(level: Level, jets: Group, hard: Group) -> tuple[Group, Group]:
