@@ -19,6 +19,7 @@ Array = NDArray[np.float64]
 
 FAR = 1e6  # beyond any format
 EXACT = 2.0**22  # steps: a wrapping quantiser in float32 is exact up to here
+COORDS = "coords"  # the model input that HEPT sorts points by
 MASK = "mask"  # the model input that says which slots hold a particle
 ORDER = "order"  # the model input (O, N) that says in which order they stand in blocks: permutations, by contract
 
@@ -107,6 +108,8 @@ def adversarial(model: Any, seed: int = 0, each: int = 64) -> Adversarial:
     add("one value at an end", lambda s, n: _one_hot(s, n, random), np.ones((each, slots)))
     if slots:
         add("mask between 0 and 1 and beyond", lambda s, n: _inside(s, n, random), _ends(spans[MASK], each, random))
+    if COORDS in values:
+        add("all points close together", lambda s, n: _close(s, n, random), some)
     found = _join(groups, [name for name in spans if name != ORDER])
     if ORDER in spans:
         found.inputs[ORDER] = _permutations(spans[ORDER], len(found), random)
@@ -186,6 +189,11 @@ def _neighbours(span: Range, n: int, random: np.random.Generator) -> Array:
     if values.ndim > 1:
         values[:, 1::2] = values[:, : 2 * (values.shape[1] // 2) : 2]
     return values
+
+
+def _close(span: Range, n: int, random: np.random.Generator) -> Array:
+    """All slots within two steps of each other: points of one region, with many ties in what HEPT sorts."""
+    return _alike(span, n, random) + span.step * random.integers(0, 3, (n, *span.shape))
 
 
 def _permutations(span: Range, n: int, random: np.random.Generator) -> NDArray[np.float32]:

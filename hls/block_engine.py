@@ -19,7 +19,7 @@ from hls.backends.engine_parts import engine
 from hls.backends.hept_engine import EngineProject, write_engine
 from hls.errors import HlsError
 from hls.export import load_quantised
-from hls.progress import Reporter
+from hls.progress import Reporter, Ticker
 from qformers.architectures import HeptConfig
 from qformers.config import Build
 from qformers.data import DataError, open_split
@@ -29,7 +29,6 @@ from qformers.models.hept_engine import parts, resized
 
 FOLDER = "firmware/block_engine"  # in the run folder
 AT_ONCE = 8192  # points through Keras
-EACH = 1  # adversarial events per random case
 FORMULA = "M (1 + L (O + 1)) + stages of all parts + 6 L - 1, for M blocks, L layers, O orders"
 
 Array = NDArray[Any]
@@ -127,8 +126,9 @@ def simulate_engine(
             whole = resized(cfg, quant, model, -(-count // cfg.block_size) * cfg.block_size)
             groups = [_events(pool, model, whole, count, events, build.seed)]
             if count == min(points):  # arithmetic and control are the same at every size
-                groups.append(adversarial(whole, build.seed, EACH).inputs)
-            found.append(_check(project, bench, whole, groups, (count, firmware.clock_ns)))
+                groups.append(_hard(whole, build.seed))
+            tick = reporter.task(f"Verilator, {count} points", sum(len(group["mask"]) for group in groups))
+            found.append(_check(project, bench, whole, groups, (count, firmware.clock_ns), tick))
             _tell(found[-1], console)
     facts = {
         "build": build.name,
@@ -172,12 +172,20 @@ def _events(
     return {"features": features, "coords": coords, "mask": mask, "order": order.host(seen, mask)}
 
 
+def _hard(whole: keras.Model, seed: int) -> dict[str, Array]:
+    """Adversarial events, one of every case: they are as large as the others."""
+    found = adversarial(whole, seed, each=1)
+    _, first = np.unique(found.cases, return_index=True)
+    return {name: array[first] for name, array in found.inputs.items()}
+
+
 def _check(
     project: EngineProject,
     bench: Bench,
     whole: keras.Model,
     groups: Sequence[Mapping[str, Array]],
     asked: tuple[int, float],
+    tick: Ticker,
 ) -> Checked:
     """All events one after the other; `asked` is the points and the clock period (ns)."""
     points, clock_ns = asked
@@ -188,6 +196,7 @@ def _check(
             found, taken = project.simulate(bench, {name: array[event] for name, array in group.items()})
             values, different, events = values + wanted.size, different + int(np.sum(found != wanted)), events + 1
             cycles.add(taken)
+            tick()
     blocks = whole.get_layer("mask").output.shape[1] // project.sizes.size
     measured = cycles.pop() if len(cycles) == 1 else None
     time = None if measured is None else measured * clock_ns / 1000

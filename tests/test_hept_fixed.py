@@ -13,7 +13,7 @@ from hgq.quantizer import Quantizer
 from hls_models import build_of
 from numpy.typing import NDArray
 
-from hls.adversarial import adversarial
+from hls.adversarial import adversarial, ranges
 from hls.backends import open_backend
 from hls.backends.alkaid_trace import predict, trace
 from hls.errors import ExportRefused
@@ -131,3 +131,13 @@ def test_adversarial_orders_are_permutations() -> None:
     orders = adversarial(hept(small(), Points(8, FEATURES), Hgq(NARROW))).inputs["order"]
     assert np.array_equal(np.sort(orders, axis=-1), np.broadcast_to(np.arange(8), orders.shape))
     assert len(np.unique(orders.reshape(-1, 8), axis=0)) > 100
+
+
+def test_adversarial_points_stand_close_together() -> None:
+    model = hept(small(), Points(8, FEATURES), Hgq(NARROW))
+    found, spans = adversarial(model), ranges(model)
+    close = found.inputs["coords"][np.array(found.cases) == "all points close together"]
+    assert len(close) == 64
+    assert np.all(np.ptp(close, axis=1) < 2.01 * spans["coords"].step[0])
+    ordered = np.sort(close[..., 0], axis=1)
+    assert np.all(np.any(np.diff(ordered) == 0, axis=1)), "eight points within three steps without a tie"
