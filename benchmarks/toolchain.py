@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
-"""What each step of the toolchain takes in time and memory, and how that grows with the number of particles N.
+"""What each step of the toolchain takes in time and memory, and how that grows with N and with the width of a model.
 
     python benchmarks/toolchain.py runs/part_demo --particles 4 8 16
-    python benchmarks/toolchain.py runs/part_jets16 --particles 32 --steps convert compile --limit 1800
+    python benchmarks/toolchain.py runs/part_demo --particles 32 64 128 --steps convert compile trace verilate
+    python benchmarks/toolchain.py runs/part_demo --widths 16 32 64 --steps convert compile trace verilate
 
-The trained quantised model of a run is built again for each N with the same weights and formats (they do not depend on
-N), so that nothing but N changes. Every step is a process of its own: wall and CPU seconds are those of the step
-without the start of Python, the memory is that of the largest process that works (Python with Keras in it takes 0.7 GB
-by itself; for a compiler or Yosys it is theirs). A step beyond the limit is ended and said so, and what needs its
-result is left out. Finished steps are kept in ``runs/toolchain`` and not run again. "hls4ml alone" is hls4ml's own
-route: convert_from_keras_model, compile, predict.
+The trained quantised model of a run is built again for each N with the same weights and formats (they do not depend
+on N), so that nothing but N changes. For another width there are no trained weights: they are random, with the build
+file's formats, and take more logic than trained ones of that width would. Every step is a process of its own: wall
+and CPU seconds are those of the step without the start of Python, the memory is that of the largest process that
+works (Python with Keras in it takes 0.7 GB by itself; for a compiler or Yosys it is theirs). A step beyond the limit
+is ended and said so, and what needs its result is left out. Finished steps are kept in ``runs/toolchain`` and not run
+again. "hls4ml alone" is hls4ml's own route: convert_from_keras_model, compile, predict.
 """
 
 from __future__ import annotations
@@ -28,10 +30,11 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from benchmarks.toolchain_steps import ICARUS_EVENTS, JETS, resized  # noqa: E402
+from benchmarks.toolchain_steps import ICARUS_EVENTS, JETS, resized, widened  # noqa: E402
 
 RUNS = Path("runs/toolchain")
 RESULTS = ROOT / "benchmarks" / "results" / "toolchain.json"
+LETTER = {"particles": "n", "widths": "w"}  # of folders
 NEEDS = {  # step -> the step whose result it works on; in the order of the table
     "convert": None,
     "compile": "convert",
@@ -80,22 +83,22 @@ def measured(folder: Path, step: str, limit: float) -> dict[str, Any]:
     return found
 
 
-def bench(run: Path, particles: int, steps: list[str], limit: float) -> dict[str, Any]:
-    """All steps of one N; those that are done are read."""
+def bench(run: Path, kind: str, size: int, steps: list[str], limit: float) -> dict[str, Any]:
+    """All steps of one N or one width; those that are done are read."""
     from qformers.files import write_json
 
-    folder = RUNS / f"{run.name}_n{particles}"
+    folder = RUNS / f"{run.name}_{LETTER[kind]}{size}"
     folder.mkdir(parents=True, exist_ok=True)
     place = folder / "steps.json"
     done: dict[str, Any] = json.loads(place.read_text()) if place.exists() else {}
     if not (folder / "qat" / "model.keras").exists():
-        resized(run, particles, folder)
+        {"particles": resized, "widths": widened}[kind](run, size, folder)
     for step in (step for step in NEEDS if step in steps and step not in done):
         before = NEEDS[step]
         if before is not None and "error" in done.get(before, {"error": ""}):
             done[step] = {"error": f"needs {before}"}
         else:
-            print(f"N = {particles}: {WORDS[step]}", file=sys.stderr, flush=True)
+            print(f"{folder.name}: {WORDS[step]}", file=sys.stderr, flush=True)
             done[step] = measured(folder, step, limit)
         write_json(place, done)
     return done
@@ -113,33 +116,43 @@ def cell(figures: Mapping[str, Any] | None) -> str:
     return text + (f", {figures['different']:,} outputs differ" if figures.get("different") else "")
 
 
-def growth(rows: Mapping[int, Mapping[str, Any]], step: str) -> str:
-    """Exponent of N in the CPU time, between the smallest and the largest N that finished."""
+def estimated(steps: Mapping[str, Any]) -> str:
+    """LUT of a traced model."""
+    lut = steps.get("trace", {}).get("lut_estimate")
+    return "not traced" if lut is None else f"{lut:,.0f} LUT"
+
+
+def growth(rows: Mapping[int, Mapping[str, Any]], step: str, sign: str = "N") -> str:
+    """Exponent of what `sign` says in the CPU time, between the smallest and the largest one that finished."""
     done = [n for n in sorted(rows) if "cpu_s" in rows[n].get(step, {})]
     if len(done) < 2:
         return ""
     low, high = (rows[n][step]["cpu_s"] for n in (done[0], done[-1]))
-    return f"N^{math.log(max(high, 1e-3) / max(low, 1e-3)) / math.log(done[-1] / done[0]):.1f}" if low > 1 else ""
+    return f"{sign}^{math.log(max(high, 1e-3) / max(low, 1e-3)) / math.log(done[-1] / done[0]):.1f}" if low > 1 else ""
 
 
 def show(tree: Mapping[str, Any]) -> None:
     """Print one table per run."""
-    for name, entry in tree["runs"].items():
-        rows = {int(n): steps for n, steps in entry["particles"].items()}
+    tables = ((name, kind) for name, entry in tree["runs"].items() for kind in LETTER if entry.get(kind))
+    for name, kind in tables:
+        entry = tree["runs"][name]
+        rows = {int(size): steps for size, steps in entry[kind].items()}
         print(f"\n{name} ({entry['machine']}, {entry['date']}); LUT estimated by alkaid:\n")
-        header = [f"N = {n}: {rows[n].get('trace', {}).get('lut_estimate', 0):,.0f} LUT" for n in sorted(rows)]
+        sign = {"particles": "N", "widths": "width"}[kind]
+        header = [f"{sign} = {size}: {estimated(rows[size])}" for size in sorted(rows)]
         print(f"| step | {' | '.join(header)} | CPU time grows as |")
         print(f"|---|{'---|' * (len(rows) + 1)}")
-        for step in NEEDS:
+        for step in (step for step in NEEDS if any(step in row for row in rows.values())):
             cells = " | ".join(cell(rows[n].get(step)) for n in sorted(rows))
-            print(f"| {WORDS[step]} | {cells} | {growth(rows, step)} |")
+            print(f"| {WORDS[step]} | {cells} | {growth(rows, step, sign)} |")
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, nargs="?", help="run folder with a trained quantised model")
-    parser.add_argument("--particles", type=int, nargs="+", default=[4, 8, 16], help="N (default: 4 8 16)")
+    parser.add_argument("--particles", type=int, nargs="*", default=[], help="numbers of particles N")
+    parser.add_argument("--widths", type=int, nargs="*", default=[], help="widths of the embedding, untrained")
     parser.add_argument("--steps", nargs="+", choices=NEEDS, default=list(NEEDS), help="(default: all)")
     parser.add_argument("--limit", type=float, default=1800.0, help="of each step, seconds (default: 1800)")
     return parser.parse_args(arguments)
@@ -152,10 +165,10 @@ def main() -> int:
     from qformers.manifest import machine
 
     tree: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"runs": {}}
-    if options.run is not None:
-        entry = tree["runs"].setdefault(options.run.name, {"particles": {}})
-        for particles in options.particles:
-            entry["particles"][str(particles)] = bench(options.run, particles, options.steps, options.limit)
+    for kind in LETTER if options.run is not None else ():
+        for size in getattr(options, kind):
+            entry = tree["runs"].setdefault(options.run.name, {})
+            entry.setdefault(kind, {})[str(size)] = bench(options.run, kind, size, options.steps, options.limit)
             here = machine()
             entry["machine"] = f"{here['cores']} cores {here['processor']}"
             entry["date"] = datetime.datetime.now(datetime.UTC).date().isoformat()

@@ -24,15 +24,11 @@ def resized(run: Path, particles: int, folder: Path) -> None:
     """
     import keras
 
-    from qformers.config import load
     from qformers.data import open_split
-    from qformers.files import replacing
     from qformers.models import build_model, load_model
-    from qformers.train.variables import save_model
 
     trained = load_model(run / "qat" / "model.keras")
-    name = f"{run.name}_n{particles}"
-    build = load(run / "build.yaml", [f"data.num_particles={particles}", f"name={name}"])
+    build = changed(run, folder, f"data.num_particles={particles}")
     source = open_split(build.data, "test")
     model = build_model(build, source.feature_set, source.class_names, "hgq")
     learned = {layer.name for layer in model.layers if layer.trainable_variables}
@@ -41,11 +37,44 @@ def resized(run: Path, particles: int, folder: Path) -> None:
             new.assign(old)
         elif new.path.split("/")[0] in learned:
             raise SystemExit(f"{run}: '{new.path}' has {old.shape} for its N and {new.shape} for N = {particles}")
+    keep(model, build, folder)
+    keras.backend.clear_session()
+
+
+def widened(run: Path, width: int, folder: Path) -> None:
+    """Write ``build.yaml`` and ``qat/model.keras`` of a model of another width: random weights, ranges of jets."""
+    import keras
+
+    from qformers.data import open_split
+    from qformers.models import build_model
+    from qformers.models.inputs import host_inputs
+    from qformers.models.transfer import float_to_quantised
+
+    build = changed(run, folder, f"model.embed_widths=[{width}]")
+    source = open_split(build.data, "test")
+    keras.utils.set_random_seed(build.seed)
+    floating, model = (build_model(build, source.feature_set, source.class_names, form) for form in ("float32", "hgq"))
+    float_to_quantised(floating, model, host_inputs(model, source.load()[:JETS]))
+    keep(model, build, folder)
+    keras.backend.clear_session()
+
+
+def changed(run: Path, folder: Path, change: str) -> Any:
+    """The build of a run with one setting changed, named like `folder`."""
+    from qformers.config import load
+
+    return load(run / "build.yaml", [change, f"name={folder.name}"])
+
+
+def keep(model: Any, build: Any, folder: Path) -> None:
+    """Write a model and its build where a run has them."""
+    from qformers.files import replacing
+    from qformers.train.variables import save_model
+
     (folder / "qat").mkdir(parents=True, exist_ok=True)
     save_model(model, folder / "qat" / "model.keras")
     with replacing(folder / "build.yaml") as temporary:
         temporary.write_text(build.to_yaml())
-    keras.backend.clear_session()
 
 
 class Bench:
