@@ -109,8 +109,10 @@ PUBLISHED = (
 # eta, cut into plain blocks; one block over all slots is attention without any hashing.
 STEPS = (
     ("published", "published form: latent hash, 3 orders, layer norm", ("model.hash=latent", *PUBLISHED)),
-    ("coords", "hash of coordinates, one order for all layers", PUBLISHED),
-    ("firmware", "firmware form: 2 orders, batch norm, ReLU", ("model.hashes=2",)),
+    ("coords_each", "hash of coordinates alone", ("model.hash=coords_each", *PUBLISHED)),
+    ("coords", "the same, one order for all layers and heads", PUBLISHED),
+    ("batch_norm", "the same, batch norm", (*PUBLISHED, "model.norm=batch")),
+    ("firmware", "firmware form: the same, 2 orders, own scales, ReLU", ("model.hashes=2",)),
     ("one_hash", "firmware form, 1 order", ("model.hashes=1",)),
     ("no_norm", "firmware form without norms", ("model.hashes=2", "model.norm=none")),
     ("plain", "plain blocks in order of eta", ("model.hashes=1", "model.region_axes=1", "model.regions=1")),

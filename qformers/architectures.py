@@ -179,8 +179,9 @@ class HeptConfig(Section):
     region_axes: Annotated[int, Field(ge=1, le=3)] = 2  # coordinates that are cut
     coord_scales: tuple[float, ...] = ()  # powers of two that the kernel's coordinates are multiplied by, one each, so
     # that differences within a block are about as large as those of queries and keys; 0 = not seen by the kernel
-    hash: Literal["latent", "coords"] = "latent"
+    hash: Literal["latent", "coords_each", "coords"] = "latent"
     # latent: of learned queries and keys with scaled coordinates, one order per layer, head and hash, as published;
+    # coords_each: the same of the scaled coordinates alone;
     # coords: of the coordinates that are cut alone: one order per hash for all layers and heads
     order: Literal["onchip", "host"] = "onchip"  # onchip: sorted inside the model; host: the model input `order`
     order_seed: Annotated[int, Field(ge=0)] = 0  # order: host: draws the regions and directions that make the order
@@ -208,7 +209,8 @@ class HeptConfig(Section):
             )
         if self.order == "host" and self.hash != "coords":
             raise ValueError(
-                "order: host needs hash: coords, since queries and keys are not known there. Received: hash=latent"
+                "order: host needs hash: coords, since queries, keys and their scales are not known there. "
+                f"Received: hash={self.hash}"
             )
         if self.coord_scales and (
             len(self.coord_scales) != self.coords

@@ -157,6 +157,24 @@ def test_sink_form_is_the_direct_form(spread: float) -> None:
     _same(run(sink, features, coords * spread, mask), run(direct, features, coords * spread, mask), mask, 1e-11)
 
 
+def test_hash_of_coordinates_in_each_layer_is_the_published_one_blind_to_queries_and_keys() -> None:
+    config = small(layers=2)
+    features, coords, mask = oracle_hept.random_events(14, FEATURES, config, [14, 9, 3], seed=11)
+    published, model = random_model(config, 14), empty_model(config.model_copy(update={"hash": "coords_each"}), 14)
+    for layer in published.layers:
+        weights = layer.get_weights()
+        if layer.name.endswith("_attn_order"):
+            alpha = weights[0]
+            alpha[:, : config.width] = 0
+            layer.set_weights([alpha])
+            weights = [alpha[:, config.width :]]
+        model.get_layer(layer.name).set_weights(weights)
+    _same(run(model, features, coords, mask), run(published, features, coords, mask), mask, 1e-13)
+    orders = [model.get_layer(f"b{index}_attn_order").alpha for index in range(config.layers)]
+    assert all(tuple(alpha.shape) == (config.heads, config.coords, config.hashes) for alpha in orders)
+    assert not np.array_equal(orders[0], orders[-1]), "each layer has an order of its own"
+
+
 def test_order_from_the_host_is_that_of_the_model() -> None:
     config = small(hash="coords")
     features, coords, mask = oracle_hept.random_events(14, FEATURES, config, [14, 9, 3, 0], seed=8)
@@ -265,6 +283,7 @@ def test_more_embeddings_than_columns_are_refused() -> None:
     [
         ({"region_axes": 3, "coords": 2}, r"region_axes are the first coordinates, of which there are 2"),
         ({"order": "host"}, r"order: host needs hash: coords.*Received: hash=latent"),
+        ({"order": "host", "hash": "coords_each"}, r"their scales are not known there. Received: hash=coords_each"),
         ({"coords": 1, "region_axes": 1}, r"shared_scale: true needs two coordinates\. Received: coords=1"),
         ({"regions": 0.5}, r"greater than or equal to 1"),
     ],

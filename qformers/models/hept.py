@@ -118,7 +118,7 @@ def _cloud(cfg: HeptConfig, nn: Vocabulary, coords: Tensor, mask: Tensor, given:
     seen = coords
     if cfg.coord_scales:
         seen = nn.wires(coords, scales_of(cfg), "bnr,rq->bnq", "coords_scaled", "")
-    if cfg.hash == "latent":
+    if cfg.hash != "coords":
         regions = lsh.RegionCodes(cfg.hashes, cfg.heads, cfg.region_axes, cfg.regions, dtype=dtype, name="regions")
         return Cloud(seen, real, regions([coords, mask]), None, block)
     drawn = HostOrder.drawn(cfg, cfg.order_seed)
@@ -200,7 +200,8 @@ def _attention(cfg: HeptConfig, nn: Vocabulary, x: Tensor, cloud: Cloud, p: str)
     keys = join(dtype=dtype, name=f"{p}_k_hat")([project("k"), scaled])
     order = cloud.order
     if order is None:
-        order = lsh.LshOrder(cfg.hashes, dtype=dtype, name=f"{p}_order")([cloud.codes, queries, keys])
+        hashed = [queries, keys] if cfg.hash == "latent" else [scaled]
+        order = lsh.LshOrder(cfg.hashes, dtype=dtype, name=f"{p}_order")([cloud.codes, *hashed])
 
     def blocks(tensor: Tensor, which: str, side: int) -> Tensor:
         return lsh.ToBlocks(cloud.block, side, dtype=dtype, name=f"{p}_{which}_blocks")([tensor, order])
