@@ -119,7 +119,10 @@ STEPS = (
     ("full", "full attention", ("model.hashes=1", "model.block_size=64", "model.region_axes=1", "model.regions=1")),
 )
 BASELINES = {"pileup": "gradient-boosted trees, per point", "tracking": "neighbours in the coordinates"}
-BUDGETS = (100_000, 200_000, 400_000)  # EBOPs
+BUDGETS = {  # EBOPs; with 100,000 for its 64 points the pile-up model died: the same output for every point
+    "pileup": (200_000, 400_000, 800_000),
+    "tracking": (100_000, 200_000, 400_000),
+}
 QAT = ("model.hashes=1", "train.qat.epochs=15")
 VARIANTS = (
     *(Variant(name, task, label, changes) for task in DATA for name, label, changes in STEPS),
@@ -132,7 +135,7 @@ VARIANTS = (
             float_of="one_hash",
         )
         for task in DATA
-        for budget in BUDGETS
+        for budget in BUDGETS[task]
     ),
 )
 
