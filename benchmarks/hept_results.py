@@ -78,6 +78,11 @@ class Variant:
         return f"{self.task}_{self.name}"
 
     @property
+    def phase(self) -> str:
+        """The training that its row is about."""
+        return "qat" if self.float_of else "float"
+
+    @property
     def folder(self) -> Path:
         """Its run folder."""
         return RUNS / self.run
@@ -167,13 +172,9 @@ def run(variant: Variant) -> str:
     share_float(variant)
     variant.folder.mkdir(parents=True, exist_ok=True)
     data, out = str(DATA[variant.task][0]), str(variant.folder)
-    quantised = any(change.startswith("train.qat") for change in variant.changes)
+    quantised = variant.phase == "qat"
     only = () if quantised else ("--phase", "float")
-    stages = {
-        f"{'qat' if quantised else 'float'}/manifest.json": variant.command(
-            "train.py", "--out", out, "--data", data, *only
-        )
-    }
+    stages = {f"{variant.phase}/manifest.json": variant.command("train.py", "--out", out, "--data", data, *only)}
     if variant.name == "firmware":
         script = str(ROOT / "benchmarks" / "hept_baselines.py")
         stages["baseline/manifest.json"] = [sys.executable, script, out]
@@ -222,7 +223,8 @@ def main() -> int:
             print("stopped; the same command goes on from there", file=sys.stderr)
             return STOPPED
     if RUNS.exists():
-        collect({variant.run: (variant.task, variant.label) for variant in VARIANTS}, BASELINES, RUNS, RESULTS)
+        variants = {variant.run: (variant.task, variant.label, variant.phase) for variant in VARIANTS}
+        collect(variants, BASELINES, RUNS, RESULTS)
     show(RESULTS)
     return 0
 

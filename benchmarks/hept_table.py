@@ -108,11 +108,13 @@ def row_of(run: Path, phase: str, task: str, label: str) -> Row:
     return row | (firmware_of(run) if phase == "qat" else {})
 
 
-def collect(variants: Mapping[str, tuple[str, str]], baselines: Mapping[str, str], runs: Path, results: Path) -> None:
+def collect(
+    variants: Mapping[str, tuple[str, str, str]], baselines: Mapping[str, str], runs: Path, results: Path
+) -> None:
     """Write the rows of all finished trainings; a row of a training that is not there any more is kept.
 
     Args:
-        variants: run folder -> task and label.
+        variants: run folder -> task, label, and phase (float or qat) that the row is about.
         baselines: task -> label.
         runs: folder of the run folders.
         results: JSON file.
@@ -120,10 +122,9 @@ def collect(variants: Mapping[str, tuple[str, str]], baselines: Mapping[str, str
     from qformers.files import write_json
 
     places = {}  # row -> run folder, phase, task, label
-    for name, (task, label) in variants.items():
-        for phase in ("float", "qat"):
-            if (runs / name / phase / "manifest.json").exists():
-                places[name] = (runs / name, phase, task, label)
+    for name, (task, label, phase) in variants.items():
+        if (runs / name / phase / "manifest.json").exists():
+            places[name] = (runs / name, phase, task, label)
     for task, label in baselines.items():
         if (runs / f"{task}_{REFERENCE}" / "baseline" / "manifest.json").exists():
             places[f"{task}_baseline"] = (runs / f"{task}_{REFERENCE}", "baseline", task, label)

@@ -62,7 +62,12 @@ def test_rows_carry_paired_differences(tmp_path: Path, capsys: pytest.CaptureFix
     fake(tmp_path / "pileup_firmware" / "float", good[..., None], arrays, scores)
     fake(tmp_path / "pileup_plain" / "float", worse[..., None], arrays, scores)
     results = tmp_path / "hept.json"
-    variants = {"pileup_firmware": ("pileup", "firmware"), "pileup_plain": ("pileup", "plain")}
+    fake(tmp_path / "pileup_200k" / "float", good[..., None], arrays, scores)  # shared, not yet quantised
+    variants = {
+        "pileup_firmware": ("pileup", "firmware", "float"),
+        "pileup_plain": ("pileup", "plain", "float"),
+        "pileup_200k": ("pileup", "quantised", "qat"),
+    }
     hept_table.collect(variants, {"pileup": "trees"}, tmp_path, results)
     first, second = json.loads(results.read_text())["rows"]
     assert first["run"] == "pileup_firmware"
