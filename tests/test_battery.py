@@ -15,6 +15,7 @@ from quantised_helpers import float_part, inputs_of, jets, quantised_part, small
 from hls.adversarial import adversarial
 from hls.agree import agree
 from hls.backends import BACKENDS, open_backend
+from hls.backends.levels import Level
 from qformers.config import QuantConfig
 from qformers.models import MODELS
 from qformers.models.transfer import float_to_quantised
@@ -94,15 +95,32 @@ def test_firmware_is_the_quantised_hept_of_two_layers(points: int, head: str, or
     assert_exact(model, events, f"battery_hept_{points}_{head}", "alkaid", tmp_path, points=points)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("level", ["csim", "verilator"])
+def test_simulators_of_hept_agree_with_it(level: Level, tmp_path: Path) -> None:
+    cfg = hept_fixed_helpers.small(
+        hashes=1, layers=2, head="logits", outputs=3, heads=1, block_size=8, head_widths=(4,)
+    )
+    _, model, events = hept_fixed_helpers.both(cfg, 32, hept_fixed_helpers.NARROW)
+    assert_exact(model, events, f"battery_hept_{level}", "alkaid", tmp_path, points=32, level=level)
+
+
 def test_the_battery_covers_every_architecture() -> None:
     assert set(MODELS) == {"part", "deepsets", "mixer", "jedi_linear", "transformer", "hept"}
 
 
 def assert_exact(
-    model: keras.Model, events: dict[str, Any], name: str, backend: str, folder: Path, points: int = 1
+    model: keras.Model,
+    events: dict[str, Any],
+    name: str,
+    backend: str,
+    folder: Path,
+    points: int = 1,
+    level: Level | None = None,
 ) -> None:
     """Write, compile, and compare `events` and the adversarial ones: three numbers each, or per point."""
-    project = open_backend(backend).write(model, build_of(name, backend=backend), folder / "project")
+    project: Any = open_backend(backend).write(model, build_of(name, backend=backend), folder / "project")
+    project = project.at(level) if level else project
     project.compile()
     for inputs in (events, adversarial(model).inputs):
         found = agree(project, model, inputs)
