@@ -151,11 +151,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, nargs="?", help="run folder with a trained quantised model")
-    parser.add_argument("--particles", type=int, nargs="*", default=[], help="numbers of particles N")
-    parser.add_argument("--widths", type=int, nargs="*", default=[], help="widths of the embedding, untrained")
+    parser.add_argument("--particles", type=int, nargs="*", help="N (default: 4 8 16, without --widths)")
+    parser.add_argument("--widths", type=int, nargs="*", default=[], help="of the embedding, untrained")
     parser.add_argument("--steps", nargs="+", choices=NEEDS, default=list(NEEDS), help="(default: all)")
     parser.add_argument("--limit", type=float, default=1800.0, help="of each step, seconds (default: 1800)")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.particles is None:
+        options.particles = [] if options.widths else [4, 8, 16]
+    return options
 
 
 def main() -> int:
