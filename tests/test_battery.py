@@ -84,12 +84,19 @@ def test_firmware_is_the_quantised_hept(hashes: int, norm: str, order: str, tmp_
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("points", "head", "order"),
-    [(32, "embedding", "onchip"), (32, "logits", "host"), (64, "embedding", "host"), (64, "logits", "onchip")],
+    ("points", "head", "order", "hashes"),
+    [
+        (32, "embedding", "onchip", 2),
+        (32, "logits", "host", 1),
+        (64, "embedding", "host", 1),
+        (64, "logits", "onchip", 1),
+    ],
 )
-def test_firmware_is_the_quantised_hept_of_two_layers(points: int, head: str, order: str, tmp_path: Path) -> None:
+def test_firmware_is_the_quantised_hept_of_two_layers(
+    points: int, head: str, order: str, hashes: int, tmp_path: Path
+) -> None:
     cfg = hept_fixed_helpers.small(
-        hashes=1, layers=2, head=head, outputs=3, order=order, heads=1, block_size=16, head_widths=(4,)
+        hashes=hashes, layers=2, head=head, outputs=3, order=order, heads=1, block_size=16, head_widths=(4,)
     )
     _, model, events = hept_fixed_helpers.both(cfg, points, hept_fixed_helpers.NARROW)
     assert_exact(model, events, f"battery_hept_{points}_{head}", "alkaid", tmp_path, points=points)
