@@ -24,9 +24,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -34,7 +34,17 @@ from benchmarks.toolchain_steps import ICARUS_EVENTS, JETS, resized, widened  # 
 
 RUNS = Path("runs/toolchain")
 RESULTS = ROOT / "benchmarks" / "results" / "toolchain.json"
-LETTER = {"particles": "n", "widths": "w"}  # of folders
+
+
+class Kind(NamedTuple):
+    """What is varied: its sign in the table, its letter in the names of folders, and what makes the model."""
+
+    sign: str
+    letter: str
+    make: Callable[[Path, int, Path], None]
+
+
+KINDS = {"particles": Kind("N", "n", resized), "widths": Kind("width", "w", widened)}
 NEEDS = {  # step -> the step whose result it works on; in the order of the table
     "convert": None,
     "compile": "convert",
@@ -87,12 +97,12 @@ def bench(run: Path, kind: str, size: int, steps: list[str], limit: float) -> di
     """All steps of one N or one width; those that are done are read."""
     from qformers.files import write_json
 
-    folder = RUNS / f"{run.name}_{LETTER[kind]}{size}"
+    folder = RUNS / f"{run.name}_{KINDS[kind].letter}{size}"
     folder.mkdir(parents=True, exist_ok=True)
     place = folder / "steps.json"
     done: dict[str, Any] = json.loads(place.read_text()) if place.exists() else {}
     if not (folder / "qat" / "model.keras").exists():
-        {"particles": resized, "widths": widened}[kind](run, size, folder)
+        KINDS[kind].make(run, size, folder)
     for step in (step for step in NEEDS if step in steps and step not in done):
         before = NEEDS[step]
         if before is not None and "error" in done.get(before, {"error": ""}):
@@ -133,12 +143,12 @@ def growth(rows: Mapping[int, Mapping[str, Any]], step: str, sign: str = "N") ->
 
 def show(tree: Mapping[str, Any]) -> None:
     """Print one table per run."""
-    tables = ((name, kind) for name, entry in tree["runs"].items() for kind in LETTER if entry.get(kind))
+    tables = ((name, kind) for name, entry in tree["runs"].items() for kind in KINDS if entry.get(kind))
     for name, kind in tables:
         entry = tree["runs"][name]
         rows = {int(size): steps for size, steps in entry[kind].items()}
         print(f"\n{name} ({entry['machine']}, {entry['date']}); LUT estimated by alkaid:\n")
-        sign = {"particles": "N", "widths": "width"}[kind]
+        sign = KINDS[kind].sign
         header = [f"{sign} = {size}: {estimated(rows[size])}" for size in sorted(rows)]
         print(f"| step | {' | '.join(header)} | CPU time grows as |")
         print(f"|---|{'---|' * (len(rows) + 1)}")
@@ -168,7 +178,7 @@ def main() -> int:
     from qformers.manifest import machine
 
     tree: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"runs": {}}
-    for kind in LETTER if options.run is not None else ():
+    for kind in KINDS if options.run is not None else ():
         for size in getattr(options, kind):
             entry = tree["runs"].setdefault(options.run.name, {})
             entry.setdefault(kind, {})[str(size)] = bench(options.run, kind, size, options.steps, options.limit)

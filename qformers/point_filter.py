@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from qformers.config import Build, ConfigError, DataConfig, PointsConfig
+from qformers.data import split_files
 from qformers.data.errors import DataError
 from qformers.data.tracks.filtering import GLOBS, folder_of, keep, write_kept
 from qformers.data.tracks.open_points import point_reader
@@ -139,9 +139,7 @@ def thresholds(scorer: Scorer, recalls: Sequence[float]) -> list[Threshold]:
     Raises:
         DataError: no validation files, a recall outside (0, 1], a split of one class.
     """
-    paths = sorted({Path(name) for pattern in scorer.config.val for name in glob(pattern, recursive=True)})  # noqa: PTH207
-    if not paths:
-        raise DataError(f"data.val: no file matches {', '.join(scorer.config.val)} (looked from {Path.cwd()})")
+    paths = split_files(scorer.config, "val")
     scores, labels = _pooled(
         scorer(path) for path in tqdm(paths[: scorer.config.max_jets], "validation", unit="event", disable=None)
     )

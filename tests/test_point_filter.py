@@ -176,7 +176,7 @@ def test_what_cannot_be_filtered_is_named(hits: Path, trained: Path, tmp_path: P
         go(trained, hits, "--out", tmp_path / "x", "--recall", "1.5")
     with pytest.raises(DataError, match=r"nowhere: holds no trackml events \(event\*-hits.csv"):
         go(trained, tmp_path / "nowhere", "--out", tmp_path / "x")
-    with pytest.raises(DataError, match=r"data.val: no file matches none/\*-hits.csv"):
+    with pytest.raises(DataError, match=r"data.val: no file matches 'none/\*-hits.csv'"):
         go(trained, hits, "--out", tmp_path / "x", "--set", "data.val=[none/*-hits.csv]")
     with pytest.raises(DataError, match=r"one file; filter them into two folders"):
         go(trained, hits / "val", hits / "val" / next((hits / "val").glob("*-hits.csv")).name, "--out", tmp_path / "x")

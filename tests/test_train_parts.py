@@ -167,6 +167,13 @@ def test_controller_waits_for_its_start_and_lets_a_small_model_grow_up_to_the_ta
     assert small.path(1.0) == 0.95e4
 
 
+def test_a_warm_up_as_long_as_the_training_leaves_the_price_alone_until_its_last_step():
+    control = beta.BetaController(target=1e4, beta=1e-8, start=1.0)
+    assert control.update(1e6, 0.9) == 1e-8
+    assert control.update(1e6, 1.0) > 1e-8
+    assert control.path(1.0) == pytest.approx(0.95e4)
+
+
 def test_path_needs_a_first_update():
     with pytest.raises(ValueError, match="begins with the first update"):
         beta.BetaController(target=1.0, beta=1.0).path(0.5)

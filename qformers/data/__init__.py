@@ -15,7 +15,7 @@ from qformers.data.jetclass import JetClass
 from qformers.data.reader import Reader
 from qformers.data.source import Source
 
-__all__ = ["DATASETS", "DataError", "Events", "FeatureSet", "Source", "open_split"]
+__all__ = ["DATASETS", "DataError", "Events", "FeatureSet", "Source", "open_split", "split_files"]
 
 # name -> reader of its files; uproot and h5py are imported when a file is opened
 DATASETS: dict[str, Callable[[DataConfig], Reader]] = {"jetclass": JetClass, "hls4ml_lhc": Hls4mlLhc}
@@ -37,14 +37,20 @@ def open_split(config: DataConfig, split: Literal["train", "val", "test"]) -> So
     if config.points is not None:
         from qformers.data.tracks.open_points import open_points
 
-        return cast("Source", open_points(config, _files(getattr(config, split), split), split))
+        return cast("Source", open_points(config, split_files(config, split), split))
     if config.dataset not in DATASETS:
         raise DataError(f"data.dataset: unknown data set '{config.dataset}'{nearest(config.dataset, DATASETS)}")
     reader = DATASETS[config.dataset](config)
-    return Source(config, reader, _files(getattr(config, split), split), split)
+    return Source(config, reader, split_files(config, split), split)
 
 
-def _files(globs: tuple[str, ...], split: str) -> list[Path]:
+def split_files(config: DataConfig, split: Literal["train", "val", "test"]) -> list[Path]:
+    """The files that the globs of a split match, in their order.
+
+    Raises:
+        DataError: no glob is given, or one matches nothing.
+    """
+    globs: tuple[str, ...] = getattr(config, split)
     if not globs:
         raise DataError(f"data.{split}: no glob is given; name the files, e.g. [data/{split}/*.root]")
     found: dict[Path, None] = {}  # ordered, and each file once even where two globs match it

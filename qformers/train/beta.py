@@ -79,7 +79,8 @@ class BetaController:
         if self.first_ebops is None:
             raise ValueError("the glide path begins with the first update")
         arrival = max(self.arrival, self.start + 0.5 * (1.0 - self.start))  # a long warm-up leaves half of the rest
-        done = min(1.0, max(0.0, (share - self.start) / (arrival - self.start)))
+        # a warm-up as long as the training leaves no path, and its last step is at the end of it
+        done = min(1.0, max(0.0, (share - self.start) / (arrival - self.start))) if self.start < 1.0 else 1.0
         aim = MARGIN * self.target
         if self.first_ebops <= aim:  # nothing to come down from: free up to the target
             return aim
