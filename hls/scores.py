@@ -1,19 +1,11 @@
-"""How the score of a task is called: the keys of `qformers.train.tasks.Task`, in words."""
+"""Scores of the models of a build, as the cells of a table."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-NAMES = {"accuracy": "accuracy", "auprc": "AUPRC"}
-THRESHOLD = "ap_"  # of AP@k for pT above a threshold in GeV
-
-
-def spell(score: str) -> str:
-    """ "ap_0.9" -> "AP@0.9", "auprc" -> "AUPRC"; a name that is not known as it is."""
-    if score.startswith(THRESHOLD):
-        return f"AP@{score.removeprefix(THRESHOLD)}"
-    return NAMES.get(score, score)
+from qformers.score_names import THRESHOLD, spell
 
 
 def with_error(measured: Mapping[str, float], digits: int = 4) -> str:

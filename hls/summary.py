@@ -8,7 +8,7 @@ from typing import Any
 
 from hls.compare.sources import how_to
 from hls.reports.report import load_reports
-from hls.scores import spell
+from qformers.score_names import spell
 
 SOURCES = ("alkaid", "yosys", "yosys-nodsp")  # of resources, from estimate to synthesis
 COUNTED = ("lut", "ff", "dsp", "bram18")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from qformers import metrics
 from qformers.files import replacing
+from qformers.score_names import spell
 
 CURVE_POINTS = 400  # points per ROC curve
 SIZE_INCHES, DPI = (8.0, 6.5), 110
@@ -99,7 +100,8 @@ def training(history: Sequence[Mapping[str, Any]], score: str, ebops_target: flo
     """
     epochs = [row["epoch"] for row in history]
     panels: list[tuple[str, tuple[tuple[str, str], ...]]]
-    panels = [(score.capitalize(), ((score, "train"), (f"val_{score}", "validation")))]
+    name = spell(score)
+    panels = [(name[:1].upper() + name[1:], ((score, "train"), (f"val_{score}", "validation")))]
     panels += [("Loss", (("loss", "train, with all penalties"), ("val_loss", "validation, without")))]
     if any(row["ebops"] for row in history):
         panels += [("EBOPs", (("ebops", "calibrated model"),))]

@@ -10,7 +10,7 @@ from hls.compare.own import timed
 from hls.compare.records import Agreement, Measured, Metrics, PointMetrics, Rtl
 from hls.compare.run import Run
 from hls.compare.sources import cells_of, find_sources
-from hls.scores import spell
+from qformers.score_names import spell
 
 BUILD, SIMULATED, ORIGIN = "Build", "Equal to the quantised model", "Provenance"
 

@@ -118,7 +118,7 @@ class Tracking(PointTask):
         from qformers import plots_points
 
         for key, by in (("pt_gev", "by_pt_gev"), ("length", "by_length")):
-            plots_points.in_bins(report["tracks"][by], key, folder / f"tracks_{key}.png", "tracks")
+            plots_points.in_bins(report["tracks"][by], key, folder / f"tracks_{key}.png", "share of tracks")
 
 
 def _neighbours(outputs: Outputs, events: PointEvents, thresholds: Sequence[float]) -> dict[str, Any]:
