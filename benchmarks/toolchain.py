@@ -122,7 +122,8 @@ def cell(figures: Mapping[str, Any] | None) -> str:
         return str(figures["error"])
     text = f"{figures['wall_s']:.1f} s, {figures['cpu_s']:.0f} s CPU, {figures['peak_mib'] / 1024:.1f} GB"
     if "events" in figures:
-        text += f", {figures['events'] / figures['wall_s']:,.0f}/s"
+        rate = figures["events"] / figures["wall_s"]
+        text += f", {rate:,.0f}/s" if rate >= 10.0 else f", {rate:.1f}/s"
     return text + (f", {figures['different']:,} outputs differ" if figures.get("different") else "")
 
 
@@ -183,7 +184,7 @@ def main() -> int:
             entry = tree["runs"].setdefault(options.run.name, {})
             entry.setdefault(kind, {})[str(size)] = bench(options.run, kind, size, options.steps, options.limit)
             here = machine()
-            entry["machine"] = f"{here['cores']} cores {here['processor']}"
+            entry["machine"] = f"{here['cores']} core{'s' if here['cores'] > 1 else ''} {here['processor']}"
             entry["date"] = datetime.datetime.now(datetime.UTC).date().isoformat()
             RESULTS.parent.mkdir(parents=True, exist_ok=True)
             write_json(RESULTS, tree)
