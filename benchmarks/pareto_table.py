@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -190,7 +191,7 @@ def show(results: Path) -> None:
 
 
 def plot(rows: list[Row], path: Path) -> None:
-    """Accuracy against alkaid's LUT estimate and against latency, a column of panels per (N, features)."""
+    """Accuracy against alkaid's LUT estimate and against latency: a column of panels per N, two rows per features."""
     import matplotlib as mpl
     import mplhep
     from matplotlib.figure import Figure
@@ -198,23 +199,31 @@ def plot(rows: list[Row], path: Path) -> None:
     from hls.compare.pareto import plain_ticks
     from qformers.files import replacing
 
-    groups = sorted({(row["features"], row["particles"]) for row in rows})
+    features, sizes = (sorted({row[key] for row in rows}) for key in ("features", "particles"))
+    quantities = {"lut": "LUT (alkaid, estimate)", "latency_ns": "Latency [ns]"}
     with mpl.rc_context({**mplhep.style.ROOT, "font.size": 13, "axes.labelsize": 15, "legend.fontsize": 11}):
-        figure = Figure(figsize=(1.5 + 5.2 * len(groups) + 2.6, 9.0), dpi=90)
-        panels = figure.subplots(2, len(groups), squeeze=False, sharey="col")
-        for column, group in enumerate(groups):
-            inside = [row for row in rows if (row["features"], row["particles"]) == group]
-            for axes, quantity, label in zip(
-                panels[:, column], ("lut", "latency_ns"), ("LUT (alkaid, estimate)", "Latency [ns]"), strict=True
-            ):
+        figure = Figure(figsize=(4.1 + 5.2 * len(sizes), 9.0 * len(features)), dpi=90)
+        panels = figure.subplots(2 * len(features), len(sizes), squeeze=False)
+        for (group, count), (column, size) in product(enumerate(features), enumerate(sizes)):
+            inside = [row for row in rows if (row["features"], row["particles"]) == (count, size)]
+            pair = panels[2 * group : 2 * group + 2, column]
+            if not inside:
+                for axes in pair:
+                    axes.remove()
+                continue
+            pair[1].sharey(pair[0])
+            for axes, (quantity, label) in zip(pair, quantities.items(), strict=True):
                 _panel(axes, inside, quantity)
                 axes.set(xlabel=label, ylabel="Accuracy [%]" if column == 0 else "")
                 axes.grid(alpha=0.25, lw=0.6)
-            panels[0][column].set_xscale("log")
-            plain_ticks(panels[0][column])
-            panels[0][column].set_title(f"N = {group[1]}, {group[0]} features", fontsize=15)
-        handles = {h.get_label(): h for axes in panels.flat for h in axes.get_legend_handles_labels()[0]}
-        figure.subplots_adjust(left=0.09, right=0.97 - 2.8 / figure.get_figwidth(), top=0.95, bottom=0.09, hspace=0.28)
+            pair[0].set_xscale("log")
+            plain_ticks(pair[0])
+            pair[0].set_title(f"N = {size}, {count} features", fontsize=15)
+        handles = {h.get_label(): h for axes in figure.axes for h in axes.get_legend_handles_labels()[0]}
+        margin = 0.45 / figure.get_figheight()
+        figure.subplots_adjust(
+            left=0.09, right=0.97 - 2.8 / figure.get_figwidth(), top=1 - margin, bottom=2 * margin, hspace=0.28
+        )
         figure.legend(handles=list(handles.values()), loc="center right", borderpad=0.2)
         with replacing(path) as temporary:
             figure.savefig(temporary, format="png")
