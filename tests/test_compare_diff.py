@@ -84,6 +84,27 @@ def test_widths_come_from_the_firmware_where_there_is_no_audit(tmp_path: Path) -
         read_layers(read_run(run))
 
 
+def test_widths_come_from_the_table_of_the_project_where_there_is_one(tmp_path: Path) -> None:
+    run = bare(tmp_path, "part_a")
+    file = run / "firmware" / "vitis" / "precision.json"
+    file.parent.mkdir(parents=True)
+    sums = {
+        "input0": {"value": "fixed<7,3>", "source": "learned, 3 formats"},
+        "input1": {"value": "fixed<4,1>", "source": "fixed"},
+        "accumulator": {"value": "fixed<16,6>", "source": "computed"},
+    }
+    file.write_text(json.dumps({"layers": [{"layer": "sum", "type": "QAdd", **sums}]}))
+    layers = read_layers(read_run(run))
+    assert layers.source == "firmware/vitis/precision.json"
+    (activation,) = layers.layers["sum"].bits.values()
+    assert (activation.mean, activation.largest, activation.learned) == (5.5, 7, True)
+    assert "input0 fixed<7,3,RND,SAT>, learned, 3 formats" in activation.note
+    assert "widths as widest in firmware/vitis/precision.json" in " ".join(layers.missing)
+    file.write_text(json.dumps({"layers": [{"layer": "sum", "type": "QAdd", "input0": {"value": 3, "source": ""}}]}))
+    with pytest.raises(HlsError, match=r"(?s)precision.json is no table of formats .*'sum'.*export the project again"):
+        read_layers(read_run(run))
+
+
 def test_an_audit_older_than_the_model_is_noted(tmp_path: Path) -> None:
     run = trained(tmp_path, "part_a")
     os.utime(run / "qat" / "audit.json", (1, 1))

@@ -13,7 +13,9 @@ import yaml
 from hls.compare.records import AuditRow, LayerCosts, read
 from hls.compare.run import Run
 from hls.errors import HlsError
+from qformers.config import ConfigError
 from qformers.precision import Fixed
+from qformers.precision_table import PrecisionTable, Setting
 
 KINDS = ("weight", "bias", "activation", "table")
 COSTS = {  # LUT and ns are estimates, of layers.json; zeros are those of qat/sparsity.json
@@ -68,8 +70,8 @@ class Layers:
 def read_layers(run: Run) -> Layers:
     """Widths and costs of a run's layers.
 
-    Widths come from ``qat/audit.json`` (as trained, mean over all groups) or, where there is none, from
-    ``firmware/<backend>/precision.yaml`` (as declared).
+    Widths come from ``qat/audit.json`` (as trained, mean over all groups) or, where there is none, from the project:
+    ``precision.json`` (the format that holds all groups of a quantiser), else ``precision.yaml`` (as declared).
 
     Raises:
         HlsError: one of these files cannot be read.
@@ -96,10 +98,11 @@ def _widths(run: Run) -> tuple[dict[str, dict[str, Bits]], str, list[str]]:
         return _audited(audit), "qat/audit.json", old if _older(audit_file, run.path / "qat" / "model.keras") else []
     audit_command = f"not run: scripts/audit.py {run.yaml}"
     for backend in dict.fromkeys((run.build.firmware.backend, *(run.firmware or {}))):
-        file = run.path / "firmware" / backend / "precision.yaml"
-        if file.is_file():
-            name = f"firmware/{backend}/precision.yaml"
-            return _declared(file), name, [f"{run.name}: widths as declared in {name}; learned ones: {audit_command}"]
+        for file, (read_widths, what) in _FILES.items():
+            name = f"firmware/{backend}/{file}"
+            if (run.path / name).is_file():
+                note = f"{run.name}: widths as {what} in {name}; means over what was learned: {audit_command}"
+                return read_widths(run.path / name), name, [note]
     return {}, "", [f"{run.name}: no bit widths; {audit_command}"]
 
 
@@ -119,6 +122,32 @@ def _merged(rows: Sequence[AuditRow]) -> Bits:
     parts = [f"{r.name}: mean {r.width_mean:.2f}, max {r.width_max}, {r.widest}, {r.formats:,} groups" for r in rows]
     mean = statistics.fmean(row.width_mean for row in rows)
     return Bits(mean, max(row.width_max for row in rows), any(row.learned for row in rows), "; ".join(parts))
+
+
+def _exported(file: Path) -> dict[str, dict[str, Bits]]:
+    """The format of each quantiser; several of one kind in a layer (two operands) as their mean."""
+    tree = read(file, dict[str, Any])
+    try:
+        rows = PrecisionTable.from_json((tree or {})["layers"]).rows
+    except (KeyError, TypeError, ConfigError) as error:
+        raise HlsError(f"{file} is no table of formats ({error}); export the project again") from error
+    found: dict[str, dict[str, Bits]] = {}
+    for row in rows:
+        kinds: dict[str, list[str]] = {}  # -> slots: two operands are input0 and input1
+        for slot in row.settings:
+            if (kind := _PLACES.get(slot.rstrip("01"))) is not None:
+                kinds.setdefault(kind, []).append(slot)
+        found[row.layer] = {
+            kind: _widest({slot: row.settings[slot] for slot in slots}) for kind, slots in kinds.items()
+        }
+    return found
+
+
+def _widest(slots: Mapping[str, Setting]) -> Bits:
+    widths = [setting.value.width for setting in slots.values() if isinstance(setting.value, Fixed)]
+    learned = any(setting.source.startswith("learned") for setting in slots.values())
+    note = "; ".join(f"{slot} {setting.value}, {setting.source}" for slot, setting in slots.items())
+    return Bits(statistics.fmean(widths), max(widths), learned, note)
 
 
 def _declared(file: Path) -> dict[str, dict[str, Bits]]:
@@ -152,3 +181,9 @@ def in_order(first: list[str], second: list[str]) -> list[str]:
             merged.insert(place, name)
             place += 1
     return merged
+
+
+_FILES = {  # of a project -> how it is read, and what its widths are
+    "precision.json": (_exported, "widest"),
+    "precision.yaml": (_declared, "declared"),
+}

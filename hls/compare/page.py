@@ -232,7 +232,10 @@ def _bits(table: Table) -> list[Element]:
         "div", heat, class_="scroll screen", tabindex="0", role="region", aria_label="Bit widths per layer"
     )
     controls = element("div", box, class_="controls")
-    text = f"Mean over all weights or values of a layer; the tooltip has each quantiser. Read from {sources}."
+    text = (
+        "Mean over all weights or values of a layer where an audit was made, else the format that holds them all; "
+        f"the tooltip has each quantiser. Read from {sources}."
+    )
     region.set("id", "heat")
     paper = element("div", *_heat_maps(known, PRINTED), class_="print")
     return [element("p", text, class_="hint"), tables.scale(), controls, region, paper, *reasons]
