@@ -202,6 +202,17 @@ def test_threads_and_chunks_do_not_change_results(part4: Compared, monkeypatch: 
     np.testing.assert_array_equal(part4.project.predict(one), alone[:1])
 
 
+def test_products_of_a_layer_may_be_more_than_a_usual_stack_holds(tmp_path: Path) -> None:
+    """hls4ml has 1,024 x 2,200 products of four bytes in one array of the function: 9 MB, and the usual stack has 8."""
+    kernel = np.zeros((1024, 2200))
+    kernel[np.arange(2200) % 1024, np.arange(2200)] = 1.5
+    x = keras.Input((1024,), name="x")
+    model = keras.Model(x, {"y": h.dense(x, "spread", "fixed<24,8,RND,SAT>", kernel)})
+    project = open_backend("vitis").write(model, h.build_of("spread"), tmp_path / "spread")
+    rows = np.random.default_rng(1).integers(-128, 128, (3, 1024)) / 16
+    np.testing.assert_array_equal(project.predict({"x": rows}), rows @ kernel)
+
+
 def test_a_compile_error_shows_the_compilers_last_lines_and_its_log(tiny: Project, tmp_path: Path) -> None:
     broken = Project.open(Path(shutil.copytree(tiny.path, tmp_path / "broken")))
     header = broken.path / "firmware/defines.h"

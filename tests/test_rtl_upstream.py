@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import hls_models as h
 import keras
 import numpy as np
@@ -10,6 +13,7 @@ from alkaid.codegen import RTLModel
 from alkaid.converter import trace_model
 from alkaid.trace import FVArray, trace
 
+from hls.backends import alkaid_trace
 from hls.backends.alkaid_fixes import mended
 from hls.backends.alkaid_stages import pipeline
 
@@ -50,3 +54,42 @@ def test_a_row_of_constants_stops_a_matrix_product() -> None:
     low, high, _ = found.lhs
     assert np.all(low[1] == high[1])
     assert np.all(low[0] < high[0])
+
+
+LAID_OUT = """
+import re
+from pathlib import Path
+import numpy as np
+from alkaid.trace import FVArray
+
+def peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024
+
+pairs = [(i, j) for i in range(16) for j in range(i)]
+layout = np.zeros((len(pairs), 256))
+for number, (i, j) in enumerate(pairs):
+    layout[number, [16 * i + j, 16 * j + i]] = 1
+row = FVArray.from_kif(*(np.full((1, len(pairs)), part) for part in (1, 3, 2)))
+before = peak()
+row @ layout
+print(peak() - before)
+"""
+
+
+def test_wires_are_searched_for_shared_sums() -> None:
+    ran = subprocess.run([sys.executable, "-c", LAID_OUT], check=True, capture_output=True, text=True)
+    assert float(ran.stdout) > 100  # MiB, to lay out 120 values in 256 places
+
+
+def test_wires_are_laid_with_their_signs_and_shifts() -> None:
+    layout = np.zeros((6, 7))
+    layout[[3, 0, 3, 5], [1, 4, 5, 6]] = [1, -0.5, 4, -1]
+    values = np.random.default_rng(1).integers(-32, 32, (100, 6)) / 4
+    row = FVArray.from_kif(*(np.full((1, 6), part) for part in (1, 3, 2)))
+    plain = trace(row, row @ layout)
+    with mended():
+        laid = trace(row, row @ layout)
+        summed = trace(row, row @ (layout + np.eye(6, 7)))
+    assert (laid.cost, laid.ops) == (plain.cost, plain.ops)
+    np.testing.assert_array_equal(alkaid_trace.predict(laid, values), values @ layout)
+    np.testing.assert_array_equal(alkaid_trace.predict(summed, values), values @ (layout + np.eye(6, 7)))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +23,9 @@ from hls.progress import Reporter, Silent
 # 25 times slower to run. -fno-gnu-unique: two projects in one process must not share the tables of a layer of one name.
 FLAGS = ("-O1", "-w", "-fPIC", "-std=c++17", "-fno-gnu-unique", "-fvisibility=hidden")
 CHUNK = 256  # events per call
+# hls4ml keeps all products of a layer in an array on the stack: 2,016 pairs laid out as 64 x 64 are 8 million, and the
+# usual 8 MiB end the process without a word. Only what is used is ever taken from the machine.
+STACK_BYTES = 2**30
 
 Array = NDArray[np.float64]
 
@@ -100,8 +105,8 @@ class Library:
             function(str(self.project / "firmware" / "weights").encode(), stop - start, *pointers)
             return stop - start
 
-        chunk(0, min(1, events))  # loads weights and fills tables, once, before there are threads
-        with ThreadPoolExecutor(cxx.cores()) as pool:
+        with _deep_stacks(), ThreadPoolExecutor(cxx.cores()) as pool:
+            pool.submit(chunk, 0, min(1, events)).result()  # loads weights and fills tables, once, for all threads
             waiting = [pool.submit(chunk, i, min(i + CHUNK, events)) for i in range(0, events, CHUNK)]
             for done in as_completed(waiting):
                 tick(done.result())
@@ -121,6 +126,16 @@ class Library:
         function.restype = None
         function.argtypes = [ctypes.c_char_p, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
         return function
+
+
+@contextmanager
+def _deep_stacks() -> Iterator[None]:
+    """For the length of the block, new threads have a stack of `STACK_BYTES`."""
+    before = threading.stack_size(STACK_BYTES)
+    try:
+        yield
+    finally:
+        threading.stack_size(before)
 
 
 def _weight_files(text: str) -> list[str]:
