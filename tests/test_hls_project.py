@@ -20,6 +20,7 @@ from hls.backends.hls4ml_base import Hls4mlBackend
 from hls.backends.project import Layout, Project
 from hls.backends.writing import new_project, weights_hash
 from hls.errors import CompileError, HlsError
+from hls.progress import Silent
 from qformers.precision import Fixed
 
 pytest_plugins = ["hls_models"]
@@ -200,6 +201,19 @@ def test_threads_and_chunks_do_not_change_results(part4: Compared, monkeypatch: 
     np.testing.assert_array_equal(alone, part4.firmware["logits"][:700])
     one = {name: array[:1] for name, array in part4.inputs.items()}
     np.testing.assert_array_equal(part4.project.predict(one), alone[:1])
+
+
+def test_a_compiled_header_is_what_files_get(tmp_path: Path) -> None:
+    header, source = tmp_path / "big.h", tmp_path / "small.cpp"
+    header.write_text("inline int answer() { return 42; }\n")
+    source.write_text('#include "big.h"\nextern "C" int ask() { return answer(); }\n')
+    options = ("-O0", "-fPIC", f"-I{tmp_path}")
+    cxx.precompile(header, options)
+    header.write_text("#error read again\n")
+    cxx.compile_all([cxx.Job(source, tmp_path / "small-1.o")], options, Silent())
+    header.write_text("int answer(\n")
+    with pytest.raises(CompileError, match=r"whole log: .*big\.log"):
+        cxx.precompile(header, options)
 
 
 def test_products_of_a_layer_may_be_more_than_a_usual_stack_holds(tmp_path: Path) -> None:

@@ -73,6 +73,7 @@ class Verilator:
         include = self.root / "include"
         files = [*sorted(made.glob("*.cpp")), *(include / name for name in RUNTIME), folder / driver]
         options = (*FLAGS, f"-I{made}", f"-I{include}", f"-I{include / 'vltstd'}", f"-I{folder}")
+        cxx.precompile(made / f"V{top}__pch.h", options)
         jobs = [cxx.Job(file, made / f"{file.stem}-{key}.o") for file in files]
         cxx.compile_all(jobs, options, reporter or Silent())
         cxx.remove_older(library)
