@@ -25,7 +25,7 @@ FLAGS = ("-O1", "-w", "-fPIC", "-std=c++17", "-fno-gnu-unique", "-fvisibility=hi
 CHUNK = 256  # events per call
 # hls4ml keeps all products of a layer in an array on the stack: 2,016 pairs laid out as 64 x 64 are 8 million, and the
 # usual 8 MiB end the process without a word. Only what is used is ever taken from the machine.
-STACK_BYTES = 2**30
+STACK_BYTES = 2**29
 
 Array = NDArray[np.float64]
 
