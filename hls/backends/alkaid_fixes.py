@@ -23,7 +23,7 @@ def mended() -> Iterator[None]:
     StopIteration, since alkaid looks for a variable in the sums to learn of the hardware.
 
     It looks for shared sums in a matrix that has none, only wires: laying out the bias of 276 pairs as 24 x 24 takes
-    48 s and 2 GB, and both grow as N^6.
+    48 s and 2 GB, which grow as N^7 and N^6.
     """
     import keras
     from alkaid.converter.builtin.keras.layers._base import _registry
