@@ -36,7 +36,7 @@ test-all: $(STAMP)
 # weaver-core itself beside our model, in an environment of its own (PyTorch, about 900 MB)
 REFERENCE := .venv-reference
 test-reference: $(REFERENCE)/.installed
-	$(REFERENCE)/bin/python -m pytest -m reference tests/test_reference_weaver.py
+	$(REFERENCE)/bin/python -m pytest -m reference tests/models/test_reference_weaver.py
 
 $(REFERENCE)/.installed: $(STAMP)
 	$(PYTHON) -m venv $(REFERENCE)
@@ -49,10 +49,10 @@ $(REFERENCE)/.installed: $(STAMP)
 # QKeras itself beside our import of its models, in an environment of its own; 0.9 runs on the same Keras through tf_keras
 QKERAS := .venv-qkeras
 test-qkeras: $(STAMP) $(QKERAS)/.installed
-	$(QKERAS)/bin/python tests/qkeras_truth.py v3 build/qkeras wide
-	PYTHONPATH=$(QKERAS)/old $(QKERAS)/bin/python tests/qkeras_truth.py v0.9 build/qkeras wide
-	QKERAS_TRUTH=$(CURDIR)/build/qkeras $(RUN) -m pytest tests/test_interop_qkeras.py tests/test_qkeras_formats.py \
-		tests/test_qkeras_firmware.py
+	$(QKERAS)/bin/python tests/support/qkeras_truth.py v3 build/qkeras wide
+	PYTHONPATH=$(QKERAS)/old $(QKERAS)/bin/python tests/support/qkeras_truth.py v0.9 build/qkeras wide
+	QKERAS_TRUTH=$(CURDIR)/build/qkeras $(RUN) -m pytest tests/interop/test_interop_qkeras.py tests/precision/test_qkeras_formats.py \
+		tests/interop/test_qkeras_firmware.py
 
 $(QKERAS)/.installed:
 	$(PYTHON) -m venv $(QKERAS)

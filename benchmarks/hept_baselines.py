@@ -26,9 +26,10 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from benchmarks.markdown import print_table  # noqa: E402
 from hls import cli  # noqa: E402
-from qformers.config import Build, ConfigError, load  # noqa: E402
+from qformers.builds.build import Build, load  # noqa: E402
 from qformers.data import open_split  # noqa: E402
-from qformers.data.tracks.point_events import PointEvents  # noqa: E402
+from qformers.data.points.events import PointEvents  # noqa: E402
+from qformers.errors import ConfigError  # noqa: E402
 from qformers.files import replacing, write_json  # noqa: E402
 from qformers.manifest import write_manifest  # noqa: E402
 
@@ -89,7 +90,7 @@ def baseline(build: Build, run: Path) -> dict[str, Any]:
     Raises:
         ConfigError: a run that has no points.
     """
-    from qformers.train.tasks import task_of
+    from qformers.tasks.task import task_of
 
     if build.data.points is None:
         raise ConfigError(

@@ -48,7 +48,7 @@ def full_attention(points: int, layers: int) -> Any:
     import keras
     from keras import ops
 
-    from qformers.architectures import HeptConfig
+    from qformers.models.hept.config import HeptConfig
 
     cfg = HeptConfig()
     width, heads = cfg.width, cfg.heads
@@ -84,8 +84,9 @@ def measure(model_name: str, step: str, points: int, layers: int) -> Row:
     keras.utils.set_random_seed(1)
     random = np.random.default_rng(1)
     if model_name == "hept":
-        from qformers.architectures import HeptConfig
-        from qformers.models.hept import Points, hept
+        from qformers.models.hept.config import HeptConfig
+        from qformers.models.hept.hept import hept
+        from qformers.models.sizes import Points
         from qformers.nn.float32 import Float32
 
         model = hept(HeptConfig(layers=layers, dropout=0.0), Points(points, FEATURES), Float32())

@@ -25,7 +25,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from benchmarks.hept_table import collect, show  # noqa: E402
-from qformers.config import nearest  # noqa: E402
+from qformers.errors import nearest  # noqa: E402
 
 RUNS = Path("runs/hept")
 RESULTS = ROOT / "benchmarks" / "results" / "hept.json"

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from benchmarks.markdown import print_table
 from benchmarks.pareto_table import read
-from qformers import metrics_points
-from qformers.metrics_binary import precision_at_recall
+from qformers.tasks.metrics import points as metrics_points
+from qformers.tasks.metrics.binary import precision_at_recall
 
 REFERENCE = "firmware"  # what differences are taken to
 RECALL = 0.99

@@ -31,9 +31,11 @@ def measured(action: Callable[[], Any]) -> tuple[Any, float, float]:
 
 def model_of(particles: int) -> Any:
     """A quantised Particle Transformer of this size, untrained."""
-    from qformers.config import PartConfig, QuantConfig
+    from qformers.config.sections import QuantConfig
     from qformers.data import FeatureSet
-    from qformers.models.part import Jet, part
+    from qformers.models.part.config import PartConfig
+    from qformers.models.part.part import part
+    from qformers.models.sizes import Jet
     from qformers.nn.hgq import Hgq
 
     names = ("part_pt_log", "part_deta", "part_dphi")
@@ -49,7 +51,7 @@ def model_of(particles: int) -> Any:
 def compile_apart(project: Path) -> tuple[str, float]:
     """Compile in a small process of its own, whose children's memory is that of g++ alone; returns MB."""
     code = (
-        "import resource, sys; from pathlib import Path; from hls.backends.csim import compile_project; "
+        "import resource, sys; from pathlib import Path; from hls.backends.hls4ml.csim import compile_project; "
         "compile_project(Path(sys.argv[1]), 'bench'); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
     )
     command = [sys.executable, "-c", code, str(project)]
@@ -61,9 +63,9 @@ def measure(particles: int) -> str:
     """One line of the table."""
     import numpy as np
 
-    from hls.agree import keras_outputs
     from hls.backends import open_backend
-    from qformers.config import Build
+    from hls.proof.agree import keras_outputs
+    from qformers.builds.build import Build
 
     data = {
         "dataset": "jetclass",

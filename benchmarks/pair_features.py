@@ -5,8 +5,8 @@
 
 Exact: ln kT, ln z, ln dR, ln m^2 from four-momenta in float64 (arXiv:2202.03772). `input`: computed on the host,
 standardised, clipped and rounded to 8 and 10 bits. `onchip`: from ln pT, eta and phi by the adders and tables of
-`qformers.models.pairs`, first with exact arithmetic (what the log-domain formula itself costs: pseudorapidity instead
-of rapidity, no particle masses, small angles), then with its fixed-point formats.
+`qformers.models.part.pairs`, first with exact arithmetic (what the log-domain formula itself costs: pseudorapidity
+instead of rapidity, no particle masses, small angles), then with its fixed-point formats.
 """
 
 from __future__ import annotations
@@ -16,20 +16,19 @@ import datetime
 import platform
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from qformers.config import load
+from qformers.builds.build import load
 from qformers.data import open_split
 from qformers.data.events import Events
 from qformers.models.inputs import PAIR_NAMES, PAIR_RANGE, PAIR_SCALE, PAIR_SHIFT, pair_features
-from qformers.models.pairs import onchip_features
+from qformers.models.part.pairs import onchip_features
 from qformers.nn.float32 import Float32
 from qformers.nn.hgq import Hgq
-from qformers.precision import Fixed
+from qformers.precision.fixed import Fixed
 
 Array = NDArray[np.float64]
 
@@ -45,8 +44,10 @@ def from_chip(events: Events, vocabulary: Any) -> Array:
     """(pairs, 4): the four channels from what the chip computes."""
     particles, features = events.features.shape[1:]
     x = vocabulary.input("features", (particles, features))
-    model = vocabulary.finish(keras.Model(x, onchip_features(particles, events.feature_set, vocabulary, x)))
-    high, low, ln_r, soft = np.moveaxis(model.predict(events.features, batch_size=512, verbose=0), -1, 0).astype(float)
+    model = vocabulary.model({"features": x}, onchip_features(particles, events.feature_set, vocabulary, x), "pairs")
+    high, low, ln_r, soft = np.moveaxis(
+        model.predict({"features": events.features}, batch_size=512, verbose=0), -1, 0
+    ).astype(float)
     channels = np.stack([low + ln_r / 2, low - high - soft, ln_r / 2, high + low + ln_r], axis=-1)  # (n, P, 4)
     rows, columns = np.tril_indices(particles, -1)
     return np.asarray(channels[(events.mask[:, rows] * events.mask[:, columns]) > 0])

@@ -196,7 +196,7 @@ def plot(rows: list[Row], path: Path) -> None:
     import mplhep
     from matplotlib.figure import Figure
 
-    from hls.compare.pareto import plain_ticks
+    from hls.compare.draw.pareto import plain_ticks
     from qformers.files import replacing
 
     features, sizes = (sorted({row[key] for row in rows}) for key in ("features", "particles"))

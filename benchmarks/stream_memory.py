@@ -19,9 +19,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from qformers.config import DataConfig
+from qformers.config.sections import DataConfig
 from qformers.data import open_split
-from qformers.data.toy import jetclass_branches, write_tree
+from qformers.data.jets.toy import jetclass_branches, write_tree
 
 MIB = 1 / 1024  # of VmHWM's kB
 

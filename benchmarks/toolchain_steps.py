@@ -24,8 +24,8 @@ def resized(run: Path, particles: int, folder: Path) -> None:
     """
     import keras
 
+    from qformers.builds.models import build_model, load_model
     from qformers.data import open_split
-    from qformers.models import build_model, load_model
 
     trained = load_model(run / "qat" / "model.keras")
     build = changed(run, folder, f"data.num_particles={particles}")
@@ -45,10 +45,10 @@ def widened(run: Path, width: int, folder: Path) -> None:
     """Write ``build.yaml`` and ``qat/model.keras`` of a model of another width: random weights, ranges of jets."""
     import keras
 
+    from qformers.builds.models import build_model
     from qformers.data import open_split
-    from qformers.models import build_model
     from qformers.models.inputs import host_inputs
-    from qformers.models.transfer import float_to_quantised
+    from qformers.quant.fold import float_to_quantised
 
     build = changed(run, folder, f"model.embed_widths=[{width}]")
     source = open_split(build.data, "test")
@@ -61,7 +61,7 @@ def widened(run: Path, width: int, folder: Path) -> None:
 
 def changed(run: Path, folder: Path, change: str) -> Any:
     """The build of a run with one setting changed, named like `folder`."""
-    from qformers.config import load
+    from qformers.builds.build import load
 
     return load(run / "build.yaml", [change, f"name={folder.name}"])
 
@@ -81,8 +81,8 @@ class Bench:
     """The steps of one model; each method is one step and returns what is worth a remark."""
 
     def __init__(self, folder: Path) -> None:
-        from qformers.config import load
-        from qformers.models import load_model
+        from qformers.builds.build import load
+        from qformers.builds.models import load_model
 
         self.folder, self.build = folder, load(folder / "build.yaml")
         self.model = load_model(folder / "qat" / "model.keras")
@@ -99,7 +99,7 @@ class Bench:
 
     def project(self, backend: str, level: str = "") -> Any:
         """A written project."""
-        from hls.backends.project import Project
+        from hls.backends.protocol import Project
 
         project: Any = Project.open(self.folder / backend)
         return project.at(level) if level else project
@@ -131,7 +131,7 @@ class Bench:
 
     def compared(self, outputs: Mapping[str, Any], jets: Mapping[str, Any]) -> dict[str, Any]:
         """Outputs that are not those of Keras."""
-        from hls.agree import keras_outputs
+        from hls.proof.agree import keras_outputs
 
         expected = keras_outputs(self.model, jets)
         wrong = sum(int((outputs[name].reshape(expected[name].shape) != expected[name]).sum()) for name in expected)
@@ -139,7 +139,7 @@ class Bench:
 
     def yosys(self) -> dict[str, Any]:
         """Logic synthesis without DSP."""
-        from hls.reports.yosys import synthesise
+        from hls.reports.yosys.synthesis import synthesise
 
         project = self.project("alkaid", "verilator")
         place = {"folder": self.folder / "yosys", "dsp": False, "time_limit_s": 1e6}
@@ -151,7 +151,7 @@ class Bench:
         import hls4ml
         import numpy as np
 
-        from hls.agree import keras_outputs
+        from hls.proof.agree import keras_outputs
 
         start = time.perf_counter()
         graph = hls4ml.converters.convert_from_keras_model(

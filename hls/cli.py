@@ -11,7 +11,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from qformers.config import Build, ConfigError, load
+from qformers.builds.build import Build, load
+from qformers.errors import ConfigError
 
 
 def parser_of(text: str | None) -> argparse.ArgumentParser:
@@ -66,7 +67,7 @@ def exit_status(work: Callable[[], int]) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before anything imports TensorFlow
     from hls.errors import HlsError
     from qformers.data import DataError
-    from qformers.train.errors import TrainingError
+    from qformers.errors import TrainingError
 
     try:
         return work()

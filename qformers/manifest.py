@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from qformers.config import Build
+from qformers.builds.build import Build
 from qformers.files import write_json
 
 PACKAGES = (

@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hls import cli
-from qformers.config import Build, ConfigError
+from qformers.builds.build import Build
+from qformers.errors import ConfigError
 
 if TYPE_CHECKING:
     from qformers.data import Events, Source
-    from qformers.models.audit import Row
+    from qformers.quant.audit import Row
 
 BATCH = 2048  # jets in memory at a time, with the values of one layer
 
@@ -67,13 +68,13 @@ def run(build: Build, options: argparse.Namespace) -> int:
     import numpy as np
     from rich.console import Console
 
-    from hls.progress import bars
+    from qformers.builds.models import load_model
     from qformers.data import open_split
     from qformers.files import write_json
-    from qformers.models import load_model
-    from qformers.models.audit import as_json, as_table, audit_stream
     from qformers.models.inputs import host_inputs
-    from qformers.models.worst_events import save_worst
+    from qformers.progress import bars
+    from qformers.quant.audit import as_json, as_table, audit_stream
+    from qformers.quant.worst_events import save_worst
 
     if options.replay:
         return replay(build, options)
@@ -123,12 +124,12 @@ def in_words(rows: list[Row]) -> str:
 
 def replay(build: Build, options: argparse.Namespace) -> int:
     """C simulation of saved events; 0 where it equals the quantised model on all of them, else 1."""
-    from hls.agree import agree
-    from hls.backends.project import Project
-    from hls.export import load_quantised
-    from hls.progress import bars
-    from hls.simulate import check_same_model
-    from qformers.models.worst_events import read_worst
+    from hls.backends.protocol import Project
+    from hls.proof.agree import agree
+    from hls.stages.csim import check_same_model
+    from hls.stages.export import load_quantised
+    from qformers.progress import bars
+    from qformers.quant.worst_events import read_worst
 
     model = load_quantised(cli.model_path(build, options.model, options.run))
     project = Project.open(cli.run_folder(build, options.run) / "firmware" / build.firmware.backend)

@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     """Compare and print; the exit status."""
     from rich.console import Console
 
-    from hls.compare.compare import compare
+    from hls.stages.compare import compare
 
     console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
     result = compare(

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from hls import cli
-from qformers.config import Build
+from qformers.builds.build import Build
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -32,8 +32,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def write(build: Build, options: argparse.Namespace) -> int:
     """Export and, if asked for, synthesise; 0 when it is done."""
-    from hls.export import export
-    from hls.progress import bars
+    from hls.stages.export import export
+    from qformers.progress import bars
 
     backend = options.backend or build.firmware.backend
     out = options.out or cli.run_folder(build) / "firmware" / backend
@@ -56,7 +56,7 @@ def print_precision(project: Path) -> None:
 
     from rich.console import Console
 
-    from qformers.precision_table import PrecisionTable
+    from qformers.precision.table import PrecisionTable
 
     said = json.loads((project / "precision.json").read_text())
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 180)

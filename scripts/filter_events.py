@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from hls import cli
-from qformers.config import load
+from qformers.builds.build import load
 
 WIDTH = 110  # of the table, also where the output is a file
 
@@ -41,7 +41,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def run(options: argparse.Namespace) -> int:
     """Filter and print; 0 when the data sets are written."""
     build = load(options.run / "build.yaml", options.overrides)
-    from qformers import point_filter
+    from qformers.tasks import filter as point_filter
 
     scorer = point_filter.open_run(options.run, build, options.phase)
     files = point_filter.event_files(build.data.dataset, options.data)

@@ -28,10 +28,10 @@ def run(options: argparse.Namespace) -> int:
     """Fit, write and print; 0 when the file is written."""
     from tqdm import tqdm
 
-    from qformers.config import ConfigError
-    from qformers.data.tracks.line_segments import read_segments
-    from qformers.data.tracks.segment_features import fit_lda
-    from qformers.point_filter import event_files
+    from qformers.data.points.line_segments import read_segments
+    from qformers.data.points.segment_features import fit_lda
+    from qformers.errors import ConfigError
+    from qformers.tasks.filter import event_files
 
     if options.events < 1:
         raise ConfigError(f"--events must be positive. Received: --events {options.events}")

@@ -12,7 +12,7 @@ scripts/generate_data.py tracks segments data/outer
 
 import sys
 
-from qformers.data.generate.cli import main
+from qformers.generate.cli import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

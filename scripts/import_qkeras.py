@@ -11,7 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from qformers.interop.errors import WeightsError
+from qformers.errors import WeightsError
 
 
 def main(arguments: list[str]) -> int:

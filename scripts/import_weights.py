@@ -14,8 +14,7 @@ import math
 import sys
 from pathlib import Path
 
-from qformers.config import ConfigError
-from qformers.interop.errors import WeightsError
+from qformers.errors import ConfigError, WeightsError
 
 
 def main(arguments: list[str]) -> int:

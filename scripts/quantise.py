@@ -17,7 +17,8 @@ import sys
 from pathlib import Path
 
 from hls import cli
-from qformers.config import Build, ConfigError
+from qformers.builds.build import Build
+from qformers.errors import ConfigError
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -38,7 +39,7 @@ def run(build: Build, options: argparse.Namespace) -> int:
     """Quantise and print; 0 when the run folder is written."""
     from rich.console import Console
 
-    from qformers.ptq import ranges, run_folder
+    from qformers.quant.ptq import ranges, run_folder
 
     given = {"quantile": options.quantile, "margin": options.margin}
     said = {name: value for name, value in given.items() if value is not None}

@@ -19,7 +19,8 @@ import sys
 import time
 from pathlib import Path
 
-from qformers.config import ConfigError, load
+from qformers.builds.build import load
+from qformers.errors import ConfigError
 
 STAGES = {
     "train": "train.py",
@@ -95,7 +96,7 @@ def main() -> int:
         if status:
             return status
     if names.index(options.last) >= names.index("csim"):
-        from hls.summary import summary
+        from hls.stages.summary import summary
 
         print(summary(run))
     return 0

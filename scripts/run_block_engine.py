@@ -14,7 +14,7 @@ import argparse
 import sys
 
 from hls import cli
-from qformers.config import Build
+from qformers.builds.build import Build
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -39,8 +39,8 @@ def run(build: Build, options: argparse.Namespace) -> int:
     """Simulate and print; 0 where all events are equal and on time, else 1."""
     from rich.console import Console
 
-    from hls.block_engine import simulate_engine
-    from hls.progress import bars
+    from hls.stages.block_engine import simulate_engine
+    from qformers.progress import bars
 
     folder = cli.run_folder(build, options.run)
     with bars() as reporter:

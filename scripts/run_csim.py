@@ -13,7 +13,7 @@ import argparse
 import sys
 
 from hls import cli
-from qformers.config import Build
+from qformers.builds.build import Build
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -31,8 +31,8 @@ def run(build: Build, options: argparse.Namespace) -> int:
     """Simulate and print; 0 where all events are equal, else 1."""
     from rich.console import Console
 
-    from hls.progress import bars
-    from hls.simulate import simulate
+    from hls.stages.csim import simulate
+    from qformers.progress import bars
 
     folder = cli.run_folder(build, options.run)
     with bars() as reporter:

@@ -15,8 +15,8 @@ import argparse
 import sys
 
 from hls import cli
-from hls.backends.levels import LEVELS, RTL_LEVELS
-from qformers.config import Build
+from hls.backends.simulators.levels import LEVELS, RTL_LEVELS
+from qformers.builds.build import Build
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -40,8 +40,8 @@ def run(build: Build, options: argparse.Namespace) -> int:
     """Simulate and print; 0 where all events are equal at all levels and on time, else 1."""
     from rich.console import Console
 
-    from hls.progress import bars
-    from hls.rtl import simulate_rtl
+    from hls.stages.rtl import simulate_rtl
+    from qformers.progress import bars
 
     folder = cli.run_folder(build, options.run)
     with bars() as reporter:

@@ -15,7 +15,7 @@ import argparse
 import sys
 
 from hls import cli
-from qformers.config import Build
+from qformers.builds.build import Build
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -33,15 +33,15 @@ def run(build: Build, options: argparse.Namespace) -> int:
     """Print the table and write ``sparsity.json``."""
     from rich.console import Console
 
+    from qformers.builds.models import load_model
     from qformers.files import write_json
-    from qformers.models import load_model
-    from qformers.prune.sparsity import sparsity, table
+    from qformers.quant.prune.sparsity import sparsity, table
 
     path = cli.model_path(build, options.model, options.run)
     found = sparsity(load_model(path))
     record, lut = found.to_json(), None
     if options.lut:
-        from hls.zeros import lut_without_zeros
+        from hls.stages.zeros import lut_without_zeros
 
         lut = lut_without_zeros(path)
         for row in record["layers"]:

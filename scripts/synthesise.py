@@ -15,7 +15,7 @@ import argparse
 import sys
 
 from hls import cli
-from qformers.config import Build
+from qformers.builds.build import Build
 
 DSP = {"no": (False,), "yes": (True,), "both": (False, True)}
 
@@ -37,7 +37,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def run(build: Build, options: argparse.Namespace) -> int:
     """Synthesise and print; 0 when the reports are written or, with --if-available, Yosys is missing or out of time."""
-    from hls.reports.yosys_run import YosysMissing, YosysStopped
+    from hls.reports.yosys.run import YosysMissing, YosysStopped
 
     try:
         _synthesise(build, options)
@@ -51,11 +51,11 @@ def run(build: Build, options: argparse.Namespace) -> int:
 
 
 def _synthesise(build: Build, options: argparse.Namespace) -> None:
-    from hls.progress import bars
     from hls.reports.rtl import save
-    from hls.reports.yosys import synthesise
-    from hls.reports.yosys_run import find_yosys
-    from hls.rtl import open_rtl
+    from hls.reports.yosys.run import find_yosys
+    from hls.reports.yosys.synthesis import synthesise
+    from hls.stages.rtl import open_rtl
+    from qformers.progress import bars
 
     find_yosys()
     folder = cli.run_folder(build, options.run)

@@ -19,7 +19,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from qformers.config import Build, ConfigError, load
+from qformers.builds.build import Build, load
+from qformers.errors import ConfigError
 
 if TYPE_CHECKING:
     from qformers.train.phases import PhaseName
@@ -58,14 +59,14 @@ def main() -> int:
     try:
         build = load(options.build, options.overrides)
         if options.data is not None:
-            from qformers.data.folder import in_folder
+            from qformers.builds.data_folder import in_folder
 
             build = in_folder(build, options.data)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 1
     from qformers.data import DataError
-    from qformers.train.errors import TrainingError
+    from qformers.errors import TrainingError
     from qformers.train.phases import train_build
 
     out = options.out or Path("runs") / build.name

@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 
 from hls import cli
-from qformers.config import Build
+from qformers.builds.build import Build
 
 STOPPED = 3  # exit status after a stop on request
 
@@ -48,10 +48,10 @@ def run(build: Build, options: argparse.Namespace) -> int:
     """Search, write and print; 0 when the run folder is written, 3 after a stop."""
     from rich.console import Console
 
-    from qformers.ptq.bench import Stopped
-    from qformers.ptq.budget import Budget
-    from qformers.ptq.ranges import Rule
-    from qformers.ptq.session import Settings, tune
+    from qformers.quant.ptq.bench import Stopped
+    from qformers.quant.ptq.budget import Budget
+    from qformers.quant.ptq.ranges import Rule
+    from qformers.quant.ptq.session import Settings, tune
 
     settings = Settings(
         budget=Budget(options.max_loss, options.ebops),

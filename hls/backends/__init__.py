@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hls.errors import HlsError, Refusal
-from qformers.config import Build, nearest
+from qformers.builds.build import Build
+from qformers.errors import nearest
 
 if TYPE_CHECKING:
-    from hls.backends.project import Project
-    from hls.progress import Reporter
+    from hls.backends.protocol import Project
+    from qformers.progress import Reporter
 
 
 class Backend(Protocol):
@@ -55,19 +56,19 @@ class Backend(Protocol):
 
 
 def _vitis() -> Backend:
-    from hls.backends.hls4ml_base import Hls4mlBackend
+    from hls.backends.hls4ml.backend import Hls4mlBackend
 
     return Hls4mlBackend("vitis", "Vitis")
 
 
 def _vivado() -> Backend:
-    from hls.backends.hls4ml_base import Hls4mlBackend
+    from hls.backends.hls4ml.backend import Hls4mlBackend
 
     return Hls4mlBackend("vivado", "Vivado")
 
 
 def _alkaid() -> Backend:
-    from hls.backends.alkaid import AlkaidBackend
+    from hls.backends.alkaid.backend import AlkaidBackend
 
     return AlkaidBackend()
 

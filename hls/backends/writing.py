@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from qformers.config import Build
+from qformers.builds.build import Build
 from qformers.manifest import write_manifest
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hls.errors import HlsError
 from hls.reports.devices import Device, utilisation
 from hls.reports.report import RESOURCES, STAGES, Report
-from qformers.config import nearest
+from qformers.errors import nearest
 
 TIMES = ("latency_cycles", "latency_ns", "ii_cycles")
 PERIODS = ("clock_ns", "achieved_ns")

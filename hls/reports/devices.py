@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from hls.errors import HlsError
 from hls.reports.report import Report
-from qformers.config import nearest
+from qformers.errors import nearest
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from hls.backends.alkaid_project import AlkaidProject
-from hls.backends.rtl_stream import Timing
+from hls.backends.alkaid.project import AlkaidProject
+from hls.backends.simulators.rtl_stream import Timing
 from hls.reports.error_bars import error_bar
 from hls.reports.report import Report
 from qformers.manifest import versions

@@ -7,13 +7,13 @@ from glob import glob
 from pathlib import Path
 from typing import Literal, cast
 
-from qformers.config import DataConfig, nearest
-from qformers.data.errors import DataError
+from qformers.config.sections import DataConfig
 from qformers.data.events import Events, FeatureSet
-from qformers.data.hls4ml_lhc import Hls4mlLhc
-from qformers.data.jetclass import JetClass
-from qformers.data.reader import Reader
-from qformers.data.source import Source
+from qformers.data.jets.hls4ml_lhc import Hls4mlLhc
+from qformers.data.jets.jetclass import JetClass
+from qformers.data.jets.reader import Reader
+from qformers.data.jets.source import Source
+from qformers.errors import DataError, nearest
 
 __all__ = ["DATASETS", "DataError", "Events", "FeatureSet", "Source", "open_split", "split_files"]
 
@@ -35,7 +35,7 @@ def open_split(config: DataConfig, split: Literal["train", "val", "test"]) -> So
             cannot be used.
     """
     if config.points is not None:
-        from qformers.data.tracks.open_points import open_points
+        from qformers.data.points.open_points import open_points
 
         return cast("Source", open_points(config, split_files(config, split), split))
     if config.dataset not in DATASETS:

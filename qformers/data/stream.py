@@ -13,8 +13,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from qformers.data.errors import DataError
 from qformers.data.events import Events, FeatureSet
+from qformers.errors import DataError
 
 ARRAYS = ("features", "vectors", "mask", "labels")
 GOLDEN = (5**0.5 - 1) / 2  # its multiples modulo 1 fill [0, 1) evenly from the first to the last

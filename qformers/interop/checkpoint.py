@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from qformers.interop.errors import WeightsError
+from qformers.errors import WeightsError
 
 WRAPPINGS = ("state_dict", "model_state_dict", "model")  # keys under which training scripts keep the weights
 

@@ -15,9 +15,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from qformers.architectures import HeptConfig
-from qformers.interop.errors import WeightsError
+from qformers.errors import WeightsError
 from qformers.interop.state_dict import Array, Shape, array_of, fill, prefix_of
+from qformers.models.hept.config import HeptConfig
 
 ANCHOR = "feat_encoder.0.weight"  # present in every HEPT; what stands before it is the prefix of a wrapper
 MODULES = {
@@ -73,7 +73,7 @@ def load(model: keras.Model, state_dict: Mapping[str, Any]) -> None:
     """Fill a float HEPT in place with upstream weights.
 
     Args:
-        model: made by `qformers.models.hept.hept` with the float vocabulary, ``norm: layer`` and ``hash: latent``.
+        model: made by `qformers.models.hept.hept.hept` with the float vocabulary, ``norm: layer`` and ``hash: latent``.
         state_dict: name -> array; the prefix of a wrapper (``model.``) is accepted.
 
     Raises:

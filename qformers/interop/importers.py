@@ -11,15 +11,16 @@ import keras
 import yaml
 from pydantic import ValidationError
 
-from qformers.architectures import HeptConfig, PartConfig
-from qformers.config import nearest
+from qformers.errors import WeightsError, nearest
 from qformers.files import replacing
 from qformers.interop import hept as upstream_hept
 from qformers.interop import weaver
 from qformers.interop.checkpoint import read_checkpoint
-from qformers.interop.errors import WeightsError
-from qformers.models.hept import Points, hept
-from qformers.models.part import Jet, part
+from qformers.models.hept.config import HeptConfig
+from qformers.models.hept.hept import hept
+from qformers.models.part.config import PartConfig
+from qformers.models.part.part import part
+from qformers.models.sizes import Jet, Points
 from qformers.nn.float32 import Float32
 
 DTYPES = ("float32", "float64")

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from qformers.interop.errors import WeightsError
+from qformers.errors import WeightsError
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]

@@ -17,9 +17,9 @@ from typing import Any
 import keras
 from pydantic import ValidationError
 
-from qformers.config import PartConfig
-from qformers.interop.errors import WeightsError
+from qformers.errors import WeightsError
 from qformers.interop.state_dict import Array, Shape, array_of, fill, prefix_of
+from qformers.models.part.config import PartConfig
 
 ANCHOR = "embed.input_bn.weight"  # present in every ParT; what stands before it is the prefix of a wrapper
 MODULES = {
@@ -74,7 +74,7 @@ def load(model: keras.Model, state_dict: Mapping[str, Any]) -> None:
     """Fill a float ParT in place with weaver weights.
 
     Args:
-        model: made by `qformers.models.part.part` with the float vocabulary and ``norm: layer``.
+        model: made by `qformers.models.part.part.part` with the float vocabulary and ``norm: layer``.
         state_dict: name -> array. Older ``attn.in_proj_weight`` names and the prefix of a wrapper (``mod.``) are
             accepted, ``num_batches_tracked`` is ignored.
 

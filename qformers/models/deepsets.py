@@ -9,15 +9,25 @@ Symbols in shapes: B batch, N particles, F features, D width.
 
 from __future__ import annotations
 
-import keras
+from typing import Literal
 
-from qformers.architectures import DeepSetsConfig
-from qformers.models.mlp import classify, input_norm, mlp, pool
-from qformers.models.part import Jet
-from qformers.nn.vocabulary import Vocabulary
+from qformers.config.section import Positive, Section
+from qformers.models.mlp import FoldedNorm, classify, input_norm, mlp, pool
+from qformers.models.sizes import Jet
+from qformers.nn.vocabulary import Model, Vocabulary
 
 
-def deepsets(cfg: DeepSetsConfig, jet: Jet, nn: Vocabulary) -> keras.Model:
+class DeepSetsConfig(Section):
+    """DeepSets (arXiv:1703.06114), sized as for jets on FPGAs in arXiv:2402.01876 (read by `models.deepsets`)."""
+
+    architecture: Literal["deepsets"] = "deepsets"
+    phi_widths: tuple[Positive, ...] = (32, 32, 32)  # network of each particle
+    pool: Literal["mean", "sum"] = "mean"  # over real particles; sum is scaled by 2^-round(log2 N)
+    rho_widths: tuple[Positive, ...] = (32,)  # network of the jet, in front of the logits
+    norm: FoldedNorm = "batch"
+
+
+def deepsets(cfg: DeepSetsConfig, jet: Jet, nn: Vocabulary) -> Model:
     """Build a DeepSets network.
 
     Args:
@@ -33,4 +43,4 @@ def deepsets(cfg: DeepSetsConfig, jet: Jet, nn: Vocabulary) -> keras.Model:
     x = mlp(nn, input_norm(nn, features, cfg.norm, mask), "phi", cfg.phi_widths, cfg.norm, mask)  # (B, N, D)
     x = mlp(nn, pool(nn, x, mask, cfg.pool, "pool"), "rho", cfg.rho_widths, cfg.norm)  # (B, D)
     logits = classify(nn, x, (), cfg.norm, jet.num_classes)
-    return nn.finish(keras.Model({"features": features, "mask": mask}, logits, name="deepsets"))
+    return nn.model({"features": features, "mask": mask}, logits, "deepsets")

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qformers.config import ConfigError, nearest
 from qformers.data.events import Events
-from qformers.data.tracks.point_events import PointEvents
+from qformers.data.points.events import PointEvents
+from qformers.errors import ConfigError, nearest
 
 PAIR_NAMES = ("ln_kt", "ln_z", "ln_dr", "ln_m2")
 # (value - shift) * scale puts 98 % of the pairs of 0.5-1 TeV jets in [-4, 4); the scales are powers of two, so that
@@ -66,7 +66,7 @@ def host_order(model: Any, events: PointEvents) -> NDArray[np.int32]:
     Raises:
         ConfigError: the model does not say by which numbers.
     """
-    from qformers.layers.lsh import GivenOrder
+    from qformers.nn.index.lsh import GivenOrder
 
     for layer in model.layers:
         if isinstance(layer, GivenOrder):

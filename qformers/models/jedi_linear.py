@@ -18,15 +18,28 @@ Symbols in shapes: B batch, N particles, F features, D width.
 
 from __future__ import annotations
 
-import keras
+from typing import Literal
 
-from qformers.architectures import JediLinearConfig
-from qformers.models.mlp import classify, input_norm, mlp, pool
-from qformers.models.part import Jet
-from qformers.nn.vocabulary import Linear, Norm, Tensor, Vocabulary
+from qformers.config.section import Positive, Section
+from qformers.models.mlp import FoldedNorm, classify, input_norm, mlp, pool
+from qformers.models.sizes import Jet
+from qformers.nn.vocabulary import Linear, Model, Norm, Tensor, Vocabulary
 
 
-def jedi_linear(cfg: JediLinearConfig, jet: Jet, nn: Vocabulary) -> keras.Model:
+class JediLinearConfig(Section):
+    """Interaction network of linear complexity (JEDI-linear, arXiv:2508.15468; read by `models.jedi_linear`)."""
+
+    architecture: Literal["jedi_linear"] = "jedi_linear"
+    embed_widths: tuple[Positive, ...] = (64,)  # per particle, in front of the interaction
+    edge_width: Positive = 64  # of f_R, the sum of what a particle and the whole jet give
+    edge_activation: Literal["relu", "linear"] = "relu"  # of both terms before their sum
+    object_widths: tuple[Positive, ...] = (64,)  # f_O, per particle, behind the interaction
+    pool: Literal["sum", "mean"] = "sum"  # over real particles, both times; sum is scaled by 2^-round(log2 N)
+    fc_widths: tuple[Positive, ...] = (64, 32, 16)
+    norm: FoldedNorm = "batch"
+
+
+def jedi_linear(cfg: JediLinearConfig, jet: Jet, nn: Vocabulary) -> Model:
     """Build a JEDI-linear network.
 
     Args:
@@ -43,7 +56,7 @@ def jedi_linear(cfg: JediLinearConfig, jet: Jet, nn: Vocabulary) -> keras.Model:
     x = _interaction(cfg, nn, x, mask)  # (B, N, D)
     x = mlp(nn, x, "object", cfg.object_widths, cfg.norm, mask)
     logits = classify(nn, pool(nn, x, mask, cfg.pool, "pool"), cfg.fc_widths, cfg.norm, jet.num_classes)
-    return nn.finish(keras.Model({"features": features, "mask": mask}, logits, name="jedi_linear"))
+    return nn.model({"features": features, "mask": mask}, logits, "jedi_linear")
 
 
 def _interaction(cfg: JediLinearConfig, nn: Vocabulary, x: Tensor, mask: Tensor) -> Tensor:

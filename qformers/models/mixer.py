@@ -14,15 +14,36 @@ Symbols in shapes: B batch, N particle slots, F features, D width.
 
 from __future__ import annotations
 
-import keras
+from typing import Literal, Self
 
-from qformers.architectures import MixerConfig
-from qformers.models.mlp import classify, flatten_dense, mlp
-from qformers.models.part import Jet
-from qformers.nn.vocabulary import Linear, Norm, Tensor, Vocabulary
+from pydantic import model_validator
+
+from qformers.config.section import Positive, Section
+from qformers.models.mlp import FoldedNorm, classify, flatten_dense, mlp
+from qformers.models.sizes import Jet
+from qformers.nn.vocabulary import Linear, Model, Norm, Tensor, Vocabulary
 
 
-def mixer(cfg: MixerConfig, jet: Jet, nn: Vocabulary) -> keras.Model:
+class MixerConfig(Section):
+    """MLP-Mixer for jets in the order of pT (arXiv:2503.03103; read by `models.mixer`)."""
+
+    architecture: Literal["mixer"] = "mixer"
+    blocks: Positive = 1
+    feature_widths: tuple[Positive, ...] = (16,)  # hidden layers of a block over features; they end at F again
+    particle_widths: tuple[Positive, ...] = ()  # hidden layers of a block over slots; they end at N again
+    token_widths: tuple[Positive, ...] = (16, 16)  # per particle, behind the blocks
+    head: Literal["weighted", "flatten"] = "weighted"  # one learned weight per slot, or every slot with its own kernel
+    fc_widths: tuple[Positive, ...] = (16, 16, 16)
+    norm: FoldedNorm = "batch"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.head == "flatten" and not self.fc_widths:
+            raise ValueError("head: flatten needs a layer of its own. Received: fc_widths=()")
+        return self
+
+
+def mixer(cfg: MixerConfig, jet: Jet, nn: Vocabulary) -> Model:
     """Build an MLP-Mixer.
 
     Args:
@@ -45,7 +66,7 @@ def mixer(cfg: MixerConfig, jet: Jet, nn: Vocabulary) -> keras.Model:
     else:
         x = nn.dense(x, "slots", Linear("bnd,n->bd", {}, None))  # (B, D)
     logits = classify(nn, x, widths, cfg.norm, jet.num_classes)
-    return nn.finish(keras.Model({"features": features}, logits, name="mixer"))
+    return nn.model({"features": features}, logits, "mixer")
 
 
 def _mix(cfg: MixerConfig, jet: Jet, nn: Vocabulary, x: Tensor, p: str) -> Tensor:

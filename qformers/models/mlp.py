@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from qformers.architectures import FoldedNorm
 from qformers.nn.vocabulary import Linear, Norm, Tensor, Vocabulary
+
+FoldedNorm = Literal["batch", "none"]  # batch norm behind each dense step, folded into it in fixed point
 
 
 def mlp(

@@ -18,16 +18,47 @@ Symbols in shapes: B batch, N particles, F features, D width, H heads, d head wi
 from __future__ import annotations
 
 import math
+from typing import Literal, Self
 
-import keras
+from pydantic import model_validator
 
-from qformers.architectures import TransformerConfig
-from qformers.models.mlp import classify, flatten_dense, input_norm, mlp
-from qformers.models.part import Jet
-from qformers.nn.vocabulary import Linear, Norm, Tensor, Vocabulary
+from qformers.config.section import Positive, Section
+from qformers.models.mlp import FoldedNorm, classify, flatten_dense, input_norm, mlp
+from qformers.models.sizes import Jet
+from qformers.nn.vocabulary import Linear, Model, Norm, Tensor, Vocabulary
 
 
-def transformer(cfg: TransformerConfig, jet: Jet, nn: Vocabulary) -> keras.Model:
+class TransformerConfig(Section):
+    """Transformer without pair bias, with full or Linformer attention (arXiv:2510.24784; `models.transformer`)."""
+
+    architecture: Literal["transformer"] = "transformer"
+    embed_widths: tuple[Positive, ...] = (16, 16)  # per particle; the last one is the model width D
+    attention: Literal["mha", "linformer"] = "mha"
+    projected: Positive = 2  # linformer: tokens that the particles are projected to as keys and values (k)
+    heads: Positive = 1
+    head_width: Positive = 16  # of queries, keys and values
+    blocks: Positive = 1
+    feed_forwards: Positive = 2  # feed-forward parts behind each attention, each with its residual
+    ffn_width: Positive = 32  # their hidden layer
+    pool: Literal["flatten", "mean"] = "flatten"  # every slot with its own kernel, or the mean over real particles
+    fc_widths: tuple[Positive, ...] = (16,)
+    norm: FoldedNorm = "batch"
+
+    @property
+    def width(self) -> int:
+        """Model width D."""
+        return self.embed_widths[-1]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.embed_widths:
+            raise ValueError("embed_widths needs at least the model width. Received: embed_widths=()")
+        if self.pool == "flatten" and not self.fc_widths:
+            raise ValueError("pool: flatten needs a layer of its own. Received: fc_widths=()")
+        return self
+
+
+def transformer(cfg: TransformerConfig, jet: Jet, nn: Vocabulary) -> Model:
     """Build a transformer without pair bias.
 
     Args:
@@ -53,7 +84,7 @@ def transformer(cfg: TransformerConfig, jet: Jet, nn: Vocabulary) -> keras.Model
     else:
         x, widths = flatten_dense(nn, x, "flat", widths[0], cfg.norm), widths[1:]  # (B, D)
     logits = classify(nn, x, widths, cfg.norm, jet.num_classes)
-    return nn.finish(keras.Model({"features": features, "mask": mask}, logits, name="transformer"))
+    return nn.model({"features": features, "mask": mask}, logits, "transformer")
 
 
 def _attention(cfg: TransformerConfig, nn: Vocabulary, x: Tensor, mask: Tensor, p: str) -> Tensor:

@@ -5,23 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qformers.config import Build
+    from qformers.config.sections import QuantConfig
     from qformers.nn.vocabulary import Vocabulary
 
 
-def _float32(build: Build) -> Vocabulary:
+def _float32(quant: QuantConfig | None) -> Vocabulary:
     from qformers.nn.float32 import Float32
 
     return Float32()
 
 
-def _hgq(build: Build) -> Vocabulary:
-    from qformers.config import ConfigError
+def _hgq(quant: QuantConfig | None) -> Vocabulary:
+    from qformers.errors import ConfigError
     from qformers.nn.hgq import Hgq
 
-    if build.quant is None:
-        raise ConfigError(f"{build.name}: a quantised model needs a section 'quant' in the build file")
-    return Hgq(build.quant)
+    if quant is None:
+        raise ConfigError("a quantised model needs a section 'quant' in the build file")
+    return Hgq(quant)
 
 
-VOCABULARIES: dict[str, Any] = {"float32": _float32, "hgq": _hgq}  # name -> function of a Build
+VOCABULARIES: dict[str, Any] = {"float32": _float32, "hgq": _hgq}  # name -> function of the build's section quant

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from qformers.nn import layers
-from qformers.nn.vocabulary import Fold, Linear, Norm, Table, Tensor, total_scale
+from qformers.nn.vocabulary import Fold, Linear, Model, Norm, Table, Tensor, total_scale
 
 EPSILON = 1e-5  # of all norms, as in PyTorch; Keras' 1e-3 gives other numbers
 NORMAL_VARIANCE = {"silu": 2.952, "kaiming": 2.0}  # times inputs: layers around SiLU (arXiv:1805.08266) and ReLU
@@ -130,9 +130,9 @@ class Float32:
         """Learned factors, one per channel."""
         return layers.Scale(dtype=self.dtype, name=name)(x)
 
-    def finish(self, model: keras.Model) -> keras.Model:
-        """Nothing is left to do."""
-        return model
+    def model(self, inputs: Mapping[str, Tensor], output: Tensor, name: str) -> Model:
+        """A plain functional model."""
+        return keras.Model(dict(inputs), output, name=name)
 
 
 def _kernel_initialiser(linear: Linear, input_shape: tuple[int | None, ...]) -> keras.initializers.Initializer:

@@ -10,9 +10,10 @@ from hgq.constraints import MinMax
 from hgq.quantizer import QuantizerConfig
 from hgq.regularizers import MonoL1
 
-from qformers.config import ConfigError, QuantConfig
-from qformers.precision import Fixed
-from qformers.precision_rules import Rules
+from qformers.config.sections import QuantConfig
+from qformers.errors import ConfigError
+from qformers.precision.fixed import Fixed
+from qformers.precision.rules import Rules
 
 # letters of equations that count particles, tokens, pairs, orders, or blocks and places in them; others are channels
 PARTICLE_AXES = set("bnmqkpijgst")

@@ -7,7 +7,7 @@ and roundings remain: what firmware has.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -16,12 +16,13 @@ from hgq.layers import QAdd, QEinsum, QEinsumDense, QSoftmax, QSubtract, QUnaryF
 from hgq.quantizer import Quantizer
 from keras import ops
 
-from qformers.config import ConfigError, QuantConfig
+from qformers.config.sections import QuantConfig
+from qformers.errors import ConfigError
 from qformers.nn.formats import Formats, exact_quantiser
 from qformers.nn.layers import serialisable
-from qformers.nn.vocabulary import Fold, Linear, Norm, Table, Tensor, total_scale
-from qformers.precision import Fixed, exact_format
-from qformers.precision_rules import layer_types
+from qformers.nn.vocabulary import Fold, Linear, Model, Norm, Table, Tensor, total_scale
+from qformers.precision.fixed import Fixed, exact_format
+from qformers.precision.rules import layer_types
 
 WIDE = Fixed(True, 8, 12)  # of values that a constant layer only passes on
 EXP_INTEGER_BITS = 3  # the exponential table covers [0, 8): exp(-8) rounds to 0 up to 10 fraction bits
@@ -230,8 +231,9 @@ class Hgq:
             "set model.scale_resids: false"
         )
 
-    def finish(self, model: keras.Model) -> keras.Model:
+    def model(self, inputs: Mapping[str, Tensor], output: Tensor, name: str) -> Model:
         """Writes the constants, checks the names in `quant.layers`, hangs the folding recipe on the model."""
+        model = keras.Model(dict(inputs), output, name=name)
         self.formats.refuse_unmatched(layer_types(model.layers))
         for variable, wrapper, values in self._constants:
             _fix(variable, wrapper, values)

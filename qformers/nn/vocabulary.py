@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 Tensor = Any  # a symbolic Keras tensor
+Model = Any  # a Keras model
 
 NormKind = Literal["layer", "batch", "none"]
 Activation = Literal["gelu", "relu", "silu", "tanh", "linear"]
@@ -135,8 +136,8 @@ class Vocabulary(Protocol):
     def residual_factors(self, x: Tensor, name: str) -> Tensor:
         """Learned factors per channel of a residual (weaver's w_resid)."""
 
-    def finish(self, model: Any) -> Any:
-        """Check and complete the built model."""
+    def model(self, inputs: Mapping[str, Tensor], output: Tensor, name: str) -> Model:
+        """The finished Keras model of named inputs and one output."""
 
 
 def total_scale(particles: int) -> float:

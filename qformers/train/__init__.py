@@ -3,6 +3,6 @@
 `train_build` is imported from `qformers.train.phases`; the parts that need no Keras can be imported without it.
 """
 
-from qformers.train.errors import CheckpointError, DivergedError, TrainingError
+from qformers.errors import CheckpointError, DivergedError, TrainingError
 
 __all__ = ["CheckpointError", "DivergedError", "TrainingError"]

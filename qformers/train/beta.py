@@ -17,7 +17,7 @@ from typing import Any, Self
 import numpy as np
 from keras import ops
 
-from qformers.config import EBOPS_ARRIVAL
+from qformers.config.sections import EBOPS_ARRIVAL
 
 MARGIN = 0.95  # aimed at this share of the target, since only epochs at or below the target count
 INTEGRAL = 300.0  # d ln beta per unit of training and per unit of ln(EBOPs / path)

@@ -16,8 +16,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from qformers.errors import CheckpointError
 from qformers.files import replacing, sha256, sweep, write_json
-from qformers.train.errors import CheckpointError
 from qformers.train.variables import read_arrays, read_variables, write_arrays, write_variables
 
 LOG = logging.getLogger(__name__)

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qformers.files import replacing, write_json
+from qformers.tasks.task import Report, Task
 from qformers.train import evaluate
 from qformers.train.feed import Feed
-from qformers.train.tasks import Report, Task
 from qformers.train.variables import save_model
 
 CHECKED_JETS = 512  # jets on which the file read back is compared with the model in memory
@@ -64,7 +64,7 @@ def deliver(model: Any, folder: Path, test: Feed, task: Task, terms: Terms) -> D
 
 def width_picture(model: Any, folder: Path, learned_only: bool = True) -> None:
     """Draw ``bit_widths.png``: bits per layer, of the learned formats or of all that are not constants."""
-    from qformers import plots
-    from qformers.models.audit import widths
+    from qformers.quant.audit import widths
+    from qformers.tasks.plots import jets as plots
 
     plots.bit_widths(widths(model, learned_only), folder / "bit_widths.png")

@@ -10,9 +10,9 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from qformers.train.errors import DivergedError, TrainingError
+from qformers.errors import DivergedError, TrainingError
+from qformers.tasks.task import Task
 from qformers.train.feed import Batch, Feed, Inputs
-from qformers.train.tasks import Task
 
 
 def _full(batch: Batch, batch_size: int) -> Inputs:

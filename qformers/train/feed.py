@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qformers.data.events import Events
-from qformers.train.errors import TrainingError
+from qformers.errors import TrainingError
 
 Inputs = dict[str, NDArray[Any]]
 MEMORY_BYTES = 2 << 30  # a split whose prepared inputs are smaller is kept in memory; a constant, so that resumes agree

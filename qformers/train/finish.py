@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from qformers.config import Build
+from qformers.builds.build import Build
+from qformers.errors import TrainingError
 from qformers.files import write_json
 from qformers.manifest import write_manifest
-from qformers.prune.sparsity import sparsity
+from qformers.quant.prune.sparsity import sparsity
 from qformers.train import evaluate
 from qformers.train.beta import ebops
 from qformers.train.deliver import Delivered, Terms, deliver, width_picture
-from qformers.train.errors import TrainingError
 from qformers.train.feed import Feed
 from qformers.train.loop import Trainer
 from qformers.train.pareto import choose
@@ -133,7 +133,7 @@ def _speed(trainer: Trainer) -> dict[str, Any]:
 
 
 def _plots(trainer: Trainer, delivered: Delivered) -> None:
-    from qformers import plots
+    from qformers.tasks.plots import jets as plots
 
     phase, folder = trainer.phase, trainer.phase.folder / "plots"
     phase.task.pictures(delivered.outputs, delivered.labels, delivered.report, folder)

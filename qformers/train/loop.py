@@ -17,20 +17,20 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from qformers.config import PhaseConfig
+from qformers.config.sections import PhaseConfig
+from qformers.errors import DivergedError
 from qformers.files import replacing
-from qformers.prune.callback import Pruning
+from qformers.quant.prune.callback import Pruning
+from qformers.tasks.task import Task
 from qformers.train import evaluate
 from qformers.train.beta import BetaController, ebops, has_ebops, set_beta
 from qformers.train.checkpoint import CheckpointStore
-from qformers.train.errors import DivergedError
 from qformers.train.feed import Batch, Feed, Inputs
 from qformers.train.optimisers import make_optimiser
 from qformers.train.pareto import ParetoSet, Point
 from qformers.train.progress import Display, ScalarLog, write_csv
 from qformers.train.schedule import learning_rate
 from qformers.train.stop import StopRequest
-from qformers.train.tasks import Task
 from qformers.train.variables import read_variables, write_variables
 
 CONTROL_UPDATES = 200  # the controller moves beta about so often in a phase, but not more than once per step

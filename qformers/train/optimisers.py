@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from qformers.config import PhaseConfig
+from qformers.config.sections import PhaseConfig
 from qformers.train.ranger import Ranger as FloatRanger
 from qformers.train.schedule import learning_rate
 

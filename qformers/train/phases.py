@@ -12,20 +12,21 @@ from typing import Any, Literal
 import keras
 from rich.console import Console
 
-from qformers.config import Build, ConfigError, PhaseConfig
+from qformers.builds.build import Build
+from qformers.builds.models import build_model
+from qformers.config.sections import PhaseConfig
 from qformers.data import Source, open_split
 from qformers.data.events import Events
+from qformers.errors import CheckpointError, ConfigError, TrainingError
 from qformers.files import replacing, write_json
-from qformers.models import build_model
-from qformers.prune.callback import Pruning
+from qformers.quant.prune.callback import Pruning
+from qformers.tasks.task import task_of
 from qformers.train.checkpoint import differences
-from qformers.train.errors import CheckpointError, TrainingError
 from qformers.train.feed import Feed, Inputs, bytes_per_jet
 from qformers.train.finish import Finished, finish
 from qformers.train.loop import Phase, Trainer
 from qformers.train.progress import Display
 from qformers.train.stop import stop_requests
-from qformers.train.tasks import task_of
 from qformers.train.variables import weights_digest
 
 PhaseName = Literal["float", "qat"]
@@ -159,7 +160,7 @@ def _prepare(build: Build, name: PhaseName, out: Path) -> tuple[Trainer, Feed]:
     train, val, test = feeds(sources, model)
     calibrate, sample = None, None
     if name == "qat":
-        from qformers.models import transfer
+        from qformers.quant import fold as transfer
 
         calibrate = transfer.calibrate
         start, settings["float_weights"] = _float_start(build, out)

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from qformers.files import replacing
-from qformers.train.tasks import Task
+from qformers.tasks.task import Task
 
 LOG = logging.getLogger(__name__)
 Row = Mapping[str, Any]

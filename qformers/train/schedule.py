@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from qformers.config import PhaseConfig
+from qformers.config.sections import PhaseConfig
 
 DECAY_SHARE = (
     0.3  # flat_decay lowers the rate in this last share of the epochs, as published for ParT (arXiv:2202.03772)

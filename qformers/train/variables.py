@@ -11,8 +11,8 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
+from qformers.errors import CheckpointError
 from qformers.files import replacing
-from qformers.train.errors import CheckpointError
 
 
 def read_variables(variables: Sequence[Any]) -> list[NDArray[Any]]:

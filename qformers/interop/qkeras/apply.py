@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qformers.errors import QkerasError
 from qformers.interop.qkeras.emit import Emitter, Wire
-from qformers.interop.qkeras.errors import QkerasError
-from qformers.interop.qkeras.exact import Rounding, Sigmoid, activation
 from qformers.interop.qkeras.reader import SavedLayer
-from qformers.interop.qkeras.spelling import SIGNATURES, Spelling, parse
 from qformers.interop.qkeras.values import frozen, quantise
+from qformers.precision.qkeras.rounding import Rounding, Sigmoid, activation
+from qformers.precision.qkeras.spelling import SIGNATURES, Spelling, parse
 
 Array = NDArray[np.float64]
 

@@ -10,14 +10,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from qformers.config import nearest
+from qformers.errors import QkerasError, nearest
 from qformers.interop.qkeras import dense, pooling, simple
 from qformers.interop.qkeras.apply import Context
 from qformers.interop.qkeras.emit import Wire
-from qformers.interop.qkeras.errors import QkerasError
-from qformers.interop.qkeras.exact import Sigmoid
 from qformers.interop.qkeras.reader import SavedLayer, SavedModel
-from qformers.precision import Fixed
+from qformers.precision.fixed import Fixed
+from qformers.precision.qkeras.rounding import Sigmoid
 
 Builder = Callable[[Context, SavedLayer, list[Wire]], Wire]
 

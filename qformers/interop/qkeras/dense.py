@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qformers.errors import QkerasError
 from qformers.interop.qkeras.apply import Context
 from qformers.interop.qkeras.emit import Wire, letters
-from qformers.interop.qkeras.errors import QkerasError
 from qformers.interop.qkeras.reader import SavedLayer
 from qformers.interop.qkeras.windows import patches
 

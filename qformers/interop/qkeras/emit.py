@@ -17,10 +17,10 @@ from hgq.layers import QAdd, QEinsum, QEinsumDense, QUnaryFunctionLUT
 from hgq.quantizer import Quantizer
 from numpy.typing import ArrayLike, NDArray
 
-from qformers.interop.qkeras.errors import QkerasError
-from qformers.interop.qkeras.table import Lookup
+from qformers.errors import QkerasError
 from qformers.nn.formats import exact_quantiser, fixed_quantiser
-from qformers.precision import Fixed, exact_format
+from qformers.nn.table import Lookup
+from qformers.precision.fixed import Fixed, exact_format
 
 Array = NDArray[np.float64]
 

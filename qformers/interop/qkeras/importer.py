@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from qformers.errors import QkerasError
 from qformers.files import replacing
 from qformers.interop.qkeras.build import Imported, Options, build
-from qformers.interop.qkeras.errors import QkerasError
 from qformers.interop.qkeras.reader import read
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from qformers.errors import QkerasError
 from qformers.interop.qkeras.apply import Context
 from qformers.interop.qkeras.dense import activated
 from qformers.interop.qkeras.emit import Wire
-from qformers.interop.qkeras.errors import QkerasError
-from qformers.interop.qkeras.exact import power_of_two
 from qformers.interop.qkeras.reader import SavedLayer
 from qformers.interop.qkeras.windows import AXES, Window, pair, windows
+from qformers.precision.qkeras.rounding import power_of_two
 
 Array = NDArray[np.float64]
 

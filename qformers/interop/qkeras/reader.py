@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from qformers.interop.qkeras.errors import QkerasError
+from qformers.errors import QkerasError
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qformers.interop.qkeras.errors import QkerasError
-from qformers.interop.qkeras.spelling import Spelling
+from qformers.errors import QkerasError
+from qformers.precision.qkeras.spelling import Spelling
 
 Array = NDArray[Any]
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from qformers.errors import QkerasError
 from qformers.interop.qkeras.apply import Context
 from qformers.interop.qkeras.dense import array
 from qformers.interop.qkeras.emit import Wire, letters
-from qformers.interop.qkeras.errors import QkerasError
-from qformers.interop.qkeras.exact import power_of_two
 from qformers.interop.qkeras.reader import SavedLayer
 from qformers.interop.qkeras.windows import pair
+from qformers.precision.qkeras.rounding import power_of_two
 
 EXACT_NORM_BITS = 16  # of the factor of a batch norm; one from 1/sqrt in float32 has 24
 

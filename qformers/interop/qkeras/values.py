@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qformers.interop.qkeras.errors import QkerasError
-from qformers.interop.qkeras.exact import Sigmoid, power_of_two
+from qformers.errors import QkerasError
 from qformers.interop.qkeras.scales import EPSILON, Doubt, bits_scale, least_squares, linear_scale, nearest_power
-from qformers.interop.qkeras.spelling import Spelling
+from qformers.precision.qkeras.rounding import Sigmoid, power_of_two
+from qformers.precision.qkeras.spelling import Spelling
 
 Array = NDArray[Any]
 

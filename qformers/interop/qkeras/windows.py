@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qformers.errors import QkerasError
 from qformers.interop.qkeras.emit import Emitter, Wire
-from qformers.interop.qkeras.errors import QkerasError
 from qformers.interop.qkeras.reader import SavedLayer
 
 Array = NDArray[np.float64]

@@ -1,0 +1,129 @@
+"""How alkaid traces the layers that move or pick values: gathers become sorting networks, none of them rounds.
+
+A Batcher network sorts N rows by a key in O(N log^2 N) exchanges of two; a gather by multiplexers would cost O(N^2).
+
+- `FromBlocks`: the host's order says which slot each row belongs to, so sorting the rows by it is the inverse gather.
+- `ToBlocks` needs the rank of each slot, the inverse of the order: the numbers 0 to N - 1, sorted by the order. Then
+  the rows are sorted by their ranks.
+
+- `SortedOrder` sorts slots by keys of code, hash and slot, in this order from the top; ranks along the axes come from
+  networks of their own, and a rank's region is the number of run ends that it has passed.
+
+No two keys of a network are equal: slots are part of those computed here, and the host's orders are permutations by
+contract.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+
+@functools.cache
+def register() -> None:
+    """Tell alkaid about the layers; its registry takes every subclass when it is made."""
+    from alkaid.converter.builtin.keras.layers._base import ReplayOperationBase
+
+    from qformers.nn.index import lsh, select
+    from qformers.nn.index.sorted_order import SortedOrder
+
+    class TraceGivenOrder(ReplayOperationBase):  # type: ignore[misc]
+        handles = (lsh.GivenOrder,)
+
+        def call(self, inputs: Any) -> Any:
+            return inputs[0][:, None, :, None, :]  # the mask gave the number of slots only
+
+    class TraceToBlocks(ReplayOperationBase):  # type: ignore[misc]
+        handles = (lsh.ToBlocks,)
+
+        def call(self, inputs: Any) -> Any:
+            rows, order = inputs[0][0], inputs[1][0, 0, :, 0]  # (N, H, E), (O, N)
+            slots, heads, channels = rows.shape
+            flat = rows.reshape(slots, heads * channels)
+            moved = np.stack([_by_key(_ranks(keys), flat) for keys in order]).reshape(-1, slots, heads, channels)
+            blocks = (len(order), heads, slots // self.op.block, self.op.block, channels)
+            return np.moveaxis(moved, 2, 1).reshape(1, *blocks)
+
+    class TraceFromBlocks(ReplayOperationBase):  # type: ignore[misc]
+        handles = (lsh.FromBlocks,)
+
+        def call(self, inputs: Any) -> Any:
+            blocks, order = inputs[0][0], inputs[1][0, 0, :, 0]  # (O, H, M, S, E), (O, N)
+            orders, heads, _, _, channels = blocks.shape
+            rows = np.moveaxis(blocks.reshape(orders, heads, -1, channels), 1, 2)  # (O, N, H, E)
+            flat = rows.reshape(orders, -1, heads * channels)
+            moved = [_by_key(keys, part).reshape(-1, heads, channels) for keys, part in zip(order, flat, strict=True)]
+            return np.moveaxis(np.stack(moved), 2, 1)[None]
+
+    class TraceLargest(ReplayOperationBase):  # type: ignore[misc]
+        handles = (select.Largest,)
+
+        def call(self, inputs: Any) -> Any:
+            top = np.amax(inputs, axis=self.op.axis, keepdims=True)
+            return top if self.op.floor is None else np.maximum(top, self.op.floor)
+
+    class TraceSortedOrder(ReplayOperationBase):  # type: ignore[misc]
+        handles = (SortedOrder,)
+
+        def call(self, inputs: Any) -> Any:
+            coords, real = inputs[0][0], inputs[1][0, :, 0]  # (N, C), (N,)
+            hashes, axes = self.op.host.regions.shape
+            whole = coords[:, :axes] * 2.0**self.op.fraction_bits
+            ranks = [_ranks(_sorted_slots(column, real)) for column in whole.T]
+            lengths = self.op.run_lengths(len(real))  # (N + 1, O, A)
+            count = np.sum(real)
+            found = []
+            for number in range(hashes):
+                regions = [_regions(ranks[axis], lengths[:, number, axis], count) for axis in range(axes)]
+                hashed = whole @ self.op.directions[:, number].astype(np.float64)
+                found.append(_sorted_slots(_joined([hashed, *regions]), real))
+            return np.stack(found)[None, None, :, None, :]
+
+
+def _joined(parts: Any) -> Any:
+    """Arrays of whole numbers (N,) as one, the last on top."""
+    total, weight = 0.0, 1.0
+    for part in parts:
+        low, high, _ = part.lhs
+        first, span = float(np.min(low)), float(np.max(high)) - float(np.min(low)) + 1.0
+        total = total + (part - first) * weight
+        weight *= 2.0 ** int(np.ceil(np.log2(span)))
+    return total
+
+
+def _sorted_slots(keys: Any, real: Any) -> Any:
+    """Slots (N,) by whole numbers, then by slot; those that are not real last, in their order."""
+    low, high, _ = keys.lhs
+    bits = 2.0 ** int(np.ceil(np.log2(len(real))))
+    slots = np.arange(len(real), dtype=np.float64)
+    behind = (float(np.max(high)) - float(np.min(low)) + 1.0) * bits
+    unique = [
+        bit.msb_mux(key, behind + slot)
+        for bit, key, slot in zip(real, (keys - float(np.min(low))) * bits + slots, slots, strict=True)
+    ]
+    return _by_key(type(keys)(np.array(unique)), (real * 0 + slots)[:, None])[:, 0]
+
+
+def _regions(ranks: Any, lengths: Any, count: Any) -> Any:
+    """Whole part of rank / length (N,), where `lengths` (N + 1,) is known for each count of real points."""
+    most = max(int((number - 1) // length) for number, length in enumerate(lengths) if number)
+    total = ranks * 0
+    for run in range(1, most + 1):
+        ends = np.minimum(run * lengths, len(ranks)).astype(np.float64)
+        total = total + (ranks >= count.lookup(ends))
+    return total
+
+
+def _by_key(keys: Any, rows: Any) -> Any:
+    """Rows (N, E) in ascending order of keys (N,)."""
+    from alkaid.trace.ops.sorting import sort
+
+    return sort(keys, aux_value=rows)[1]
+
+
+def _ranks(keys: Any) -> Any:
+    """The inverse of a permutation (N,)."""
+    slots = keys * 0 + np.arange(len(keys))  # constants that alkaid knows as such
+    return _by_key(keys, slots[:, None])[:, 0]

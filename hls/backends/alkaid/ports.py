@@ -1,0 +1,165 @@
+"""Ports of the RTL: the format in which each model input crosses the pins, and where each value sits in the vector.
+
+The host (or the firmware in front) hands over values in these formats; what the model's own quantisers do with values
+beyond or between, they do in RTL. A port must therefore hold every value that two of them could treat differently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hls.errors import Refusal
+from hls.proof.readers import readers
+from qformers.precision.fixed import Fixed
+from qformers.quant.quantisers import Quantiser
+
+Array = NDArray[np.float64]
+
+
+MOVERS = ("Reshape", "ToBlocks")  # what they give out holds the values of their first input, elsewhere
+ORDER = "GivenOrder"  # reads whole numbers below the number of slots
+
+
+def consumers(model: Any) -> dict[str, list[Quantiser]]:
+    """Model input name -> the quantisers that read it, also behind layers that only move its values."""
+    reading = readers(model)
+    return {
+        tensor.name: [user for alias in _aliases(model, tensor) for user in reading.get(id(alias), [])]
+        for tensor in model.inputs
+    }
+
+
+def _aliases(model: Any, tensor: Any) -> Iterator[Any]:
+    """The tensor, and its values at other places."""
+    yield tensor
+    for layer in model.layers:
+        if type(layer).__name__ in MOVERS and _first_input(layer) is tensor:
+            yield from _aliases(model, layer.output)
+
+
+def _first_input(layer: Any) -> Any:
+    return layer.input[0] if isinstance(layer.input, list) else layer.input
+
+
+def orders(model: Any) -> dict[str, Fixed]:
+    """Format of each model input that is an order: slots 0 to N - 1, each exactly once, as the host has to see to."""
+    given = [_first_input(layer) for layer in model.layers if type(layer).__name__ == ORDER]
+    bits = {tensor.name: max((int(tensor.shape[-1]) - 1).bit_length(), 1) for tensor in given}
+    return {name: Fixed(False, count, 0, "TRN", "WRAP") for name, count in bits.items()}
+
+
+def port_format(users: Sequence[Quantiser]) -> Fixed:
+    """The narrowest format from which all `users` get what they would get from the float.
+
+    Truncated to one bit more than a consumer that rounds has, and saturated beyond all of their ranges; or wrapped,
+    where all of them wrap.
+    """
+    formats = [(_widest_kif(user), user.core.round_mode) for user in users]
+    k = max(kif[0] for kif, _ in formats)
+    i = max(kif[1] for kif, _ in formats)
+    f = max(kif[2] + (mode == "RND") for kif, mode in formats)
+    wraps = all(user.core.overflow_mode == "WRAP" for user in users)
+    return Fixed(bool(k), i, f, "TRN", "WRAP" if wraps else "SAT")
+
+
+def port_formats(model: Any) -> dict[str, Fixed]:
+    """Format of each model input, by name."""
+    readers, indices = consumers(model), orders(model)
+    return {
+        tensor.name: indices[tensor.name] if tensor.name in indices else port_format(readers[tensor.name])
+        for tensor in model.inputs
+    }
+
+
+def _widest_kif(user: Quantiser) -> tuple[int, int, int]:
+    """Largest sign, integer and fraction bits over its elements; an element without bits reads nothing."""
+    k, i, f = user.kif()
+    alive = k + i + f > 0
+    if not alive.any():
+        return 0, 0, 1
+    return int(k[alive].max()), int(i[alive].max()), int(f[alive].max())
+
+
+def port_faults(model: Any) -> list[Refusal]:
+    """Why the inputs of a model have no port format; empty = they have."""
+    found = []
+    indices = orders(model)
+    for name, users in consumers(model).items():
+        if name in indices:
+            continue
+        if not users:
+            reason = "no layer that reads it quantises it first, so that its port has no format"
+            way_out = "set enable_iq=True there, or put hgq.quantizer.Quantizer in front (of an attention layer)"
+            found.append(Refusal(name, "InputLayer", reason, way_out))
+        modes = {user.core.overflow_mode == "WRAP" for user in users}
+        if len(modes) > 1:
+            names = ", ".join(user.layer.name for user in users)
+            reason = f"some of its readers wrap and some saturate ({names}): no port format suits both"
+            found.append(Refusal(name, "InputLayer", reason, "give them one overflow mode"))
+        for user in users:
+            if user.core.round_mode == "RND_CONV":
+                reason = f"its reader '{user.layer.name}' rounds ties to even, for which a port has to hold all bits"
+                found.append(Refusal(name, "InputLayer", reason, "use RND or TRN at the model inputs"))
+    return found
+
+
+@dataclass(frozen=True)
+class Value:
+    """One number in a vector of the RTL: bits ``low`` to ``low + width - 1``; width 0 = the model does not read it."""
+
+    port: str
+    index: tuple[int, ...]
+    low: int
+    signed: bool
+    integer_bits: int
+    fraction_bits: int
+
+    @property
+    def width(self) -> int:
+        """Bits, sign included."""
+        return max(self.signed + self.integer_bits + self.fraction_bits, 0)
+
+
+def place(ports: Mapping[str, tuple[int, ...]], precisions: Sequence[tuple[bool, int, int]]) -> tuple[Value, ...]:
+    """Where each value of the ports sits in a packed vector.
+
+    Args:
+        ports: name -> shape, in the order of the vector.
+        precisions: (signed, integer bits, fraction bits) of each value.
+    """
+    spots = [(name, tuple(map(int, index))) for name, shape in ports.items() for index in np.ndindex(*shape)]
+    values, low = [], 0
+    for (name, index), (signed, integer, fraction) in zip(spots, precisions, strict=True):
+        value = Value(name, index, low, bool(signed), int(integer), int(fraction))
+        values.append(value)
+        low += value.width
+    return tuple(values)
+
+
+def encode(values: Sequence[Value], numbers: Array) -> list[int]:
+    """Events (n, values) as packed vectors; every number must be a multiple of its step within its range."""
+    packed = []
+    for row in np.asarray(numbers, np.float64):
+        vector = 0
+        for value, number in zip(values, row, strict=True):
+            if value.width:
+                vector |= (int(np.floor(number * 2.0**value.fraction_bits)) & ((1 << value.width) - 1)) << value.low
+        packed.append(vector)
+    return packed
+
+
+def decode(values: Sequence[Value], vectors: Sequence[int]) -> Array:
+    """Inverse of `encode`: (n, values)."""
+    numbers = np.zeros((len(vectors), len(values)))
+    for row, vector in enumerate(vectors):
+        for column, value in enumerate(values):
+            if value.width:
+                raw = (vector >> value.low) & ((1 << value.width) - 1)
+                raw -= (1 << value.width) if value.signed and raw >> (value.width - 1) else 0
+                numbers[row, column] = raw * 2.0**-value.fraction_bits
+    return numbers

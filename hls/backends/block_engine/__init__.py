@@ -1,0 +1,1 @@
+"""The block engine of HEPT: one block of points after the other through the same arithmetic."""

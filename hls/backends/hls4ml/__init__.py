@@ -1,0 +1,1 @@
+"""HLS projects through hls4ml (Vitis, Vivado)."""

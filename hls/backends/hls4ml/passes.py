@@ -1,0 +1,185 @@
+"""Steps of our own in hls4ml's conversion.
+
+Each meets one defect of hls4ml 1.3.0 and has a test that tells when it is mended
+(`tests/backends/test_hls4ml_upstream.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from hls.backends.hls4ml.precision import hls4ml_type
+from hls.backends.tables import all_values, table_values
+from qformers.precision.fixed import Fixed
+
+
+def flows(backend: str) -> list[str]:
+    """hls4ml flows in order: its conversion, our tables, the weights as they are stored, our names, the rest."""
+    from hls4ml.model.flow.flow import flow_map, register_flow
+    from hls4ml.model.optimizer import ModelOptimizerPass
+    from hls4ml.model.optimizer.optimizer import register_pass
+
+    class Step(ModelOptimizerPass):  # type: ignore[misc]
+        def __init__(self, name: str, step: Callable[[Any], bool]) -> None:
+            self.name, self.transform = name, step
+
+    own = {"qformers_tables": remake_tables, "qformers_layers": set_layers, "qformers_names": name_variables}
+    for name, step in own.items():
+        if name not in flow_map:
+            register_flow(name, [register_pass(name, Step(name, step))])
+    return ["optimize", "qformers_tables", "qformers_layers", "vivado:init_layers", "qformers_names", f"{backend}:ip"]
+
+
+def remake_tables(graph: Any) -> bool:
+    """Give every table one entry per bit pattern of the values that really address it.
+
+    hls4ml makes the table for the input format as written in the model, then shrinks that format to what the incoming
+    value can be; the table is addressed by bit pattern, so that a shrunk format reads wrong entries.
+    """
+    from hls4ml.model.optimizer.passes.hgq_proxy_model import UnaryLUT
+
+    model = graph.config.config["KerasModel"]
+    for node in graph.get_layers():
+        if not isinstance(node, UnaryLUT):
+            continue
+        form = node.get_input_variable().type.precision
+        values = table_values(model.get_layer(node.name), all_values(form.signed, form.width, form.fractional))
+        weight = node.weights["table"]
+        weight.data, weight.shape, weight.data_length = values, [len(values)], len(values)
+        weight.nonzeros = int(np.count_nonzero(values))
+        weight.nzeros = len(values) - weight.nonzeros
+        node.attributes["table_size"] = len(values)
+    return False
+
+
+def set_layers(graph: Any) -> bool:
+    """Give layers the accumulators and unroll factors of the build: hls4ml's exact formats overwrite the first,
+    and it reads the second for convolutions only.
+    """
+    from hls4ml.model.types import NamedType
+
+    said = graph.config.config["HLSConfig"].get("LayerName", {})
+    for node in graph.get_layers():
+        own = said.get(node.name, {})
+        if accumulator := own.get("Precision", {}).get("accum"):
+            form = Fixed.parse(accumulator)
+            node.attributes["accum_t"] = NamedType(f"{node.name}_accum_t", hls4ml_type(form))
+        if "ParallelizationFactor" in own:
+            node.attributes["parallelization_factor"] = own["ParallelizationFactor"]
+    return False
+
+
+def name_variables(graph: Any) -> bool:
+    """Call C++ variables after their layers: ``b0_attn_q_out``, ``b0_attn_q_weight``; not ``layer7_out``, ``w7``."""
+    for node in graph.get_layers():
+        for variable in node.variables.values():
+            if node.class_name not in ("Input", "InputLayer"):
+                variable.name = f"{node.name}_out"
+        for kind, weight in node.weights.items():
+            weight.name = f"{node.name}_{kind}"
+    return False
+
+
+@contextmanager
+def exact_fusion() -> Iterator[None]:
+    """For the length of the block, hls4ml fuses a quantiser only where the result stays the same.
+
+    hls4ml replaces "layer, then quantiser" by "layer with that result type". Three cases lose exactness: the layer has
+    already swallowed a quantiser (output, then input quantiser: the second replaces the first; hls4ml warns and goes
+    on); the layer is an output of the model (which then would be quantised too); the layer is a Reshape of a value that
+    others use too (a Reshape is the same array under another name, nothing is rounded). The quantiser then stays a step
+    of its own.
+    """
+    from hls4ml.model.optimizer.optimizer import optimizer_map
+    from hls4ml.model.optimizer.passes.hgq_proxy_model import FuseFixedPointQuantizer
+
+    class Careful(FuseFixedPointQuantizer):  # type: ignore[misc]
+        def match(self, node: Any) -> bool:
+            return super().match(node) and (_fusible(node) or _changes_nothing(node))
+
+        def transform(self, model: Any, node: Any) -> bool:
+            if _fusible(node):
+                return bool(super().transform(model, node))
+            model.remove_node(node)
+            return True
+
+    name = "fuse_fixed_point_quantizer"
+    before = optimizer_map[name]
+    optimizer_map[name] = Careful()
+    try:
+        yield
+    finally:
+        optimizer_map[name] = before
+
+
+def _fusible(node: Any) -> bool:
+    """Whether the layer in front can take the quantiser's format: it has none yet, nobody else uses it, it computes."""
+    from hls4ml.model.optimizer.passes.bit_exact import get_input_layers, get_output_layers
+
+    source = get_input_layers(node)[0]
+    while not source.attributes.get("_result_t_propagated", False) and source.name not in node.model.outputs:
+        if len(get_output_layers(source)) != 1:
+            return False
+        if source.class_name not in ("Reshape", "Transpose"):
+            return True
+        source = get_input_layers(source)[0]
+    return False
+
+
+def _changes_nothing(node: Any) -> bool:
+    """Whether a quantiser keeps every value of the format that it is given, so that it may be left out."""
+    from hls4ml.model.optimizer.passes.bit_exact import get_input_layers, get_output_layers
+
+    source = get_input_layers(node)[0]
+    if not hasattr(node, "mask_kbi") or len(get_output_layers(source)) != 1 or source.name in node.model.outputs:
+        return False
+    given = source.get_output_variable().type.precision
+    signed, bits, integer = (int(np.ravel(part)[0]) for part in node.mask_kbi)
+    wider = integer - signed - (given.integer - given.signed)
+    cuts_lowest = node.SAT == "SAT_SYM" and wider == 0 and "SYM" not in str(given.saturation_mode)
+    return signed >= given.signed and wider >= 0 and bits - integer >= given.fractional and not cuts_lowest
+
+
+@contextmanager
+def exact_formats() -> Iterator[None]:
+    """For the length of the block, hls4ml shrinks the format of a quantiser only where no value changes.
+
+    hls4ml 1.3.0 takes fraction bits from a saturating quantiser whose input has fewer, although the largest value has
+    them all (4 - 2^-5 becomes 4 - 2^-3); and integer bits from a symmetrically saturating one although its lowest value
+    then is one step higher.
+    """
+    from hls4ml.model.optimizer.passes import bit_exact
+    from hls4ml.model.optimizer.passes.hgq_proxy_model import FixedPointQuantizer
+
+    before = bit_exact._produce_kif.dispatch(FixedPointQuantizer)
+    bit_exact._produce_kif.register(FixedPointQuantizer, _produced)
+    try:
+        yield
+    finally:
+        bit_exact._produce_kif.register(FixedPointQuantizer, before)
+
+
+def _produced(node: Any) -> tuple[Any, Any, Any]:
+    """Sign, integer and fraction bits of each value behind a quantiser, whose format becomes no wider than that."""
+    from hls4ml.model.optimizer.passes.bit_exact import get_input_layers, produce_kif
+
+    signed, bits, integer = (part[0] for part in node.mask_kbi)
+    k, i, f = signed, integer - signed, bits - integer
+    given_k, given_i, given_f = produce_kif(get_input_layers(node)[0])
+    fits = (k >= given_k) & (2.0**i - 2.0**-f >= 2.0**given_i - 2.0**-given_f)  # nothing overflows
+    reach = given_i + ((given_f > f) & (i > given_i))  # rounding up may need one bit more
+    if node.SAT == "SAT_SYM":
+        fits &= (given_k == 0) | (i > given_i)
+        reach = np.maximum(reach, given_i + given_k)  # keeps -2^i, which a symmetric range has not
+    k, i, f = (np.where(fits, np.minimum(own, new), own) for own, new in ((k, given_k), (i, reach), (f, given_f)))
+    gone = k + i + f <= 0
+    k, i, f = kept = tuple(np.where(gone, 0, part).astype(np.int16) for part in (k, i, f))
+    if np.ndim(signed) == 0 and not gone.all():  # one format for all values: that holds those that are left
+        kept = tuple(part.max(where=~gone, initial=-128, keepdims=True) for part in kept)
+    own_k, own_i, own_f = kept
+    node.mask_kbi = tuple(part[None] for part in (own_k, own_k + own_i + own_f, own_k + own_i))
+    return k, i, f

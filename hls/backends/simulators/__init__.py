@@ -1,0 +1,1 @@
+"""Programs that simulate firmware: g++, Verilator, Icarus Verilog."""

@@ -1,0 +1,149 @@
+"""A self-checking Verilog test bench of the project, and Icarus Verilog to run it: a second opinion on the RTL.
+
+The bench is plain Verilog-2005, so that any simulator can run it (xsim, Questa, Icarus): it feeds one event per clock
+cycle, writes the output port after every cycle to a file, and compares with the expected outputs itself.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hls.backends.simulators.cxx import last_lines
+from hls.backends.simulators.verilator import ToolMissing
+from hls.errors import CompileError, HlsError
+from qformers.files import replacing
+
+NEEDED = 11  # major version: earlier ones have no -g2012 that reads alkaid's tables
+HINT = "apt-get install iverilog"
+
+_BENCH = """`timescale 1 ns / 1 ps
+// {events} events, one per clock cycle, through {top}; reads inputs.hex and expected.hex, writes outputs.hex.
+// Prints "PASS" when every output comes {latency} cycles after its input and equals the expected one.
+module tb_{top};
+    localparam EVENTS = {events};
+    localparam LATENCY = {latency};
+    localparam EXTRA = {extra};
+    reg clk = 0;
+    reg [{in_high}:0] stimulus [0:EVENTS-1];
+    reg [{out_high}:0] expected [0:EVENTS-1];
+    reg [{in_high}:0] model_inp;
+    wire [{out_high}:0] model_out;
+    integer cycle, wrong, file;
+
+    {top} dut (.clk(clk), .model_inp(model_inp), .model_out(model_out));
+
+    always #({half_ns}) clk = ~clk;
+
+    initial begin
+        $readmemh("inputs.hex", stimulus);
+        $readmemh("expected.hex", expected);
+        file = $fopen("outputs.hex", "w");
+        wrong = 0;
+        for (cycle = 0; cycle < EVENTS + EXTRA; cycle = cycle + 1) begin
+            model_inp = stimulus[cycle < EVENTS ? cycle : EVENTS - 1];
+            @(posedge clk);
+            @(negedge clk);
+            $fdisplay(file, "%h", model_out);
+            if (cycle >= LATENCY && cycle < EVENTS + LATENCY)
+                if (model_out !== expected[cycle - LATENCY]) wrong = wrong + 1;
+        end
+        $fclose(file);
+        if (wrong == 0) $display("PASS: %0d events, latency %0d cycles", EVENTS, LATENCY);
+        else $display("FAIL: %0d of %0d events differ", wrong, EVENTS);
+        $finish;
+    end
+endmodule
+"""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a test bench feeds and expects: packed vectors, one per event.
+
+    Attributes:
+        top: module with ports clk, model_inp, model_out.
+        widths: bits of model_inp and model_out.
+        latency_cycles: expected one.
+        clock_ns: period.
+        inputs, expected: n vectors each.
+        extra: cycles after the last event; at least `latency_cycles`.
+    """
+
+    top: str
+    widths: tuple[int, int]
+    latency_cycles: int
+    clock_ns: float
+    inputs: Sequence[int]
+    expected: Sequence[int]
+    extra: int
+
+    def write(self, folder: Path) -> Path:
+        """Write ``tb_<top>.v``, ``inputs.hex`` and ``expected.hex``; returns the path of the bench."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, vectors in (("inputs.hex", self.inputs), ("expected.hex", self.expected)):
+            with replacing(folder / name) as temporary:
+                temporary.write_text("".join(f"{vector:x}\n" for vector in vectors))
+        text = _BENCH.format(
+            top=self.top,
+            events=len(self.inputs),
+            latency=self.latency_cycles,
+            extra=self.extra,
+            in_high=self.widths[0] - 1,
+            out_high=self.widths[1] - 1,
+            half_ns=self.clock_ns / 2,
+        )
+        path = folder / f"tb_{self.top}.v"
+        with replacing(path) as temporary:
+            temporary.write_text(text)
+        return path
+
+
+def run_icarus(bench: Bench, sources: Sequence[Path]) -> list[int | None]:
+    """Simulate a bench: the output vector after each clock cycle, None where a bit of it is undefined.
+
+    Raises:
+        ToolMissing: Icarus Verilog is absent or too old.
+        CompileError: it refuses the Verilog.
+        HlsError: the simulation ended badly.
+    """
+    compiler = find_icarus()
+    with tempfile.TemporaryDirectory(prefix="icarus_") as scratch:
+        folder = Path(scratch)
+        test = bench.write(folder)
+        program = folder / "bench.vvp"
+        command = [compiler, "-g2012", "-o", str(program), "-s", f"tb_{bench.top}", str(test)]
+        command += [str(path.resolve()) for path in sources]  # it runs in the scratch folder
+        done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)  # noqa: S603
+        if done.returncode:
+            last = last_lines(done.stdout + done.stderr)
+            raise CompileError(f"iverilog failed with exit status {done.returncode}\n{last}")
+        done = subprocess.run(["vvp", "-n", str(program)], capture_output=True, text=True, cwd=folder, check=False)  # noqa: S603, S607
+        outputs = folder / "outputs.hex"
+        if done.returncode or not outputs.is_file() or not re.search(r"^(PASS|FAIL)", done.stdout, re.MULTILINE):
+            last = last_lines(done.stdout + done.stderr)
+            raise HlsError(f"vvp failed with exit status {done.returncode}\n{last}")
+        lines = outputs.read_text().split()
+    return [None if re.search("[xXzZ]", line) else int(line, 16) for line in lines]
+
+
+def find_icarus() -> str:
+    """Path of ``iverilog``.
+
+    Raises:
+        ToolMissing: it is not on PATH, or too old.
+    """
+    path = shutil.which("iverilog")
+    if path is None or shutil.which("vvp") is None:
+        raise ToolMissing(f"iverilog not found: {HINT}")
+    said = subprocess.run([path, "-V"], capture_output=True, text=True, check=False).stdout  # noqa: S603
+    version = re.search(r"Icarus Verilog version (\d+)", said)
+    if version is None or int(version[1]) < NEEDED:
+        found = version[0] if version else "an unknown version"
+        raise ToolMissing(f"{path} is {found}, at least {NEEDED} is needed: {HINT}")
+    return path

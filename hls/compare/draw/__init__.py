@@ -1,0 +1,1 @@
+"""The plot and the page of a comparison."""

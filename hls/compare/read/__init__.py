@@ -1,0 +1,1 @@
+"""What the comparison reads of run folders and published results."""

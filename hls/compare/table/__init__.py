@@ -1,0 +1,1 @@
+"""The table of a comparison: its columns, rows, notes and verdicts."""

@@ -1,0 +1,122 @@
+"""The table as data: columns in groups, rows of cells; every way to show it reads this."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hls.compare.read.run import Run
+
+OTHER_TASK = "another task"  # why a build has no score of this name
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Attributes:
+        key: name in CSV and JSON, e.g. "yosys.lut".
+        group: heading above it; columns of one source and stage share one.
+        head: heading.
+        unit: shown with the heading, "" for none.
+        number: whether it holds numbers (aligned right, sorted by value).
+        digits: after the decimal point.
+        source, stage: of the report that it shows, "" for a column that shows none.
+        metric: whether it says how well the quantised model does: plots show it over the cost.
+    """
+
+    key: str
+    group: str
+    head: str
+    unit: str = ""
+    number: bool = True
+    digits: int = 0
+    source: str = ""
+    stage: str = ""
+    metric: bool = False
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell: a value, or the reason why there is none.
+
+    Attributes:
+        value: None when missing.
+        error: statistical, of `value`.
+        percent: `value` as a share of the device, 0 to 100 and more.
+        missing: why there is no value, e.g. "not run: scripts/run_csim.py ...".
+        flag: a warning, e.g. that the number belongs to another model.
+        note: more on it, for a tooltip.
+    """
+
+    value: float | int | str | None = None
+    error: float | None = None
+    percent: float | None = None
+    missing: str = ""
+    flag: str = ""
+    note: str = ""
+
+    def text(self, column: Column) -> str:
+        """The cell in words: the value with its error, percentage and warning, or the reason why it is missing."""
+        parts = [self.missing or spell(self.value, column.digits)]
+        if self.error is not None:
+            parts.append(f"± {self.error:.{column.digits}f}")
+        if self.percent is not None:
+            parts.append(f"({spell_percent(self.percent)})")
+        if self.flag:
+            parts.append("STALE")
+        return " ".join(parts)
+
+
+def spell_percent(percent: float) -> str:
+    """A share of a device: one decimal, two where it is tiny."""
+    return f"{percent:.{1 if percent >= 0.1 else 2}f} %" if percent else "0 %"
+
+
+def spell(value: float | int | str | None, digits: int) -> str:
+    """A number with `digits` decimals and thousands in groups; text as it is."""
+    return str(value) if isinstance(value, str) or value is None else f"{value:,.{digits}f}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """One row per run.
+
+    Attributes:
+        columns: in order; the first is the name of the build.
+        runs: one per row.
+        cells: per row, by column key.
+        notes: footnotes: what the groups are, how far each source is from a routed design.
+    """
+
+    columns: tuple[Column, ...]
+    runs: tuple[Run, ...]
+    cells: tuple[Mapping[str, Cell], ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def groups(self) -> dict[str, list[Column]]:
+        """Columns by group, in order."""
+        found: dict[str, list[Column]] = {}
+        for column in self.columns:
+            found.setdefault(column.group, []).append(column)
+        return found
+
+    @property
+    def metrics(self) -> list[Column]:
+        """Columns that plots show over the cost; the first is the one that a plot without a choice shows."""
+        return [column for column in self.columns if column.metric]
+
+    def missing(self) -> list[tuple[str, str]]:
+        """(build, what was not run and how to run it), each once."""
+        found = {
+            (run.name, cell.missing): None
+            for run, row in zip(self.runs, self.cells, strict=True)
+            for cell in row.values()
+            if cell.missing.startswith("not run")
+        }
+        return list(found)
+
+    def stale(self) -> list[tuple[str, str, str]]:
+        """(build, file, why it is out of date)."""
+        return [(run.name, file, why) for run in self.runs for file, why in (run.stale or {}).items()]

@@ -1,0 +1,52 @@
+"""Footnotes of the table: what its columns mean and how far each source was seen from a routed design."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hls.compare.read.run import Run
+from hls.compare.read.sources import group_of, reports_of
+from hls.reports.error_bars import error_bar
+from hls.reports.report import STAGES
+
+_SCORES = {  # task of points, "" = classes of jets
+    "": "accuracy, AUC (macro): of the quantised model on the test split with statistical errors; float beside it.",
+    "tracking": "AP@0.9: share of the nearest neighbours of a point that are of its particle, pT > 0.9 GeV; of the "
+    "quantised model on the windows of the test split with statistical errors; float beside it.",
+    "pileup": "AUPRC: area under precision over recall of the points to keep; of the quantised model on the windows of "
+    "the test split with statistical errors; float beside it.",
+}
+
+
+def footnotes(runs: Sequence[Run], sources: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """One line each: physics, EBOPs, every source with its stage, tool and error bar, equality, clock.
+
+    Args:
+        runs: the rows.
+        sources: (source, stage), in the order of the columns.
+    """
+    tasks = {run.build.data.points.task if run.build.data.points else "" for run in runs}
+    notes = [text for task, text in _SCORES.items() if task in tasks]
+    if len(tasks) > 1:
+        notes.append("The plots show one score at a time: builds of another task are left out of it.")
+    notes += [
+        "EBOPs: HGQ's effective bit operations, counted on the trained model, no synthesis result; "
+        f"{error_bar('ebops')}.",
+    ]
+    for source, stage in sources:
+        reports = reports_of(runs, source, stage)
+        tools = ", ".join(dict.fromkeys(report.tool for report in reports if report.tool))
+        bars = "; ".join(dict.fromkeys(report.error_bar for report in reports if report.error_bar))
+        said = f" ({tools})" if tools else ""
+        error = f" How far from a routed design: {bars}." if bars else ""
+        notes.append(f"{group_of(source, stage)}: {STAGES[stage]}{said}.{error}")
+    if any("bram18" in report.resources for run in runs for report in (run.reports or {}).values()):
+        notes.append("BRAM18: 18-kbit halves; one RAMB36 counts as two.")
+    notes += [
+        "Percentages are of the device that the source was told, of the build's where it was told a family only, or of "
+        "--device. clock: the period asked for; latency in ns is at that period unless the tool measured time.",
+        "C simulation, RTL simulation: outputs compared bit for bit with the quantised Keras model, real jets and "
+        "adversarial events of all simulators together; the number of outputs is in brackets.",
+        "STALE: the file belongs to another build or model than the run's; listed with the reason.",
+    ]
+    return tuple(notes)

@@ -1,0 +1,65 @@
+"""Points of the Pareto plots: one per build and source, from the cells of the table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hls.compare.read.sources import group_of
+from hls.compare.table.cells import Cell, Table
+
+
+@dataclass(frozen=True)
+class Point:
+    """One build as one source sees it.
+
+    Attributes:
+        build: its name.
+        source: with its stage, e.g. "yosys [synthesis]".
+        value: LUT, ns or EBOPs.
+        score: accuracy in per cent, or what else the metric is.
+        error: of the score, statistical.
+        stale: whether any of the two belongs to another build or model.
+    """
+
+    build: str
+    source: str
+    value: float
+    score: float
+    error: float | None
+    stale: bool
+
+
+def points(table: Table, quantity: str, metric: str = "accuracy") -> list[Point]:
+    """All points of a quantity.
+
+    Args:
+        table: the comparison.
+        quantity: field of a report, e.g. "lut" or "latency_ns", or "ebops".
+        metric: key of the column of the score; builds without it have no point.
+    """
+    found = []
+    for row in table.cells:
+        score = row.get(metric, Cell())
+        if not isinstance(score.value, float):
+            continue
+        for column in table.columns:
+            cell = row[column.key]
+            if column.key.rpartition(".")[2] != quantity or not isinstance(cell.value, int | float):
+                continue
+            label = column.group if column.source else group_of("EBOPs", "model")
+            found.append(_point(row["build"], label, cell, score))
+    return found
+
+
+def _point(build: Cell, source: str, cell: Cell, score: Cell) -> Point:
+    stale = bool(cell.flag or score.flag)
+    return Point(str(build.value), source, float(cell.value or 0), float(score.value or 0), score.error, stale)
+
+
+def frontier(found: list[Point]) -> list[Point]:
+    """Those that no other beats in both value and score, by rising value."""
+    best: list[Point] = []
+    for point in sorted(found, key=lambda p: (p.value, -p.score)):
+        if not best or point.score > best[-1].score:
+            best.append(point)
+    return best

@@ -1,0 +1,218 @@
+"""What fixed point costs: firmware against the float model, layer by layer and at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from hls.backends.protocol import Project, Step
+from qformers.data.points.events import PointEvents
+from qformers.precision.fixed import Fixed
+from qformers.quant.beside_float import (
+    UP_TO_A_CONSTANT,
+    bias_dropped,
+    centred,
+    correlation,
+    counterpart,
+    mean_difference,
+)
+from qformers.quant.real_values import axes_of, real_values
+from qformers.tasks.metrics import jets as metrics
+from qformers.tasks.task import Task
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class LayerFidelity:
+    """One layer of the firmware against its float counterpart, over real particles only."""
+
+    layer: str
+    step: str  # firmware layer whose values are taken
+    format: str
+    values: int
+    max_error: float
+    mean_error: float  # mean of |firmware - float|
+    max_lsb: float  # the same two in steps of the firmware's format
+    mean_lsb: float
+    relative: float  # mean_error over mean |float|
+    correlation: float  # Pearson; 0 where either side is constant
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A firmware layer without a float counterpart."""
+
+    layer: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """All layers, in the order of the firmware."""
+
+    layers: tuple[LayerFidelity, ...]
+    skipped: tuple[Skipped, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON types."""
+        return {"layers": [asdict(row) for row in self.layers], "skipped": [asdict(row) for row in self.skipped]}
+
+
+def layer_fidelity(
+    project: Project,
+    model: keras.Model,
+    float_model: keras.Model,
+    after: Mapping[str, Sequence[str]],
+    inputs: Mapping[str, NDArray[Any]],
+    float_inputs: Mapping[str, NDArray[Any]],
+) -> Fidelity:
+    """Compare every firmware layer that has a counterpart in the float model.
+
+    Args:
+        project: the firmware.
+        model: the quantised model that it was made from.
+        float_model: the model that this one was trained from.
+        after: layer -> float layers that were folded into it behind its sum (`_qformers_folds[name].after` of a model
+            built from the build file); the float value is taken behind them.
+        inputs, float_inputs: the same events for either model.
+    """
+    traced = project.trace(inputs)
+    steps = last_steps(project)
+    tensors: dict[str, Any] = {}
+    skipped: list[Skipped] = []
+    for name in steps:
+        tensor = counterpart(float_model, name, after.get(name, ()))
+        if tensor is None:
+            skipped.append(Skipped(name, "the float model has no layer of this name"))
+        else:
+            tensors[name] = tensor
+    floats = keras.Model(float_model.inputs, tensors)(
+        {tensor.name: np.asarray(float_inputs[tensor.name], np.float32) for tensor in float_model.inputs},
+        training=False,
+    )
+    axes, mask = axes_of(model), np.asarray(inputs["mask"]) if "mask" in inputs else None
+    order, moved = _single_order(inputs), _moved(model)
+    rows = []
+    for name in tensors:
+        firmware, wanted = traced[steps[name].name], np.asarray(keras.ops.convert_to_numpy(floats[name]), np.float64)
+        if firmware.shape != wanted.shape:
+            skipped.append(Skipped(name, f"its shape is {firmware.shape[1:]}, in float {wanted.shape[1:]}"))
+            continue
+        if order is not None and name in moved:
+            if not axes.get(name, "").startswith("bn"):
+                skipped.append(Skipped(name, "its points stand in blocks, by their order, and those in float in slots"))
+                continue
+            firmware = in_slots(firmware, order)
+        real = real_values(firmware.shape, axes.get(name), mask)
+        if bias_dropped(model, float_model, name):
+            wanted = wanted + mean_difference(firmware, wanted, real)
+        if name.endswith(UP_TO_A_CONSTANT):
+            firmware, wanted = centred(firmware, real), centred(wanted, real)
+        rows.append(_row(steps[name], firmware, wanted, real))
+    return Fidelity(tuple(rows), tuple(skipped))
+
+
+def _single_order(inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.int64] | None:
+    """The order (n, N) in which a model with one hash keeps its points from the first layer to the last; else None."""
+    order = np.asarray(inputs["order"]).astype(np.int64) if "order" in inputs else None
+    return order[:, 0] if order is not None and order.shape[1] == 1 else None
+
+
+def _moved(model: keras.Model) -> set[str]:
+    """Names of the layers that read, at any distance, what `qformers.nn.index.lsh.ToBlocks` has put into blocks."""
+    tensors: set[int] = set()
+    found: set[str] = set()
+    for layer in model.layers:
+        read = layer.input if isinstance(layer.input, list) else [layer.input]
+        if type(layer).__name__ == "ToBlocks" or any(id(tensor) in tensors for tensor in read):
+            tensors.add(id(layer.output))
+            found.add(layer.name)
+    return found
+
+
+def in_slots(values: Array, order: NDArray[np.int64]) -> Array:
+    """Rows (n, N, ...) that stand in an order (n, N) of slots, back in these slots."""
+    found = np.empty_like(values)
+    found[np.arange(len(order))[:, None], order] = values
+    return found
+
+
+def last_steps(project: Project) -> dict[str, Step]:
+    """Keras layer -> the firmware step that has its output (the activation, where there is one)."""
+    return {step.layer: step for step in project.layout.steps if not step.part.startswith("iq")}
+
+
+def _row(step: Step, firmware: Array, wanted: Array, real: NDArray[np.bool_]) -> LayerFidelity:
+    found, ideal = firmware[real], wanted[real]
+    error, lsb = np.abs(found - ideal), Fixed.parse(step.format).step
+    size = float(np.abs(ideal).mean()) if ideal.size else 0.0
+    worst, mean = (float(error.max()), float(error.mean())) if error.size else (0.0, 0.0)
+    relative = mean / size if size else 0.0
+    return LayerFidelity(
+        step.layer, step.name, step.format, int(error.size), worst, mean, worst / lsb, mean / lsb, relative,
+        correlation(found, ideal),
+    )  # fmt: skip
+
+
+def end_to_end_points(task: Task, outputs: Mapping[str, Array], events: PointEvents) -> dict[str, Any]:
+    """Scores of several forms of a model with one answer per point on the same windows, and how far they are apart.
+
+    Args:
+        task: what the model was trained for.
+        outputs: form -> (n, N, channels).
+        events: n windows.
+
+    Returns:
+        JSON: name of the score and of what is counted; per form the report of the task; per pair of forms the
+        differences over real points.
+
+    Raises:
+        TrainingError: too few windows for an error of the score.
+    """
+    real = events.mask > 0
+    reports = {form: task.report(values.astype(np.float32), events) for form, values in outputs.items()}
+    points = {form: values[real] for form, values in outputs.items()}
+    return {"score": task.score, "unit": task.unit, "metrics": reports, "changes": _pairs(points, _apart)}
+
+
+def end_to_end(logits: Mapping[str, Array], labels: NDArray[np.int64], class_names: Sequence[str]) -> dict[str, Any]:
+    """Physics of several forms of one model on the same jets, and how often they decide otherwise.
+
+    Args:
+        logits: form ("float", "quantised", "csim") -> (n, classes).
+        labels: (n,).
+        class_names: in label order.
+
+    Returns:
+        JSON: per form `qformers.tasks.metrics.jets.report`; per pair of forms the share of changed decisions and the
+        differences.
+    """
+    physics = {form: metrics.report(np.asarray(values), labels, class_names) for form, values in logits.items()}
+    return {"metrics": physics, "changes": _pairs(logits, _changed)}
+
+
+def _pairs(
+    outputs: Mapping[str, Array], measure: Callable[[Array, Array], dict[str, float]]
+) -> dict[str, dict[str, float]]:
+    forms = list(outputs)
+    pairs = [(a, b) for i, a in enumerate(forms) for b in forms[i + 1 :]]
+    return {f"{a} -> {b}": measure(outputs[a], outputs[b]) for a, b in pairs}
+
+
+def _changed(a: Array, b: Array) -> dict[str, float]:
+    return {"decisions_changed": float((a.argmax(axis=1) != b.argmax(axis=1)).mean()), **_apart(a, b)}
+
+
+def _apart(a: Array, b: Array) -> dict[str, float]:
+    error = np.abs(a - b)
+    return {
+        "max_difference": float(error.max()),
+        "mean_difference": float(error.mean()),
+        "correlation": correlation(a, b),
+    }

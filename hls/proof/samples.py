@@ -1,0 +1,98 @@
+"""Events that the stages simulate: those of the build, or numbers over the whole range of a model that takes none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hls.errors import HlsError
+from hls.proof.adversarial import uniform
+from qformers.builds.build import Build
+from qformers.data import Events, open_split
+from qformers.data.points.events import PointEvents, joined
+from qformers.models.inputs import host_inputs, takes_events
+
+SPLITS: tuple[Literal["test", "val", "train"], ...] = ("test", "val", "train")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """n events.
+
+    Attributes:
+        inputs: model input -> (n, ...).
+        jets: the jets, or windows of points, that they were made from; None for a model whose inputs no event of a
+            data set gives, such as an imported one.
+        source: where they come from, for messages and reports.
+    """
+
+    inputs: dict[str, NDArray[np.float32]]
+    jets: Events | PointEvents | None
+    source: str
+
+    def __len__(self) -> int:
+        return len(next(iter(self.inputs.values())))
+
+    @property
+    def what(self) -> str:
+        """The word for them: jets, windows or events."""
+        if self.jets is None:
+            return "events"
+        return "windows" if isinstance(self.jets, PointEvents) else "jets"
+
+
+def sample(build: Build, model: Any, wanted: int) -> Sample:
+    """`wanted` events for a model: those of the build where it takes them, else numbers drawn over the input formats.
+
+    Args:
+        build: data and seed.
+        model: a quantised Keras model.
+        wanted: how many; fewer if all splits together have fewer.
+
+    Raises:
+        HlsError: fewer than one event is wanted.
+    """
+    if takes_events(model):
+        jets, splits = load_jets(build, wanted)
+        return Sample(host_inputs(model, jets), jets, splits)
+    _refuse_none(build, wanted)
+    return Sample(uniform(model, wanted, build.seed), None, "random over the range of the input formats")
+
+
+def load_jets(build: Build, wanted: int) -> tuple[Any, str]:
+    """`wanted` jets of the test split in random order; where it has fewer, of all splits. Second: which splits.
+
+    Of a data set of points, windows (`PointEvents`) instead of jets (`Events`).
+
+    Raises:
+        HlsError: fewer than one is wanted.
+    """
+    _refuse_none(build, wanted)
+    loaded: list[Any] = [open_split(build.data, "test").load()]
+    if len(loaded[0]) < wanted:
+        loaded += [open_split(build.data, split).load() for split in SPLITS[1:]]
+    every = joined(loaded) if isinstance(loaded[0], PointEvents) else _joined_jets(loaded)
+    order = np.random.default_rng(build.seed).permutation(len(every))[:wanted]
+    names = "test split" if len(loaded) == 1 else f"test split has {len(loaded[0])}, so test, val and train"
+    return every[order], names
+
+
+def _joined_jets(parts: Sequence[Events]) -> Events:
+    return Events(
+        np.concatenate([part.features for part in parts]),
+        np.concatenate([part.vectors for part in parts]),
+        np.concatenate([part.mask for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+        parts[0].class_names,
+        parts[0].feature_set,
+    )
+
+
+def _refuse_none(build: Build, wanted: int) -> None:
+    if wanted < 1:
+        word = "jet" if build.data.points is None else "window"
+        raise HlsError(f"at least one {word} is needed: set --events. Received: {wanted}")

@@ -1,0 +1,30 @@
+"""Scores of the models of a build, as the cells of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from qformers.tasks.score_names import THRESHOLD, spell
+
+
+def with_error(measured: Mapping[str, float], digits: int = 4) -> str:
+    """``0.4120 ± 0.0100``."""
+    return f"{measured['value']:.{digits}f} ± {measured['error']:.{digits}f}"
+
+
+def rows(reports: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    """What a table says of the reports of a task on points: row -> a cell for each report.
+
+    AP@k of each pT threshold, or AUPRC and the precision at each recall, with errors where the report has them.
+    """
+    first = next(iter(reports.values()))
+    found = {
+        spell(key): [with_error(report[key]) for report in reports.values()]
+        for key in first
+        if key.startswith(THRESHOLD) or key == "auprc"
+    }
+    for recall in first.get("precision_at_recall", {}):
+        values = [report["precision_at_recall"][recall] for report in reports.values()]
+        found[f"precision at recall {recall}"] = [f"{value:.4f}" for value in values]
+    return found

@@ -1,0 +1,142 @@
+"""Tables on the terminal and pictures of a comparison of firmware, quantised and float model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from hls.proof.fidelity import Fidelity, LayerFidelity
+from hls.proof.scores import rows, with_error
+from qformers.tasks.plots.jets import canvas
+
+Array = NDArray[np.float64]
+
+DRAWN = 20_000  # outputs of points in a scatter plot
+
+
+def layer_table(fidelity: Fidelity) -> Table:
+    """One row per layer: absolute error, in LSB and relative, and correlation; formats are in the JSON."""
+    table = Table(title="Firmware against the float model, per layer (real particles)", box=SIMPLE_HEAD)
+    for column in ("layer", "max", "max LSB", "mean LSB", "relative", "corr."):
+        table.add_column(column, justify="left" if column == "layer" else "right", no_wrap=True)
+    for row in fidelity.layers:
+        errors = (f"{row.max_error:.2g}", f"{row.max_lsb:.1f}", f"{row.mean_lsb:.2f}")
+        table.add_row(row.layer, *errors, f"{row.relative:.2%}", f"{row.correlation:.4f}")
+    return table
+
+
+def end_table(end: Mapping[str, Any]) -> Table:
+    """Accuracy, AUC and rejection of each form of the model."""
+    reports = end["metrics"]
+    signals = list(next(iter(reports.values()))["rejection"])
+    table = Table(title="The whole model on the same jets", box=SIMPLE_HEAD)
+    table.add_column("")
+    for form in reports:
+        table.add_column(form, justify="right")
+    table.add_row("accuracy", *(with_error(report["accuracy"]) for report in reports.values()))
+    table.add_row("AUC", *(with_error(report["auc"]) for report in reports.values()))
+    for signal in signals:
+        table.add_row(f"rejection {signal}", *(_rejection(report["rejection"][signal]) for report in reports.values()))
+    return table
+
+
+def points_table(end: Mapping[str, Any]) -> Table:
+    """Scores of each form of a model with one answer per point: see `hls.proof.scores.rows`."""
+    unit = (
+        "the same windows; AP@T: of points of particles with pT > T GeV"
+        if "ap_" in end["score"]
+        else "the same windows"
+    )
+    table = Table(title=f"The whole model on {unit}", box=SIMPLE_HEAD)
+    table.add_column("")
+    for form in end["metrics"]:
+        table.add_column(form, justify="right")
+    for name, cells in rows(end["metrics"]).items():
+        table.add_row(name, *cells)
+    return table
+
+
+def changes_table(end: Mapping[str, Any]) -> Table:
+    """How often (of jets) and by how much two forms of the model differ."""
+    jets = all("decisions_changed" in change for change in end["changes"].values())
+    table = Table(title="Changed decisions and logits" if jets else "Changed outputs of real points", box=SIMPLE_HEAD)
+    for column in ("", *(["decisions"] if jets else []), "max |diff|", "mean |diff|", "corr."):
+        table.add_column(column, justify="right" if column else "left", no_wrap=True)
+    for pair, change in end["changes"].items():
+        decisions = [f"{change['decisions_changed']:.2%}"] if jets else []
+        differences = (f"{change['max_difference']:.3g}", f"{change['mean_difference']:.3g}")
+        table.add_row(pair, *decisions, *differences, f"{change['correlation']:.5f}")
+    return table
+
+
+def _rejection(found: Mapping[str, Any]) -> str:
+    error = "" if found["error"] is None else f" ± {found['error']:.1f}"
+    return f"{'> ' if found['limit'] else ''}{found['value']:.1f}{error} @ {100 * found['efficiency']:g}%"
+
+
+def colour(index: int) -> str:
+    """Colour of class `index`: ten different ones, where mplhep's style repeats after six."""
+    return f"tab:{('blue', 'orange', 'green', 'red', 'purple', 'brown', 'pink', 'gray', 'olive', 'cyan')[index % 10]}"
+
+
+def plot_layers(layers: Sequence[LayerFidelity], path: Path) -> None:
+    """Mean (bar) and largest (dot) error of each layer in LSB, first layer on top."""
+    names = [row.layer for row in layers]
+    places = np.arange(len(layers))[::-1]
+    with canvas(path, (9.0, max(3.5, 0.34 * len(layers) + 1.5))) as axes:
+        axes.barh(places, [row.mean_lsb for row in layers], height=0.6, color="tab:blue", label="mean")
+        axes.plot([row.max_lsb for row in layers], places, "o", color="tab:red", ms=5, label="largest")
+        axes.set_xscale("log")
+        axes.set_yticks(places, names, fontsize=11)
+        axes.set_ylim(-0.8, len(layers) - 0.2)
+        axes.minorticks_off()
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlabel("|firmware - float| [LSB]")
+        axes.legend(loc="upper right")
+
+
+def plot_scatter(firmware: Array, ideal: Array, class_names: Sequence[str], path: Path) -> None:
+    """Each output of the firmware over that of the float model, (n, outputs) both.
+
+    One colour per class; without names the outputs are of points, and have one colour.
+    """
+    low, high = float(min(firmware.min(), ideal.min())), float(max(firmware.max(), ideal.max()))
+    word = "Logit" if class_names else "Output of a point"
+    with canvas(path, (7.5, 6.5)) as axes:
+        for name, colour_, column in _columns(class_names):
+            x, y = ideal[:, column].ravel(), firmware[:, column].ravel()
+            if not class_names:
+                x, y = x[:: 1 + len(x) // DRAWN], y[:: 1 + len(y) // DRAWN]
+            axes.plot(x, y, ".", ms=2, alpha=0.5, label=name, color=colour_)
+        axes.plot([low, high], [low, high], color="black", lw=1)
+        axes.set(xlabel=f"{word}, float model", ylabel=f"{word}, firmware", xlim=(low, high), ylim=(low, high))
+        axes.legend(markerscale=6, loc="upper left")
+
+
+def plot_differences(firmware: Array, ideal: Array, class_names: Sequence[str], path: Path) -> None:
+    """Histogram of firmware - float and its spread, per logit or, without names, of all outputs; (n, outputs) both."""
+    error = firmware - ideal
+    edge = float(np.quantile(np.abs(error), 0.995)) or 1.0
+    with canvas(path) as axes:
+        for name, colour_, column in _columns(class_names):
+            values = error[:, column].ravel()
+            label = f"{name}: {values.mean():+.3f} ± {values.std():.3f}"
+            clipped, ends = np.clip(values, -edge, edge), (-edge, edge)
+            axes.hist(clipped, bins=61, range=ends, histtype="step", lw=1.5, label=label, color=colour_)
+        word, counted = ("Logit", "Jets") if class_names else ("Output", "Outputs of points")
+        axes.set(xlabel=f"{word}, firmware - float (outermost bins: and beyond)", ylabel=counted)
+        axes.set_ylim(0, axes.get_ylim()[1] * 1.35)
+        axes.legend(loc="upper left", ncols=2 if len(class_names) > 4 else 1)
+
+
+def _columns(class_names: Sequence[str]) -> list[tuple[str, str, int | slice]]:
+    """Name, colour and column of what is drawn: each class, or all outputs together."""
+    if not class_names:
+        return [("all outputs", colour(0), slice(None))]
+    return [(name, colour(index), index) for index, name in enumerate(class_names)]

@@ -1,0 +1,72 @@
+"""Which reader reads which file: by its content, because names of reports are the user's choice."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hls.reports.tools import cosim, csynth, quartus, vivado, vivado_timing
+from hls.reports.tools.base import Reading, ReportError, load
+
+
+@dataclass(frozen=True)
+class Format:
+    """One kind of report.
+
+    Attributes:
+        mark: regular expression that its first 8 KiB match, in multi-line mode.
+        title: what to call it.
+        read: its reader.
+    """
+
+    mark: str
+    title: str
+    read: Callable[[Path], Reading]
+
+
+# the first that matches; to read another format write its reader and add a line
+READERS: dict[str, Format] = {
+    "csynth-xml": Format(r"\A\s*(<\?xml[^>]*>\s*)?<profile>", "HLS csynth.xml", csynth.read_xml),
+    "csynth-rpt": Format(r"^== (Vivado|Vitis) HLS Report for ", "HLS <top>_csynth.rpt", csynth.read_rpt),
+    "csynth-summary": Format(r"^== Synthesis Summary Report of ", "Vitis HLS csynth.rpt", csynth.read_summary),
+    "cosim": Format(r"^Report time\s+: |^\+\s+RTL\s+\+", "HLS <top>_cosim.rpt", cosim.read_rpt),
+    "utilisation": Format(r"^\| Command\s*: report_utilization", "Vivado report_utilization", vivado.read_utilisation),
+    "timing": Format(
+        r"^\| Command\s*: report_timing_summary", "Vivado report_timing_summary", vivado_timing.read_timing
+    ),
+    "power": Format(r"^\| Command\s*: report_power", "Vivado report_power", vivado.read_power),
+    "fit": Format(
+        r"\A\s*Fitter report for |\A\s*Fitter Status :", "Quartus .fit.rpt and .fit.summary", quartus.read_fit
+    ),
+    "sta": Format(
+        r"\A\s*(TimeQuest )?Timing Analyzer report for |\A-+\s+(TimeQuest )?Timing Analyzer Summary",
+        "Quartus .sta.rpt and .sta.summary",
+        quartus.read_sta,
+    ),
+}
+
+
+def kind_of(path: Path) -> str | None:
+    """Key of `READERS`, or None where the file is none of them."""
+    try:
+        with path.open("rb") as handle:
+            head = handle.read(8192).decode("utf-8", errors="replace")
+    except OSError as error:
+        raise ReportError(f"{path}: cannot be read ({error.strerror}); give a report file or its folder") from error
+    return next((key for key, known in READERS.items() if re.search(known.mark, head, re.MULTILINE)), None)
+
+
+def read_file(path: Path) -> Reading:
+    """Read one report file.
+
+    Raises:
+        ReportError: none of the known kinds (the message lists them), or one that cannot be read.
+    """
+    kind = kind_of(path)
+    if kind is None:
+        load(path)  # an empty file says so
+        known = ", ".join(known.title for known in READERS.values())
+        raise ReportError(f"{path}: is no report that is known here; known are {known}")
+    return READERS[kind].read(path)

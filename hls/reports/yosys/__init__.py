@@ -1,0 +1,1 @@
+"""Synthesis of generated Verilog by Yosys."""

@@ -1,0 +1,270 @@
+"""The parts of a synthesis: one run of Yosys each, kept by the content of what went in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from hls.errors import HlsError
+from hls.reports.yosys import add as yosys_add
+from hls.reports.yosys import mul as yosys_mul
+from hls.reports.yosys.run import Halt, Usage, Yosys, YosysHalted, YosysStopped, run_script
+from hls.reports.yosys.shell import commands as shell_commands
+from hls.reports.yosys.shell import shell_verilog
+from hls.reports.yosys.stat import parse_stat
+from qformers.files import replacing, sha256, sweep, write_json
+from qformers.progress import Ticker
+
+FAMILY = "xcup"
+PASSES = 100  # headings of one run that the progress bar counts; what a run has less is added at its end
+LIBRARY = "read_verilog -lib +/xilinx/cells_sim.v"  # what the two mappings put in
+_AWKWARD = re.compile(r'["*?\[;\n]')  # in a path, Yosys would read these as syntax
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of Yosys.
+
+    Attributes:
+        name: of its log and its cache entry.
+        module: what is synthesised.
+        sources: Verilog.
+        shells: of the stages, where they are done already.
+        keeps_shell: leave a shell: the wires from input to output, all cells in one black box.
+    """
+
+    name: str
+    module: str
+    sources: tuple[Path, ...]
+    shells: tuple[Path, ...] = ()
+    keeps_shell: bool = False
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a job found: primitive -> number, what it took, and its shell."""
+
+    cells: Mapping[str, int]
+    usage: Usage
+    shell: Path | None = None
+
+
+@dataclass
+class Bench:
+    """Runs the jobs of one synthesis, side by side where it may.
+
+    Attributes:
+        tool: the Yosys.
+        folder: of logs and cache entries.
+        dsp: use DSP48E2.
+        deadline: of `time.monotonic`.
+        tick: told of passes, `PASSES` for every job.
+        runs: jobs that were not in the cache.
+    """
+
+    tool: Yosys
+    folder: Path
+    dsp: bool
+    deadline: float
+    tick: Ticker
+    runs: int = field(default=0, init=False)
+    _halt: Halt = field(default_factory=Halt, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    def __post_init__(self) -> None:
+        if _AWKWARD.search(str(self.folder.resolve())):
+            raise HlsError(f'Yosys cannot read the path {self.folder}: no " * ? [ ; in it, please; move the project')
+        self.folder.mkdir(parents=True, exist_ok=True)
+        sweep(self.folder)
+
+    @property
+    def variant(self) -> str:
+        """Ending of the names of what this synthesis leaves."""
+        return "dsp" if self.dsp else "nodsp"
+
+    @property
+    def synth(self) -> str:
+        """Without pads and clock buffer: the design is a part of a larger one."""
+        return f"synth_xilinx -family {FAMILY} -noiopad -noclkbuf{'' if self.dsp else ' -nodsp'}"
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """What is done with a stage, or with a design in one piece, between reading and counting.
+
+        -nordff: a table is not made one memory with the register behind it, because that search did not end (N = 16)
+        and memory_map takes the two apart again. memory_map itself: UltraScale+ has no memory that is read without a
+        clock.
+
+        `keep_hierarchy`: tables, and multipliers that are to be LUTs, are mapped once for all their instances. With
+        each copied into its place a stage with 512 uses of one table took 503 s and 1,529 MiB for 42,297 LUT; this
+        way 57 s and 557 MiB for 40,784 LUT. (Adders too: a third of the time less, but 4 to 18 % more LUTs.)
+        """
+        once = "*table_*" if self.dsp else "*table_* *multiplier*"
+        keep = f"setattr -mod -set keep_hierarchy 1 {once}"
+        products = () if self.dsp else ("wreduce t:$mul", f"techmap -map {yosys_mul.FILE}")
+        memory = ("memory -nomap -nordff", "memory_map")
+        return LIBRARY, keep, "proc", *yosys_add.COMMANDS, "flatten", *memory, *products, self.synth
+
+    @property
+    def top_commands(self) -> tuple[str, ...]:
+        """What is done with registers around the shells of stages.
+
+        Shift registers are sought in single bits. `synth_xilinx` would seek those of variable length first, in whole
+        words: for 226 thousand register bits (N = 16) that did not end in 10 minutes, this way all takes some minutes.
+        """
+        tidy = ("opt_merge", "opt_dff", "opt_clean")
+        return (
+            *("proc", "flatten", *tidy, "simplemap", *tidy, "xilinx_srl -fixed -minlen 3"),
+            *(f"{self.synth} -nosrl -run {labels}" for labels in ("begin:prepare", "fine:")),
+        )
+
+    def left_s(self) -> float:
+        """Seconds until the deadline."""
+        return self.deadline - time.monotonic()
+
+    def run_all(self, jobs: Sequence[Job], workers: int, done: Callable[[Job, Part], None]) -> None:
+        """Run jobs side by side, large ones first, so that none is left alone at the end.
+
+        Args:
+            jobs: that do not need one another.
+            workers: number of Yosys at a time.
+            done: told of every result, in this thread, also of those before an error.
+
+        Raises:
+            YosysStopped: the deadline came; words of the first job in order that it met.
+            HlsError: a job failed; the others were ended.
+        """
+        large = sorted(jobs, key=lambda job: -sum(path.stat().st_size for path in job.sources))
+        with ThreadPoolExecutor(max(1, workers), "yosys") as pool:
+            futures = {job: pool.submit(self.run, job) for job in large}
+            try:
+                # at the deadline each run ends by itself; anything else, Ctrl-C too, ends the rest here
+                late = set(futures.values())
+                while late:
+                    finished, late = wait(late, return_when=FIRST_EXCEPTION)
+                    if any(not isinstance(one.exception(), YosysStopped | None) for one in finished):
+                        break
+            finally:
+                for future in futures.values():
+                    future.cancel()
+                if any(not future.done() for future in futures.values()):
+                    self._halt()
+        met = []
+        for job in jobs:
+            error = None if futures[job].cancelled() else futures[job].exception()
+            if error is not None:
+                met.append(error)
+            elif not futures[job].cancelled():
+                done(job, futures[job].result())
+        if met:  # what went wrong before what was ended for it
+            raise min(met, key=lambda error: 2 if isinstance(error, YosysHalted) else isinstance(error, YosysStopped))
+
+    def run(self, job: Job) -> Part:
+        """Result of a job, from its cache entry or from Yosys.
+
+        Raises:
+            YosysStopped: the deadline came.
+            YosysHalted: another job failed.
+            HlsError: Yosys failed.
+        """
+        stem = f"{job.name}-{self.variant}-{self._key(job)}"
+        entry, shell = self.folder / f"{stem}.json", self.folder / f"{stem}.v"
+        part = _load(entry, shell if job.keeps_shell else None)
+        told = 0
+        if part is None:
+
+            def on_pass(_: str) -> None:
+                nonlocal told
+                if told < PASSES:
+                    told += 1
+                    self._tell(1)
+
+            if self.left_s() <= 0:
+                raise YosysStopped(f"before '{job.module}'")
+            part = self._synthesise(job, shell, on_pass)
+            for stale in self.folder.glob(f"{job.name}-{self.variant}-*"):
+                if stale != shell:
+                    stale.unlink()
+            _save(entry, part)
+            with self._lock:
+                self.runs += 1
+        self._tell(PASSES - told)
+        return part
+
+    def _tell(self, steps: int) -> None:
+        with self._lock:
+            self.tick(steps)
+
+    def _key(self, job: Job) -> str:
+        inputs = [*job.sources, *job.shells]
+        said = [
+            self.tool.version,
+            *(yosys_add.VERILOG, yosys_mul.VERILOG),
+            *self._script(job, names_only=True),
+            *(sha256(path) for path in inputs),
+        ]
+        return hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]
+
+    def _script(self, job: Job, names_only: bool = False) -> list[str]:
+        def quoted(path: Path) -> str:
+            return f'"{path.name if names_only else path.resolve()}"'
+
+        lines = [
+            *(f"read_verilog -sv {quoted(path)}" for path in job.shells),
+            f"read_verilog -sv -defer {' '.join(quoted(path) for path in job.sources)}",
+            f"hierarchy -top {job.module}",
+            *(self.top_commands if job.shells else self.commands),
+            f"tee -q -o stat.json stat -json -top {job.module}",
+        ]
+        if job.keeps_shell:
+            lines += shell_commands(job.module)
+        return lines
+
+    def _synthesise(self, job: Job, shell: Path, on_pass: Callable[[str], None]) -> Part:
+        if bad := next((path for path in job.sources if _AWKWARD.search(str(path.resolve()))), None):
+            raise HlsError(f'Yosys cannot read the path {bad}: no " * ? [ ; in it, please; move the project')
+        log = self.folder / f"{job.name}-{self.variant}.log"
+        with tempfile.TemporaryDirectory(prefix="yosys-") as name:  # not in `folder`: abc takes no space in a path
+            work = Path(name)
+            for mapping in (yosys_add, yosys_mul):
+                (work / mapping.FILE).write_text(mapping.VERILOG)
+            script = "\n".join(self._script(job)) + "\n"
+            try:
+                usage = run_script(self.tool, script, work, log, self.left_s(), on_pass, self._halt)
+            except (YosysStopped, YosysHalted) as stop:
+                raise type(stop)(f"{stop} of '{job.module}'") from stop
+            except HlsError as error:
+                raise HlsError(f"'{job.module}': {error}") from error
+            cells, _ = parse_stat((work / "stat.json").read_text())
+            if job.keeps_shell:
+                text = shell_verilog((work / "shell.json").read_text(), job.module)
+                with replacing(shell) as temporary:
+                    temporary.write_text(text)
+        boxes = {f"{path.name.rpartition(f'-{self.variant}-')[0]}_core" for path in job.shells}
+        return Part({n: c for n, c in cells.items() if n not in boxes}, usage, shell if job.keeps_shell else None)
+
+
+def _save(entry: Path, part: Part) -> None:
+    shell = sha256(part.shell) if part.shell else ""
+    write_json(entry, {"cells": dict(part.cells), "usage": asdict(part.usage), "shell": shell})
+
+
+def _load(entry: Path, shell: Path | None) -> Part | None:
+    """A cache entry; None = there is none, or it is damaged."""
+    try:
+        tree = json.loads(entry.read_text())
+        cells = {str(name): int(count) for name, count in tree["cells"].items()}
+        usage = Usage(*(float(tree["usage"][key]) for key in ("seconds", "cpu_seconds", "peak_mib")))
+        if shell is not None and sha256(shell) != tree["shell"]:
+            return None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+    return Part(cells, usage, shell)

@@ -1,0 +1,1 @@
+"""What a command runs: a function each, that returns a result."""

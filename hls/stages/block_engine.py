@@ -1,0 +1,234 @@
+"""Stage "block engine": HEPT for events of thousands of points, simulated on whole events, its latency and its cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from hls.backends.alkaid.backend import STAGE_SHARE
+from hls.backends.block_engine.driver import Bench
+from hls.backends.block_engine.parts import engine
+from hls.backends.block_engine.project import EngineProject, write_engine
+from hls.errors import HlsError
+from hls.proof.adversarial import adversarial, uniform
+from hls.stages.export import load_quantised
+from qformers.builds.build import Build
+from qformers.config.section import architecture_of
+from qformers.data import DataError, open_split
+from qformers.files import write_json
+from qformers.manifest import versions
+from qformers.models.hept.blocks import parts, resized
+from qformers.models.hept.config import HeptConfig
+from qformers.progress import Reporter, Ticker
+
+FOLDER = "firmware/block_engine"  # in the run folder
+AT_ONCE = 8192  # points through Keras
+FORMULA = "M (1 + L (O + 1)) + stages of all parts + 6 L - 1, for M blocks, L layers, O orders"
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Events of one size through the simulated engine.
+
+    Attributes:
+        points: asked for; the slots of the last block beyond them are masked.
+        blocks: M.
+        events: compared, the adversarial ones among them.
+        values: compared.
+        values_different: from those of the quantised model of so many points.
+        latency_cycles: measured: clock edges from the one that takes the first block in to the one that brings the
+            last block's output out; None where it was not the same for all events.
+        latency_expected: by the formula.
+        latency_us: measured, at the clock of the build.
+    """
+
+    points: int
+    blocks: int
+    events: int
+    values: int
+    values_different: int
+    latency_cycles: int | None
+    latency_expected: int
+    latency_us: float | None
+
+    @property
+    def equal(self) -> bool:
+        """Whether every value is equal and comes when it should."""
+        return self.values_different == 0 and self.latency_cycles == self.latency_expected
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """Result of the stage; `path` is its JSON."""
+
+    path: Path
+    project: EngineProject
+    sizes: tuple[Checked, ...]
+
+    @property
+    def equal(self) -> bool:
+        """Whether all events of all sizes are."""
+        return all(checked.equal for checked in self.sizes)
+
+
+def simulate_engine(
+    build: Build,
+    run: Path,
+    points: Sequence[int],
+    reporter: Reporter,
+    console: Console,
+    events: int = 2,
+    most: int = 0,
+) -> Simulated:
+    """Write the block engine of a build, simulate whole events, compare them with the quantised model of that size.
+
+    Reads ``qat/model.keras`` of the run folder; writes ``firmware/block_engine`` and ``engine.json``.
+
+    Args:
+        build: the build.
+        run: its run folder.
+        points: sizes of events.
+        reporter: told of progress.
+        console: where the results go.
+        events: of each size; the smallest one also has adversarial ones.
+        most: points of the largest event that the engine's memories hold, if more than the largest of `points`.
+
+    Raises:
+        HlsError: no HEPT, no model, no size, or Verilator is missing.
+    """
+    cfg, quant = build.model, build.quant
+    if not isinstance(cfg, HeptConfig) or quant is None:
+        raise HlsError(
+            "the block engine is for a quantised model of architecture hept: set model.architecture and a section "
+            f"quant. Received: {architecture_of(build.model)}, quant {'missing' if quant is None else 'given'}"
+        )
+    if not points or min(points) < 1 or events < 1:
+        raise HlsError(f"sizes and numbers of events are at least 1. Received: points {list(points)}, events {events}")
+    model = load_quantised(run / "qat" / "model.keras")
+    firmware = build.firmware
+    made = engine(parts(cfg, quant, model), model, firmware.stage_ns or STAGE_SHARE * firmware.clock_ns)
+    blocks = -(-max(*points, most) // cfg.block_size)
+    project = write_engine(made, f"{build.name}_engine", (run / FOLDER).resolve(), blocks)
+    costs = project.costs()
+    _tell_costs(costs, console)
+    pool = _points_of(build, model)
+    found = []
+    with project.bench(reporter) as bench:
+        for count in points:
+            whole = resized(cfg, quant, model, -(-count // cfg.block_size) * cfg.block_size)
+            groups = [_events(pool, model, whole, count, events, build.seed)]
+            if count == min(points):  # arithmetic and control are the same at every size
+                groups.append(_hard(whole, build.seed))
+            tick = reporter.task(f"Verilator, {count} points", sum(len(group["mask"]) for group in groups))
+            found.append(_check(project, bench, whole, groups, (count, firmware.clock_ns), tick))
+            _tell(found[-1], console)
+    facts = {
+        "build": build.name,
+        "build_hash": build.hash,
+        "points": pool[2],
+        "clock_ns": firmware.clock_ns,
+        "latency_formula": FORMULA,
+        "events": [{**asdict(size), "source": "simulated by Verilator", "equal": size.equal} for size in found],
+        "costs": costs,
+        "equal": all(size.equal for size in found),
+        "versions": versions(),
+    }
+    write_json(run / "engine.json", facts)
+    return Simulated(run / "engine.json", project, tuple(found))
+
+
+def _points_of(build: Build, model: keras.Model) -> tuple[Array, Array, str]:
+    """Features (n, F) and coordinates (n, C) of points, and where they come from."""
+    try:
+        loaded: Any = open_split(build.data, "test").load()
+        real = np.asarray(loaded.mask) > 0
+        return loaded.features[real], loaded.coords[real], "points of the test split, windows joined to whole events"
+    except DataError:
+        drawn = uniform(model, 64, build.seed)
+        features, coords = (drawn[name].reshape(-1, drawn[name].shape[-1]) for name in ("features", "coords"))
+        return features, coords, "random over the range of the input formats"
+
+
+def _events(
+    pool: tuple[Array, Array, str], model: keras.Model, whole: keras.Model, points: int, count: int, seed: int
+) -> dict[str, Array]:
+    """`count` events of `points` drawn points, in the order that the model's own numbers give."""
+    random, slots = np.random.default_rng(seed), whole.get_layer("mask").output.shape[1]
+    mask = np.broadcast_to(np.arange(slots) < points, (count, slots)).astype(np.float32)
+    chosen = random.integers(0, len(pool[0]), (count, slots))
+    features, coords = (values[chosen].astype(np.float32) * mask[..., None] for values in pool[:2])
+    order = model.get_layer("order_slots")
+    seen = coords
+    if type(order).__name__ == "SortedOrder":  # the chip would sort rounded coordinates
+        seen = np.asarray(model.get_layer("coords_rounded")(coords))
+    return {"features": features, "coords": coords, "mask": mask, "order": order.host(seen, mask)}
+
+
+def _hard(whole: keras.Model, seed: int) -> dict[str, Array]:
+    """Adversarial events, one of every case: they are as large as the others."""
+    found = adversarial(whole, seed, each=1)
+    _, first = np.unique(found.cases, return_index=True)
+    return {name: array[first] for name, array in found.inputs.items()}
+
+
+def _check(
+    project: EngineProject,
+    bench: Bench,
+    whole: keras.Model,
+    groups: Sequence[Mapping[str, Array]],
+    asked: tuple[int, float],
+    tick: Ticker,
+) -> Checked:
+    """All events one after the other; `asked` is the points and the clock period (ns)."""
+    points, clock_ns = asked
+    values = different = events = 0
+    cycles = set()
+    for group in groups:
+        for event, wanted in enumerate(_outputs(whole, group)):
+            found, taken = project.simulate(bench, {name: array[event] for name, array in group.items()})
+            values, different, events = values + wanted.size, different + int(np.sum(found != wanted)), events + 1
+            cycles.add(taken)
+            tick()
+    blocks = whole.get_layer("mask").output.shape[1] // project.sizes.size
+    measured = cycles.pop() if len(cycles) == 1 else None
+    time = None if measured is None else measured * clock_ns / 1000
+    expected = project.made.latency_cycles(blocks)
+    return Checked(points, blocks, events, values, different, measured, expected, time)
+
+
+def _outputs(model: keras.Model, group: Mapping[str, Array]) -> Iterator[Array]:
+    """Of each event, (N, E); as many events at once as fit."""
+    slots = model.get_layer("mask").output.shape[1]
+    batch = max(AT_ONCE // slots, 1)
+    for start in range(0, len(group["mask"]), batch):
+        yield from np.asarray(model({name: array[start : start + batch] for name, array in group.items()}))
+
+
+def _tell(found: Checked, console: Console) -> None:
+    cycles = "not the same for all events" if found.latency_cycles is None else f"{found.latency_cycles} cycles"
+    time = "" if found.latency_us is None else f" = {found.latency_us:.2f} us"
+    console.print(
+        f"{found.points} points, {found.blocks} blocks: {found.values_different} of {found.values} values in "
+        f"{found.events} events differ from quantised Keras; latency {cycles}{time} (Verilator), "
+        f"{found.latency_expected} expected",
+        markup=False,
+    )
+
+
+def _tell_costs(costs: Mapping[str, Any], console: Console) -> None:
+    console.print(
+        f"engine of at most {costs['most_blocks']} blocks of {costs['block_size']} points: "
+        f"{costs['lut_estimate_parts']:.0f} LUT of parts, {costs['lut_estimate_permutations']} of permutations, "
+        f"{costs['register_bits_parts']} register bits, {costs['memory_bits_total']} memory bits in "
+        f"{costs['bram36_estimate_total']} BRAM36 (all estimates, nothing synthesised)",
+        markup=False,
+    )

@@ -1,0 +1,83 @@
+"""What a run came to, in a screen: scores, equality of firmware and model, cost, where everything lies."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from hls.compare.read.sources import how_to
+from hls.reports.report import load_reports
+from qformers.tasks.score_names import spell
+
+SOURCES = ("alkaid", "yosys", "yosys-nodsp")  # of resources, from estimate to synthesis
+COUNTED = ("lut", "ff", "dsp", "bram18")
+
+
+def summary(run: Path) -> str:
+    """Text of the summary; stages that were not run, such as the training of an imported model, are left out.
+
+    Args:
+        run: run folder with at least a C simulation.
+    """
+    report: dict[str, Any] = json.loads((run / "csim.json").read_text())
+    manifests = {name: run / name / "manifest.json" for name in ("float", "qat")}
+    phases = {name: json.loads(path.read_text()) for name, path in manifests.items() if path.is_file()}
+    lines = [f"{run.name}:"]
+    if len(phases) == len(manifests):
+        score, test = phases["qat"].get("score", "accuracy"), phases["qat"]["test"]
+        unit = next(word for word in ("jets", "windows", "points") if word in test)
+        lines = [f"{run.name}: {spell(score)} on the {test[unit]:,} {unit} of the test split"]
+        lines += [_score("float", phases["float"]["test"], score), _score("quantised", test, score)]
+    if report["end"]:
+        score, unit = report["end"].get("score", "accuracy"), report["end"].get("unit", "jets")
+        lines.append(f"{spell(score)} on the simulated {unit} ({report['splits']})")
+        lines += [_score(name, entry, score) for name, entry in report["end"]["metrics"].items()]
+    lines += _agreement("C simulation", report)
+    rtl = run / "rtl.json"
+    if rtl.is_file():
+        facts = json.loads(rtl.read_text())
+        for level, found in facts["levels"].items():
+            named = {"what": report.get("what", "jets"), **found}
+            lines += _agreement(f"RTL ({level})" if level != "interpreter" else "RTL arithmetic", named)
+        lines += [f"RTL ({level}) was not run: {why}" for level, why in facts["skipped"].items()]
+    if "qat" in phases:
+        lines.append(f"EBOPs      {phases['qat']['ebops']:,}")
+    lines += _costs(run)
+    lines.append(f"project    {report['project']}")
+    lines.append(f"per layer  {run / 'csim.json'} and {run / 'plots'}/csim_*.png")
+    page = run / "comparison" / "report.html"
+    return "\n".join([*lines, f"page       {page}"] if page.is_file() else lines)
+
+
+def _score(name: str, entry: dict[str, Any], score: str) -> str:
+    return f"  {name:10} {entry[score]['value']:.4f} +- {entry[score]['error']:.4f}"
+
+
+def _agreement(what: str, found: dict[str, Any]) -> list[str]:
+    return [
+        f"{what} {'==' if group['equal'] else '!='} quantised model on {group['events']:,} {label}: "
+        f"{group['values_different']:,} of {group['values']:,} outputs differ"
+        for label, group in ((found.get("what", "jets"), found["jets"]), ("adversarial events", found["adversarial"]))
+    ]
+
+
+def _costs(run: Path) -> list[str]:
+    """One line per source; an estimate is called one, and a report of another model than alkaid's is left out."""
+    reports = load_reports(run)
+    models = {source: reports[source].detail.get("model_sha256") for source in SOURCES if source in reports}
+    current = [source for source, model in models.items() if model == models.get("alkaid", model)]
+    lines = []
+    for source in current:
+        report = reports[source]
+        numbers = ", ".join(f"{report.resources.get(key, 0):,} {key.upper()}" for key in COUNTED)
+        lines.append(f"{report.stage:10} {numbers} ({report.tool}; {report.error_bar.split(';')[0]})")
+    if current and not any(source.startswith("yosys") for source in current):
+        lines.append(f"synthesis  not complete: {how_to('yosys', 'synthesis', str(run / 'build.yaml'))}")
+    if "verilator" in reports:
+        timed = reports["verilator"]
+        lines.append(
+            f"latency    {timed.latency_cycles} cycles = {timed.latency_ns:g} ns at a clock of {timed.clock_ns:g} ns, "
+            f"II = {timed.ii_cycles} (measured in RTL simulation; whether the clock is met a vendor's tool says)"
+        )
+    return lines

@@ -1,0 +1,124 @@
+"""What a build is: one YAML file spells one frozen `Build`.
+
+An unknown key is refused with the nearest known name, so that a typing error never trains the wrong model. The record
+stands above the architectures, since its model section is any of `qformers.models.MODELS`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, Field, SerializeAsAny, ValidationError
+from pydantic_core import PydanticCustomError
+
+from qformers.config.files import onto, override, read_tree
+from qformers.config.layers import FIRMWARE, TRAINED
+from qformers.config.section import DEFAULT_ARCHITECTURE, Section, architecture_of
+from qformers.config.sections import DataConfig, FirmwareConfig, QuantConfig, TrainConfig
+from qformers.errors import ConfigError, nearest, shown
+from qformers.models import MODELS
+
+
+def _model_section(value: Any) -> Section:
+    """The record of the architecture that a model section names; its faults join those of the build."""
+    if isinstance(value, Section):
+        return value
+    if not isinstance(value, Mapping):
+        raise PydanticCustomError("no_section", "needs keys and values")
+    name = value.get("architecture", DEFAULT_ARCHITECTURE)
+    if not isinstance(name, str) or name not in MODELS:
+        tag = name if isinstance(name, str) else shown(name)
+        raise PydanticCustomError("unknown_architecture", "unknown architecture", {"tag": tag})
+    return MODELS[name].config.model_validate(value)
+
+
+ModelConfig = SerializeAsAny[Annotated[Section, BeforeValidator(_model_section)]]
+
+
+class Build(Section):
+    """One build: data, model, precision, training and firmware."""
+
+    spec: Literal[1]  # version of this schema
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]  # names the run folder and the C++ top function
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
+    data: DataConfig
+    model: ModelConfig
+    quant: QuantConfig | None = None  # None = a float build only
+    train: TrainConfig = TrainConfig()
+    firmware: FirmwareConfig = FirmwareConfig()
+
+    @property
+    def hash(self) -> str:
+        """First 12 hex digits of the SHA-256 of the resolved build."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+
+    def to_yaml(self) -> str:
+        """The resolved build, every default written out; `load` reads it back equal."""
+        return yaml.safe_dump(json.loads(self.model_dump_json()), sort_keys=False)
+
+
+def _fields_at(location: tuple[int | str, ...], tree: Mapping[str, Any]) -> list[str]:
+    """Names accepted at a place of the schema, for the nearest-name hint; below `model` those of its architecture."""
+    model: Any = Build
+    for step in location:
+        if model is Build and step == "model":
+            model = MODELS[architecture_of(tree["model"])].config
+            continue
+        if step not in getattr(model, "model_fields", {}):
+            break
+        annotation = model.model_fields[str(step)].annotation
+        options = [annotation, *getattr(annotation, "__args__", ())]
+        sections = [option for option in options if isinstance(option, type) and issubclass(option, BaseModel)]
+        model = sections[0] if len(sections) == 1 else None
+    return list(model.model_fields) if model is not None else []
+
+
+def _elsewhere(location: tuple[int | str, ...]) -> str:
+    """Where a key about a layer belongs, when it stands in the wrong one of the two sections."""
+    for section, keys in (("firmware", FIRMWARE), ("quant", TRAINED)):
+        if location[-1] in keys and location[1:2] in (("layers",), ("types",)) and location[0] != section:
+            return f"; it belongs to {section}.{location[1]}"
+    return ""
+
+
+def _explain(path: Path | str, error: ValidationError, tree: Mapping[str, Any]) -> str:
+    lines = []
+    for item in error.errors():
+        place = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            hint = _elsewhere(item["loc"]) or nearest(str(item["loc"][-1]), _fields_at(item["loc"][:-1], tree))
+            lines.append(f"{path}: unknown key '{place}'{hint}")
+        elif item["type"] == "missing":
+            lines.append(f"{path}: key '{place}' is missing")
+        elif item["type"] == "unknown_architecture":
+            tag = item["ctx"]["tag"]
+            lines.append(f"{path}: '{place}.architecture': unknown architecture '{tag}'{nearest(tag, MODELS)}")
+        elif item["type"] == "no_section":
+            lines.append(f"{path}: '{place}' needs keys and values. Received: {shown(item['input'])}")
+        else:
+            lines.append(f"{path}: '{place}': {item['msg']}. Received: {shown(item['input'])}")
+    return "\n".join(lines)
+
+
+def load(path: Path | str, overrides: Iterable[str] = ()) -> Build:
+    """Read and validate a build file.
+
+    Args:
+        path: a YAML file; its key ``extends: other.yaml`` takes over another build and changes parts of it.
+        overrides: ``section.key=value`` strings, values in YAML, applied last.
+
+    Raises:
+        ConfigError: unreadable file, unknown key (with the nearest known one), wrong value, missing key.
+    """
+    tree = read_tree(Path(path))
+    for text in overrides:
+        tree = onto(tree, override(text))
+    try:
+        return Build.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(_explain(path, error, tree)) from error

@@ -1,0 +1,62 @@
+"""Keras models of builds: made from a build file, or read from a ``.keras`` file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+
+import qformers.models.hept.layers
+import qformers.models.hept.tables
+import qformers.models.part.layers
+import qformers.models.part.pairs
+import qformers.nn.hgq
+import qformers.nn.index.lsh
+import qformers.nn.index.padding
+import qformers.nn.index.select
+import qformers.nn.index.sorted_order
+import qformers.nn.table  # noqa: F401  these imports register the layers and functions that saved models are made of
+from qformers.builds.build import Build
+from qformers.config.section import architecture_of
+from qformers.data.events import FeatureSet
+from qformers.errors import ConfigError, nearest
+from qformers.models import MODELS
+from qformers.models.sizes import Jet
+from qformers.nn import VOCABULARIES
+
+
+def load_model(path: Path | str) -> keras.Model:
+    """Read a ``.keras`` file of this package in safe mode; float or quantised, uncompiled.
+
+    Raises:
+        ConfigError: no such file, or not a Keras model.
+    """
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ConfigError(f"{path}: is not a model file that can be read: {error}") from error
+
+
+def build_model(
+    build: Build, feature_set: FeatureSet, class_names: Sequence[str], vocabulary: str = "float32"
+) -> keras.Model:
+    """The Keras model of a build.
+
+    Args:
+        build: the build file.
+        feature_set: the F numbers per particle, from the data set.
+        class_names: the labels, from the data set.
+        vocabulary: "float32" or "hgq".
+
+    Raises:
+        ConfigError: unknown architecture or vocabulary, or a configuration that the vocabulary cannot say.
+    """
+    if vocabulary not in VOCABULARIES:
+        raise ConfigError(f"unknown vocabulary '{vocabulary}'{nearest(vocabulary, VOCABULARIES)}")
+    jet = Jet(build.data.num_particles, len(feature_set), len(class_names), feature_set)
+    try:
+        nn = VOCABULARIES[vocabulary](build.quant)
+    except ConfigError as error:
+        raise ConfigError(f"{build.name}: {error}") from error
+    return MODELS[architecture_of(build.model)].build(build.model, jet, nn)

@@ -1,0 +1,99 @@
+"""What a build file can say about one layer, or all layers of one type: its formats, and how firmware computes it.
+
+`LayerFormats` stands in ``quant.types`` and ``quant.layers`` and belongs to the trained model, `LayerFirmware` stands
+in ``firmware.types`` and ``firmware.layers`` and may change without a new training. A key that is left out is not
+dumped, so that a build that says nothing about its layers has the hash that it always had.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from qformers.config.section import Section
+from qformers.precision.fixed import Fixed
+
+
+def _is_format(text: str) -> str:
+    return _translated(text, weight=False)
+
+
+def _is_weight_format(text: str) -> str:
+    return _translated(text, weight=True)
+
+
+def _translated(text: str, weight: bool) -> str:
+    """The format as written, or that of a QKeras quantiser: ``quantized_relu(6, 2)`` is ``ufixed<6,2,RND_CONV>``."""
+    from qformers.precision.qkeras.formats import fixed_text, is_qkeras  # here, since it imports users of this module
+
+    if is_qkeras(text):
+        return fixed_text(text, weight)
+    Fixed.parse(text)
+    return text
+
+
+def _absent(value: Any) -> bool:
+    return value is None
+
+
+def unsaid() -> Any:
+    """Default of a mapping that is not dumped while it is empty, which is when the build file does not speak of it."""
+    return Field(default_factory=dict, exclude_if=lambda mapping: not mapping)
+
+
+Format = Annotated[str, AfterValidator(_is_format)]  # as written; RND and SAT where it has no such word
+WeightFormat = Annotated[str, AfterValidator(_is_weight_format)]
+MaybeFormat = Annotated[Format | None, Field(exclude_if=_absent)]
+MaybeWeightFormat = Annotated[WeightFormat | None, Field(exclude_if=_absent)]
+MaybePositive = Annotated[int | None, Field(gt=0, le=65536, exclude_if=_absent)]
+
+STRATEGIES = ("latency", "resource")
+
+
+class LayerFormats(Section):
+    """Formats of a layer; learned ones start here."""
+
+    weight: MaybeWeightFormat = None
+    bias: MaybeFormat = None
+    input: MaybeFormat = None  # of the value that the layer reads, rounded by the layer
+    input0: MaybeFormat = None  # of the first, the second of two values
+    input1: MaybeFormat = None
+    result: MaybeFormat = None  # of the value that leaves the layer; never learned; without it nothing is rounded there
+    table: MaybeFormat = None  # values of a table
+    exp_input: MaybeFormat = None  # of a softmax: argument and values of the exponential, and of 1/sum
+    exp_table: MaybeFormat = None
+    inverse_input: MaybeFormat = None
+    inverse_table: MaybeFormat = None
+    activation: MaybeFormat = None  # another word for input
+
+    @model_validator(mode="after")
+    def _one_word(self) -> Self:
+        if self.activation is not None and self.input is not None:
+            raise ValueError(
+                f"input and activation are two words for one format, leave one out. Received: input={self.input}, "
+                f"activation={self.activation}"
+            )
+        return self
+
+    def items(self) -> dict[str, str]:
+        """Slot -> format, of the slots that are said."""
+        said = {slot: text for slot, text in self.model_dump().items() if slot != "activation"}
+        return said if self.activation is None else {**said, "input": self.activation}
+
+
+class LayerFirmware(Section):
+    """How firmware computes a layer; each backend refuses what it has not."""
+
+    accumulator: MaybeFormat = None  # of sums; TRN and WRAP where it has no such word; without it, wide enough
+    reuse_factor: MaybePositive = None  # multiplications per multiplier
+    strategy: Annotated[Literal["latency", "resource"] | None, Field(exclude_if=_absent)] = None
+    parallelisation_factor: MaybePositive = None  # copies of a dense step that several positions share
+
+    def items(self) -> dict[str, str | int]:
+        """Slot -> value, of the slots that are said."""
+        return dict(self.model_dump())
+
+
+TRAINED = tuple(slot for slot in LayerFormats.model_fields if slot != "activation")
+FIRMWARE = tuple(LayerFirmware.model_fields)

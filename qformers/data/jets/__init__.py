@@ -1,0 +1,1 @@
+"""Jets: readers of public sets, slots of a fixed size, streams and their cache."""

@@ -1,0 +1,138 @@
+"""From numbers per particle to slots of a fixed-size jet: scaling, pT order, cut at N and padding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qformers.data.events import FeatureSet
+from qformers.errors import DataError
+
+INF = float("inf")
+TINY = 1e-8  # floor of every logarithm, so that a particle of zero momentum stays finite
+
+
+class Scaling(NamedTuple):
+    """z = clip((x - shift) * scale, low, high) of one feature."""
+
+    shift: float = 0.0
+    scale: float = 1.0
+    low: float = -INF
+    high: float = INF
+
+
+RAW = Scaling()
+
+
+def feature_set(table: Mapping[str, Scaling]) -> FeatureSet:
+    """A `FeatureSet` from name -> scaling, in the order of the table."""
+    shift, scale, low, high = zip(*table.values(), strict=True)
+    return FeatureSet(names=tuple(table), shift=shift, scale=scale, low=low, high=high)
+
+
+def standardise(raw: NDArray[np.float32], features: FeatureSet) -> NDArray[np.float32]:
+    """Scale and clip the last axis.
+
+    Args:
+        raw: (..., F), physical units.
+        features: F names with their scaling.
+
+    Returns:
+        (..., F) float32.
+    """
+    shift, scale, low, high = (
+        np.asarray(v, np.float32) for v in (features.shift, features.scale, features.low, features.high)
+    )
+    scaled: NDArray[np.float32] = (raw - shift) * scale
+    return np.clip(scaled, low, high)
+
+
+def safe_log(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """ln max(x, 1e-8), element by element."""
+    return np.log(np.maximum(x, np.float32(TINY)))
+
+
+def slots(
+    counts: NDArray[np.int64], num_particles: int, padding: Literal["zero", "wrap"]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Which particle of its jet stands in each slot.
+
+    Args:
+        counts: (n,), particles in each jet; those beyond `num_particles` are cut.
+        num_particles: N, slots per jet.
+        padding: ``wrap`` repeats the jet's own kept particles cyclically, ``zero`` points empty slots at particle 0
+            (`blank` then zeroes them).
+
+    Returns:
+        rank (n, N): place in the jet's pT order, 0 first; mask (n, N): 1 = real particle.
+    """
+    kept = np.minimum(counts, num_particles)[:, None]  # (n, 1)
+    slot = np.arange(num_particles)[None, :]  # (1, N)
+    real = slot < kept
+    rank = slot % np.maximum(kept, 1) if padding == "wrap" else np.where(real, slot, 0)
+    return rank, real.astype(np.float32)
+
+
+def blank(
+    values: NDArray[np.float32], mask: NDArray[np.float32], padding: Literal["zero", "wrap"]
+) -> NDArray[np.float32]:
+    """Zero what must not be seen: every padded slot, or with ``wrap`` only the slots of empty jets.
+
+    Args:
+        values: (n, N, C), changed in place.
+        mask: (n, N), 1 = real.
+        padding: as for `slots`.
+    """
+    values[mask == 0 if padding == "zero" else np.broadcast_to(mask[:, :1] == 0, mask.shape)] = 0.0
+    return values
+
+
+def check_finite(values: NDArray[np.float32], where: str, jets: NDArray[np.int64] | None, first_jet: int) -> None:
+    """Refuse NaN and infinity in an input.
+
+    Args:
+        values: (k, ...), numbers as read.
+        where: file and branch, for the message.
+        jets: (k,), jet each number belongs to, counted from `first_jet`; None = one row per jet.
+        first_jet: index in the file of the first jet read.
+
+    Raises:
+        DataError: names the branch, the first bad jet and the value.
+    """
+    good = np.isfinite(values)
+    if good.all():
+        return
+    spot = tuple(int(i) for i in np.argwhere(~good)[0])
+    jet = first_jet + (spot[0] if jets is None else int(jets[spot[0]]))
+    raise DataError(
+        f"{where}: non-finite value {values[spot]} in jet {jet} ({np.count_nonzero(~good)} such values among the jets "
+        f"read with it); mend or drop these jets in the file, nothing is replaced silently"
+    )
+
+
+def one_hot_to_index(
+    one_hot: NDArray[np.float64], where: str, names: tuple[str, ...], first_jet: int
+) -> NDArray[np.int64]:
+    """Label index of each jet.
+
+    Args:
+        one_hot: (n, classes), exactly one 1 per row.
+        where: file and label branches, for the message.
+        names: the classes in the order of the columns.
+        first_jet: index in the file of the first jet read.
+
+    Raises:
+        DataError: a row is not one-hot; names the jet and its labels.
+    """
+    good = ((one_hot == 0) | (one_hot == 1)).all(axis=1) & (one_hot.sum(axis=1) == 1)
+    if not good.all():
+        bad = int(np.argmin(good))
+        found = ", ".join(f"{name}={value:g}" for name, value in zip(names, one_hot[bad], strict=True))
+        raise DataError(
+            f"{where}: labels are not one-hot in jet {first_jet + bad}. Received: {found}; "
+            f"exactly one label must be 1, drop the jets that have none or several"
+        )
+    return np.asarray(one_hot.argmax(axis=1), np.int64)

@@ -1,0 +1,184 @@
+"""`PointReader`: what a per-point data set has to know about its files; streams, cache and shuffling are common.
+
+One file is one event; an event may be cut into regions, always the same number, so that a split can be counted without
+reading it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from qformers.data.points.candidates import layout_of, read_candidates
+from qformers.data.points.events import PointCloud, PointLayout
+from qformers.data.points.line_segments import read_segments
+from qformers.data.points.regions import SECTOR_OVERLAP, Mask, regions, windows
+from qformers.data.points.segment_features import LAYOUT as SEGMENTS
+from qformers.data.points.segment_features import Lda, segment_cloud
+from qformers.data.points.trackml import TrackmlOptions, event_number, read_event
+
+
+class PointReader(Protocol):
+    """One per-point data set read in one way."""
+
+    @property
+    def layout(self) -> PointLayout:
+        """Names of features, coordinates and classes."""
+
+    @property
+    def per_file(self) -> int:
+        """Clouds (regions) of every file."""
+
+    def key(self) -> str:
+        """Text of everything that decides what `read` returns, for the cache."""
+
+    def event(self, path: Path) -> PointCloud:
+        """The whole event of a file."""
+
+    def windows(self, event: PointCloud) -> list[tuple[Mask, Mask]]:
+        """Points in the core of each of its regions, and all that the region sees, (n,) each."""
+
+    def read(self, path: Path) -> list[PointCloud]:
+        """The clouds of a file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Regions:
+    """How events with coordinates eta and phi are cut into regions.
+
+    Attributes:
+        phi_sectors, eta_edges, overlap: as `regions`; one sector and no edges = the whole event.
+    """
+
+    phi_sectors: int = 1
+    eta_edges: tuple[float, ...] = ()
+    overlap: float = SECTOR_OVERLAP
+
+    @property
+    def per_file(self) -> int:
+        """Regions of an event."""
+        return self.phi_sectors * max(len(self.eta_edges) - 1, 1)
+
+    def windows(self, event: PointCloud) -> list[tuple[Mask, Mask]]:
+        """Points in the core of each region, and all that it sees; sector by sector."""
+        return windows(event, self.phi_sectors, self.eta_edges, self.overlap)
+
+    def cut(self, event: PointCloud) -> list[PointCloud]:
+        """The regions of an event, sector by sector."""
+        if self.per_file == 1 and not self.eta_edges:
+            return [event]
+        return regions(event, self.phi_sectors, self.eta_edges, self.overlap)
+
+
+@dataclass(frozen=True)
+class TrackmlReader(Regions):
+    """TrackML tables, whole or in regions; a path names the hits, ``event*-hits.csv``.
+
+    Attributes:
+        options: features, layers and task.
+    """
+
+    options: TrackmlOptions = field(default_factory=TrackmlOptions)
+
+    @property
+    def layout(self) -> PointLayout:
+        """Names of features, coordinates and classes."""
+        return self.options.layout
+
+    def key(self) -> str:
+        """All fields."""
+        return repr(self)
+
+    def event(self, path: Path) -> PointCloud:
+        """The whole event of a file."""
+        event_number(path)
+        return read_event(path, self.options)
+
+    def read(self, path: Path) -> list[PointCloud]:
+        """The regions of an event, sector by sector."""
+        return self.cut(self.event(path))
+
+
+@dataclass(frozen=True)
+class SegmentReader:
+    """HEPT-CMS line segments, ``graph_*.pt`` or ``graph_*.npz``.
+
+    Attributes:
+        lda: fitted on training events (`segment_features.fit_lda`), or its file.
+        task: ``pileup`` (all segments, true or fake) or ``tracking`` (true ones).
+        fakes_per_true: for tracking; the fakes of an event depend on its number alone.
+    """
+
+    lda: Lda | Path
+    task: Literal["pileup", "tracking"] = "pileup"
+    fakes_per_true: float = 0.0
+
+    @property
+    def layout(self) -> PointLayout:
+        """Names of features, coordinates and classes."""
+        return SEGMENTS
+
+    @property
+    def per_file(self) -> int:
+        """1."""
+        return 1
+
+    def _fitted(self) -> Lda:
+        return Lda.load(self.lda) if isinstance(self.lda, Path) else self.lda
+
+    def key(self) -> str:
+        """The numbers of the LDA, and the other fields."""
+        return f"{self._fitted().scalings.tobytes().hex()}|{self.task}|{self.fakes_per_true}"
+
+    def event(self, path: Path) -> PointCloud:
+        """The event of a file."""
+        segments = read_segments(path)
+        rng = np.random.default_rng(segments.event)
+        return segment_cloud(segments, self._fitted(), self.task, self.fakes_per_true, rng)
+
+    def windows(self, event: PointCloud) -> list[tuple[Mask, Mask]]:
+        """One that sees everything."""
+        return [(np.ones(len(event), bool),) * 2]
+
+    def read(self, path: Path) -> list[PointCloud]:
+        """The event as one cloud."""
+        return [self.event(path)]
+
+
+@dataclass(frozen=True)
+class CandidateReader(Regions):
+    """Particle-flow candidates for the particle-level pile-up task, ``candidates_*.npz``, whole or in regions.
+
+    Attributes:
+        features: a key of `candidates.FEATURE_SETS`.
+    """
+
+    features: str = "hept"
+
+    @property
+    def layout(self) -> PointLayout:
+        """Names of features, coordinates and classes."""
+        return layout_of(self.features)
+
+    def key(self) -> str:
+        """All fields."""
+        return repr(self)
+
+    def event(self, path: Path) -> PointCloud:
+        """The whole event of a file."""
+        return read_candidates(path, self.features)
+
+    def read(self, path: Path) -> list[PointCloud]:
+        """The regions of an event, sector by sector; candidates count in the one whose core they lie in."""
+        return self.cut(self.event(path))
+
+
+POINT_DATASETS: dict[str, Callable[..., Any]] = {
+    "trackml": TrackmlReader,
+    "line_segments": SegmentReader,
+    "candidates": CandidateReader,
+}

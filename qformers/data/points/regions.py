@@ -1,0 +1,80 @@
+"""Regions of an event: phi sectors (tracking-6k has ten) and windows small enough for one firmware block."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qformers.data.points.events import NO_PARTICLE, PointCloud
+from qformers.errors import DataError
+
+Mask = NDArray[np.bool_]
+
+SECTOR_OVERLAP = 1.1  # sectors are widened by this factor, as for tracking-6k
+
+
+def windows(
+    cloud: PointCloud, phi_sectors: int, eta_edges: Sequence[float] = (), overlap: float = SECTOR_OVERLAP
+) -> list[tuple[Mask, Mask]]:
+    """Which points of an event lie in the core of each window, and which it sees, (n,) each; sector by sector.
+
+    Args:
+        cloud: coords must hold ``eta`` and ``phi``.
+        phi_sectors: number of windows in phi.
+        eta_edges: ascending; () = one bin over everything.
+        overlap: at least 1.
+
+    Raises:
+        DataError: wrong numbers, or no such coordinates.
+    """
+    if phi_sectors < 1 or overlap < 1 or list(eta_edges) != sorted(set(eta_edges)) or len(eta_edges) == 1:
+        raise DataError(
+            f"regions need phi_sectors >= 1, overlap >= 1 and ascending eta_edges. "
+            f"Received: phi_sectors={phi_sectors}, overlap={overlap}, eta_edges={list(eta_edges)}"
+        )
+    names = cloud.layout.coords
+    if "eta" not in names or "phi" not in names:
+        raise DataError(f"regions need the coordinates eta and phi. Received: {', '.join(names)}")
+    eta, phi = (cloud.coords[:, names.index(name)].astype(np.float64) for name in ("eta", "phi"))
+    edges = list(eta_edges) or [-np.inf, np.inf]
+    found = []
+    for sector in range(phi_sectors):
+        away = np.abs((phi - 2 * np.pi * sector / phi_sectors + np.pi) % (2 * np.pi) - np.pi)
+        for low, high in pairwise(edges):
+            margin = (overlap - 1) * (high - low) / 2 if np.isfinite(high - low) else 0.0
+            core = (away <= np.pi / phi_sectors) & (eta >= low) & (eta < high)
+            wide = (away <= overlap * np.pi / phi_sectors) & (eta >= low - margin) & (eta < high + margin)
+            if phi_sectors == 1:
+                core, wide = (eta >= low) & (eta < high), (eta >= low - margin) & (eta < high + margin)
+            found.append((core, wide))
+    return found
+
+
+def regions(
+    cloud: PointCloud, phi_sectors: int, eta_edges: Sequence[float] = (), overlap: float = SECTOR_OVERLAP
+) -> list[PointCloud]:
+    """Cut an event into windows of equal width in phi and the given bins of eta (of the hit, seen from the origin).
+
+    A window also holds the points of its neighbours within (overlap - 1) of its half width; a particle belongs to the
+    window whose core holds at least half of its points, and is not reconstructable in any other (its points there stay,
+    as background); a point of no particle belongs to the window whose core it lies in. Points keep their order.
+
+    Args:
+        cloud, phi_sectors, eta_edges, overlap: as `windows`.
+
+    Raises:
+        DataError: as `windows`.
+    """
+    ids, inverse, counts = np.unique(cloud.particle_ids, return_inverse=True, return_counts=True)
+    alone = cloud.particle_ids == NO_PARTICLE
+    found = []
+    for core, wide in windows(cloud, phi_sectors, eta_edges, overlap):
+        whole = np.bincount(inverse[core], minlength=len(ids)) >= counts / 2
+        belongs = np.where(alone, core, whole[inverse])
+        part = cloud[wide]
+        found.append(replace(part, reconstructable=part.reconstructable & belongs[wide]))
+    return found

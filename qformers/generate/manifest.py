@@ -1,0 +1,123 @@
+"""``manifest.json``: what made the files of a folder, and a checksum of each.
+
+A file counts as finished only when it stands here with the checksum it has on disk.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+
+from qformers.generate.jets.plan import Settings
+from qformers.generate.record import Arrays
+
+NAME = "manifest.json"
+FORMAT = 1  # raise it whenever equal settings no longer give equal jets
+# Versions that change the jets; others are recorded but do not stop a resumed run.
+DECISIVE_VERSIONS = ("pythia8mc", "fastjet")
+_RECORDED_VERSIONS = (*DECISIVE_VERSIONS, "numpy", "awkward", "uproot", "h5py")
+
+
+class FileEntry(TypedDict):
+    """One finished file."""
+
+    jets: int
+    sha256: str  # of the file
+    content_sha256: str  # of its arrays: equal for equal jets, also where the format stores the time
+
+
+class Manifest(TypedDict):
+    """The whole record of a folder."""
+
+    format: int
+    command: str
+    settings: dict[str, object]
+    versions: dict[str, str]
+    files: dict[str, FileEntry]
+
+
+def file_sha256(path: Path) -> str:
+    """Checksum of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def content_sha256(arrays: Arrays) -> str:
+    """Checksum of named arrays: names, types, shapes and bytes."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def new(settings: Settings, command: str) -> Manifest:
+    """The manifest of a run that has made nothing yet."""
+    versions = {"python": platform.python_version(), **{name: _version(name) for name in _RECORDED_VERSIONS}}
+    return Manifest(format=FORMAT, command=command, settings=settings.as_dict(), versions=versions, files={})
+
+
+def save(folder: Path, manifest: Manifest) -> None:
+    """Write the manifest in one step: a reader sees the old one or the new one."""
+    temporary = folder / f".{NAME}.{os.getpid()}.tmp"
+    temporary.write_text(json.dumps(manifest, indent=1) + "\n")
+    temporary.replace(folder / NAME)
+
+
+def load(folder: Path) -> Manifest:
+    """Read the manifest of a folder."""
+    path = folder / NAME
+    try:
+        loaded: Manifest = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not a manifest ({error}); generate into another folder") from error
+    missing = [key for key in Manifest.__required_keys__ if key not in loaded]
+    if missing:
+        raise ValueError(f"{path} is not a manifest: it lacks {', '.join(sorted(missing))}; use another folder")
+    return loaded
+
+
+def _differences(old: Manifest, fresh: Manifest) -> list[str]:
+    lines = []
+    if old["format"] != fresh["format"]:
+        lines.append(f"generator format: {old['format']} there, {fresh['format']} now")
+    keys: list[tuple[str, Any, Any]] = [
+        *((key, old["settings"].get(key), value) for key, value in fresh["settings"].items()),
+        *((key, old["versions"].get(key), fresh["versions"][key]) for key in DECISIVE_VERSIONS),
+    ]
+    return lines + [f"{key}: {there} there, {now} now" for key, there, now in keys if there != now]
+
+
+def open_folder(folder: Path, settings: Settings, command: str) -> Manifest:
+    """Begin a folder, or resume it; a folder made by other settings or versions is refused."""
+    fresh = new(settings, command)
+    if not (folder / NAME).exists():
+        save(folder, fresh)
+        return fresh
+    old = load(folder)
+    differences = _differences(old, fresh)
+    if differences:
+        raise ValueError(
+            f"{folder} holds jets of another run, which this one would mix up:\n  "
+            + "\n  ".join(differences)
+            + f"\nIt was made by: {old['command']}\nRepeat that, or give another --out, or delete the folder."
+        )
+    for name, entry in old["files"].items():
+        path = folder / name
+        if path.exists() and file_sha256(path) != entry["sha256"]:
+            raise ValueError(f"{path} is not the file that was generated (sha256 differs); delete it to make it again")
+    old["files"] = {name: entry for name, entry in old["files"].items() if (folder / name).exists()}
+    return old

@@ -1,0 +1,96 @@
+"""``scripts/generate_data.py tracks``: tracker events; ``tracks plot DIR`` draws what a folder holds.
+
+``tracks segments DIR`` makes line segments from events of the outer tracker, into ``DIR/segments``; ``tracks candidates
+--out DIR`` makes particle-flow candidates for the particle-level pile-up task.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from qformers.generate.tracks.geometry import DETECTORS
+from qformers.generate.tracks.run import generate
+from qformers.generate.tracks.settings import TrackSettings
+
+_DEFAULTS = TrackSettings(events=100)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options; their ranges are checked by `TrackSettings`."""
+    options = argparse.ArgumentParser(
+        prog="generate_data.py tracks",
+        description="Generate tracker events in TrackML's CSV tables, or what else is made of such events.",
+        epilog="plot DIR: control plots of a folder of events. segments DIR: line segments of such a folder, made with "
+        "--detector outer. candidates --out DIR: particle-flow candidates for the particle-level pile-up task.",
+    )
+    options.add_argument(
+        "what", nargs="?", choices=["plot", "segments", "candidates"], help="other than hits: see below"
+    )
+    options.add_argument(
+        "folder", nargs="?", type=Path, help="plot: draw control plots of this folder; segments: make its line segments"
+    )
+    options.add_argument("--out", type=Path, default=Path("data/tracks"), help="output folder (default %(default)s)")
+    options.add_argument("--events", type=int, default=_DEFAULTS.events, help="events over all splits")
+    options.add_argument("--pileup", type=float, default=_DEFAULTS.pileup, metavar="MU", help="mean pile-up vertices")
+    options.add_argument("--seed", type=int, default=_DEFAULTS.seed, help="equal seeds give equal files")
+    options.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
+    options.add_argument("--detector", default=_DEFAULTS.detector, help=f"one of {', '.join(DETECTORS)}")
+    for name, text in (
+        ("pt-min", "lowest pT of particles, GeV"),
+        ("noise", "noise hits per true hit"),
+        ("inefficiency", "share of crossings without a hit"),
+        ("overlap", "share of crossings with a second hit"),
+        ("displaced", "share of particles from displaced decays"),
+        ("material", "scales the radiation lengths, 0 = no scattering"),
+    ):
+        default = getattr(_DEFAULTS, name.replace("-", "_"))
+        options.add_argument(f"--{name}", type=float, default=default, help=f"{text} (default %(default)s)")
+    options.add_argument("--no-cells", action="store_true", help="leave out the cells and the features made from them")
+    options.add_argument("--gzip", action="store_true", help="write .csv.gz")
+    options.add_argument("--plots", action="store_true", help="draw control plots into <out>/plots at the end")
+    return options
+
+
+def _plot(folder: Path) -> None:
+    from qformers.generate.tracks.plots import draw
+
+    for path in draw(folder):
+        print(f"wrote {path}")
+
+
+def _settings(options: argparse.Namespace) -> TrackSettings:
+    chosen = {name: value for name, value in vars(options).items() if name in _DEFAULTS.as_dict()}
+    return TrackSettings(**chosen, cells=not options.no_cells)
+
+
+def run(arguments: list[str]) -> None:
+    """Generate or plot, and print what was written.
+
+    Raises:
+        ValueError, RuntimeError, OSError: as `generate`, `draw` and `TrackSettings` do.
+    """
+    options = parser().parse_args(arguments)
+    if options.what == "candidates":
+        from qformers.generate.tracks.candidates import write_candidates
+
+        print(write_candidates(_settings(options), options.out))
+        return
+    if options.what and options.folder is None:
+        raise ValueError(f"{options.what} needs a folder: generate_data.py tracks {options.what} DIR")
+    if options.what == "segments":
+        from qformers.generate.tracks.segment_files import write_folder
+
+        print(write_folder(options.folder))
+        return
+    if options.what:
+        _plot(options.folder)
+        return
+    settings = _settings(options)
+    made = generate(settings, options.out, options.jobs, shlex.join(["python", *sys.argv]), options.gzip)
+    print(f"{options.out}: {made.line()}; see {options.out / 'manifest.json'}")
+    if options.plots:
+        _plot(options.out)

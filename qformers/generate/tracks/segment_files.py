@@ -1,0 +1,45 @@
+"""Line segments of a folder of outer-tracker events, one ``graph_<event>.npz`` each, in the same splits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from qformers.data.points.csv_table import read_table
+from qformers.data.points.line_segments import FAKE, read_segments, write_segments
+from qformers.data.points.trackml import HITS, TRUTH, beside
+from qformers.generate.tracks.geometry import DETECTORS
+from qformers.generate.tracks.run import load_manifest
+from qformers.generate.tracks.segments import segments_of
+
+FOLDER = "segments"
+
+
+def write_folder(folder: Path) -> str:
+    """Write ``<folder>/segments/{train,val,test}/graph_<event>.npz`` where they are missing; returns a line to print.
+
+    Raises:
+        ValueError: no finished event, or events of another detector than ``outer``.
+    """
+    manifest = load_manifest(folder)
+    detector = DETECTORS[manifest["settings"]["detector"]]
+    if not manifest["events"]:
+        raise ValueError(f"{folder}: its manifest lists no finished event; generate some first")
+    end = "-hits.csv.gz" if manifest["packed"] else "-hits.csv"
+    counts, true = [], 0
+    for event, entry in tqdm(manifest["events"].items(), unit="event", disable=None):
+        path = folder / FOLDER / entry["split"] / f"graph_{event}.npz"
+        if not path.exists():
+            hits_path = folder / entry["split"] / f"event{int(event):09d}{end}"
+            particle = read_table(beside(hits_path, "truth"), TRUTH)["particle_id"]
+            write_segments(path, segments_of(detector, read_table(hits_path, HITS), particle, int(event)))
+        found = read_segments(path)
+        counts.append(len(found))
+        true += int((found.particle_id != FAKE).sum())
+    share = true / max(sum(counts), 1)
+    return (
+        f"{folder / FOLDER}: {len(counts)} events, {np.mean(counts):.0f} line segments per event on average, "
+        f"{min(counts)} to {max(counts)}, {share:.0%} of them true"
+    )

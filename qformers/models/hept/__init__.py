@@ -1,0 +1,1 @@
+"""HEPT, the point transformer on locality-sensitive hashing (arXiv:2402.12535)."""

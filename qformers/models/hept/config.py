@@ -1,0 +1,76 @@
+"""The model section of a build of architecture hept."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from qformers.config.section import Positive, Section, Share
+
+
+class HeptConfig(Section):
+    """HEPT, the point transformer on hashed blocks (arXiv:2402.12535), and its HEPT-CMS form (read by `models.hept`).
+
+    The defaults are the published tracking-60k model. HEPT-CMS is ``activation: silu``, ``head_activation: silu``,
+    ``shared_scale: false``, ``region_axes: 3``, ``head_norm: true``, ``embeddings: [[11, 1], [12, 1]]``, ``dropout: 0``
+    and ``head_width`` = ``width``.
+    """
+
+    architecture: Literal["hept"] = "hept"
+    coords: Positive = 6  # C, columns of the input `coords`; the first ones (eta, phi) make the regions
+    width: Positive = 24  # D of the points, and of each head
+    heads: Positive = 8
+    layers: Positive = 4
+    block_size: Positive = 100  # points that see each other
+    hashes: Positive = 3  # orders whose blocks are summed up (OR)
+    regions: Annotated[float, Field(ge=1)] = 150.0  # cells that the first coordinates are cut into (AND), about
+    region_axes: Annotated[int, Field(ge=1, le=3)] = 2  # coordinates that are cut
+    coord_scales: tuple[float, ...] = ()  # powers of two that the kernel's coordinates are multiplied by, one each, so
+    # that differences within a block are about as large as those of queries and keys; 0 = not seen by the kernel
+    hash: Literal["latent", "coords_each", "coords"] = "latent"
+    # latent: of learned queries and keys with scaled coordinates, one order per layer, head and hash, as published;
+    # coords_each: the same of the scaled coordinates alone;
+    # coords: of the coordinates that are cut alone: one order per hash for all layers and heads
+    order: Literal["onchip", "host"] = "onchip"  # onchip: sorted inside the model; host: the model input `order`
+    order_seed: Annotated[int, Field(ge=0)] = 0  # order: host: draws the regions and directions that make the order
+    kernel: Literal["direct", "sink"] = "direct"  # the same function; sink keeps every exponent in reach of a table
+    sink: Annotated[float, Field(ge=-100, lt=0)] = math.log(1e-20)  # logit of a key of value 0 that every query has
+    scale_terms: Positive = 10  # K, exponentials that are summed to the scale of one coordinate
+    shared_scale: bool = True  # the first two coordinates have one scale
+    activation: Literal["relu", "silu"] = "relu"  # silu also draws the initial weights as HEPT-CMS does
+    norm: Literal["layer", "batch", "none"] = "layer"
+    head_width: Positive = 12  # of the embedding, and of what the head reads
+    head_widths: tuple[Positive, ...] = (256, 256, 256, 256)  # hidden layers of the head
+    head_activation: Literal["tanh", "silu", "relu"] = "tanh"
+    head_norm: bool = False  # a norm in front of the head
+    embeddings: tuple[tuple[Positive, Positive], ...] = ()  # (entries, width) of the last columns, which hold numbers
+    head: Literal["embedding", "logits"] = "embedding"  # tracking; or classification of points
+    outputs: Positive = 1  # logits per point
+    dropout: Share = 0.1
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.region_axes > self.coords:
+            raise ValueError(
+                f"region_axes are the first coordinates, of which there are {self.coords}. "
+                f"Received: region_axes={self.region_axes}"
+            )
+        if self.order == "host" and self.hash != "coords":
+            raise ValueError(
+                "order: host needs hash: coords, since queries, keys and their scales are not known there. "
+                f"Received: hash={self.hash}"
+            )
+        if self.coord_scales and (
+            len(self.coord_scales) != self.coords
+            or not any(self.coord_scales)
+            or any(scale and math.frexp(scale)[0] != 0.5 for scale in self.coord_scales)
+        ):
+            raise ValueError(
+                f"coord_scales are powers of two or 0, not all 0, one for each of the {self.coords} coords. "
+                f"Received: coord_scales={list(self.coord_scales)}"
+            )
+        if self.shared_scale and self.coords < 2:
+            raise ValueError(f"shared_scale: true needs two coordinates. Received: coords={self.coords}")
+        return self

@@ -1,0 +1,1 @@
+"""Particle Transformer (arXiv:2202.03772)."""

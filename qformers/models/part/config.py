@@ -1,0 +1,59 @@
+"""The model section of a build of architecture part."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from qformers.config.section import Positive, Section, Share
+
+
+class PartConfig(Section):
+    """Particle Transformer (arXiv:2202.03772), from the published form to the firmware form (read by `models.part`)."""
+
+    architecture: Literal["part"] = "part"
+    embed_widths: tuple[Positive, ...] = (128, 512, 128)  # the last one is the model width D
+    pair_widths: tuple[Positive, ...] = (64, 64, 64)  # hidden layers of the pair network; its output is H
+    pairs: Literal["vectors", "input", "onchip", "none"] = "vectors"
+    # vectors: from four-momenta inside the model; input: computed on the host, a model input;
+    # onchip: from ln pT, eta, phi by adders and tables; none: no pair bias U
+    heads: Positive = 8
+    blocks: Positive = 8
+    class_blocks: Annotated[int, Field(ge=0)] = 2  # blocks of class attention; 0 goes with head: mean
+    ffn_ratio: Positive = 4
+    fc_widths: tuple[Positive, ...] = ()  # hidden layers after the pooling
+    norm: Literal["layer", "batch", "none"] = "layer"
+    activation: Literal["gelu", "relu"] = "gelu"
+    pair_activation: Literal["gelu", "relu"] = "gelu"  # weaver keeps GELU here whatever `activation` says
+    head: Literal["class_token", "mean"] = "class_token"
+    scale_fc: bool = True  # norm between the two layers of the feed-forward part
+    scale_attn: bool = True  # norm after the attention
+    scale_heads: bool = True  # c_attn, one factor per head
+    scale_resids: bool = True  # w_resid, one factor per channel of the second residual
+    remove_self_pair: bool = False  # U_ii = 0 after the embedding
+    pre_activation_pair: bool = False  # True drops the last activation of the pair network
+    dropout: Share = 0.1
+    attn_dropout: Share = 0.1
+    activation_dropout: Share = 0.1
+
+    @property
+    def width(self) -> int:
+        """Model width D."""
+        return self.embed_widths[-1]
+
+    @property
+    def head_width(self) -> int:
+        """Width of one attention head, d = D / H."""
+        return self.width // self.heads
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"heads must divide the model width {self.width}. Received: heads={self.heads}")
+        if (self.head == "mean") != (self.class_blocks == 0):
+            raise ValueError(
+                f"head: mean goes with class_blocks: 0 and head: class_token with class_blocks >= 1. "
+                f"Received: head={self.head}, class_blocks={self.class_blocks}"
+            )
+        return self

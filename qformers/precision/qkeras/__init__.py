@@ -1,0 +1,1 @@
+"""Formats in QKeras's spelling."""

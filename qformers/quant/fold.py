@@ -1,0 +1,150 @@
+"""From a float model to its quantised form: norms folded exactly, then ranges set from data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from hgq.utils.minmax_trace import TrainingFlagWrapper
+from numpy.typing import NDArray
+
+from qformers.errors import ConfigError
+from qformers.nn.vocabulary import Fold
+from qformers.quant.quantisers import Quantiser, quantisers, walk
+
+Array = NDArray[np.float64]
+
+
+def float_to_quantised(float_model: keras.Model, model: keras.Model, calibration: dict[str, NDArray[Any]]) -> None:
+    """Fill `model` (vocabulary hgq, freshly built) from the float model of the same build and calibrate it.
+
+    The folding is done in float64 and is exact: y = W norm(x) + b and the folded W' x + b' are the same function.
+
+    Args:
+        float_model: trained, vocabulary float32.
+        model: from `build_model(..., "hgq")`, not from disk: it knows what has to be folded where.
+        calibration: inputs of `model` by name, some thousand jets.
+
+    Raises:
+        ConfigError: the models do not belong together, or `model` was loaded from disk.
+    """
+    folds, derived = getattr(model, "_qformers_folds", None), getattr(model, "_qformers_derived", None)
+    if folds is None or derived is None:
+        raise ConfigError("the quantised model must come from build_model(..., 'hgq'), not from a file")
+    names = {layer.name for layer in float_model.layers}
+    for name, fold in folds.items():
+        missing = {name, *fold.before, *fold.after} - names
+        if missing:
+            raise ConfigError(
+                f"layer '{name}' of the quantised model needs {', '.join(sorted(missing))} of the float model, which "
+                "has no such layer; train both phases from one build file"
+            )
+        _assign(model.get_layer(name), *folded_dense(float_model, name, fold))
+    for name, weights in derived.items():
+        _assign(model.get_layer(name), *weights(float_model))
+    calibrate(model, calibration, start=True)
+
+
+def folded_dense(float_model: keras.Model, name: str, fold: Fold) -> tuple[Array, Array | None]:
+    """Kernel and bias (float64, None without one) of dense layer `name`, the norms and factors around it multiplied in.
+
+    Raises:
+        ConfigError: a norm that the layer cannot take in: there is no bias, or the kernel lacks the axis of the norm.
+    """
+    layer = float_model.get_layer(name)
+    inputs, rest = layer.equation.split(",")
+    kernel_axes, output = rest.split("->")
+    kernel = to_numpy(layer._kernel)
+    if layer.bias is None and not (fold.before or fold.after):
+        return kernel * fold.factor, None
+    if layer.bias is None and not fold.bias:
+        raise ConfigError(f"{name}: a norm beside a dense layer without bias cannot be folded; give it bias_axes")
+    added = [size for letter, size in zip(kernel_axes, kernel.shape, strict=True) if letter in output]
+    bias = np.zeros(added) if layer.bias is None else to_numpy(layer.bias)
+
+    if fold.before:
+        summed = tuple(i for i, letter in enumerate(kernel_axes) if letter in inputs)
+        scale, shift = affine(float_model, fold.before)
+        last_input = kernel_axes.index(inputs[-1])
+        bias = bias + np.sum(kernel * _along(shift, kernel.ndim, last_input), axis=summed).reshape(bias.shape)
+        kernel = kernel * _along(scale, kernel.ndim, last_input)
+    kernel, bias = kernel * fold.factor, bias * fold.factor
+
+    letter = output[fold.axis]
+    if not fold.after:
+        return kernel, bias
+    if letter not in kernel_axes:
+        raise ConfigError(
+            f"{name}: a norm behind '{layer.equation}' cannot be folded: its axis '{letter}' is not the kernel's"
+        )
+    scale, shift = affine(float_model, fold.after)
+    kernel = kernel * _along(scale, kernel.ndim, kernel_axes.index(letter))
+    return kernel, bias * _along(scale, bias.ndim, fold.axis) + _along(shift, bias.ndim, fold.axis)
+
+
+def affine(float_model: keras.Model, names: tuple[str, ...]) -> tuple[Array, Array]:
+    """The chain of norms and factors `names`, as they act in inference: y = scale * x + shift on the last axis."""
+    scale, shift = np.ones(1), np.zeros(1)
+    for name in names:
+        layer = float_model.get_layer(name)
+        if isinstance(layer, keras.layers.BatchNormalization):
+            factor = to_numpy(layer.gamma) / np.sqrt(to_numpy(layer.moving_variance) + layer.epsilon)
+            offset = to_numpy(layer.beta) - to_numpy(layer.moving_mean) * factor
+        else:
+            factor, offset = np.repeat(to_numpy(layer.factor), layer.repeat), np.zeros(1)
+        scale, shift = scale * factor, shift * factor + offset
+    return scale, shift
+
+
+def _along(values: Array, ndim: int, axis: int) -> Array:
+    """`values` shaped to broadcast along one axis of an array with `ndim` axes."""
+    shape = [1] * ndim
+    shape[axis] = -1
+    return values.reshape(shape)
+
+
+def to_numpy(variable: Any) -> Array:
+    """A Keras variable in float64."""
+    return np.asarray(keras.ops.convert_to_numpy(variable), np.float64)
+
+
+def _assign(layer: Any, kernel: Array, bias: Array | None) -> None:
+    layer._kernel.assign(kernel.reshape(layer._kernel.shape).astype(np.float32))
+    if layer.bias is not None and bias is not None:
+        layer.bias.assign(bias.reshape(layer.bias.shape).astype(np.float32))
+
+
+def calibrate(model: keras.Model, inputs: dict[str, NDArray[Any]], start: bool = False, margin: float = 1.0) -> None:
+    """Set the ranges of learned quantisers from data, and count the EBOPs that follow.
+
+    At the start of training every learned quantiser gets the integer bits that hold all values seen, fraction bits
+    stay. Later only wrapping ones do: a value beyond their range would come out as something else altogether, while a
+    saturating quantiser has learned by gradient how much of the tail to clip. Formats that the build file fixes are
+    left alone. Layers are visited in order, each with the values that the ones in front of it give.
+
+    Args:
+        model: vocabulary hgq.
+        inputs: by name, some thousand jets.
+        start: at the start of training; also sets the ranges of weights and drops signs that are never used.
+        margin: factor on the largest values seen.
+    """
+    by_layer: dict[str, list[Quantiser]] = {}
+    for quantiser in quantisers(model):
+        if quantiser.learned and (start or quantiser.core.overflow_mode == "WRAP"):
+            by_layer.setdefault(quantiser.layer.name, []).append(quantiser)
+    if by_layer:
+        for layer, tensors in walk(model, inputs):
+            for quantiser in by_layer.get(layer.name, []):
+                _cover(quantiser, tensors, start, margin)
+    model(inputs, training=TrainingFlagWrapper("tracing"))  # HGQ2 counts EBOPs in this mode
+
+
+def _cover(quantiser: Quantiser, tensors: list[Any], start: bool, margin: float) -> None:
+    if quantiser.place == "input":
+        seen = to_numpy(quantiser.tensor(tensors))
+        if start:
+            quantiser.drop_sign(seen)
+        quantiser.cover(np.abs(seen) * margin)
+    elif start:
+        quantiser.cover(np.abs(quantiser.values()) * margin)

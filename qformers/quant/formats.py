@@ -1,0 +1,56 @@
+"""The formats that a quantised model has, as a table: what training made of what the build file asked for."""
+
+from __future__ import annotations
+
+import re
+
+import keras
+import numpy as np
+
+from qformers.precision.fixed import Fixed
+from qformers.precision.table import PrecisionTable, Row, Setting
+from qformers.quant.quantisers import Quantiser, quantisers
+
+_SLOTS = {
+    "kq": "weight", "bq": "bias", "iq": "input", "iq0": "input0", "iq1": "input1", "exp_iq": "exp_input",
+    "exp_oq": "exp_table", "inv_iq": "inverse_input", "inv_oq": "inverse_table",
+}  # fmt: skip
+
+
+def model_table(model: keras.Model) -> PrecisionTable:
+    """One row per layer that has a format; where elements have formats of their own, the one that holds them all.
+
+    Args:
+        model: vocabulary hgq, from memory or from a file.
+    """
+    rows: dict[str, Row] = {}
+    for quantiser in quantisers(model):
+        layer = quantiser.layer
+        row = rows.setdefault(layer.name, Row(layer.name, type(layer).__name__, {}))
+        rows[layer.name] = Row(row.layer, row.kind, {**row.settings, slot_of(quantiser): setting_of(quantiser)})
+    return PrecisionTable(tuple(rows.values()))
+
+
+def slot_of(quantiser: Quantiser) -> str:
+    """Slot of the table for a quantiser; a layer that only rounds has a result, a further input is `input0` too."""
+    end = quantiser.name.removeprefix(quantiser.layer.name).removeprefix("_")
+    if end == "":
+        return "result"
+    if end == "oq":
+        return quantiser.place
+    return _SLOTS.get(end, "input0" if re.fullmatch(r"iq\d+", end) else "input")
+
+
+def setting_of(quantiser: Quantiser) -> Setting:
+    """The format that holds all formats of a quantiser, and how many there are."""
+    k, i, f = quantiser.kif()
+    alive = k + i + f > 0
+    core = quantiser.core
+    if not alive.any():
+        return Setting(Fixed(False, 1, 0, core.round_mode, core.overflow_mode), "learned, nothing left")
+    form = Fixed(
+        bool(k[alive].max()), int(i[alive].max()), int(f[alive].max()), core.round_mode, core.overflow_mode
+    )  # fmt: skip
+    kinds = len({tuple(int(part[index]) for part in (k, i, f)) for index in np.ndindex(k.shape)})
+    source = ("learned" if quantiser.learned else "fixed") + (f", {kinds} formats" if kinds > 1 else "")
+    return Setting(form, source)

@@ -1,0 +1,62 @@
+"""What a search has to keep to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from qformers.errors import ConfigError
+from qformers.quant.ptq.bench import Point
+from qformers.quant.ptq.evaluator import Measured
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Either a loss of accuracy, for which EBOPs are made few, or EBOPs, for which the divergence is made small.
+
+    Attributes:
+        max_loss: share of accuracy that may be lost against float, e.g. 0.002 for 0.2 %.
+        ebops: most EBOPs.
+
+    Raises:
+        ConfigError: none or both, or a value that makes no sense.
+    """
+
+    max_loss: float | None = None
+    ebops: float | None = None
+
+    def __post_init__(self) -> None:
+        given = [value for value in (self.max_loss, self.ebops) if value is not None]
+        if len(given) != 1:
+            raise ConfigError(
+                f"one budget is needed, --max-loss or --ebops. Received: {self.max_loss} and {self.ebops}"
+            )
+        if not 0 < given[0] < math.inf or (self.max_loss is not None and self.max_loss >= 1):
+            raise ConfigError(
+                f"--max-loss is a share of accuracy between 0 and 1, --ebops a positive number. Received: {given[0]}"
+            )
+
+    def allows(self, measured: Measured) -> bool:
+        """Whether the search may go there; the loss is judged by the probabilities of float, which are less noisy."""
+        return self.max_loss is None or measured.expected_lost <= self.max_loss
+
+    def met(self, measured: Measured) -> bool:
+        """Whether a model may be the result: allowed, and by the labels not lost more within one standard error."""
+        if self.ebops is not None:
+            return measured.ebops <= self.ebops
+        loss = self.max_loss or 0.0
+        return measured.expected_lost <= loss and measured.lost <= loss + measured.lost_error
+
+    def better(self, one: Measured, other: Measured) -> bool:
+        """Whether `one` serves the budget better than `other`; neither may diverge more for fewer EBOPs."""
+        if self.ebops is not None:
+            return one.ebops <= self.ebops and one.divergence < other.divergence
+        return self.allows(one) and one.ebops < other.ebops and one.divergence <= other.divergence
+
+    def best(self, points: Iterable[Point]) -> Point | None:
+        """Of those that meet the budget the one with fewest EBOPs, or the least divergence; None without."""
+        good = [point for point in points if self.met(point.measured)]
+        if self.ebops is not None:
+            return min(good, key=lambda point: point.measured.divergence, default=None)
+        return min(good, key=lambda point: (point.measured.ebops, point.measured.divergence), default=None)

@@ -1,0 +1,148 @@
+"""What a search found: beside uniform precision, in words, as JSON and as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qformers.precision.fixed import Fixed
+from qformers.quant.ptq.bench import Point
+from qformers.quant.ptq.evaluator import Measured
+from qformers.quant.ptq.slots import Slot, place_of
+
+Uniform = Mapping[int, Point]  # width -> point
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The model found beside uniform precision.
+
+    Attributes:
+        width, point: the cheapest uniform model that loses no more by the same measure; None if none does.
+        ebops_ratio: its EBOPs over those of the model found.
+        same_divergence_ratio: the same at exactly the divergence of the model found, between two widths (straight in
+            ln EBOPs over ln divergence); None outside of the widths measured.
+    """
+
+    width: int | None
+    point: Point | None
+    ebops_ratio: float | None
+    same_divergence_ratio: float | None
+
+
+def compare(found: Measured, uniform: Uniform, max_loss: float | None) -> Compared:
+    """Beside the cheapest uniform model within `max_loss`; without one, within the loss of the model found."""
+    allowed = found.expected_lost if max_loss is None else max_loss
+    good = [width for width, point in uniform.items() if point.measured.expected_lost <= allowed]
+    width = min(good, key=lambda bits: uniform[bits].measured.ebops, default=None)
+    point = None if width is None else uniform[width]
+    ratio = None if point is None else point.measured.ebops / found.ebops
+    at_same = _ebops_at(found.divergence, [point.measured for point in uniform.values()])
+    return Compared(width, point, ratio, None if at_same is None else at_same / found.ebops)
+
+
+def _ebops_at(divergence: float, curve: Sequence[Measured]) -> float | None:
+    """EBOPs of uniform precision at a divergence, between the two widths around it."""
+    points = sorted(curve, key=lambda measured: measured.ebops)
+    for fewer, more in pairwise(points):
+        if fewer.divergence >= divergence >= more.divergence > 0:
+            share = np.log(fewer.divergence / divergence) / max(np.log(fewer.divergence / more.divergence), 1e-12)
+            return float(np.exp((1 - share) * np.log(fewer.ebops) + share * np.log(more.ebops)))
+    return None
+
+
+def in_words(found: Measured, jets: str, compared: Compared) -> list[str]:
+    """The result on the jets of the search, in lines for a terminal.
+
+    Args:
+        found: the result.
+        jets: which jets these are.
+        compared: beside uniform precision.
+    """
+    lines = [f"found: EBOPs {found.ebops:,}; on {jets}: {in_short(found)}"]
+    if compared.point is None:
+        lines.append("uniform precision: no width measured is as accurate")
+    else:
+        other = compared.point.measured
+        lines.append(f"uniform {compared.width} bits: EBOPs {other.ebops:,}, {in_short(other)}")
+        lines.append(f"uniform / found: {compared.ebops_ratio:.2f} in EBOPs at no more loss of accuracy")
+    if compared.same_divergence_ratio is not None:
+        lines.append(
+            f"uniform / found: {compared.same_divergence_ratio:.2f} in EBOPs at the same divergence from float "
+            "(between two widths)"
+        )
+    return lines
+
+
+def in_short(measured: Measured) -> str:
+    """The losses of a model in one line."""
+    return (
+        f"divergence {measured.divergence:.2e} nats, accuracy lost {measured.expected_lost:.3%} by the probabilities "
+        f"of float, {measured.lost:.2%} +- {measured.lost_error:.2%} by the labels"
+    )
+
+
+def bits_picture(formats: Mapping[Slot, Fixed], path: Path) -> None:
+    """Bits per layer (row) and slot (column), sign included; 0 bits are never chosen."""
+    from qformers.tasks.plots import jets as plots
+
+    layers = list(dict.fromkeys(slot.layer for slot in formats))
+    names = list(dict.fromkeys(slot.name for slot in formats))
+    names.sort(key=lambda name: (("weight", "bias", "value", "table").index(place_of(Slot("", name))), name))
+    widths = np.full((len(layers), len(names)), np.nan)
+    for slot, form in formats.items():
+        widths[layers.index(slot.layer), names.index(slot.name)] = form.width
+    with plots.canvas(path, (max(8.0, 0.75 * len(names) + 4), max(4.0, 0.3 * len(layers) + 2))) as axes:
+        picture = axes.imshow(widths, cmap="Blues", vmin=0, aspect="auto")
+        for (row, column), width in np.ndenumerate(widths):
+            if np.isfinite(width):
+                colour = "white" if width > 0.6 * np.nanmax(widths) else "black"
+                axes.text(column, row, f"{width:.0f}", ha="center", va="center", color=colour, fontsize=9)
+        axes.set_xticks(np.arange(len(names)), [name.replace("_", " ") for name in names], rotation=45, ha="right")
+        axes.set_yticks(np.arange(len(layers)), layers, fontsize=10)
+        axes.tick_params(which="both", length=0)
+        axes.figure.colorbar(picture, label="Bits, sign included")
+
+
+def trade_picture(
+    found: Measured, path_points: Sequence[Point], points: Sequence[Point], uniform: Uniform, path: Path
+) -> None:
+    """Divergence from float and accuracy over EBOPs: all that was measured, the predicted path, uniform precision."""
+    from qformers.tasks.plots import jets as plots
+
+    with plots.canvas(path, (9.0, 10.0)) as first:
+        figure, grid = first.figure, first.get_gridspec()
+        figure.delaxes(first)
+        grid = figure.add_gridspec(2, 1)
+        float_accuracy = found.accuracy + found.lost
+        for place, (key, label) in enumerate(
+            (("divergence", "Divergence from float [nats]"), ("accuracy", "Accuracy"))
+        ):
+            axes = figure.add_subplot(grid[place])
+            _curves(axes, key, (found, path_points, points, uniform))
+            axes.set(xscale="log", ylabel=label)
+            if key == "divergence":
+                axes.set_yscale("log")
+            else:
+                axes.axhline(float_accuracy, color="black", ls=":", lw=1.2, label="float")
+            axes.grid(alpha=0.3, which="both", lw=0.5)
+            axes.legend()
+        axes.set_xlabel("EBOPs")
+
+
+def _curves(axes: Any, key: str, what: tuple[Measured, Sequence[Point], Sequence[Point], Uniform]) -> None:
+    found, path_points, points, uniform = what
+
+    def values(some: Sequence[Measured]) -> tuple[list[int], list[float]]:
+        return [one.ebops for one in some], [getattr(one, key) for one in some]
+
+    axes.plot(*values([point.measured for point in points]), ".", ms=3, color="0.7", label="measured in the search")
+    axes.plot(*values([point.measured for point in path_points]), "-", lw=1.5, label="predicted path")
+    ordered = [uniform[width].measured for width in sorted(uniform)]
+    axes.plot(*values(ordered), "s-", ms=5, lw=1.5, label="uniform width")
+    axes.plot(*values([found]), "*", ms=18, color="black", label="found")

@@ -1,0 +1,172 @@
+"""What a post-training quantisation leaves: the run folder that training leaves, without the training."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from qformers.builds.build import Build
+from qformers.data import open_split
+from qformers.data.jets.source import Source
+from qformers.errors import ConfigError
+from qformers.files import replacing, sha256
+from qformers.manifest import write_manifest
+from qformers.quant.layer_errors import LayerError, layer_errors
+from qformers.quant.ptq.workshop import Inputs, Workshop, read_float_model
+from qformers.tasks.task import JetTagging
+from qformers.train import evaluate
+from qformers.train.beta import ebops
+from qformers.train.deliver import Terms, deliver, width_picture
+from qformers.train.feed import Feed
+from qformers.train.phases import feeds, sections_of
+
+STAGE = "ptq"
+CALIBRATION_JETS = 2048  # of the training split
+BATCH = 1024
+COMPARED_JETS = 512  # of the validation split, followed through all layers beside float
+
+
+@dataclass(frozen=True)
+class Material:
+    """A float model and the data of its build."""
+
+    path: Path
+    build: Build
+    shop: Workshop
+    sources: Mapping[str, Source]  # by split
+
+    def feed(self, split: str) -> Feed:
+        """A split, prepared for the quantised model."""
+        return feeds([self.sources[split]], self.shop.template)[0]
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """What was written, and its main numbers."""
+
+    folder: Path
+    ebops: int
+    accuracy: float  # on the test split
+    accuracy_error: float
+    errors: tuple[LayerError, ...]  # against float, on validation jets
+
+
+def gather(path: Path, build: Build, jets: int = CALIBRATION_JETS) -> Material:
+    """Read the float model and draw the calibration jets.
+
+    Args:
+        path: the float model, e.g. ``runs/part_demo/float/model.keras``.
+        build: data, architecture and formats.
+        jets: calibration jets of the training split; all of it if it has fewer.
+
+    Raises:
+        ConfigError, DataError: with the way out in the message.
+    """
+    if jets < 1:
+        raise ConfigError(f"at least one calibration jet is needed: set --calibration-jets. Received: {jets}")
+    float_model = read_float_model(path)
+    sources = {split: open_split(build.data, split) for split in ("train", "val", "test")}
+    train = sources["train"]
+    shop = Workshop(build, float_model, train.feature_set, train.class_names, {})
+    material = Material(path, build, shop, sources)
+    shop.inputs.update(material.feed("train").sample(min(jets, len(train)), build.seed))
+    return material
+
+
+def refuse_other(out: Path) -> None:
+    """Leave a folder alone that holds something else than a post-training quantisation.
+
+    Raises:
+        ConfigError: its quantised model was trained.
+    """
+    manifest = out / "qat" / "manifest.json"
+    if not manifest.exists():
+        return
+    try:
+        stage = json.loads(manifest.read_text())["stage"]
+    except (json.JSONDecodeError, KeyError, TypeError):
+        stage = "unknown"
+    if stage != STAGE:
+        raise ConfigError(
+            f"{out / 'qat'} holds a model of stage '{stage}', which is not to be overwritten; choose another folder "
+            "with --out, or another name in the build file"
+        )
+
+
+def write(material: Material, build: Build, out: Path, facts: Mapping[str, Any]) -> Quantised:
+    """Quantise the float model as `build` says, and write the run folder.
+
+    Writes ``build.yaml``, ``float/`` (copied from beside the float model), ``qat/model.keras`` and all that lies beside
+    it after a training but for the history; ``qat/manifest.json`` last.
+
+    Args:
+        material: from `gather`.
+        build: the formats to use; `quant.learn` does not matter, nothing is learned.
+        out: run folder.
+        facts: for the manifest: how the formats were found.
+
+    Raises:
+        ConfigError: the folder holds a trained model.
+    """
+    refuse_other(out)
+    shop = Workshop(
+        build, material.shop.float_model, material.shop.feature_set, material.shop.class_names, material.shop.inputs
+    )
+    build = shop.said()
+    model = shop.model()
+    folder = out / "qat"
+    (folder / "manifest.json").unlink(missing_ok=True)
+    with replacing(out / "build.yaml") as temporary:
+        temporary.write_text(build.to_yaml())
+    copy_float(material.path, out / "float")
+    test, val, task = material.feed("test"), material.feed("val"), JetTagging(shop.class_names)
+    delivered = deliver(model, folder, test, task, Terms(build.seed, BATCH))
+    task.pictures(delivered.outputs, delivered.labels, delivered.report, folder / "plots")
+    width_picture(model, folder / "plots", learned_only=False)
+    errors = layer_errors(shop.float_model, model, material.sources["val"].load()[:COMPARED_JETS])
+    bits = ebops(delivered.model)
+    manifest = {
+        "settings": {**sections_of(build, "spec", "seed", "data", "model", "quant"), "ptq": dict(facts)},
+        "float_model": str(material.path),
+        "float_model_sha256": sha256(material.path),
+        "ebops": bits,
+        "validation": task.measured(*evaluate.outputs_of(delivered.model, val, BATCH, task)).as_json(),
+        "test": {name: delivered.report[name] for name in task.headline},
+        "jets": {"calibration": _jets(shop.inputs), "val": len(val), "test": len(test)},
+        "layers": [error.as_json() for error in errors],
+    }
+    write_manifest(folder, STAGE, build, manifest)
+    accuracy = delivered.report["accuracy"]
+    return Quantised(folder, bits, accuracy["value"], accuracy["error"], errors)
+
+
+def copy_float(path: Path, folder: Path) -> None:
+    """Put the float model and what its training says of it into the run folder, where later stages look for them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("model.keras", "manifest.json", "metrics.json", "test_logits.npz"):
+        source = path if name == "model.keras" else path.parent / name
+        if source.is_file() and source.resolve() != (folder / name).resolve():
+            with replacing(folder / name) as temporary:
+                shutil.copyfile(source, temporary)
+
+
+def error_table(errors: tuple[LayerError, ...]) -> Table:
+    """Error against float per layer, for a terminal."""
+    table = Table(title=f"Quantised against float, up to {COMPARED_JETS} validation jets, padded slots left out")
+    for column in ("layer", "mean |error|", "largest", "relative", "correlation"):
+        table.add_column(column, justify="left" if column == "layer" else "right")
+    for row in errors:
+        table.add_row(
+            row.layer, f"{row.mean:.3g}", f"{row.largest:.3g}", f"{row.relative:.2%}", f"{row.correlation:.5f}"
+        )
+    return table
+
+
+def _jets(inputs: Inputs) -> int:
+    return len(next(iter(inputs.values())))

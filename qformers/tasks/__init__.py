@@ -1,0 +1,1 @@
+"""What is learned from the labels of a data set: losses, metrics and pictures."""

@@ -1,0 +1,1 @@
+"""Losses for one answer per point."""

@@ -1,0 +1,212 @@
+"""Tasks with one answer per point: an embedding in which tracks lie together, or a score that keeps or drops it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from qformers.config.sections import PhaseConfig, PointsConfig
+from qformers.data.points.events import POINT_FIELDS, PointCloud, PointEvents, joined
+from qformers.data.points.targets import PairTargets, point_targets
+from qformers.errors import TrainingError
+from qformers.tasks.losses.packed import PairInfoNce, PointFocal
+from qformers.tasks.metrics import binary as metrics_binary
+from qformers.tasks.metrics import points as metrics_points
+from qformers.tasks.metrics import tracks as metrics_tracks
+from qformers.tasks.metrics.jets import Measured
+from qformers.tasks.task import Outputs, Report
+
+CHUNK = 32  # windows whose loss is computed at a time
+KEPT_BYTES = 1 << 30  # pairs of a validation split up to here are kept from epoch to epoch
+FOLDS = 10  # parts of the events, each left out once, from which errors are estimated
+SAVED = tuple(name for name in POINT_FIELDS if name not in ("features", "coords"))
+
+
+class PointTask:
+    """What both tasks have in common.
+
+    Args:
+        points: section ``data.points``.
+    """
+
+    def __init__(self, points: PointsConfig) -> None:
+        self.points = points
+
+    def monitors(self) -> list[Any]:
+        """None: neighbours and rankings are those of whole events."""
+        return []
+
+    def joined(self, parts: Sequence[PointEvents]) -> PointEvents:
+        """One batch of all."""
+        return joined(parts)
+
+    def arrays(self, labels: PointEvents) -> dict[str, NDArray[Any]]:
+        """What is known of each point, (n, N)."""
+        return {name: getattr(labels, name) for name in (*SAVED, "mask", "events")}
+
+
+def _clouds(outputs: Outputs, events: PointEvents) -> Iterator[tuple[Outputs, PointCloud]]:
+    """Outputs and truth of each event without its padding."""
+    for row in range(len(events)):
+        yield outputs[row][events.mask[row] > 0], events.cloud(row)
+
+
+class _Pairs(NamedTuple):
+    """Pairs of a split, and what they were made of."""
+
+    labels: PointEvents
+    chunks: list[NDArray[Any]]
+
+
+class Tracking(PointTask):
+    """Points of a particle are to be near each other: InfoNCE on pairs, AP@k for pT > 0.9 GeV as the score."""
+
+    score, unit = "ap_0.9", "windows"
+    headline = ("windows", "ap_0.9")
+
+    def __init__(self, points: PointsConfig) -> None:
+        super().__init__(points)
+        self._pairs: _Pairs | None = None  # of the last split validated
+
+    def loss(self, config: PhaseConfig) -> Any:
+        """InfoNCE."""
+        return PairInfoNce(self.points.loss)
+
+    def targets(self, labels: PointEvents, seed: int, epoch: int) -> NDArray[Any]:
+        """Pairs (n, P, 6)."""
+        return PairTargets(self.points.loss, self.points.num_pairs)(labels, seed, epoch)
+
+    def validate(self, outputs: Outputs, labels: PointEvents) -> tuple[float, float]:
+        """InfoNCE without random pairs, and AP@k."""
+        loss = PairInfoNce(self.points.loss)
+        total = 0.0
+        for at, pairs in zip(range(0, len(outputs), CHUNK), self._validation_pairs(labels), strict=True):
+            part = ops.convert_to_tensor(outputs[at : at + CHUNK])
+            total += float(loss(pairs, part)) * len(pairs)
+        return total / len(outputs), self.measured(outputs, labels).value
+
+    def _validation_pairs(self, labels: PointEvents) -> Iterable[NDArray[Any]]:
+        """Pairs of each chunk of windows; a split that comes again, epoch after epoch, has them made once."""
+        if self._pairs is None or not self._pairs.labels.same_as(labels):
+            pairs = PairTargets(self.points.loss, self.points.num_pairs, random_pairs=False)
+            chunks = (pairs(labels[at : at + CHUNK]) for at in range(0, len(labels), CHUNK))
+            if len(labels) * pairs.bytes_per_event > KEPT_BYTES:
+                return chunks
+            self._pairs = _Pairs(labels, list(chunks))
+        return self._pairs.chunks
+
+    def measured(self, outputs: Outputs, labels: PointEvents) -> Measured:
+        """AP@k for pT > 0.9 GeV."""
+        found = _neighbours(outputs, labels, (0.9,))["ap"]["0.9"]
+        return Measured(found["value"], found["error"])
+
+    def report(self, outputs: Outputs, labels: PointEvents) -> Report:
+        """AP@k at all thresholds, and tracks judged by the neighbours of their points."""
+        found = _neighbours(outputs, labels, metrics_points.PT_THRESHOLDS_GEV)
+        rows = [
+            metrics_tracks.neighbour_tracks(x, cloud.particle_ids, cloud.pt) for x, cloud in _clouds(outputs, labels)
+        ]
+        tracks = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+        ap = {f"ap_{name}": value for name, value in found["ap"].items()}
+        return {"windows": len(outputs), **ap, **found, "tracks": metrics_tracks.neighbour_report(tracks)}
+
+    def pictures(self, outputs: Outputs, labels: PointEvents, report: Report, folder: Path) -> None:
+        """Efficiency over pT and over the length of tracks."""
+        from qformers.tasks.plots import points as plots_points
+
+        for key, by in (("pt_gev", "by_pt_gev"), ("length", "by_length")):
+            plots_points.in_bins(report["tracks"][by], key, folder / f"tracks_{key}.png", "share of tracks")
+
+
+def _neighbours(outputs: Outputs, events: PointEvents, thresholds: Sequence[float]) -> dict[str, Any]:
+    found = list(_clouds(outputs, events))
+    clouds = [cloud for _, cloud in found]
+    try:
+        report = metrics_points.tracking_report(
+            [x for x, _ in found],
+            [cloud.particle_ids for cloud in clouds],
+            [cloud.pt for cloud in clouds],
+            [cloud.reconstructable for cloud in clouds],
+            thresholds,
+        )
+    except ValueError as error:
+        raise TrainingError(f"{error}") from error
+    if any(value["error"] is None for value in report["ap"].values()):
+        raise TrainingError("an error of AP@k needs two events with tracks: give more files. Received: one")
+    return report
+
+
+class PileupRemoval(PointTask):
+    """Points to keep: focal loss, AUPRC as the score.
+
+    Args:
+        points: section ``data.points``.
+        only_reconstructable: only those points count (particle-flow candidates).
+    """
+
+    score, unit = "auprc", "windows"
+    headline = ("points", "auprc", "precision_at_recall")
+
+    def __init__(self, points: PointsConfig, only_reconstructable: bool) -> None:
+        super().__init__(points)
+        self.only_reconstructable = only_reconstructable
+
+    def loss(self, config: PhaseConfig) -> Any:
+        """Focal loss."""
+        return PointFocal(self.points.loss)
+
+    def targets(self, labels: PointEvents, seed: int = 0, epoch: int = 0) -> NDArray[Any]:
+        """Label and weight of each point, (n, N, 2)."""
+        return point_targets(labels, self.only_reconstructable)
+
+    def validate(self, outputs: Outputs, labels: PointEvents) -> tuple[float, float]:
+        """Focal loss, and AUPRC."""
+        _refuse_single(outputs)  # now, and not when the trained model is measured
+        loss = PointFocal(self.points.loss)(self.targets(labels), ops.convert_to_tensor(outputs))
+        return float(loss), self._auprc(outputs, labels)
+
+    def measured(self, outputs: Outputs, labels: PointEvents) -> Measured:
+        """AUPRC; its error by leaving out a tenth of the events at a time (jackknife)."""
+        _refuse_single(outputs)
+        folds = np.arange(len(outputs)) % min(FOLDS, len(outputs))
+        left = np.array([self._auprc(outputs[folds != fold], labels[folds != fold]) for fold in np.unique(folds)])
+        error = np.sqrt((len(left) - 1) / len(left) * np.sum((left - left.mean()) ** 2))
+        return Measured(self._auprc(outputs, labels), float(error))
+
+    def _auprc(self, outputs: Outputs, labels: PointEvents) -> float:
+        from sklearn.metrics import average_precision_score
+
+        scores, truth = self._counting(outputs, labels)
+        return float(average_precision_score(truth, scores))
+
+    def report(self, outputs: Outputs, labels: PointEvents) -> Report:
+        """See `qformers.tasks.metrics.binary.report`."""
+        scores, truth = self._counting(outputs, labels)
+        try:
+            found = metrics_binary.report(scores, truth)
+        except ValueError as error:
+            raise TrainingError(f"{error}") from error
+        return {**found, "auprc": self.measured(outputs, labels).as_json()}
+
+    def pictures(self, outputs: Outputs, labels: PointEvents, report: Report, folder: Path) -> None:
+        """Precision over recall."""
+        from qformers.tasks.plots import points as plots_points
+
+        plots_points.precision_recall({"model": self._counting(outputs, labels)}, folder / "precision_recall.png")
+
+    def _counting(self, outputs: Outputs, labels: PointEvents) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Probability and label of the points that count."""
+        targets = self.targets(labels)
+        counts = targets[..., 1] > 0
+        logits = outputs[..., 0][counts].astype(np.float64)
+        return 1.0 / (1.0 + np.exp(-logits)), targets[..., 0][counts].astype(np.int64)
+
+
+def _refuse_single(outputs: Outputs) -> None:
+    if len(outputs) < 2:
+        raise TrainingError(f"an error of the AUPRC needs two events: give more. Received: {len(outputs)}")

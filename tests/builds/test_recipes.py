@@ -1,0 +1,123 @@
+"""The recipes of the README, one per kind of model, run as they stand there: every line, and what it ends in."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.paths import ROOT
+
+README = ROOT / "README.md"
+SECTION = "Three kinds of model"
+KINDS = ("A float model", "A QKeras model", "Learned bits")
+LINES = 5  # of a recipe, at most
+
+
+def recipes(text: str) -> dict[str, list[list[str]]]:
+    """Heading of level 3 -> the command lines of the bash block below it, split into words, of the section."""
+    found = re.search(rf"^## {SECTION}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert found, f"README has no section '{SECTION}'"
+    blocks = re.findall(r"^### (.+?)\n(?:(?!^### ).*?)^```bash\n(.*?)^```", found.group(1), re.MULTILINE | re.DOTALL)
+    return {
+        name: [words for line in block.splitlines() if (words := shlex.split(line, True))] for name, block in blocks
+    }
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the recipes name, copied, so that they leave their runs beside the copies."""
+    folder = tmp_path_factory.mktemp("recipes")
+    for name in ("scripts", "firmware_configs", "tests/data/jets", "tests/data/qkeras"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+def follow(kind: str, workplace: Path) -> list[str]:
+    """Run the lines of a recipe one after the other; returns what each printed."""
+    told = []
+    for words in recipes(README.read_text())[kind]:
+        assert words[0] == "python", words
+        command = [sys.executable, *words[1:]]
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
+        done = subprocess.run(command, cwd=workplace, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{shlex.join(words)}: exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
+        told.append(done.stdout)
+    return told
+
+
+def read(workplace: Path, name: str) -> Any:
+    """A JSON file of the run folders."""
+    return json.loads((workplace / "runs" / name).read_text())
+
+
+def assert_exact(compared: dict[str, Any], events: int) -> None:
+    """Nothing differs, on so many events and on the adversarial ones."""
+    for group in (compared["jets"], compared["adversarial"]):
+        assert group["equal"] is True
+        assert group["values_different"] == 0
+    assert compared["jets"]["events"] == events
+    assert compared["adversarial"]["events"] > 500
+
+
+def test_the_readme_has_a_short_recipe_for_each_kind_of_model() -> None:
+    found = recipes(README.read_text())
+    assert tuple(found) == KINDS
+    for lines in found.values():
+        assert 0 < len(lines) <= LINES
+        for words in lines:
+            assert words[0] == "python", words
+            assert (ROOT / words[1]).is_file(), words
+
+
+@pytest.mark.slow
+def test_a_float_model(workplace: Path) -> None:
+    told = follow("A float model", workplace)
+    assert "firmware = quantised Keras: 0 of 26000 values in 2600 events differ" in told[-1]
+    assert_exact(read(workplace, "part_tiny_tuned/csim.json"), 2600)
+    uniform, tuned = (read(workplace, f"{name}/qat/manifest.json") for name in ("part_tiny_ptq", "part_tiny_tuned"))
+    assert uniform["settings"]["ptq"]["formats"] == "calibrated"
+    assert tuned["settings"]["ptq"]["formats"] == "tuned"
+    assert tuned["settings"]["ptq"]["found"]["expected_lost"] <= 0.01
+    assert 0 < tuned["ebops"] < uniform["ebops"]
+    end = read(workplace, "part_tiny_tuned/csim.json")["end"]
+    assert end["metrics"]["csim"] == end["metrics"]["quantised"]
+
+
+@pytest.mark.slow
+def test_a_qkeras_model(workplace: Path) -> None:
+    told = follow("A QKeras model", workplace)
+    assert "every value is computed as QKeras computes it, bit for bit" in told[0]
+    assert (
+        "10000 events (random over the range of the input formats): firmware = quantised Keras: 0 of 50000" in told[2]
+    )
+    assert_exact(read(workplace, "jet_mlp/csim.json"), 10_000)
+    rtl = read(workplace, "jet_mlp/rtl.json")
+    assert rtl["equal"] is True
+    assert_exact(rtl["levels"]["interpreter"], 10_000)
+    quant = read(workplace, "part_tiny_qkeras/qat/manifest.json")["settings"]["quant"]
+    assert quant["learn"] is False
+    assert quant["weight"] == "fixed<6,2,RND_CONV,SAT>"
+    assert (workplace / "runs/part_tiny_qkeras/qat/model.keras").is_file()
+
+
+@pytest.mark.slow
+def test_learned_bits(workplace: Path) -> None:
+    told = follow("Learned bits", workplace)
+    assert "firmware = quantised Keras: 0 of 26000 values in 2600 events differ" in told[2]
+    assert_exact(read(workplace, "part_tiny/csim.json"), 2600)
+    rtl = read(workplace, "part_tiny/rtl.json")
+    assert rtl["equal"] is True
+    for level in ("interpreter", "verilator"):
+        assert_exact(rtl["levels"][level], 2600)
+    assert rtl["levels"]["verilator"]["latency_cycles"] == rtl["latency_cycles_reported"]
+    manifest = read(workplace, "part_tiny/qat/manifest.json")
+    assert manifest["settings"]["quant"]["learn"] is True
+    assert manifest["ebops"] > 0

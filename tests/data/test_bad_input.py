@@ -1,0 +1,286 @@
+"""Files and configurations that cannot be used: the message names file and branch, what was found, what to do."""
+
+from pathlib import Path
+from typing import Any
+
+import awkward as ak
+import numpy as np
+import pytest
+import uproot
+
+from qformers.config.sections import DataConfig
+from qformers.data import DATASETS, DataError, Events, open_split
+from qformers.data.jets.toy import Branches, hls4ml_lhc_arrays, jetclass_branches, write_arrays, write_tree
+
+
+def load(dataset: str, path: Path | str, **changes: object) -> Events:
+    base = {"dataset": dataset, "train": (str(path),), "val": (), "test": (), "features": "pt_eta_phi"}
+    return open_split(DataConfig.model_validate(base | {"num_particles": 8} | changes), "train").load()
+
+
+def refused(path: Path, match: str, **changes: object) -> None:
+    """Loading fails with a message that names the file and matches."""
+    with pytest.raises(DataError, match=match) as caught:
+        load("jetclass" if path.suffix == ".root" else "hls4ml_lhc", path, **changes)
+    assert str(path) in str(caught.value)
+
+
+def tree(path: Path, branches: Branches) -> Path:
+    return write_tree(path / "bad.root", branches)
+
+
+# configuration
+
+
+def test_unknown_data_set() -> None:
+    with pytest.raises(DataError, match=r"unknown data set 'jetclas'; did you mean 'jetclass'\?"):
+        load("jetclas", "x")
+    with pytest.raises(DataError, match=r"unknown data set 'zzz'; choose one of hls4ml_lhc, jetclass"):
+        load("zzz", "x")
+
+
+@pytest.mark.parametrize("dataset", sorted(DATASETS))
+def test_unknown_features_and_classes(dataset: str) -> None:
+    with pytest.raises(DataError, match=rf"data.features: {dataset} has no feature set 'pt_eta_ph'; did you mean 'pt_"):
+        load(dataset, "x", features="pt_eta_ph")
+    with pytest.raises(DataError, match=rf"data.classes: {dataset} has no class 'xyz'; choose one of "):
+        load(dataset, "x", classes=("xyz",))
+
+
+def test_a_class_named_twice() -> None:
+    with pytest.raises(DataError, match=r"each class may be named once. Received: QCD, QCD"):
+        load("jetclass", "x", classes=("QCD", "QCD"))
+
+
+def test_globs_without_files(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"data.train: no file matches '.*nothing\*.root' \(looked from .*\); correct the"
+    ):
+        load("jetclass", tmp_path / "nothing*.root")
+    with pytest.raises(DataError, match=r"data.train: no glob is given"):
+        load("jetclass", "x", train=())
+
+
+def test_one_of_several_globs_without_files(tmp_path: Path) -> None:
+    good = write_tree(tmp_path / "a.root", jetclass_branches(5))
+    with pytest.raises(DataError, match=r"no file matches '.*b\*.root'"):
+        load("jetclass", "x", train=(str(good), str(tmp_path / "b*.root")))
+
+
+def test_overlapping_globs_take_a_file_once(tmp_path: Path) -> None:
+    good = write_tree(tmp_path / "a.root", jetclass_branches(5))
+    assert len(load("jetclass", "x", train=(str(good), str(tmp_path / "*.root")))) == 5
+
+
+# ROOT
+
+
+def test_not_root_and_empty_files(tmp_path: Path) -> None:
+    for text in (b"", b"no ROOT file at all" * 100):
+        (tmp_path / "bad.root").write_bytes(text)
+        refused(tmp_path / "bad.root", r"bad.root: cannot be read as ROOT, the file is damaged, truncated or something")
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.5, 0.9, 0.99])
+def test_truncated_root(tmp_path: Path, share: float) -> None:
+    path = tree(tmp_path, jetclass_branches(300))
+    text = path.read_bytes()
+    path.write_bytes(text[: int(len(text) * share)])
+    refused(path, r"cannot be read as ROOT.*fetch or generate it again")
+
+
+def test_damaged_baskets(tmp_path: Path) -> None:
+    path = tree(tmp_path, jetclass_branches(2000))
+    text = bytearray(path.read_bytes())
+    text[len(text) // 4 : len(text) // 2] = bytes(len(text) // 2 - len(text) // 4)
+    path.write_bytes(text)
+    refused(path, r"cannot be read as ROOT|non-finite|particles in jet|not one-hot|must be positive")
+
+
+def test_a_missing_tree(tmp_path: Path) -> None:
+    path = write_tree(tmp_path / "bad.root", jetclass_branches(5), tree="Events")
+    refused(path, r"no TTree 'tree', found Events \(TTree\); write it with uproot's mktree\('tree'")
+
+
+def test_an_rntuple_in_place_of_the_tree(tmp_path: Path) -> None:
+    with uproot.recreate(tmp_path / "bad.root") as file:
+        file["tree"] = {"part_px": np.zeros(3)}
+    refused(tmp_path / "bad.root", r"no TTree 'tree', found tree \(ROOT::RNTuple\); write it with uproot's mktree")
+
+
+@pytest.mark.parametrize("branch", ["part_pz", "part_deta", "label_Tbl"])
+def test_a_missing_branch(tmp_path: Path, branch: str) -> None:
+    branches = jetclass_branches(5)
+    branches[branch + "x"] = branches.pop(branch)
+    refused(tree(tmp_path, branches), rf"TTree 'tree': branch '{branch}' is missing; did you mean '{branch}x'\?")
+
+
+def test_branches_of_the_wrong_type(tmp_path: Path) -> None:
+    branches = jetclass_branches(5)
+    refused(
+        tree(tmp_path, branches | {"part_px": np.zeros(5)}),
+        r"branch 'part_px' has the wrong type. Expected: numbers per particle .*. Received: double",
+    )
+    jagged = ak.values_astype(branches["part_px"], np.int32)
+    branches["label_QCD"] = jagged
+    with uproot.recreate(tmp_path / "bad.root") as file:
+        file.mktree("tree", {n: b.type.content if isinstance(b, ak.Array) else b.dtype for n, b in branches.items()})
+        file["tree"].extend(branches)
+    refused(
+        tmp_path / "bad.root", r"branch 'label_QCD' has the wrong type. Expected: one number per jet. Received: int"
+    )
+
+
+def test_a_string_branch(tmp_path: Path) -> None:
+    branches: dict[str, Any] = jetclass_branches(3)
+    branches["jet_pt"] = ak.Array(["a", "bc", "d"])
+    with uproot.recreate(tmp_path / "bad.root") as file:
+        types = {n: b.type.content if isinstance(b, ak.Array) else b.dtype for n, b in branches.items()}
+        file.mktree("tree", types)
+        file["tree"].extend(branches)
+    refused(
+        tmp_path / "bad.root",
+        r"branch 'jet_pt' has the wrong type. Expected: one number per jet. Received: char\*",
+        features="kin",
+    )
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_non_finite_particles(tmp_path: Path, value: float) -> None:
+    branches = jetclass_branches(20, seed=1)
+    flat, counts = ak.to_numpy(ak.flatten(branches["part_dphi"])).copy(), ak.num(branches["part_dphi"])
+    flat[int(counts[:13].to_numpy().sum())] = value  # first particle of jet 13
+    branches["part_dphi"] = ak.unflatten(flat, counts)
+    refused(
+        tree(tmp_path, branches), rf"branch 'part_dphi': non-finite value {value} in jet 13 .*mend or drop these jets"
+    )
+
+
+def test_non_finite_jets_in_a_later_piece(tmp_path: Path) -> None:
+    branches = jetclass_branches(600, seed=1)
+    branches["jet_energy"][555] = np.nan
+    refused(
+        tree(tmp_path, branches), r"'jet_energy': non-finite value nan in jet 555 ", features="kin", shuffle_jets=256
+    )
+
+
+def test_jets_without_momentum(tmp_path: Path) -> None:
+    branches = jetclass_branches(20, seed=1)
+    branches["jet_pt"][3] = 0
+    refused(tree(tmp_path, branches), r"'jet_pt' must be positive. Received: 0.0 in jet 3", features="kin")
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_labels_not_one_hot(tmp_path: Path, value: int) -> None:
+    branches = jetclass_branches(20, seed=1, label=1)
+    branches["label_Hbb"][4] = False
+    branches["label_Tbl"][4] = value
+    branches["label_QCD"][4] = value
+    refused(tree(tmp_path, branches), rf"labels are not one-hot in jet 4. Received: QCD={value}, Hbb=0, .*Tbl={value};")
+
+
+def test_branches_of_unequal_length(tmp_path: Path) -> None:
+    branches = jetclass_branches(5, seed=1)
+    with uproot.recreate(tmp_path / "bad.root") as file:
+        branches["part_py"] = ak.concatenate(
+            [branches["part_py"][:2], branches["part_py"][2:3][:, :0], branches["part_py"][3:]]
+        )
+        file.mktree("tree", {n: b.type.content if isinstance(b, ak.Array) else b.dtype for n, b in branches.items()})
+        file["tree"].extend(branches)
+    refused(
+        tmp_path / "bad.root", r"branch 'part_py' has 0 particles in jet 2 and 'part_px' has \d+; all part_ branches"
+    )
+
+
+def test_no_jet_of_the_chosen_class(tmp_path: Path) -> None:
+    path = tree(tmp_path, jetclass_branches(20, label=0))
+    refused(path, r"data.train: no jet of the classes Tbl in 1 files", classes=("Tbl",))
+
+
+def test_no_jet_at_all(tmp_path: Path) -> None:
+    refused(tree(tmp_path, jetclass_branches(0)), r"data.train: no jet in 1 files")
+
+
+# HDF5
+
+
+def five(tmp_path: Path, **changes: Any) -> Path:
+    """A file of ten good jets with some data sets changed; None leaves one out."""
+    arrays = hls4ml_lhc_arrays(10, seed=2) | changes
+    return write_arrays(tmp_path / "bad.h5", {name: value for name, value in arrays.items() if value is not None})
+
+
+def test_not_hdf5(tmp_path: Path) -> None:
+    for text in (b"", b"no HDF5 file at all" * 100):
+        (tmp_path / "bad.h5").write_bytes(text)
+        refused(
+            tmp_path / "bad.h5", r"bad.h5: cannot be read as HDF5, the file is damaged, truncated or something else"
+        )
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
+def test_truncated_hdf5(tmp_path: Path, share: float) -> None:
+    path = five(tmp_path)
+    text = path.read_bytes()
+    path.write_bytes(text[: int(len(text) * share)])
+    refused(path, r"cannot be read as HDF5.*fetch or generate it again")
+
+
+@pytest.mark.parametrize("name", ["jetConstituentList", "jets", "particleFeatureNames"])
+def test_a_missing_data_set(tmp_path: Path, name: str) -> None:
+    refused(five(tmp_path, **{name: None}), rf"dataset '{name}' is missing; ")
+
+
+def test_data_sets_of_the_wrong_type(tmp_path: Path) -> None:
+    refused(
+        five(tmp_path, jetConstituentList=np.full((10, 30, 16), b"x")),
+        r"dataset 'jetConstituentList' has the wrong type. Expected: numbers with 3 axes. Received: \|S1 of shape",
+    )
+    refused(
+        five(tmp_path, jets=np.zeros(10)), r"'jets' has the wrong type. Expected: numbers with 2 axes. Received: flo"
+    )
+
+
+def test_fewer_particles_than_asked(tmp_path: Path) -> None:
+    refused(
+        five(tmp_path),
+        r"data.num_particles asks for 31 particles and 'jetConstituentList' has 30 per jet; lower num_particles",
+        num_particles=31,
+    )
+
+
+def test_columns_that_do_not_fit_their_names(tmp_path: Path) -> None:
+    names = hls4ml_lhc_arrays(1)["particleFeatureNames"]
+    refused(
+        five(tmp_path, particleFeatureNames=names[:5]), r"'particleFeatureNames' lists 5 names and .* has 16 columns"
+    )
+    renamed = np.where(names[:16] == b"j1_pt", b"j1_pT", names[:16])
+    refused(five(tmp_path, particleFeatureNames=renamed), r"column 'j1_pt' is missing; did you mean 'j1_")
+
+
+def test_unequal_numbers_of_jets(tmp_path: Path) -> None:
+    refused(five(tmp_path, jets=hls4ml_lhc_arrays(9)["jets"]), r"'jets' has 9 jets and 'jetConstituentList' has 10")
+
+
+def test_too_few_columns_for_labels(tmp_path: Path) -> None:
+    refused(five(tmp_path, jets=np.zeros((10, 4))), r"'jets' has 4 columns, too few for five labels and j_undef")
+
+
+def test_label_columns_missing_by_name(tmp_path: Path) -> None:
+    names = np.array([f"x{i}" for i in range(59)], dtype="S16")
+    refused(five(tmp_path, jetFeatureNames=names), r"'jetFeatureNames': column 'j_g' is missing")
+
+
+def test_hdf5_labels_not_one_hot(tmp_path: Path) -> None:
+    jets = hls4ml_lhc_arrays(10, seed=2)["jets"]
+    jets[6, -6:] = [0, 0, 0, 0, 0, 1]  # j_undef
+    refused(five(tmp_path, jets=jets), r"'jets': labels are not one-hot in jet 6. Received: g=0, q=0, w=0, z=0, t=0;")
+
+
+def test_hdf5_non_finite(tmp_path: Path) -> None:
+    particles = hls4ml_lhc_arrays(10, seed=2)["jetConstituentList"]
+    particles[7, 2, 8] = np.nan
+    refused(
+        five(tmp_path, jetConstituentList=particles),
+        r"'jetConstituentList' column 'j1_etarel': non-finite value nan in jet 7",
+    )

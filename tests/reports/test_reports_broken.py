@@ -1,0 +1,128 @@
+"""What is said of vendor reports that are cut off, of another kind or of a failed run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from support.paths import DATA
+
+from hls.reports.tools import ReportError, read_vendor
+
+REPORTS = DATA / "reports"
+SOLUTION = "vitis_hls_2024_1/tagger_prj/solution1"
+JETNET = "vivado_2025_1/output_jetnet/reports/jetnet_post"
+FIT = "quartus_pro_25_1/output_jetnet/reports/jetnet.fit.rpt"
+STA = "quartus_pro_25_1/output_jetnet/reports/jetnet.sta.rpt"
+
+# layouts, cut off within and after their first table: never a Report without numbers
+WHOLE = [
+    "vivado_hls_2018_3/csynth.xml",
+    "vivado_hls_2018_3/jet_sum_csynth.rpt",
+    f"{SOLUTION}/syn/report/csynth.xml",
+    f"{SOLUTION}/syn/report/tagger_csynth.rpt",
+    f"{SOLUTION}/syn/report/csynth.rpt",
+    f"{SOLUTION}/sim/report/tagger_cosim.rpt",
+    "vivado_2020_1/vivado_synth.rpt",
+    f"{JETNET}_place_util.rpt",
+    f"{JETNET}_route_util.rpt",
+    f"{JETNET}_route_timing.rpt",
+    f"{JETNET}_route_power.rpt",
+    FIT,
+    STA,
+    "quartus_std_18_1/output_files/filter.sta.rpt",
+    "quartus_std_18_1/output_files/filter.fit.summary",
+    "quartus_std_18_1/output_files/filter.sta.summary",
+]
+
+
+@pytest.mark.parametrize("name", [name for name in WHOLE if not name.endswith(".summary")])
+def test_cut_off_files_name_file_and_section(name: str, tmp_path: Path) -> None:
+    text = (REPORTS / name).read_text()
+    start = re.search(r"\+-{4}.*|<PerformanceEst|    WNS|\n; Fitter Sum|\n; Clocks", text)
+    assert start is not None
+    for end in (start.start() + 90, start.start() + 300):  # within the first table
+        path = tmp_path / Path(name).name
+        path.write_text(text[:end])
+        with pytest.raises(ReportError, match=rf"{re.escape(path.name)}: (section '|is cut off)"):
+            read_vendor(path)
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_wherever_a_file_is_cut_off_the_numbers_are_right_or_refused(name: str, tmp_path: Path) -> None:
+    text = (REPORTS / name).read_text()
+    path = tmp_path / Path(name).name
+    path.write_text(text)
+    whole = read_vendor(path)
+    refused = 0
+    for end in range(0, len(text), 37):
+        path.write_text(text[:end])
+        try:
+            assert read_vendor(path) == whole, f"cut off after {end} characters"
+        except ReportError:
+            refused += 1
+    assert refused > 5
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "section"),
+    [
+        (f"{SOLUTION}/syn/report/csynth.xml", "<Interval-max>1</Interval-max>", "Interval-max"),
+        (f"{SOLUTION}/syn/report/csynth.xml", "<LUT>148803</LUT>", "AreaEstimates/Resources: lut"),
+        (f"{SOLUTION}/syn/report/tagger_csynth.rpt", "+ Latency: ", "Latency"),
+        (f"{SOLUTION}/syn/report/csynth.rpt", "    |+ tagger                   |", "Performance & Resource Estimates"),
+        (f"{JETNET}_route_util.rpt", "3. BLOCKRAM\n-", "BLOCKRAM or Memory"),
+        (f"{JETNET}_route_util.rpt", "DSPs", "DSPs"),
+        (f"{JETNET}_route_timing.rpt", "All user specified timing constraints are met.", "are the constraints met"),
+        (f"{JETNET}_route_timing.rpt", "| Clock Summary", "Clock Summary"),
+        (f"{JETNET}_route_power.rpt", "| Dynamic (W) ", "Summary: Dynamic"),
+        (FIT, "; Fitter Resource Usage Summary  ", "Fitter Resource Usage"),
+        (STA, "; Setup Summary  ", "Setup Summary"),
+        ("quartus_std_18_1/output_files/filter.fit.summary", "Total registers : 5218", "Total dedicated logic reg"),
+    ],
+)  # fmt: skip
+def test_a_missing_section_is_named(name: str, line: str, section: str, tmp_path: Path) -> None:
+    text = (REPORTS / name).read_text()
+    assert line in text
+    path = tmp_path / Path(name).name
+    path.write_text(text.replace(line, ""))
+    with pytest.raises(ReportError, match=rf"{re.escape(path.name)}: section '.*{section}.*write the report again"):
+        read_vendor(path)
+
+
+def test_numbers_that_are_none(tmp_path: Path) -> None:
+    text = (REPORTS / f"{SOLUTION}/syn/report/csynth.xml").read_text()
+    path = tmp_path / "csynth.xml"
+    path.write_text(text.replace("<FF>20318</FF>", "<FF>many</FF>"))
+    with pytest.raises(ReportError, match=r"csynth.xml: 'FF' must be a number. Received: 'many'"):
+        read_vendor(path)
+    path.write_text(text.replace("<FF>20318</FF>", "<FF>20318.5</FF>"))
+    with pytest.raises(ReportError, match=r"csynth.xml: 'FF' must be a whole number. Received: '20318.5'"):
+        read_vendor(path)
+
+
+def test_unknown_state_and_document_type(tmp_path: Path) -> None:
+    text = (REPORTS / f"{JETNET}_route_util.rpt").read_text()
+    path = tmp_path / "util.rpt"
+    path.write_text(text.replace("Design State : Routed", "Design State : Baked"))
+    with pytest.raises(ReportError, match=r"util.rpt: Design State 'Baked' is unknown; known are Synthesized"):
+        read_vendor(path)
+    path = tmp_path / "csynth.xml"
+    path.write_text("<profile>\n<!DOCTYPE x>\n</profile>\n")
+    with pytest.raises(ReportError, match=r"csynth.xml: has a DOCTYPE, which no HLS tool writes"):
+        read_vendor(path)
+
+
+def test_other_files_are_refused_with_what_is_known(tmp_path: Path) -> None:
+    with pytest.raises(
+        ReportError, match=r"drc.rpt: is no report that is known here; known are HLS csynth.xml, .*Quartus"
+    ):
+        read_vendor(REPORTS / f"{JETNET}_route_drc.rpt")
+    with pytest.raises(ReportError, match=r"holds no vendor report; run synthesis first"):
+        read_vendor(tmp_path)
+    with pytest.raises(ReportError, match=r"gone.rpt: cannot be read \(No such file"):
+        read_vendor(tmp_path / "gone.rpt")
+    (tmp_path / "empty.rpt").write_text(" \n")
+    with pytest.raises(ReportError, match=r"empty.rpt: is empty"):
+        read_vendor(tmp_path / "empty.rpt")

@@ -1,0 +1,148 @@
+"""The stage "rtl": what it writes, when it writes the project again, what it does without a simulator."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from rich.console import Console
+from support import hls_models as h
+
+from hls.backends.simulators.verilator import ToolMissing
+from hls.errors import HlsError
+from hls.proof.adversarial import adversarial
+from hls.proof.agree import keras_outputs
+from hls.reports.report import load_reports
+from hls.stages.export import load_quantised
+from hls.stages.rtl import open_rtl, simulate_rtl
+from hls.stages.summary import summary
+from qformers.builds.build import Build
+from qformers.progress import Silent
+
+NEEDS_ICARUS = pytest.mark.skipif(
+    shutil.which("iverilog") is None, reason="iverilog not found: apt-get install iverilog"
+)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run folder with a model of one layer that takes the jets of the repository."""
+    x = keras.Input((4, 3), name="features")
+    kernel = np.random.default_rng(0).integers(-8, 9, (4, 3, 10)) / 4
+    equation = {"equation": "bnf,nfo->bo", "shape": (10,)}
+    model = keras.Model(x, {"logits": h.dense(x, "layer", "fixed<8,5,RND,SAT>", kernel, **equation)})
+    (tmp_path / "qat").mkdir()
+    model.save(tmp_path / "qat" / "model.keras")
+    return tmp_path
+
+
+def build(**firmware: object) -> Build:
+    made = h.run_build()
+    return made.model_copy(update={"firmware": made.firmware.model_copy(update=firmware)})
+
+
+def quiet() -> Console:
+    return Console(quiet=True)
+
+
+@NEEDS_ICARUS
+def test_three_simulators_agree_and_reports_say_what_was_measured(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def counted(model: keras.Model, inputs: dict[str, Any], *more: Any) -> dict[str, Any]:
+        asked.append(len(inputs["features"]))
+        return keras_outputs(model, inputs, *more)
+
+    monkeypatch.setattr("hls.stages.rtl.keras_outputs", counted)
+    result = simulate_rtl(build(clock_ns=2.5), run, 300, Silent(), quiet())
+    assert result.equal
+    assert asked == [300, len(adversarial(load_quantised(run / "qat/model.keras")))], "once for all levels"
+    tree = json.loads((run / "rtl.json").read_text())
+    assert list(tree["levels"]) == ["interpreter", "verilator", "icarus"]
+    assert tree["levels"]["verilator"]["jets"]["events"] == 300
+    assert tree["levels"]["icarus"]["jets"]["events"] == 100
+    cycles = tree["latency_cycles_reported"]
+    assert [tree["levels"][name]["latency_cycles"] for name in tree["levels"]] == [None, cycles, cycles]
+    reports = load_reports(run)
+    assert reports["alkaid"].stage == "estimate"
+    assert reports["alkaid"].resources["lut"] > 100
+    assert reports["verilator"].latency_ns == cycles * 2.5
+    model = json.loads((run / "firmware/alkaid/manifest.json").read_text())["model_sha256"]
+    assert {report.detail["model_sha256"] for report in reports.values()} == {model}
+
+
+def test_the_project_is_written_again_only_when_model_or_settings_change(run: Path) -> None:
+    first = open_rtl(build(), run, Silent()).path / "manifest.json"
+    before = first.stat().st_mtime_ns
+    open_rtl(build(), run, Silent())
+    assert first.stat().st_mtime_ns == before
+    changed = open_rtl(build(stage_ns=1.0), run, Silent())
+    assert first.stat().st_mtime_ns > before
+    before, cycles = first.stat().st_mtime_ns, changed.latency_cycles
+    model = keras.saving.load_model(run / "qat/model.keras", compile=False)
+    model.get_layer("layer")._kernel.assign(np.zeros((4, 3, 10)) + 0.5)
+    model.save(run / "qat/model.keras")
+    assert open_rtl(build(stage_ns=1.0), run, Silent()).latency_cycles < cycles
+    assert first.stat().st_mtime_ns > before
+
+
+def test_without_icarus_the_rest_goes_on_and_without_verilator_it_does_not(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import hls.backends.alkaid.project as project
+
+    def missing(*_: object) -> None:
+        raise ToolMissing("iverilog not found: apt-get install iverilog")
+
+    monkeypatch.setattr(project.icarus, "run_icarus", missing)
+    assert simulate_rtl(build(), run, 50, Silent(), quiet()).equal
+    tree = json.loads((run / "rtl.json").read_text())
+    assert tree["skipped"] == {"icarus": "iverilog not found: apt-get install iverilog"}
+    assert list(tree["levels"]) == ["interpreter", "verilator"]
+    monkeypatch.setattr(project, "find_verilator", missing)
+    with pytest.raises(ToolMissing):
+        simulate_rtl(build(), run, 50, Silent(), quiet())
+
+
+def test_levels_can_be_left_out(run: Path) -> None:
+    assert simulate_rtl(build(), run, 50, Silent(), quiet(), ("interpreter",)).equal
+    tree = json.loads((run / "rtl.json").read_text())
+    assert list(tree["levels"]) == ["interpreter"]
+    assert tree["skipped"] == {"verilator": "left out by --levels", "icarus": "left out by --levels"}
+    assert "verilator" not in load_reports(run), "nothing was measured"
+
+
+def test_a_run_without_a_model_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(HlsError, match=r"model\.keras is missing; train the build first"):
+        simulate_rtl(build(), tmp_path, 50, Silent(), quiet())
+
+
+def test_the_summary_tells_an_estimate_from_a_synthesis(run: Path) -> None:
+    group = {"events": 5, "values": 50, "values_different": 0, "equal": True}
+    accuracy = {"accuracy": {"value": 0.5, "error": 0.01}, "jets": 5}
+    for name in ("float", "qat"):
+        (run / name).mkdir(exist_ok=True)
+        (run / name / "manifest.json").write_text(json.dumps({"test": accuracy, "ebops": 1234}))
+    found = {"jets": group, "adversarial": {**group, "equal": False, "values_different": 2}}
+    (run / "csim.json").write_text(json.dumps({**found, "splits": "test", "end": None, "project": "p"}))
+    open_rtl(build(), run, Silent())
+    assert "estimate" not in summary(run)
+    from hls.reports.rtl import estimate, save
+
+    project = open_rtl(build(), run, Silent())
+    save(estimate(project), project, run)
+    text = summary(run)
+    assert "C simulation == quantised model on 5 jets: 0 of 50 outputs differ" in text
+    assert "C simulation != quantised model on 5 adversarial events: 2 of 50 outputs differ" in text
+    assert "EBOPs      1,234" in text
+    lut = round(project.facts["lut_estimate"])
+    assert f"estimate   {lut:,} LUT, {project.facts['register_bits']:,} FF, 0 DSP, 0 BRAM18 (alkaid 0.8.2;" in text
+    assert re.findall(r"^synthesis .*", text, re.M) == [
+        f"synthesis  not complete: scripts/synthesise.py {run}/build.yaml"
+    ]
