@@ -7,7 +7,6 @@ from typing import Any
 import keras
 import numpy as np
 from numpy.typing import NDArray
-from support.quantised import shaken
 
 from qformers.config.sections import QuantConfig
 from qformers.models import MODELS
@@ -18,6 +17,7 @@ from qformers.models.sizes import Jet
 from qformers.models.transformer import TransformerConfig
 from qformers.nn.float32 import Float32
 from qformers.nn.hgq import Hgq
+from support.quantised import shaken
 
 FEATURES, CLASSES = 4, 3
 _SMALL: dict[str, Any] = {"embed_widths": (6,), "head_width": 4, "feed_forwards": 1, "ffn_width": 7, "fc_widths": (5,)}
