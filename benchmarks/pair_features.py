@@ -43,7 +43,8 @@ def off_diagonal(values: Array, mask: NDArray[Any]) -> Array:
 def from_chip(events: Events, vocabulary: Any) -> Array:
     """(pairs, 4): the four channels from what the chip computes."""
     particles, features = events.features.shape[1:]
-    x = vocabulary.input("features", (particles, features))
+    vocabulary.declare(point="n", channel="f")
+    x = vocabulary.input("features", (particles, features), "bnf")
     model = vocabulary.model({"features": x}, onchip_features(particles, events.feature_set, vocabulary, x), "pairs")
     high, low, ln_r, soft = np.moveaxis(
         model.predict({"features": events.features}, batch_size=512, verbose=0), -1, 0

@@ -78,7 +78,7 @@ def layer_fidelity(
         project: the firmware.
         model: the quantised model that it was made from.
         float_model: the model that this one was trained from.
-        after: layer -> float layers that were folded into it behind its sum (`_qformers_folds[name].after` of a model
+        after: layer -> float layers that were folded into it behind its sum (`Memory.folds[name].after` of a model
             built from the build file); the float value is taken behind them.
         inputs, float_inputs: the same events for either model.
     """
@@ -105,7 +105,7 @@ def layer_fidelity(
             skipped.append(Skipped(name, f"its shape is {firmware.shape[1:]}, in float {wanted.shape[1:]}"))
             continue
         if order is not None and name in moved:
-            if not axes.get(name, "").startswith("bn"):
+            if axes.get(name, ())[:2] != ("event", "point"):
                 skipped.append(Skipped(name, "its points stand in blocks, by their order, and those in float in slots"))
                 continue
             firmware = in_slots(firmware, order)

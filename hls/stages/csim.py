@@ -31,6 +31,7 @@ from qformers.errors import TrainingError
 from qformers.files import write_json
 from qformers.manifest import versions
 from qformers.models.inputs import host_inputs
+from qformers.nn.memory import memory_of
 from qformers.progress import Reporter
 from qformers.tasks.task import task_of
 
@@ -160,8 +161,8 @@ def compare_with_float(
         return None, None
     float_model = load_quantised(path)
     source = open_split(build.data, "test")
-    built = build_model(build, source.feature_set, source.class_names, "hgq")
-    after = {name: fold.after for name, fold in built._qformers_folds.items()}
+    memory = memory_of(model) or memory_of(build_model(build, source.feature_set, source.class_names, "hgq"))
+    after = {name: fold.after for name, fold in memory.folds.items()} if memory is not None else {}
     float_inputs = host_inputs(float_model, jets)
     values = sum(step.size for step in project.layout.steps)
     traced = max(1, min(TRACED_JETS, TRACED_VALUES // max(values, 1)))

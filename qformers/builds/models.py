@@ -59,4 +59,6 @@ def build_model(
         nn = VOCABULARIES[vocabulary](build.quant)
     except ConfigError as error:
         raise ConfigError(f"{build.name}: {error}") from error
-    return MODELS[architecture_of(build.model)].build(build.model, jet, nn)
+    arch = MODELS[architecture_of(build.model)]
+    cfg = arch.fixed(build.model) if vocabulary == "hgq" else build.model
+    return arch.build(cfg, jet, nn)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Literal
 
 from qformers.config.section import Positive, Section
+from qformers.models.arch import Arch
 from qformers.models.mlp import FoldedNorm, classify, input_norm, mlp, pool
 from qformers.models.sizes import Jet
 from qformers.nn.vocabulary import Model, Vocabulary
@@ -38,9 +39,20 @@ def deepsets(cfg: DeepSetsConfig, jet: Jet, nn: Vocabulary) -> Model:
     Returns:
         A model with inputs ``features`` (B, N, F) and ``mask`` (B, N; 1 = real) and the output ``logits`` (B, classes).
     """
-    features = nn.input("features", (jet.num_particles, jet.num_features))  # (B, N, F)
-    mask = nn.input("mask", (jet.num_particles,))  # (B, N)
+    nn.declare(point="n", channel="dec")
+    features = nn.input("features", (jet.num_particles, jet.num_features), "bnd")  # (B, N, F)
+    mask = nn.input("mask", (jet.num_particles,), "bn")  # (B, N)
     x = mlp(nn, input_norm(nn, features, cfg.norm, mask), "phi", cfg.phi_widths, cfg.norm, mask)  # (B, N, D)
     x = mlp(nn, pool(nn, x, mask, cfg.pool, "pool"), "rho", cfg.rho_widths, cfg.norm)  # (B, D)
     logits = classify(nn, x, (), cfg.norm, jet.num_classes)
-    return nn.model({"features": features, "mask": mask}, logits, "deepsets")
+    return nn.model({"features": features, "mask": mask}, logits, cfg)
+
+
+DEEPSETS = Arch(
+    config=DeepSetsConfig,
+    build=deepsets,
+    forms={
+        "mean": DeepSetsConfig(phi_widths=(8, 7), rho_widths=(6,)),
+        "sum": DeepSetsConfig(phi_widths=(8,), rho_widths=(), pool="sum"),
+    },
+)

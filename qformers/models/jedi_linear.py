@@ -21,6 +21,7 @@ from __future__ import annotations
 from typing import Literal
 
 from qformers.config.section import Positive, Section
+from qformers.models.arch import Arch
 from qformers.models.mlp import FoldedNorm, classify, input_norm, mlp, pool
 from qformers.models.sizes import Jet
 from qformers.nn.vocabulary import Linear, Model, Norm, Tensor, Vocabulary
@@ -50,13 +51,14 @@ def jedi_linear(cfg: JediLinearConfig, jet: Jet, nn: Vocabulary) -> Model:
     Returns:
         A model with inputs ``features`` (B, N, F) and ``mask`` (B, N; 1 = real) and the output ``logits`` (B, classes).
     """
-    features = nn.input("features", (jet.num_particles, jet.num_features))  # (B, N, F)
-    mask = nn.input("mask", (jet.num_particles,))  # (B, N)
+    nn.declare(point="n", channel="dec")
+    features = nn.input("features", (jet.num_particles, jet.num_features), "bnd")  # (B, N, F)
+    mask = nn.input("mask", (jet.num_particles,), "bn")  # (B, N)
     x = mlp(nn, input_norm(nn, features, cfg.norm, mask), "embed", cfg.embed_widths, cfg.norm, mask)  # (B, N, D)
     x = _interaction(cfg, nn, x, mask)  # (B, N, D)
     x = mlp(nn, x, "object", cfg.object_widths, cfg.norm, mask)
     logits = classify(nn, pool(nn, x, mask, cfg.pool, "pool"), cfg.fc_widths, cfg.norm, jet.num_classes)
-    return nn.model({"features": features, "mask": mask}, logits, "jedi_linear")
+    return nn.model({"features": features, "mask": mask}, logits, cfg)
 
 
 def _interaction(cfg: JediLinearConfig, nn: Vocabulary, x: Tensor, mask: Tensor) -> Tensor:
@@ -76,3 +78,15 @@ def _interaction(cfg: JediLinearConfig, nn: Vocabulary, x: Tensor, mask: Tensor)
     shared = term(pool(nn, x, mask, cfg.pool, "edge_pool"), "b", "edge_shared", None)  # (B, D)
     shared = nn.spread(shared, x.shape[1], "edge_spread")  # (B, N, D)
     return nn.add(own, shared, "bne", "edge")
+
+
+JEDI_LINEAR = Arch(
+    config=JediLinearConfig,
+    build=jedi_linear,
+    forms={
+        "relu": JediLinearConfig(embed_widths=(6,), edge_width=7, object_widths=(8,), fc_widths=(5,)),
+        "affine": JediLinearConfig(
+            embed_widths=(6,), edge_width=7, edge_activation="linear", object_widths=(5,), fc_widths=(), pool="mean"
+        ),
+    },
+)

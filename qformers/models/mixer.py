@@ -19,6 +19,7 @@ from typing import Literal, Self
 from pydantic import model_validator
 
 from qformers.config.section import Positive, Section
+from qformers.models.arch import Arch
 from qformers.models.mlp import FoldedNorm, classify, flatten_dense, mlp
 from qformers.models.sizes import Jet
 from qformers.nn.vocabulary import Linear, Model, Norm, Tensor, Vocabulary
@@ -55,7 +56,8 @@ def mixer(cfg: MixerConfig, jet: Jet, nn: Vocabulary) -> Model:
         A model with the input ``features`` (B, N, F; pT-sorted, zeros in empty slots) and the output ``logits``
         (B, classes).
     """
-    features = nn.input("features", (jet.num_particles, jet.num_features))  # (B, N, F)
+    nn.declare(point="nm", channel="dec")
+    features = nn.input("features", (jet.num_particles, jet.num_features), "bnd")  # (B, N, F)
     scale = Linear("bnd,d->bnd", {}, "d", norm=Norm("input_norm", cfg.norm))
     x = nn.dense(features, "scaled", scale)  # (B, N, F)
     for index in range(cfg.blocks):
@@ -66,7 +68,7 @@ def mixer(cfg: MixerConfig, jet: Jet, nn: Vocabulary) -> Model:
     else:
         x = nn.dense(x, "slots", Linear("bnd,n->bd", {}, None))  # (B, D)
     logits = classify(nn, x, widths, cfg.norm, jet.num_classes)
-    return nn.model({"features": features}, logits, "mixer")
+    return nn.model({"features": features}, logits, cfg)
 
 
 def _mix(cfg: MixerConfig, jet: Jet, nn: Vocabulary, x: Tensor, p: str) -> Tensor:
@@ -84,3 +86,15 @@ def _mix(cfg: MixerConfig, jet: Jet, nn: Vocabulary, x: Tensor, p: str) -> Tenso
         )
         x = nn.dense(x, name, linear)
     return x
+
+
+MIXER = Arch(
+    config=MixerConfig,
+    build=mixer,
+    forms={
+        "weighted": MixerConfig(feature_widths=(7,), token_widths=(6,), fc_widths=(5,)),
+        "flat": MixerConfig(
+            blocks=2, feature_widths=(), particle_widths=(6,), token_widths=(), fc_widths=(5,), head="flatten"
+        ),
+    },
+)

@@ -23,6 +23,7 @@ from typing import Literal, Self
 from pydantic import model_validator
 
 from qformers.config.section import Positive, Section
+from qformers.models.arch import Arch
 from qformers.models.mlp import FoldedNorm, classify, flatten_dense, input_norm, mlp
 from qformers.models.sizes import Jet
 from qformers.nn.vocabulary import Linear, Model, Norm, Tensor, Vocabulary
@@ -69,8 +70,9 @@ def transformer(cfg: TransformerConfig, jet: Jet, nn: Vocabulary) -> Model:
     Returns:
         A model with inputs ``features`` (B, N, F) and ``mask`` (B, N; 1 = real) and the output ``logits`` (B, classes).
     """
-    features = nn.input("features", (jet.num_particles, jet.num_features))  # (B, N, F)
-    mask = nn.input("mask", (jet.num_particles,))  # (B, N)
+    nn.declare(point="nqk", head="h", channel="dec")
+    features = nn.input("features", (jet.num_particles, jet.num_features), "bnd")  # (B, N, F)
+    mask = nn.input("mask", (jet.num_particles,), "bn")  # (B, N)
     x = mlp(nn, input_norm(nn, features, cfg.norm, mask), "embed", cfg.embed_widths, cfg.norm, mask)  # (B, N, D)
     for index in range(cfg.blocks):
         p = f"b{index}"
@@ -84,7 +86,7 @@ def transformer(cfg: TransformerConfig, jet: Jet, nn: Vocabulary) -> Model:
     else:
         x, widths = flatten_dense(nn, x, "flat", widths[0], cfg.norm), widths[1:]  # (B, D)
     logits = classify(nn, x, widths, cfg.norm, jet.num_classes)
-    return nn.model({"features": features, "mask": mask}, logits, "transformer")
+    return nn.model({"features": features, "mask": mask}, logits, cfg)
 
 
 def _attention(cfg: TransformerConfig, nn: Vocabulary, x: Tensor, mask: Tensor, p: str) -> Tensor:
@@ -116,3 +118,26 @@ def _feed_forward(cfg: TransformerConfig, nn: Vocabulary, x: Tensor, mask: Tenso
     y = mlp(nn, x, f"{p}_hidden", (cfg.ffn_width,), cfg.norm, mask)
     linear = Linear("bnd,de->bne", {"e": cfg.width}, "e", norm=Norm(f"{p}_out_norm", cfg.norm, mask))
     return nn.dense(y, f"{p}_out", linear)
+
+
+TRANSFORMER = Arch(
+    config=TransformerConfig,
+    build=transformer,
+    forms={
+        "flat": TransformerConfig(embed_widths=(6,), head_width=4, ffn_width=7, fc_widths=(5,), feed_forwards=1),
+        "mean": TransformerConfig(embed_widths=(6,), head_width=4, ffn_width=7, fc_widths=(5,), heads=2, pool="mean"),
+        "linformer": TransformerConfig(
+            embed_widths=(6,), head_width=4, ffn_width=7, fc_widths=(5,), feed_forwards=1, attention="linformer"
+        ),
+        "linformer_mean": TransformerConfig(
+            embed_widths=(6,),
+            head_width=4,
+            ffn_width=7,
+            fc_widths=(5,),
+            feed_forwards=1,
+            attention="linformer",
+            pool="mean",
+            projected=3,
+        ),
+    },
+)

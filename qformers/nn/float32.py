@@ -10,7 +10,11 @@ import keras
 import numpy as np
 
 from qformers.nn import layers
-from qformers.nn.vocabulary import Fold, Linear, Model, Norm, Table, Tensor, total_scale
+from qformers.nn.index import lsh, padding
+from qformers.nn.index.host_order import HostOrder
+from qformers.nn.memory import Memory, Role, layer_of
+from qformers.nn.roles import Roles
+from qformers.nn.vocabulary import Form, Linear, Model, Norm, Table, Tensor, total_scale
 
 EPSILON = 1e-5  # of all norms, as in PyTorch; Keras' 1e-3 gives other numbers
 NORMAL_VARIANCE = {"silu": 2.952, "kaiming": 2.0}  # times inputs: layers around SiLU (arXiv:1805.08266) and ReLU
@@ -25,16 +29,23 @@ class Float32:
     """
 
     name = "float32"
-    norms = True
-    logits_format = ""
     key_bias_axes: str | None = "he"
+    zero_logit = 0.0
 
     def __init__(self, dtype: str = "float32") -> None:
         self.dtype = dtype
-        self.folds: dict[str, Fold] = {}
+        self.roles = Roles()
+        self._derived: dict[str, tuple[str, str]] = {}
+        self._ends: dict[str, str] = {}
+        self._inputs: dict[str, tuple[Role, ...]] = {}
 
-    def input(self, name: str, shape: tuple[int | None, ...]) -> Tensor:
+    def declare(self, **roles: str) -> None:
+        """Kept in the model's memory."""
+        self.roles.declare(**roles)
+
+    def input(self, name: str, shape: tuple[int | None, ...], axes: str) -> Tensor:
         """A Keras input."""
+        self._inputs[name] = self.roles.of(axes, f"input '{name}'")
         return keras.Input(shape, name=name, dtype=self.dtype)
 
     def dense(self, x: Tensor, name: str, linear: Linear) -> Tensor:
@@ -58,27 +69,47 @@ class Float32:
             y = layers.Gelu(dtype=self.dtype, name=f"{name}_gelu")(y)
         elif linear.activation != "linear":
             y = keras.layers.Activation(linear.activation, dtype=self.dtype, name=f"{name}_{linear.activation}")(y)
+        if layer_of(y) != name:
+            self._ends[name] = layer_of(y)
         return y
+
+    def derived_dense(self, x: Tensor, name: str, linear: Linear, rule: str, of: str = "") -> Tensor:
+        """A dense step like any other; its rule is kept for filling it from a model of another form."""
+        self._derived[name] = (rule, of)
+        return self.dense(x, name, linear)
 
     def einsum(self, equation: str, a: Tensor, b: Tensor, name: str) -> Tensor:
         """Product of two data tensors."""
         return layers.Einsum(equation, dtype=self.dtype, name=name)([a, b])
 
-    def wires(self, x: Tensor, kernel: Any, equation: str, name: str, form: str) -> Tensor:
+    def wires(self, x: Tensor, kernel: Any, equation: str, name: str, form: Form, bias: Any = None) -> Tensor:
         """Einsum with a constant kernel."""
-        return layers.Wires(equation, np.asarray(kernel).tolist(), dtype=self.dtype, name=name)(x)
+        added = None if bias is None else np.asarray(bias).tolist()
+        return layers.Wires(equation, np.asarray(kernel).tolist(), added, dtype=self.dtype, name=name)(x)
 
-    def stack(self, columns: Sequence[Tensor], form: str, name: str) -> Tensor:
+    def stack(self, columns: Sequence[Tensor], form: Form, name: str) -> Tensor:
         """Columns side by side."""
         return layers.Stack(dtype=self.dtype, name=name)(list(columns))
 
-    def sum(self, a: Tensor, b: Tensor, form: str, name: str) -> Tensor:
+    def concatenate(self, parts: Sequence[Tensor], name: str) -> Tensor:
+        """Concatenate."""
+        return keras.layers.Concatenate(dtype=self.dtype, name=name)(list(parts))
+
+    def sum(self, a: Tensor, b: Tensor, form: Form, name: str) -> Tensor:
         """Sum of two tensors."""
         return keras.layers.Add(dtype=self.dtype, name=name)([a, b])
 
     def add(self, a: Tensor, b: Tensor, axes: str, name: str) -> Tensor:
         """Sum of two tensors."""
         return keras.layers.Add(dtype=self.dtype, name=name)([a, b])
+
+    def minus(self, a: Tensor, b: Tensor, name: str, form: Form | None = None, axes: str = "") -> Tensor:
+        """Difference of two tensors."""
+        return keras.layers.Subtract(dtype=self.dtype, name=name)([a, b])
+
+    def round(self, x: Tensor, form: Form, name: str, told: bool = False) -> Tensor:
+        """The value as it is."""
+        return x
 
     def norm(self, x: Tensor, norm: Norm) -> Tensor:
         """Layer norm, batch norm or nothing."""
@@ -100,6 +131,23 @@ class Float32:
             return biased
         hidden = layers.MaskBias(dtype=self.dtype, name=f"{name}_mask")(mask)
         return self.add(biased, hidden, "bhqk", name)
+
+    def class_logits(self, scores: Tensor, mask: Tensor, name: str) -> Tensor:
+        """Scores minus a large number on padded particles."""
+        hidden = layers.ClassMaskBias(dtype=self.dtype, name=f"{name}_mask")(mask)
+        return self.add(scores, hidden, "bhm", name)
+
+    def hidden_keys(self, real: Tensor, shape: tuple[int, ...], equation: str, name: str) -> Tensor:
+        """0 for real keys and a large negative number for padded ones."""
+        return layers.HiddenKeys(equation, list(shape), dtype=self.dtype, name=name)(real)
+
+    def key_logits(self, scores: Tensor, hidden: Tensor, name: str) -> Tensor:
+        """Sum of both."""
+        return self.add(scores, hidden, "", name)
+
+    def on_logit_grid(self, value: float) -> float:
+        """The value as it is."""
+        return value
 
     def softmax(self, x: Tensor, name: str) -> Tensor:
         """Exact softmax."""
@@ -130,9 +178,43 @@ class Float32:
         """Learned factors, one per channel."""
         return layers.Scale(dtype=self.dtype, name=name)(x)
 
-    def model(self, inputs: Mapping[str, Tensor], output: Tensor, name: str) -> Model:
-        """A plain functional model."""
-        return keras.Model(dict(inputs), output, name=name)
+    def move(self, layer: type, x: Tensor, name: str, *more: Tensor, **settings: Any) -> Tensor:
+        """The layer."""
+        return layer(dtype=self.dtype, name=name, **settings)([x, *more] if more else x)
+
+    def sorted_order(self, coords: Tensor, mask: Tensor, drawn: HostOrder, rounded_by: str, name: str) -> Tensor:
+        """By the coordinates as they are."""
+        counts, alpha = drawn.regions.tolist(), drawn.alpha.tolist()
+        hashes, axes = drawn.regions.shape
+        flat = keras.layers.Reshape((mask.shape[1],), dtype=self.dtype, name=f"{name}_mask")(mask)
+        regions = lsh.RegionCodes(hashes, 1, axes, 1.0, counts, dtype=self.dtype, name=f"{name}_regions")
+        cut = padding.Columns(axes, dtype=self.dtype, name=f"{name}_coords")(coords)
+        return lsh.LshOrder(hashes, alpha, dtype=self.dtype, name=name)([regions([coords, flat]), cut])
+
+    def real(self, layer: type, inputs: Any, name: str, refusal: str, **settings: Any) -> Tensor:
+        """The layer."""
+        return layer(dtype=self.dtype, name=name, **settings)(inputs)
+
+    def unread(self, layer: type, inputs: Any, name: str, **settings: Any) -> Tensor:
+        """The layer."""
+        return layer(dtype=self.dtype, name=name, **settings)(inputs)
+
+    def counted(self, layer: type, inputs: Tensor | None, name: str, **settings: Any) -> Tensor | None:
+        """What the layer makes of `inputs`."""
+        return layer(dtype=self.dtype, name=name, **settings)(inputs)
+
+    def model(self, inputs: Mapping[str, Tensor], output: Tensor, cfg: Any) -> Model:
+        """A functional model."""
+        model = layers.RememberingModel(dict(inputs), output, name=cfg if isinstance(cfg, str) else cfg.architecture)
+        model.memory = Memory(
+            self.name,
+            config={} if isinstance(cfg, str) else cfg.model_dump(mode="json"),
+            derived=self._derived,
+            ends=self._ends,
+            inputs=self._inputs,
+            roles=self.roles.letters,
+        )
+        return model
 
 
 def _kernel_initialiser(linear: Linear, input_shape: tuple[int | None, ...]) -> keras.initializers.Initializer:

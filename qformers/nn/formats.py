@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,9 @@ from hgq.regularizers import MonoL1
 
 from qformers.config.sections import QuantConfig
 from qformers.errors import ConfigError
+from qformers.nn.memory import PLACES, Role
 from qformers.precision.fixed import Fixed
 from qformers.precision.rules import Rules
-
-# letters of equations that count particles, tokens, pairs, orders, or blocks and places in them; others are channels
-PARTICLE_AXES = set("bnmqkpijgst")
 
 
 def fixed_quantiser(form: Fixed, place: str = "datalane") -> QuantizerConfig:
@@ -70,12 +68,14 @@ class Formats:
         """Quantiser of a bias."""
         return self._weights(self._look_up(layer, kind, "bias", self.quant.bias), "bias")
 
-    def value(self, layer: str, axes: str, kind: str = "QEinsumDense", slot: str = "input") -> QuantizerConfig:
+    def value(
+        self, layer: str, roles: Sequence[Role], kind: str = "QEinsumDense", slot: str = "input"
+    ) -> QuantizerConfig:
         """Quantiser of an input of `layer`.
 
         Args:
             layer: its name.
-            axes: letters of the axes of the input; they tell channels from particles.
+            roles: of the axes of the input; they tell channels from points.
             kind: type of the layer.
             slot: "input", or "input0" and "input1" of a layer that reads two values.
         """
@@ -84,8 +84,8 @@ class Formats:
             return self.fixed(str(form))
         same = {
             "element": (0,),
-            "channel": tuple(i for i, letter in enumerate(axes) if letter in PARTICLE_AXES),
-            "tensor": tuple(range(len(axes))),
+            "channel": tuple(i for i, role in enumerate(roles) if role in PLACES),
+            "tensor": tuple(range(len(roles))),
         }[self.quant.granularity]
         return QuantizerConfig(
             "kif",

@@ -1,13 +1,13 @@
 """The fixed-point vocabulary on HGQ2: every value has a format, learned (HGQ) or given in the build file.
 
-Norms are not computed but folded into their dense neighbours (`folds` says which), so that only sums, products, tables
-and roundings remain: what firmware has.
+Norms are not computed but folded into the dense steps that read them (`Memory.folds` says which), so that only sums,
+products, tables and roundings remain: what firmware has. Any other verb refuses a value with a norm in front.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -19,13 +19,17 @@ from keras import ops
 from qformers.config.sections import QuantConfig
 from qformers.errors import ConfigError
 from qformers.nn.formats import Formats, exact_quantiser
-from qformers.nn.layers import serialisable
-from qformers.nn.vocabulary import Fold, Linear, Model, Norm, Table, Tensor, total_scale
+from qformers.nn.index.host_order import HostOrder
+from qformers.nn.index.sorted_order import SortedOrder
+from qformers.nn.layers import RememberingModel, serialisable
+from qformers.nn.memory import Fold, Memory, Role, layer_of
+from qformers.nn.roles import Roles
+from qformers.nn.softmax import EXP_INTEGER_BITS, lift_of
+from qformers.nn.vocabulary import Form, Linear, Model, Norm, Normed, Table, Tensor, spelt, total_scale
 from qformers.precision.fixed import Fixed, exact_format
 from qformers.precision.rules import layer_types
 
 WIDE = Fixed(True, 8, 12)  # of values that a constant layer only passes on
-EXP_INTEGER_BITS = 3  # the exponential table covers [0, 8): exp(-8) rounds to 0 up to 10 fraction bits
 
 
 class Hgq:
@@ -36,24 +40,30 @@ class Hgq:
     """
 
     name = "hgq"
-    norms = False
     key_bias_axes: str | None = None
 
     def __init__(self, quant: QuantConfig) -> None:
         self.quant = quant
-        self.logits_format = quant.logits
         self.formats = Formats(quant)
-        self.folds: dict[str, Fold] = {}
-        self.derived: dict[str, Callable[[Any], tuple[Any, Any]]] = {}  # dense layer -> its weights from a float model
-        self._pending: dict[int, tuple[Tensor, tuple[str, ...]]] = {}  # tensor -> norms in front of its consumer
+        self.roles = Roles()
+        self._folds: dict[str, Fold] = {}
+        self._derived: dict[str, tuple[str, str]] = {}  # dense layer -> rule of its weights
+        self._shifted: list[str] = []  # layers whose values a softmax reads
+        self._inputs: dict[str, tuple[Role, ...]] = {}
+        self._norms: dict[str, bool] = {}  # norms in front of a step -> whether a step took them in
         self._constants: list[tuple[Any, Any, Any]] = []  # variable, its quantiser, values
 
-    def input(self, name: str, shape: tuple[int | None, ...]) -> Tensor:
+    def declare(self, **roles: str) -> None:
+        """Roles decide which axes share a width."""
+        self.roles.declare(**roles)
+
+    def input(self, name: str, shape: tuple[int | None, ...], axes: str) -> Tensor:
         """A Keras input; the layers that read it quantise it."""
+        self._inputs[name] = self.roles.of(axes, f"input '{name}'")
         return keras.Input(shape, name=name)
 
     def dense(self, x: Tensor, name: str, linear: Linear) -> Tensor:
-        """QEinsumDense; norms and factors around it are noted in `folds`."""
+        """QEinsumDense; norms and factors around it are noted for folding."""
         if linear.activation not in ("linear", "relu"):
             raise ConfigError(
                 f"{name}: {linear.activation.upper()} has no exact fixed-point form here; set activation "
@@ -61,90 +71,116 @@ class Hgq:
             )
         after = [linear.head_factors] if linear.head_factors else []
         after += [linear.norm.name] if linear.norm is not None and self._folds_norm(linear.norm) else []
-        before = self._pending.get(id(x), (x, ()))[1]
+        before: tuple[str, ...] = ()
+        if isinstance(x, Normed):
+            x, before = x.value, x.norms
+            self._norms.update(dict.fromkeys(before, True))
         axis = linear.norm.axis if linear.norm else -1
-        self.folds[name] = Fold(before, tuple(after), linear.factor, axis, bool(linear.bias_axes))
-        axes = linear.equation.split(",")[0]
+        bias_axes = linear.bias_axes
+        if linear.folded_bias_axes is not None and (before or after):
+            bias_axes = linear.folded_bias_axes
+        self._folds[name] = Fold(before, tuple(after), linear.factor, axis, bool(bias_axes))
+        roles = self.roles.of(linear.equation.split(",")[0], f"layer '{name}'")
         layer = QEinsumDense(
             linear.equation,
             linear.output_shape(x.shape),
-            bias_axes=linear.bias_axes,
+            bias_axes=bias_axes,
             activation=None if linear.activation == "linear" else linear.activation,
-            iq_conf=self.formats.value(name, axes),
+            iq_conf=self.formats.value(name, roles),
             kq_conf=self.formats.weight(name),
-            bq_conf=self.formats.bias(name) if linear.bias_axes else None,
+            bq_conf=self.formats.bias(name) if bias_axes else None,
             name=name,
             **self.formats.result(name, "QEinsumDense"),
         )
         return layer(x)
 
-    def derived_dense(self, x: Tensor, name: str, linear: Linear, weights: Callable[[Any], tuple[Any, Any]]) -> Tensor:
-        """A dense step that stands for several float layers; `weights` computes its kernel and bias from them."""
-        y = self.dense(x, name, linear)
-        del self.folds[name]
-        self.derived[name] = weights
-        return y
+    def derived_dense(self, x: Tensor, name: str, linear: Linear, rule: str, of: str = "") -> Tensor:
+        """A dense step that stands for several float layers; `rule` says how its kernel and bias follow from them."""
+        self._derived[name] = (rule, of)
+        return self.dense(x, name, linear)
 
     def einsum(self, equation: str, a: Tensor, b: Tensor, name: str) -> Tensor:
         """QEinsum, both sides quantised."""
-        axes = equation.split("->")[0].split(",")
-        sides = [self.formats.value(name, letters, "QEinsum", f"input{i}") for i, letters in enumerate(axes)]
-        return QEinsum(equation, iq_confs=sides, name=name, **self.formats.result(name, "QEinsum"))([a, b])
+        axes = [self.roles.of(letters, f"layer '{name}'") for letters in equation.split("->")[0].split(",")]
+        sides = [self.formats.value(name, roles, "QEinsum", f"input{i}") for i, roles in enumerate(axes)]
+        tensors = [self._plain(a, name), self._plain(b, name)]
+        return QEinsum(equation, iq_confs=sides, name=name, **self.formats.result(name, "QEinsum"))(tensors)
 
-    def wires(self, x: Tensor, kernel: Any, equation: str, name: str, form: str, bias: Any = None) -> Tensor:
+    def wires(self, x: Tensor, kernel: Any, equation: str, name: str, form: Form, bias: Any = None) -> Tensor:
         """QEinsumDense with an exact constant kernel, and a constant that is added to its result."""
-        return self._constant(x, kernel, equation, name, self.formats.fixed(form), bias)
+        return self._constant(x, kernel, equation, name, self.formats.fixed(spelt(form, self.formats)), bias)
 
-    def stack(self, columns: Sequence[Tensor], form: str, name: str) -> Tensor:
+    def concatenate(self, parts: Sequence[Tensor], name: str) -> Tensor:
+        """Wires."""
+        return keras.layers.Concatenate(name=name)([self._plain(part, name) for part in parts])
+
+    def stack(self, columns: Sequence[Tensor], form: Form, name: str) -> Tensor:
         """Adders of which one side is always zero: wires, once compiled; they count no EBOPs."""
         one_hot, last = np.eye(len(columns)), len(columns) - 1
         spread = [self.wires(x, one_hot[i], "bp,f->bpf", f"{name}_column{i}", form) for i, x in enumerate(columns)]
         total = spread[0]
         for index, part in enumerate(spread[1:], 1):
             step = name if index == last else f"{name}_stack{index}"
-            total = self.sum(total, part, form, step, count=False)
+            total = self._sum(total, part, form, step, count=False)
         return total
 
-    def sum(self, a: Tensor, b: Tensor, form: str, name: str, count: bool = True) -> Tensor:
-        """QAdd in one fixed format; `count` says whether its EBOPs count."""
-        sides = [self.formats.fixed(form), self.formats.fixed(form)]
-        return QAdd(iq_confs=sides, enable_ebops=count, name=name)([a, b])
+    def sum(self, a: Tensor, b: Tensor, form: Form, name: str) -> Tensor:
+        """QAdd in one fixed format."""
+        return self._sum(a, b, form, name, count=True)
+
+    def _sum(self, a: Tensor, b: Tensor, form: Form, name: str, count: bool) -> Tensor:
+        """`count` says whether its EBOPs count."""
+        text = spelt(form, self.formats)
+        sides = [self.formats.fixed(text), self.formats.fixed(text)]
+        tensors = [self._plain(a, name), self._plain(b, name)]
+        return QAdd(iq_confs=sides, enable_ebops=count, name=name)(tensors)
 
     def add(self, a: Tensor, b: Tensor, axes: str, name: str) -> Tensor:
         """QAdd, both sides quantised."""
-        sides = [self.formats.value(name, axes, "QAdd", slot) for slot in ("input0", "input1")]
-        return QAdd(iq_confs=sides, name=name, **self.formats.result(name, "QAdd"))([a, b])
+        roles = self.roles.of(axes, f"layer '{name}'")
+        sides = [self.formats.value(name, roles, "QAdd", slot) for slot in ("input0", "input1")]
+        tensors = [self._plain(a, name), self._plain(b, name)]
+        return QAdd(iq_confs=sides, name=name, **self.formats.result(name, "QAdd"))(tensors)
 
-    def minus(self, a: Tensor, b: Tensor, name: str, form: str | None = None, axes: str = "") -> Tensor:
+    def minus(self, a: Tensor, b: Tensor, name: str, form: Form | None = None, axes: str = "") -> Tensor:
         """QSubtract of tensors that broadcast, in one fixed format `form`, or with learned ones (axes spelt `axes`)."""
-        slots = ("input0", "input1")
-        sides = [
-            self.formats.value(name, axes, "QSubtract", slot) if form is None else self.formats.fixed(form)
-            for slot in slots
-        ]
-        return QSubtract(iq_confs=sides, name=name)([a, b])
+        if form is None:
+            roles = self.roles.of(axes, f"layer '{name}'")
+            sides = [self.formats.value(name, roles, "QSubtract", slot) for slot in ("input0", "input1")]
+        else:
+            sides = [self.formats.fixed(spelt(form, self.formats)) for _ in range(2)]
+        return QSubtract(iq_confs=sides, name=name)([self._plain(a, name), self._plain(b, name)])
 
     def norm(self, x: Tensor, norm: Norm) -> Tensor:
-        """Notes that the dense layer which reads `x` has to take the norm in."""
-        if self._folds_norm(norm):
-            self._pending[id(x)] = (x, (*self._pending.get(id(x), (x, ()))[1], norm.name))
-        return x
+        """The value with the norm in front of the dense step that has to take it in."""
+        if not self._folds_norm(norm):
+            return x
+        self._norms[norm.name] = False
+        return Normed(x.value, (*x.norms, norm.name)) if isinstance(x, Normed) else Normed(x, (norm.name,))
+
+    def round(self, x: Tensor, form: Form, name: str, told: bool = False) -> Tensor:
+        """A quantiser as a layer of its own."""
+        text = spelt(form, self.formats)
+        own = str(self.formats.own(name, "Quantizer", "input", text)) if told else text
+        return Quantizer(self.formats.fixed(own), name=name)(self._plain(x, name))
 
     def table(self, x: Tensor, table: Table, name: str) -> Tensor:
         """QUnaryFunctionLUT: one table for the whole tensor."""
         kind = "QUnaryFunctionLUT"
+        argument, value = spelt(table.argument, self.formats), spelt(table.value, self.formats)
         layer = QUnaryFunctionLUT(
             table.function,
-            iq_conf=self.formats.fixed(str(self.formats.own(name, kind, "input", table.argument))),
-            oq_conf=self.formats.fixed(str(self.formats.own(name, kind, "table", table.value)), place="table"),
+            iq_conf=self.formats.fixed(str(self.formats.own(name, kind, "input", argument))),
+            oq_conf=self.formats.fixed(str(self.formats.own(name, kind, "table", value)), place="table"),
             allow_heterogeneous_input=False,
             allow_heterogeneous_table=False,
             name=name,
         )
-        return layer(x)
+        return layer(self._plain(x, name))
 
     def logits(self, scores: Tensor, bias: Tensor | None, mask: Tensor | None, name: str) -> Tensor:
-        """Scores plus pair bias; real keys are lifted above padded ones (see `lift`)."""
+        """Scores plus pair bias; real keys are lifted above padded ones (see `zero_logit`)."""
+        self._shifted += [layer_of(scores), f"{name}_bias", name]
         if bias is not None:
             sides = [self.formats.fixed(self.quant.logits), self.formats.fixed(self.quant.logits)]
             scores = QAdd(iq_confs=sides, name=f"{name}_bias")([scores, bias])
@@ -152,33 +188,38 @@ class Hgq:
             return scores if bias is not None else Quantizer(self.formats.fixed(self.quant.logits), name=name)(scores)
         heads, queries = scores.shape[1:3]
         one_bit = self.formats.fixed("ufixed<1,1>")
-        lift = np.full((heads, queries), self.lift)
-        return self.lifted(scores, self._constant(mask, lift, "bk,hq->bhqk", f"{name}_mask", one_bit), name)
+        lift = np.full((heads, queries), self.zero_logit)
+        return self.key_logits(scores, self._constant(mask, lift, "bk,hq->bhqk", f"{name}_mask", one_bit), name)
 
     def class_logits(self, scores: Tensor, mask: Tensor, name: str) -> Tensor:
         """Scores (B, H, 1 + N) with padded particles pushed away; slot 0 is the class token, always valid."""
+        self._shifted.append(name)
         heads, slots = scores.shape[1:]
         lift = np.zeros((slots - 1, heads, slots))
-        lift[np.arange(slots - 1), :, np.arange(1, slots)] = self.lift
+        lift[np.arange(slots - 1), :, np.arange(1, slots)] = self.zero_logit
         always = np.zeros((heads, slots))
-        always[:, 0] = self.lift
+        always[:, 0] = self.zero_logit
         one_bit = self.formats.fixed("ufixed<1,1>")
-        return self.lifted(scores, self._constant(mask, lift, "bn,nhm->bhm", f"{name}_mask", one_bit, always), name)
+        return self.key_logits(scores, self._constant(mask, lift, "bn,nhm->bhm", f"{name}_mask", one_bit, always), name)
+
+    def hidden_keys(self, real: Tensor, shape: tuple[int, ...], equation: str, name: str) -> Tensor:
+        """The lift of real keys and 0 of padded ones."""
+        return self.wires(real, np.full(shape, self.zero_logit), equation, name, "ufixed<1,1>")
 
     @property
-    def lift(self) -> float:
-        """C, by which real keys are lifted, instead of padded ones lowered: the softmax only sees differences.
+    def zero_logit(self) -> float:
+        """The lift (`qformers.nn.softmax`)."""
+        return lift_of(self.quant)
 
-        The sum before the lift saturates to the format F of the logits, so C >= (F.high - F.low) + 8 leaves padded
-        keys at least 8 below the largest real one, whose exponential is 0 in the table: a padded slot cannot be seen.
-        """
+    def on_logit_grid(self, value: float) -> float:
+        """A multiple of the step of the logits, at least their lowest value."""
         form = Fixed.parse(self.quant.logits)
-        return float(2.0 ** math.ceil(math.log2(form.high - form.low + 2.0**EXP_INTEGER_BITS)))
+        return max(round(value / form.step) * form.step, form.low)
 
-    def lifted(self, scores: Tensor, lifted: Tensor, name: str) -> Tensor:
-        """Scores plus what `lift` gives real keys, exact."""
-        above = self.formats.fixed(str(Fixed(False, int(math.log2(self.lift)) + 1, 0)))
-        return QAdd(iq_confs=[self.formats.fixed(self.quant.logits), above], name=name)([scores, lifted])
+    def key_logits(self, scores: Tensor, hidden: Tensor, name: str) -> Tensor:
+        """Scores plus what the lift gives real keys, exact."""
+        above = self.formats.fixed(str(Fixed(False, int(math.log2(self.zero_logit)) + 1, 0)))
+        return QAdd(iq_confs=[self.formats.fixed(self.quant.logits), above], name=name)([scores, hidden])
 
     def softmax(self, x: Tensor, name: str) -> Tensor:
         """QSoftmax: subtract the maximum, table of exp, sum, table of 1/x, product."""
@@ -195,7 +236,10 @@ class Hgq:
         table = Table(reciprocal, f"ufixed<{bits},{bits}>", "ufixed<10,1,RND,SAT>")
         inverse = self.table(count, table, f"{name}_inverse")
         share = self.formats.own(f"{name}_product", "QEinsum", "input1", "ufixed<10,1,RND,SAT>")
-        sides = [self.formats.value(f"{name}_product", "bd", "QEinsum", "input0"), self.formats.fixed(str(share))]
+        sides = [
+            self.formats.value(f"{name}_product", ("event", "channel"), "QEinsum", "input0"),
+            self.formats.fixed(str(share)),
+        ]
         mean = QEinsum("bd,bo->bdo", iq_confs=sides, name=f"{name}_product")([total, inverse])
         # a constant layer, since hls4ml's einsum cannot sum an axis of one operand alone
         return self.wires(mean, np.ones(1), "bdo,o->bd", name, str(WIDE))
@@ -217,8 +261,10 @@ class Hgq:
     def _with_mask(self, equation: str, mask: Tensor, x: Tensor, name: str, worth: float = 1.0) -> Tensor:
         """Mask, one bit that is 0 or `worth`, times values."""
         bit = self.formats.fixed(str(Fixed(False, 1 + round(math.log2(worth)), -round(math.log2(worth)))))
-        sides = [bit, self.formats.value(name, "bnd", "QEinsum", "input1")]
-        return QEinsum(equation, iq_confs=sides, name=name, **self.formats.result(name, "QEinsum"))([mask, x])
+        sides = [bit, self.formats.value(name, ("event", "point", "channel"), "QEinsum", "input1")]
+        return QEinsum(equation, iq_confs=sides, name=name, **self.formats.result(name, "QEinsum"))(
+            [mask, self._plain(x, name)]
+        )
 
     def dropout(self, x: Tensor, rate: float, name: str) -> Tensor:
         """None: rounding is noise enough for models of this size."""
@@ -231,15 +277,66 @@ class Hgq:
             "set model.scale_resids: false"
         )
 
-    def model(self, inputs: Mapping[str, Tensor], output: Tensor, name: str) -> Model:
-        """Writes the constants, checks the names in `quant.layers`, hangs the folding recipe on the model."""
-        model = keras.Model(dict(inputs), output, name=name)
+    def move(self, layer: type, x: Tensor, name: str, *more: Tensor, **settings: Any) -> Tensor:
+        """The layer: it rounds nothing; a norm commutes with it, since rows of points move as wholes."""
+        if isinstance(x, Normed):
+            return Normed(self.move(layer, x.value, name, *more, **settings), x.norms)
+        return layer(name=name, **settings)([x, *more] if more else x)
+
+    def sorted_order(self, coords: Tensor, mask: Tensor, drawn: HostOrder, rounded_by: str, name: str) -> Tensor:
+        """Coordinates are sorted as whole numbers, in steps of the format that `rounded_by` gave them."""
+        form = self.formats.own(rounded_by, "Quantizer", "input", self.quant.coords)
+        regions, alpha = drawn.regions.tolist(), drawn.alpha.tolist()
+        return SortedOrder(regions, alpha, form.fraction_bits, name=name)([coords, mask])
+
+    def real(self, layer: type, inputs: Any, name: str, refusal: str, **settings: Any) -> Tensor:
+        """Refused."""
+        raise ConfigError(f"{name}: {refusal}")
+
+    def unread(self, layer: type, inputs: Any, name: str, **settings: Any) -> Tensor:
+        """Left out."""
+        return inputs[0]
+
+    def counted(self, layer: type, inputs: Tensor | None, name: str, **settings: Any) -> Tensor | None:
+        """None: a folded norm has its statistics from the float model."""
+        return None
+
+    def model(self, inputs: Mapping[str, Tensor], output: Tensor, cfg: Any) -> Model:
+        """Writes the constants, checks the norms and the names in `quant.layers`, keeps the folding recipe."""
+        left = [name for name, taken in self._norms.items() if not taken]
+        if left or isinstance(output, Normed):
+            raise ConfigError(
+                f"norm '{(left or output.norms)[0]}': no dense step reads it, so that fixed point has nothing to fold "
+                "it into; set model.norm: none"
+            )
+        model = RememberingModel(dict(inputs), output, name=cfg if isinstance(cfg, str) else cfg.architecture)
         self.formats.refuse_unmatched(layer_types(model.layers))
         for variable, wrapper, values in self._constants:
             _fix(variable, wrapper, values)
-        model._qformers_folds, model._qformers_derived = self.folds, self.derived
-        model._qformers_precision = self.formats.rules.table()
+        model.memory = Memory(
+            self.name,
+            config={} if isinstance(cfg, str) else cfg.model_dump(mode="json"),
+            folds=self._folds,
+            derived=self._derived,
+            shifted=tuple(name for name in self._shifted if name in {layer.name for layer in model.layers}),
+            asked=self.formats.rules.table(),
+            inputs=self._inputs,
+            roles=self.roles.letters,
+        )
         return model
+
+    def _plain(self, x: Tensor, reader: str) -> Tensor:
+        """A value that `reader` may take as it is.
+
+        Raises:
+            ConfigError: there is a norm in front of it, which `reader` cannot take in.
+        """
+        if isinstance(x, Normed):
+            raise ConfigError(
+                f"{reader}: reads what norm '{x.norms[-1]}' gives, which fixed point folds into dense steps, and this "
+                "is none; set model.norm: none, or leave that norm out"
+            )
+        return x
 
     def _folds_norm(self, norm: Norm) -> bool:
         if norm.kind == "layer":
@@ -248,7 +345,7 @@ class Hgq:
 
     def _constant(self, x: Tensor, kernel: Any, equation: str, name: str, value: Any, bias: Any = None) -> Tensor:
         """Einsum with a kernel that is exact and never trained; it costs wires and adders, so it counts no EBOPs."""
-        array = np.asarray(kernel, np.float32)
+        x, array = self._plain(x, name), np.asarray(kernel, np.float32)
         kernel_axes, output = equation.split(",")[1].split("->")
         sizes = dict(zip(kernel_axes, array.shape, strict=True))
         layer = QEinsumDense(

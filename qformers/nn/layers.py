@@ -9,6 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from qformers.nn.memory import Memory
+
 Tensor = Any  # a Keras tensor, symbolic or not
 Thing = TypeVar("Thing")
 
@@ -40,20 +42,22 @@ class Einsum(keras.layers.Layer):  # type: ignore[misc]
 
 @serialisable
 class Wires(keras.layers.Layer):  # type: ignore[misc]
-    """Einsum with a constant kernel, which is part of the configuration."""
+    """Einsum with a constant kernel, and a constant that is added; both are part of the configuration."""
 
-    def __init__(self, equation: str, kernel: list[Any], **kwargs: Any) -> None:
+    def __init__(self, equation: str, kernel: list[Any], bias: list[Any] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.equation = equation
         self.kernel = kernel
+        self.bias = bias
 
     def call(self, inputs: Tensor) -> Tensor:
         """Apply it; shapes as in the class."""
-        return ops.einsum(self.equation, inputs, ops.cast(np.asarray(self.kernel), self.compute_dtype))
+        wired = ops.einsum(self.equation, inputs, ops.cast(np.asarray(self.kernel), self.compute_dtype))
+        return wired if self.bias is None else wired + ops.cast(np.asarray(self.bias), self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments, for saving."""
-        return {**super().get_config(), "equation": self.equation, "kernel": self.kernel}
+        return {**super().get_config(), "equation": self.equation, "kernel": self.kernel, "bias": self.bias}
 
 
 @serialisable
@@ -65,6 +69,11 @@ class Gelu(keras.layers.Layer):  # type: ignore[misc]
         return 0.5 * inputs * (1.0 + ops.erf(inputs / math.sqrt(2.0)))  # tf.nn.gelu takes the root through float32
 
 
+def hiding(dtype: str) -> float:
+    """What is taken from the logit of a key that is not there: beyond all logits, and finite in `dtype`."""
+    return 1e30 if dtype == "float64" else 1e9 if dtype == "float32" else 3e4
+
+
 @serialisable
 class MaskBias(keras.layers.Layer):  # type: ignore[misc]
     """0 for real particles and a large negative number for padded ones, to be added to attention scores.
@@ -74,12 +83,48 @@ class MaskBias(keras.layers.Layer):  # type: ignore[misc]
 
     def call(self, valid: Tensor) -> Tensor:
         """Apply it; shapes as in the class."""
-        size = 1e30 if self.compute_dtype == "float64" else 1e9 if self.compute_dtype == "float32" else 3e4
-        return ((valid - 1.0) * size)[:, None, None, :]
+        return ((valid - 1.0) * hiding(self.compute_dtype))[:, None, None, :]
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Shape of the output, batch first."""
         return (input_shape[0], 1, 1, input_shape[1])
+
+
+@serialisable
+class HiddenKeys(keras.layers.Layer):  # type: ignore[misc]
+    """0 for valid keys and a large negative number for others, spread over further axes by an einsum with ones.
+
+    Args:
+        equation: of the keys, 1 or 0 each, and the ones.
+        shape: of the ones.
+    """
+
+    def __init__(self, equation: str, shape: list[int], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.equation, self.ones = equation, tuple(shape)
+
+    def call(self, valid: Tensor) -> Tensor:
+        """Apply it; shapes as in the class."""
+        spread = ops.einsum(self.equation, valid, ops.ones(self.ones, self.compute_dtype))
+        return (spread - 1.0) * hiding(self.compute_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments, for saving."""
+        return {**super().get_config(), "equation": self.equation, "shape": list(self.ones)}
+
+
+@serialisable
+class ClassMaskBias(keras.layers.Layer):  # type: ignore[misc]
+    """`MaskBias` of particles behind a class token that is always valid: (B, N) -> (B, 1, 1 + N)."""
+
+    def call(self, valid: Tensor) -> Tensor:
+        """Apply it; shapes as in the class."""
+        hidden = (valid - 1.0) * hiding(self.compute_dtype)
+        return ops.concatenate([ops.zeros_like(hidden[:, :1]), hidden], axis=1)[:, None, :]
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """Shape of the output, batch first."""
+        return (input_shape[0], 1, None if input_shape[1] is None else input_shape[1] + 1)
 
 
 @serialisable
@@ -159,3 +204,22 @@ class MaskedMean(keras.layers.Layer):  # type: ignore[misc]
     def compute_output_shape(self, input_shape: tuple[Shape, Shape]) -> Shape:
         """Shape of the output, batch first."""
         return (input_shape[0][0], input_shape[0][-1])
+
+
+@serialisable
+class RememberingModel(keras.Model):  # type: ignore[misc]
+    """A functional Keras model with a `memory` that is saved and loaded with it."""
+
+    memory: Memory
+
+    def get_config(self) -> dict[str, Any]:
+        """The functional model's, and the memory."""
+        return {**super().get_config(), "memory": self.memory.to_json()}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> RememberingModel:
+        """Inverse of `get_config`."""
+        plain = {key: value for key, value in config.items() if key != "memory"}
+        model: RememberingModel = super().from_config(plain, custom_objects)
+        model.memory = Memory.from_json(config["memory"])
+        return model

@@ -1,14 +1,24 @@
-"""The verbs in which every architecture is written once; float and fixed point are two ways to say them."""
+"""The verbs in which every architecture is written once; float and fixed point are two ways to say them.
+
+An architecture says which role each letter of its equations plays (`Vocabulary.declare`), then speaks verbs. A norm in
+front of a step is a layer in float and a `Normed` value in fixed point, where it is folded into the dense step that
+reads it: no other verb takes one, and a model is not finished while one is left.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
-Tensor = Any  # a symbolic Keras tensor
-Model = Any  # a Keras model
+if TYPE_CHECKING:
+    from qformers.nn.formats import Formats
+    from qformers.nn.index.host_order import HostOrder
+
+Tensor = Any  # a symbolic Keras tensor, or a `Normed` one
+Model = Any  # a Keras model, with its `memory`
+Form: TypeAlias = "str | Callable[[Formats], str]"  # a fixed-point format, or how it follows from those of a build
 
 NormKind = Literal["layer", "batch", "none"]
 Activation = Literal["gelu", "relu", "silu", "tanh", "linear"]
@@ -38,6 +48,7 @@ class Linear:
     norm: Norm | None = None
     initial: Literal["glorot", "torch_conv", "silu", "kaiming"] = "glorot"  # torch_conv: PyTorch's of Linear too
     gain: float = 1.0  # on the initial kernel
+    folded_bias_axes: str | None = None  # the same where a norm is folded in; None = `bias_axes`
 
     def output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Shape of the output without the batch axis."""
@@ -54,14 +65,21 @@ class Linear:
 
 
 @dataclass(frozen=True)
-class Fold:
-    """What has to be multiplied into a dense layer when its neighbours disappear (fixed point has no norms)."""
+class Normed:
+    """A value with norms in front of its reader, which only a step that takes them in accepts."""
 
-    before: tuple[str, ...] = ()  # norms of the last input axis, in order of application
-    after: tuple[str, ...] = ()  # factors and norms of the output axis `axis`, in order of application
-    factor: float = 1.0
-    axis: int = -1
-    bias: bool = False  # the layer has a bias, even where its float form has none
+    value: Tensor
+    norms: tuple[str, ...]  # names, in order of application
+
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        """Of the value."""
+        return tuple(self.value.shape)
+
+    @property
+    def dtype(self) -> str:
+        """Of the value."""
+        return str(self.value.dtype)
 
 
 @dataclass(frozen=True)
@@ -69,51 +87,100 @@ class Table:
     """A function of one variable and, for fixed point, the formats of its argument and value."""
 
     function: Callable[[Tensor], Tensor]  # registered as Keras serialisable
-    argument: str  # format, e.g. "ufixed<5,5>"
-    value: str
+    argument: Form  # e.g. "ufixed<5,5>"
+    value: Form
 
 
 class Vocabulary(Protocol):
     """What a quantiser has to offer (`qformers.nn.float32`, `qformers.nn.hgq`)."""
 
     name: str
-    norms: bool  # whether norms are layers here; without, they are folded and `folds` says where
-    logits_format: str  # of attention scores and pair bias
     key_bias_axes: str | None  # the bias of the attention keys drops out of a softmax: fixed point has none
-    folds: dict[str, Fold]  # dense layer -> what was folded into it; empty in float
 
-    def input(self, name: str, shape: tuple[int | None, ...]) -> Tensor:
-        """A model input, shape without the batch axis."""
+    @property
+    def zero_logit(self) -> float:
+        """What `key_logits` makes of a logit of 0 of a real key."""
+
+    def declare(self, **roles: str) -> None:
+        """Say which role the letters of the equations play, e.g. ``point="nqk", head="h", channel="def"``.
+
+        Raises:
+            ValueError: no such role, or a letter with two.
+        """
+
+    def input(self, name: str, shape: tuple[int | None, ...], axes: str) -> Tensor:
+        """A model input, shape without the batch axis; `axes` spells all of its axes, e.g. "bnf"."""
 
     def dense(self, x: Tensor, name: str, linear: Linear) -> Tensor:
-        """Learned einsum of `x` with a kernel."""
+        """Learned einsum of `x`, which may be normed, with a kernel."""
+
+    def derived_dense(self, x: Tensor, name: str, linear: Linear, rule: str, of: str = "") -> Tensor:
+        """A dense step that stands for several steps of another form of the architecture.
+
+        Args:
+            x: may be normed.
+            name: of the layer.
+            linear: the step.
+            rule: key of the architecture's `Arch.derivations`: how kernel and bias follow from a model of that form.
+            of: layer of that form which the rule reads, where it needs one.
+        """
 
     def einsum(self, equation: str, a: Tensor, b: Tensor, name: str) -> Tensor:
         """Product of two data tensors."""
 
-    def wires(self, x: Tensor, kernel: Any, equation: str, name: str, form: str) -> Tensor:
-        """Einsum with a constant kernel of small integers (gathers, differences, fills) on values of format `form`."""
+    def wires(self, x: Tensor, kernel: Any, equation: str, name: str, form: Form, bias: Any = None) -> Tensor:
+        """Einsum with a constant kernel of small numbers (selections, differences, fills) on values of format `form`.
 
-    def stack(self, columns: Sequence[Tensor], form: str, name: str) -> Tensor:
+        Args:
+            x: values.
+            kernel: constant.
+            equation: of `x` and the kernel.
+            name: of the layer.
+            form: `Form` of the values.
+            bias: constant that is added, of the shape of the output without its batch axis; None = nothing.
+        """
+
+    def stack(self, columns: Sequence[Tensor], form: Form, name: str) -> Tensor:
         """Tensors (B, P) side by side, (B, P, number of columns), in the format `form`."""
 
-    def sum(self, a: Tensor, b: Tensor, form: str, name: str) -> Tensor:
-        """Sum of two tensors (B, P) in the fixed format `form`."""
+    def concatenate(self, parts: Sequence[Tensor], name: str) -> Tensor:
+        """Tensors behind each other on the last axis."""
+
+    def sum(self, a: Tensor, b: Tensor, form: Form, name: str) -> Tensor:
+        """Sum of two tensors of one shape in the fixed format `form`."""
 
     def add(self, a: Tensor, b: Tensor, axes: str, name: str) -> Tensor:
         """Sum of two data tensors whose axes are spelt `axes`, e.g. "bnd"."""
 
+    def minus(self, a: Tensor, b: Tensor, name: str, form: Form | None = None, axes: str = "") -> Tensor:
+        """Difference of tensors that broadcast, in the fixed format `form`, or in learned ones (axes spelt `axes`)."""
+
     def norm(self, x: Tensor, norm: Norm) -> Tensor:
-        """Normalisation in front of a dense step."""
+        """Normalisation in front of a dense step, which has to read what is returned."""
+
+    def round(self, x: Tensor, form: Form, name: str, told: bool = False) -> Tensor:
+        """`x` on the grid of a format, which the build file can set where it is `told`; as it is in float."""
 
     def table(self, x: Tensor, table: Table, name: str) -> Tensor:
-        """A function of one variable of a (B, M) tensor."""
+        """A function of one variable."""
 
     def logits(self, scores: Tensor, bias: Tensor | None, mask: Tensor | None, name: str) -> Tensor:
         """Attention scores (B, H, Q, K) plus pair bias (same shape or None), padded keys (mask (B, K)) pushed away.
 
         Without a mask every key counts, as the projected ones of a Linformer do.
         """
+
+    def class_logits(self, scores: Tensor, mask: Tensor, name: str) -> Tensor:
+        """Scores (B, H, 1 + N) with padded particles (mask (B, N)) pushed away; slot 0, the class token, is valid."""
+
+    def hidden_keys(self, real: Tensor, shape: tuple[int, ...], equation: str, name: str) -> Tensor:
+        """What pushes padded keys away: from `real` (1 or 0 per key) and ones of `shape`, spread by `equation`."""
+
+    def key_logits(self, scores: Tensor, hidden: Tensor, name: str) -> Tensor:
+        """Scores with what `hidden_keys` gave; a real key's logit of 0 becomes `zero_logit`."""
+
+    def on_logit_grid(self, value: float) -> float:
+        """A constant logit as attention scores can hold it."""
 
     def softmax(self, x: Tensor, name: str) -> Tensor:
         """Softmax over the last axis."""
@@ -136,8 +203,43 @@ class Vocabulary(Protocol):
     def residual_factors(self, x: Tensor, name: str) -> Tensor:
         """Learned factors per channel of a residual (weaver's w_resid)."""
 
-    def model(self, inputs: Mapping[str, Tensor], output: Tensor, name: str) -> Model:
-        """The finished Keras model of named inputs and one output."""
+    def move(self, layer: type, x: Tensor, name: str, *more: Tensor, **settings: Any) -> Tensor:
+        """A Keras layer that moves or picks values of `x` (and of `more`) and rounds none; a norm stays in front."""
+
+    def sorted_order(self, coords: Tensor, mask: Tensor, drawn: HostOrder, rounded_by: str, name: str) -> Tensor:
+        """The order of points in blocks, by regions and hashes of their coordinates.
+
+        Args:
+            coords: (B, N, C).
+            mask: (B, N, 1).
+            drawn: the numbers that make the order.
+            rounded_by: layer that put the coordinates on their grid (`round`).
+            name: of the layer.
+
+        Returns:
+            (B, 1, O, 1, N), slots of the points.
+        """
+
+    def real(self, layer: type, inputs: Any, name: str, refusal: str, **settings: Any) -> Tensor:
+        """A Keras layer that exists in floating point only; fixed point refuses with the words `refusal`."""
+
+    def unread(self, layer: type, inputs: Any, name: str, **settings: Any) -> Tensor:
+        """A layer on the first of `inputs` that changes only what nothing reads; fixed point leaves it out."""
+
+    def counted(self, layer: type, inputs: Tensor | None, name: str, **settings: Any) -> Tensor | None:
+        """Which positions the statistics of norms count; None where norms have none, because they are folded."""
+
+    def model(self, inputs: Mapping[str, Tensor], output: Tensor, cfg: Any) -> Model:
+        """The finished Keras model of an architecture's configuration, with its `memory`.
+
+        Raises:
+            ConfigError: a norm that no step took in, or a build file that speaks of layers that are not there.
+        """
+
+
+def spelt(form: Form, formats: Formats) -> str:
+    """The text of a format."""
+    return form if isinstance(form, str) else form(formats)
 
 
 def total_scale(particles: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -10,29 +11,63 @@ from hgq.utils.minmax_trace import TrainingFlagWrapper
 from numpy.typing import NDArray
 
 from qformers.errors import ConfigError
-from qformers.nn.vocabulary import Fold
+from qformers.models import MODELS
+from qformers.nn.memory import Fold, memory_of
 from qformers.quant.quantisers import Quantiser, quantisers, walk
 
 Array = NDArray[np.float64]
 
 
 def float_to_quantised(float_model: keras.Model, model: keras.Model, calibration: dict[str, NDArray[Any]]) -> None:
-    """Fill `model` (vocabulary hgq, freshly built) from the float model of the same build and calibrate it.
-
-    The folding is done in float64 and is exact: y = W norm(x) + b and the folded W' x + b' are the same function.
+    """Fill `model` (vocabulary hgq) from the float model of the same build and calibrate it.
 
     Args:
         float_model: trained, vocabulary float32.
-        model: from `build_model(..., "hgq")`, not from disk: it knows what has to be folded where.
+        model: from `build_model(..., "hgq")`.
         calibration: inputs of `model` by name, some thousand jets.
 
     Raises:
-        ConfigError: the models do not belong together, or `model` was loaded from disk.
+        ConfigError: the models do not belong together, or `model` does not know what has to be folded where.
     """
-    folds, derived = getattr(model, "_qformers_folds", None), getattr(model, "_qformers_derived", None)
-    if folds is None or derived is None:
-        raise ConfigError("the quantised model must come from build_model(..., 'hgq'), not from a file")
-    names = {layer.name for layer in float_model.layers}
+    transfer(float_model, model)
+    calibrate(model, calibration, start=True)
+
+
+def transfer(source: keras.Model, target: keras.Model) -> None:
+    """Fill `target` with what a float model of the same architecture has learned, whatever form either has.
+
+    Norms that the target does not have are folded in float64, which is exact: y = W norm(x) + b and the folded
+    W' x + b' are the same function.
+
+    Args:
+        source: vocabulary float32.
+        target: vocabulary hgq or float32.
+
+    Raises:
+        ConfigError: the models do not belong together, or `target` was saved without a memory.
+    """
+    memory, known = memory_of(target), memory_of(source)
+    if memory is None:
+        raise ConfigError(
+            f"model '{target.name}' does not know what has to be folded where: it was saved before models kept that; "
+            "make it anew with build_model(..., 'hgq')"
+        )
+    alike = set(known.derived) if known is not None else set()
+    derived = {name: rule for name, rule in memory.derived.items() if name not in alike}
+    if memory.folds:
+        _fill_folded(source, target, {name: fold for name, fold in memory.folds.items() if name not in derived})
+    else:
+        _fill_alike(source, target, set(derived))
+    if not derived:
+        return
+    arch = MODELS[memory.config["architecture"]]
+    cfg = arch.config.model_validate(memory.config)
+    for name, (rule, of) in derived.items():
+        _assign(target.get_layer(name), *arch.derivations[rule](cfg, FloatSource(source, target), of))
+
+
+def _fill_folded(source: keras.Model, target: keras.Model, folds: Mapping[str, Fold]) -> None:
+    names = {layer.name for layer in source.layers}
     for name, fold in folds.items():
         missing = {name, *fold.before, *fold.after} - names
         if missing:
@@ -40,10 +75,56 @@ def float_to_quantised(float_model: keras.Model, model: keras.Model, calibration
                 f"layer '{name}' of the quantised model needs {', '.join(sorted(missing))} of the float model, which "
                 "has no such layer; train both phases from one build file"
             )
-        _assign(model.get_layer(name), *folded_dense(float_model, name, fold))
-    for name, weights in derived.items():
-        _assign(model.get_layer(name), *weights(float_model))
-    calibrate(model, calibration, start=True)
+        _assign(target.get_layer(name), *folded_dense(source, name, fold))
+
+
+def _fill_alike(source: keras.Model, target: keras.Model, left_out: set[str]) -> None:
+    """Every layer with weights from that of the same name."""
+    layers = {layer.name: layer for layer in source.layers}
+    for layer in target.layers:
+        if not layer.weights or layer.name in left_out:
+            continue
+        if layer.name not in layers or len(layers[layer.name].weights) != len(layer.weights):
+            raise ConfigError(f"layer '{layer.name}' has no counterpart in the source; is it of another build?")
+        layer.set_weights(layers[layer.name].get_weights())
+
+
+class FloatSource:
+    """A trained float model as derivations of weights read it (`qformers.models.arch.Source`).
+
+    Args:
+        model: vocabulary float32.
+        target: the model whose weights are derived; norms that it has as layers are not multiplied in.
+    """
+
+    def __init__(self, model: keras.Model, target: keras.Model) -> None:
+        self._layers = {layer.name: layer for layer in model.layers}
+        self._model = model
+        self._kept = {layer.name for layer in target.layers}
+
+    def layer(self, name: str) -> Any:
+        """See `Source.layer`."""
+        if name not in self._layers:
+            raise ConfigError(f"the float model has no layer '{name}', from which weights are derived")
+        return self._layers[name]
+
+    def weight(self, layer: str, name: str) -> Array:
+        """See `Source.weight`."""
+        return to_numpy(getattr(self.layer(layer), name))
+
+    def dense(self, name: str, before: tuple[str, ...] = (), after: tuple[str, ...] = ()) -> tuple[Array, Array | None]:
+        """See `Source.dense`."""
+        self.layer(name)
+        folded = tuple(norm for norm in before if norm not in self._kept)
+        return folded_dense(self._model, name, Fold(folded, after))
+
+    def normed(self, values: Array, norms: tuple[str, ...]) -> Array:
+        """See `Source.normed`."""
+        kept = tuple(norm for norm in norms if norm in self._kept)
+        if not kept:
+            return values
+        scale, shift = affine(self._model, kept)
+        return values * scale + shift
 
 
 def folded_dense(float_model: keras.Model, name: str, fold: Fold) -> tuple[Array, Array | None]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from qformers.data import Events
 from qformers.models.inputs import host_inputs
+from qformers.nn.memory import memory_of
 from qformers.quant.beside_float import (
     UP_TO_A_CONSTANT,
     bias_dropped,
@@ -50,7 +51,8 @@ def layer_errors(float_model: keras.Model, model: keras.Model, jets: Events) -> 
         model: from `build_model(..., "hgq")`, which knows the norms that were folded into each layer.
         jets: n events.
     """
-    folds = model._qformers_folds
+    memory = memory_of(model)
+    folds = memory.folds if memory is not None else {}
     pairs = {}
     for layer in model.layers:
         fold = folds.get(layer.name)

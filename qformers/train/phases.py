@@ -19,6 +19,7 @@ from qformers.data import Source, open_split
 from qformers.data.events import Events
 from qformers.errors import CheckpointError, ConfigError, TrainingError
 from qformers.files import replacing, write_json
+from qformers.nn.memory import memory_of
 from qformers.quant.prune.callback import Pruning
 from qformers.tasks.task import task_of
 from qformers.train.checkpoint import differences
@@ -184,9 +185,10 @@ def _write_build(build: Build, out: Path) -> None:
 
 def _tell_precision(model: Any, folder: Path, console: Console) -> None:
     """Write the formats that the build file asks for, layer by layer, and print them when they are new."""
-    table = getattr(model, "_qformers_precision", None)
-    if table is None:  # a float model
+    memory = memory_of(model)
+    if memory is None or not memory.asked.rows:  # a float model
         return
+    table = memory.asked
     path, rows = folder / "precision.json", table.to_json()
     if not path.is_file() or json.loads(path.read_text()) != rows:
         write_json(path, rows)

@@ -24,6 +24,7 @@ from hls.stages.block_engine import Simulated, simulate_engine
 from qformers.builds.build import Build
 from qformers.config.sections import QuantConfig
 from qformers.errors import ConfigError
+from qformers.models.hept import fixed_hept
 from qformers.models.hept.blocks import parts, resized
 from qformers.models.hept.config import HeptConfig
 from qformers.models.hept.hept import hept
@@ -40,7 +41,7 @@ TINY: dict[str, Any] = {"layers": 2, "heads": 1, "head_widths": (2,), "head_widt
 def quantised(cfg: HeptConfig, points: int, quant: QuantConfig) -> keras.Model:
     keras.utils.set_random_seed(2)
     floating = shaken(hept(cfg, Points(points, FEATURES), Float32()))
-    fixed = hept(cfg, Points(points, FEATURES), Hgq(quant))
+    fixed = hept(fixed_hept(cfg), Points(points, FEATURES), Hgq(quant))
     float_to_quantised(floating, fixed, events(cfg, points, 50))
     return fixed
 
@@ -70,13 +71,13 @@ def test_parts_make_the_whole_model_at_every_size(changes: dict[str, Any], quant
 
 def test_formats_per_element_are_refused() -> None:
     quant = LEARNED.model_copy(update={"granularity": "element"})
-    fixed = hept(small(), Points(8, FEATURES), Hgq(quant))
+    fixed = hept(fixed_hept(small()), Points(8, FEATURES), Hgq(quant))
     with pytest.raises(ConfigError, match=r"quant.granularity: .* channel or tensor.*Received: element"):
         parts(small(), quant, fixed)
 
 
 def test_a_model_of_another_build_is_refused() -> None:
-    fixed = hept(small(), Points(8, FEATURES), Hgq(NARROW))
+    fixed = hept(fixed_hept(small()), Points(8, FEATURES), Hgq(NARROW))
     with pytest.raises(ConfigError, match=r"layer 'encoder0' has weights and formats of shapes.*another build"):
         parts(small(width=3), NARROW, fixed)
     with pytest.raises(ConfigError, match=r"layer 'b1_\w+' is not in the model that was given"):

@@ -19,6 +19,7 @@ from hls.errors import ExportRefused
 from hls.proof.adversarial import adversarial, ranges
 from qformers.builds.models import load_model
 from qformers.errors import ConfigError
+from qformers.models.hept import fixed_hept
 from qformers.models.hept.hept import hept
 from qformers.models.sizes import Points
 from qformers.nn.formats import fixed_quantiser
@@ -90,12 +91,12 @@ def test_largest_is_at_least_its_floor() -> None:
 )
 def test_what_fixed_point_cannot_say_is_refused(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        hept(small(**changes), Points(12, FEATURES), Hgq(NARROW))
+        hept(fixed_hept(small(**changes)), Points(12, FEATURES), Hgq(NARROW))
 
 
 @pytest.mark.parametrize("backend", ["vitis", "vivado"])
 def test_hls4ml_refuses_gathers_and_names_the_way_out(backend: str, tmp_path: Path) -> None:
-    fixed = hept(small(), Points(8, FEATURES), Hgq(NARROW))
+    fixed = hept(fixed_hept(small()), Points(8, FEATURES), Hgq(NARROW))
     with pytest.raises(ExportRefused, match=r"no sort and no gather.*set firmware.backend: alkaid"):
         open_backend(backend).write(fixed, build_of("hept", backend=backend), tmp_path / "project")
 
@@ -129,13 +130,13 @@ def test_the_chip_sorts_as_the_host_does(axes: int, tmp_path: Path) -> None:
 
 
 def test_adversarial_orders_are_permutations() -> None:
-    orders = adversarial(hept(small(), Points(8, FEATURES), Hgq(NARROW))).inputs["order"]
+    orders = adversarial(hept(fixed_hept(small()), Points(8, FEATURES), Hgq(NARROW))).inputs["order"]
     assert np.array_equal(np.sort(orders, axis=-1), np.broadcast_to(np.arange(8), orders.shape))
     assert len(np.unique(orders.reshape(-1, 8), axis=0)) > 100
 
 
 def test_adversarial_points_stand_close_together() -> None:
-    model = hept(small(), Points(8, FEATURES), Hgq(NARROW))
+    model = hept(fixed_hept(small()), Points(8, FEATURES), Hgq(NARROW))
     found, spans = adversarial(model), ranges(model)
     close = found.inputs["coords"][np.array(found.cases) == "all points close together"]
     assert len(close) == 64

@@ -12,7 +12,7 @@ from support.quantised import CLASSES, WIDE, float_part, inputs_of, jets, logits
 from qformers.builds.models import load_model
 from qformers.config.sections import QuantConfig
 from qformers.errors import ConfigError
-from qformers.nn.vocabulary import Fold
+from qformers.nn.memory import Fold
 from qformers.quant.audit import audit, widths
 from qformers.quant.fold import calibrate, float_to_quantised, folded_dense, to_numpy
 from qformers.quant.quantisers import quantisers, walk
@@ -87,7 +87,7 @@ def test_folding_is_exact(pairs: str) -> None:
     """The same model without norms and factors, with folded weights, is the same function in float64."""
     folded_cfg = small(pairs, norm="none", scale_heads=False)
     with_norms, folded = float_part(small(pairs), "float64"), float_part(folded_cfg, "float64")
-    recipe = quantised_part(small(pairs))._qformers_folds
+    recipe = quantised_part(small(pairs)).memory.folds
     assert any(fold.before for fold in recipe.values())
     assert any(fold.after for fold in recipe.values())
     for name, fold in recipe.items():
@@ -105,8 +105,22 @@ def test_transfer_refuses_models_that_do_not_belong_together(tmp_path: Path) -> 
     with pytest.raises(ConfigError, match=r"layer 'pair0' of the quantised model needs pair0.*of the float model"):
         float_to_quantised(float_part(small("none")), model, inputs_of(model, jets(10)))
     model.save(tmp_path / "model.keras")
-    with pytest.raises(ConfigError, match=r"must come from build_model\(..., 'hgq'\), not from a file"):
-        float_to_quantised(float_part(small()), load_model(tmp_path / "model.keras"), jets(10))
+    del model.memory
+    with pytest.raises(ConfigError, match=r"does not know what has to be folded where: it was saved before"):
+        float_to_quantised(float_part(small()), model, inputs_of(model, jets(10)))
+
+
+@pytest.mark.parametrize("head", ["mean", "class_token"])
+def test_a_model_from_a_file_can_be_filled(head: str, tmp_path: Path) -> None:
+    floating, fresh = float_part(small(head=head)), quantised_part(small(head=head))
+    fresh.save(tmp_path / "model.keras")
+    loaded = load_model(tmp_path / "model.keras")
+    assert loaded.memory == fresh.memory
+    assert loaded.memory.asked["logits"]["weight"].source == "default"
+    events = inputs_of(fresh, jets(100))
+    for model in (fresh, loaded):
+        float_to_quantised(floating, model, events)
+    np.testing.assert_array_equal(logits(loaded, events), logits(fresh, events))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ from qformers.config.sections import QuantConfig
 from qformers.errors import ConfigError
 from qformers.nn.float32 import Float32
 from qformers.nn.hgq import Hgq
-from qformers.nn.vocabulary import Fold, Linear, Norm, total_scale
+from qformers.nn.memory import Fold
+from qformers.nn.vocabulary import Linear, Norm, total_scale
 from qformers.precision.fixed import Fixed
 from qformers.quant.audit import audit, widths
 from qformers.quant.fold import calibrate, float_to_quantised, folded_dense, to_numpy
@@ -64,7 +65,7 @@ def test_saving_and_loading_is_exact(form: str, tmp_path: Path) -> None:
 def test_folding_is_exact(form: str) -> None:
     """The same model without norms, with folded weights, is the same function in float64."""
     with_norms, folded = float_peer(form, N, "float64"), float_peer(form, N, "float64", norm="none")
-    for name, fold in quantised_peer(form, N)._qformers_folds.items():
+    for name, fold in quantised_peer(form, N).memory.folds.items():
         assert fold.after or "norm" not in name
         kernel, bias = folded_dense(with_norms, name, Fold(fold.before, fold.after, axis=fold.axis))
         folded.get_layer(name)._kernel.assign(kernel)
@@ -85,7 +86,8 @@ def test_folding_is_exact(form: str) -> None:
 )
 def test_a_norm_that_cannot_be_folded_is_refused(linear: Linear, words: str) -> None:
     nn = Float32()
-    x = nn.input("features", (N, 2))
+    nn.declare(point="nm", channel="de")
+    x = nn.input("features", (N, 2), "bnd")
     model = keras.Model(x, nn.dense(x, "hidden", linear))
     with pytest.raises(ConfigError, match=f"hidden: a norm .*{words}"):
         folded_dense(model, "hidden", Fold(after=("hidden_norm",)))
@@ -95,7 +97,8 @@ def test_a_norm_that_cannot_be_folded_is_refused(linear: Linear, words: str) -> 
 def test_a_sum_is_scaled_by_the_next_power_of_two(particles: int, scale: float) -> None:
     assert total_scale(particles) == scale
     for nn in (Float32(), Hgq(QuantConfig(activation="fixed<16,8>"))):
-        x, mask = nn.input("x", (particles, 2)), nn.input("mask", (particles,))
+        nn.declare(point="n", channel="d")
+        x, mask = nn.input("x", (particles, 2), "bnd"), nn.input("mask", (particles,), "bn")
         model = nn.model({"x": x, "mask": mask}, nn.total(x, mask, "total"), "total")
         values = np.arange(particles * 2, dtype=np.float32).reshape(1, particles, 2)
         bits = (np.arange(particles)[None] % 2 == 0).astype(np.float32)

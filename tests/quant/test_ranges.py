@@ -115,7 +115,8 @@ def test_ranges_follow_the_values_through_quantisers(operations: keras.Model) ->
 def test_a_result_of_the_build_file_is_rounded_kept_and_seen_by_the_audit() -> None:
     layers = {"first": {"result": "fixed<4,3,TRN,SAT>"}, "both": {"result": "fixed<5,4>", "input": "fixed<6,4>"}}
     nn = Hgq(QuantConfig(layers=layers, types={"QAdd": {"input": "fixed<9,5>"}}))  # type: ignore[arg-type]
-    x = nn.input("x", (2,))
+    nn.declare(channel="io")
+    x = nn.input("x", (2,), "bi")
     first = nn.dense(x, "first", Linear("bi,io->bo", {"o": 3}, "o"))
     model = nn.model({"x": x}, nn.add(first, first, "bo", "both"), "sums")
     found = {quantiser.name: quantiser for quantiser in quantisers(model)}
@@ -128,7 +129,7 @@ def test_a_result_of_the_build_file_is_rounded_kept_and_seen_by_the_audit() -> N
     assert by_name["first_oq"].seen_high > 3.5 or by_name["first_oq"].seen_low < -4
     values = np.asarray(keras.Model(x, model.get_layer("first").output)(events), np.float64)
     assert np.array_equal(Fixed.parse("fixed<4,3,TRN,SAT>").quantise(values), values)
-    asked = model._qformers_precision
+    asked = model.memory.asked
     assert asked["both"]["input0"] == Setting(Fixed.parse("fixed<6,4>"), "layer both")
     assert asked["first"]["input"].source == "default"
 

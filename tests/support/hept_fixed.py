@@ -7,9 +7,9 @@ from typing import Any
 import keras
 import numpy as np
 from numpy.typing import NDArray
-from support.quantised import WIDE, shaken
 
 from qformers.config.sections import QuantConfig
+from qformers.models.hept import fixed_hept
 from qformers.models.hept.config import HeptConfig
 from qformers.models.hept.hept import hept
 from qformers.models.sizes import Points
@@ -17,6 +17,7 @@ from qformers.nn.float32 import Float32
 from qformers.nn.hgq import Hgq
 from qformers.nn.index.host_order import HostOrder
 from qformers.quant.fold import float_to_quantised
+from support.quantised import WIDE, shaken
 
 FEATURES = 5
 FINE = WIDE.model_copy(
@@ -70,6 +71,6 @@ def both(cfg: HeptConfig, points: int, quant: QuantConfig) -> tuple[keras.Model,
     """A shaken float model, its quantised form and the events that this was calibrated on."""
     keras.utils.set_random_seed(2)
     floating = shaken(hept(cfg, Points(points, FEATURES), Float32()))
-    fixed, inputs = hept(cfg, Points(points, FEATURES), Hgq(quant)), events(cfg, points)
+    fixed, inputs = hept(fixed_hept(cfg), Points(points, FEATURES), Hgq(quant)), events(cfg, points)
     float_to_quantised(floating, fixed, inputs)
     return floating, fixed, inputs

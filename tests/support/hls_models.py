@@ -20,6 +20,7 @@ from qformers.builds.models import build_model
 from qformers.config.sections import QuantConfig
 from qformers.data import Events, open_split
 from qformers.models.inputs import host_inputs
+from qformers.models.part import fixed_part
 from qformers.models.part.config import PartConfig
 from qformers.models.part.part import part
 from qformers.models.sizes import Jet
@@ -95,7 +96,7 @@ PART: dict[str, Any] = {
 def part_model(particles: int, **changes: Any) -> keras.Model:
     """A quantised Particle Transformer with pair bias, untrained, one block, five classes."""
     keras.utils.set_random_seed(5)
-    return part(PartConfig(**{**PART, **changes}), Jet(particles, 3, 5), Hgq(QuantConfig()))
+    return part(fixed_part(PartConfig(**{**PART, **changes})), Jet(particles, 3, 5), Hgq(QuantConfig()))
 
 
 def jets(particles: int, count: int, seed: int = 0) -> dict[str, Any]:

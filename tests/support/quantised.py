@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from qformers.config.sections import QuantConfig
 from qformers.data.events import FeatureSet
+from qformers.models.part import fixed_part
 from qformers.models.part.config import PartConfig
 from qformers.models.part.part import part
 from qformers.models.sizes import Jet
@@ -87,7 +88,7 @@ def float_part(cfg: PartConfig, dtype: str = "float32") -> keras.Model:
 def quantised_part(cfg: PartConfig, quant: QuantConfig | None = None) -> keras.Model:
     """A quantised model, untrained."""
     keras.utils.set_random_seed(3)
-    return part(cfg, JET, Hgq(quant or QuantConfig()))
+    return part(fixed_part(cfg), JET, Hgq(quant or QuantConfig()))
 
 
 def logits(model: keras.Model, inputs: dict[str, NDArray[Any]]) -> NDArray[Any]:

@@ -1,7 +1,6 @@
-"""HEPT's attention in fixed point: differences, tables and sums of bounded numbers.
+"""HEPT's attention as firmware has it: differences, tables and sums of bounded numbers.
 
-The float form (`qformers.models.hept.layers`, kernel "sink") in steps that firmware has, so that nothing is computed in
-floating point on the chip:
+The published form (`attention_kernel`, kernel "sink") in steps whose numbers fixed point holds:
 
 - The order of the points comes from the coordinates alone and is shared by all layers and heads; the host gives it, or
   the chip sorts. Points are moved by
@@ -9,7 +8,7 @@ floating point on the chip:
   point and order moves.
 - The logit z = -1/2 sum_e (q - k)_e^2 - sum_r s_r (c - c')_r^2 is a sum of tables of differences: d -> d^2/2, saturated
   in its argument. A table has no cancellation, which q.k - q^2/2 - k^2/2 has, and at 8 bits costs less than a product.
-- Real keys are lifted by a constant C instead of masked ones being lowered (`Hgq.lift`); a softmax only sees
+- Real keys are lifted by a constant C instead of masked ones being lowered (`qformers.nn.softmax`); a softmax only sees
   differences. The sink, a key of value 0 and logit `HeptConfig.sink`, keeps every exponent in reach of a table.
 - Numerator, denominator and largest logit of each order return to the slots of the points and are brought to one scale;
   the denominator lies in [1, O (S + 1)], so that its reciprocal is a bounded table.
@@ -21,42 +20,46 @@ of equations: b event, p order, g block, s query, t key, h head, e channel, r co
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
-from hgq.quantizer import Quantizer
+from numpy.typing import NDArray
 
 from qformers.errors import ConfigError
-from qformers.models.hept import tables as tables
+from qformers.models.arch import Source
+from qformers.models.hept import tables
+from qformers.models.hept.common import initial, scales_of
 from qformers.models.hept.config import HeptConfig
-from qformers.models.hept.hept import encoder, head, layer, scales_of
-from qformers.nn.hgq import Hgq
-from qformers.nn.index import lsh, select
+from qformers.nn.index import lsh, padding, select
 from qformers.nn.index.host_order import HostOrder
-from qformers.nn.index.sorted_order import SortedOrder
-from qformers.nn.vocabulary import Linear, Norm, Tensor
-from qformers.precision.fixed import Fixed
-from qformers.quant.fold import to_numpy
+from qformers.nn.vocabulary import Linear, Tensor, Vocabulary
+
+COORDS = "coords_rounded"  # layer that puts the coordinates on their grid
 
 
 @dataclass(frozen=True)
-class FixedCloud:
+class TablesCloud:
     """What all layers share, in blocks.
 
     Attributes:
-        order: (B, 1, O, 1, N), from `lsh.GivenOrder` or `SortedOrder`.
+        nn: the vocabulary.
+        slots: mask (B, N) of the slots of the points.
+        mask: the same in the order in which points stand between the layers; None where norms have no statistics.
+        order: (B, 1, O, 1, N).
         squares: (B, O, M, S, S, C), half the squared differences of the coordinates.
-        lifted: (B, O, H, M, S, S), C for real keys and 0 for masked ones.
+        hidden: (B, O, H, M, S, S), what pushes masked keys away.
         block: S.
     """
 
+    nn: Vocabulary
+    slots: Tensor
+    mask: Tensor
     order: Tensor
     squares: Tensor
-    lifted: Tensor
+    hidden: Tensor
     block: int
 
     @property
@@ -68,35 +71,36 @@ class FixedCloud:
         """Rows of points into blocks, (B, N, E) -> (B, O, M, S, E)."""
         blocks = (self.order.shape[2], x.shape[1] // self.block, self.block, x.shape[2])
         if self.sorted:
-            return _reshape(x, blocks, f"{name}_blocks")
-        return _gathered(x, self.order, self.block, name)
+            return _reshape(self.nn, x, blocks, f"{name}_blocks")
+        return _gathered(self.nn, x, self.order, self.block, name)
 
     def scatter(self, x: Tensor, name: str) -> Tensor:
         """Back to the slots of the points, (B, O, H, M, S, E) -> (B, O, H, N, E)."""
         if self.sorted:
             _, orders, heads, blocks, size, channels = x.shape
-            return _reshape(x, (orders, heads, blocks * size, channels), f"{name}_slots")
-        return lsh.FromBlocks(name=f"{name}_slots")([x, self.order])
+            return _reshape(self.nn, x, (orders, heads, blocks * size, channels), f"{name}_slots")
+        return self.nn.move(lsh.FromBlocks, x, f"{name}_slots", self.order)
 
     def start(self, features: Tensor) -> Tensor:
         """The features as the encoder reads them: in order, where there is only one."""
+        features = self.nn.unread(padding.Hide, [features, self.slots], "features_real")
         if not self.sorted:
             return features
-        rows = _gathered(features, self.order, self.block, "features")  # (B, 1, M, S, F)
-        return _reshape(rows, tuple(features.shape[1:]), "features_sorted_rows")
+        rows = _gathered(self.nn, features, self.order, self.block, "features")  # (B, 1, M, S, F)
+        return _reshape(self.nn, rows, tuple(features.shape[1:]), "features_sorted_rows")
 
     def end(self, x: Tensor, name: str) -> Tensor:
         """The output in the slots of the points, (B, N, E)."""
         if not self.sorted:
             return x
         rows, width = x.shape[1:]
-        blocks = _reshape(x, (1, 1, rows // self.block, self.block, width), f"{name}_in_order")
-        slots = lsh.FromBlocks(name=f"{name}_slots")([blocks, self.order])
-        return _reshape(slots, (rows, width), name)
+        blocks = _reshape(self.nn, x, (1, 1, rows // self.block, self.block, width), f"{name}_in_order")
+        slots = self.nn.move(lsh.FromBlocks, blocks, f"{name}_slots", self.order)
+        return _reshape(self.nn, slots, (rows, width), name)
 
 
 def refuse(cfg: HeptConfig, number: int | None, block: int) -> None:
-    """Raise where a configuration has no fixed-point form.
+    """Raise where a configuration has no form of tables.
 
     Raises:
         ConfigError: naming the key, what it is, and what it can be.
@@ -113,146 +117,133 @@ def refuse(cfg: HeptConfig, number: int | None, block: int) -> None:
     }
     for key, (wrong, value, allowed) in faults.items():
         if wrong:
-            raise ConfigError(f"a quantised hept takes {key}: {allowed}. Received: {value}")
+            raise ConfigError(
+                f"attention: tables, which a quantised hept needs, takes {key}: {allowed}. Received: {value}"
+            )
 
 
-def fixed_hept(cfg: HeptConfig, nn: Hgq, inputs: Sequence[Tensor], block: int) -> keras.Model:
-    """HEPT in fixed point, from the inputs on: features, coords, mask and, from the host, order.
-
-    Raises:
-        ConfigError: see `refuse`.
-    """
-    features, coords, mask, *given = inputs
-    refuse(cfg, features.shape[1], block)
-    cloud = fixed_cloud(cfg, nn, coords, mask, given, block)
-    x = encoder(cfg, nn, cloud.start(features))
-    seen = [x]
-    for index in range(cfg.layers):
-        x = layer(cfg, nn, x, mask, lambda y, p: fixed_attention(cfg, nn, y, cloud, p), f"b{index}")
-        seen.append(x)
-    x = cloud.end(head(cfg, nn, seen, mask), f"{cfg.head}_points")
-    return nn.model({tensor.name: tensor for tensor in inputs}, x, "hept")
-
-
-def fixed_cloud(
-    cfg: HeptConfig, nn: Hgq, coords: Tensor, mask: Tensor, given: Sequence[Tensor], block: int
-) -> FixedCloud:
+def cloud_of(
+    cfg: HeptConfig, nn: Vocabulary, coords: Tensor, mask: Tensor, given: Tensor | None, number: int | None, block: int
+) -> TablesCloud:
     """Once per event: the order, the mask and the squared differences of the coordinates of all pairs in a block.
 
     Args:
         cfg: the architecture.
-        nn: fixed point.
+        nn: the vocabulary.
         coords: (B, N, C).
         mask: (B, N).
-        given: the order (B, O, N) where the host gives it, else empty.
+        given: the order (B, O, N) where the host gives it.
+        number: N.
         block: S.
+
+    Raises:
+        ConfigError: see `refuse`.
     """
-    form = nn.formats.own("coords_rounded", "Quantizer", "input", nn.quant.coords)
-    coords = Quantizer(nn.formats.fixed(str(form)), name="coords_rounded")(coords)
-    bits = Quantizer(nn.formats.fixed("ufixed<1,1>"), name="mask_rounded")(_reshape(mask, (mask.shape[1], 1), "column"))
+    refuse(cfg, number, block)
+    coords = nn.round(coords, tables.coords, COORDS, told=True)
+    bits = nn.round(_reshape(nn, mask, (mask.shape[1], 1), "column"), "ufixed<1,1>", "mask_rounded")
     drawn = HostOrder.drawn(cfg, cfg.order_seed)
-    numbers = (drawn.regions.tolist(), drawn.alpha.tolist())
-    if given:
-        order = lsh.GivenOrder(*numbers, name="order_slots")([given[0], mask])
+    if given is not None:
+        numbers = {"regions": drawn.regions.tolist(), "alpha": drawn.alpha.tolist()}
+        order = nn.move(lsh.GivenOrder, given, "order_slots", mask, **numbers)
     else:
-        order = SortedOrder(*numbers, form.fraction_bits, name="order_slots")([coords, bits])
+        order = nn.sorted_order(coords, bits, drawn, COORDS, "order_slots")
     scales = scales_of(cfg)
     if cfg.coord_scales:  # wires, once compiled
-        coords = nn.wires(coords, scales, "bnr,rq->bnq", "coords_scaled", str(form))
-    rows = _gathered(coords, order, block, "coords")  # (B, O, M, S, C)
-    coarse, fine = (round(math.log2(limit(scales[scales > 0]))) for limit in (np.max, np.min))
-    exact = Fixed(True, form.integer_bits + coarse, form.fraction_bits - fine, "RND", "SAT")
-    differences = _across(nn, rows, rows, "coords_differences", str(exact))  # (B, O, M, S, S, C)
-    squares = nn.table(differences, tables.half_squares(nn), "coords_squares")
-    real = _gathered(bits, order, block, "mask")
-    real = _reshape(real, real.shape[1:4], "mask_blocks_flat")  # (B, O, M, S)
-    lifts = np.full((cfg.heads, block), nn.lift)
-    return FixedCloud(order, squares, nn.wires(real, lifts, "bpgt,hs->bphgst", "mask_lift", "ufixed<1,1>"), block)
+        coords = nn.wires(coords, scales, "bnr,rq->bnq", "coords_scaled", tables.coords_as_told(COORDS))
+    rows = _gathered(nn, coords, order, block, "coords")  # (B, O, M, S, C)
+    exact = tables.exact_differences(COORDS, scales)
+    differences = _across(nn, rows, rows, "coords_differences", exact)  # (B, O, M, S, S, C)
+    squares = nn.table(differences, tables.HALF_SQUARES, "coords_squares")
+    real = _gathered(nn, bits, order, block, "mask")
+    real = _reshape(nn, real, real.shape[1:4], "mask_blocks_flat")  # (B, O, M, S)
+    hidden = nn.hidden_keys(real, (cfg.heads, block), "bpgt,hs->bphgst", "mask_lift")
+    statistics = mask
+    if cfg.hashes == 1:
+        statistics = nn.counted(keras.layers.Reshape, real, "mask_in_order", target_shape=(mask.shape[1],))
+    return TablesCloud(nn, mask, statistics, order, squares, hidden, block)
 
 
-def fixed_attention(cfg: HeptConfig, nn: Hgq, x: Tensor, cloud: FixedCloud, p: str) -> Tensor:
+def attention(cfg: HeptConfig, nn: Vocabulary, x: Tensor, cloud: TablesCloud, p: str) -> Tensor:
     """Sums over the blocks of each order, then their ratio: (B, N, D), normed -> (B, N, H, D)."""
-    inside = cloud.gather(x, p)  # (B, O, M, S, D)
-    nn.norm(inside, Norm(f"{p}_norm", cfg.norm))  # moving rows does not change what norms see
+    inside = cloud.gather(x, p)  # (B, O, M, S, D); moving rows does not change what norms see
 
     def project(which: str) -> Tensor:
         sizes = {"h": cfg.heads, "e": cfg.width}
-        return nn.dense(
-            inside, f"{p}_{which}", Linear("bpgsd,dhe->bphgse", sizes, "he" if cfg.norm == "batch" else None)
-        )
+        linear = Linear("bpgsd,dhe->bphgse", sizes, None, folded_bias_axes="he", initial=initial(cfg))
+        return nn.dense(inside, f"{p}_{which}", linear)
 
     z = _logits(cfg, nn, project("q"), project("k"), cloud, p)  # (B, O, H, M, S, S)
-    sink = tables.sink_of(cfg, nn)
-    top = select.Largest(-1, nn.lift + sink, name=f"{p}_top")(z)  # (B, O, H, M, S, 1)
+    sink = nn.zero_logit + nn.on_logit_grid(cfg.sink)
+    top = nn.move(select.Largest, z, f"{p}_top", axis=-1, floor=sink)  # (B, O, H, M, S, 1)
     weights = _exp_below(nn, top, z, f"{p}_exp")
     context = nn.einsum("bphgst,bphgte->bphgse", weights, project("v"), f"{p}_num")
     # the sink is a key more: its distance from the top is a sum of the top and a constant
-    form = str(tables.logit_format(nn))
-    below = nn.wires(
-        top, np.ones((1, 1)), "bphgso,oa->bphgsa", f"{p}_sink", form, np.full(top.shape[1:], -nn.lift - sink)
-    )
-    exp = nn.table(below, tables.exponential(nn), f"{p}_sink_exp")
-    total = nn.wires(weights, np.ones((cloud.block, 1)), "bphgst,to->bphgso", f"{p}_keys", tables.exponential(nn).value)
-    total = nn.sum(total, exp, str(tables.total_format(nn, cloud.block + 1)), f"{p}_den")
+    minus_sink = np.full(top.shape[1:], -sink)
+    below = nn.wires(top, np.ones((1, 1)), "bphgso,oa->bphgsa", f"{p}_sink", tables.logits, minus_sink)
+    exp = nn.table(below, tables.EXPONENTIAL, f"{p}_sink_exp")
+    ones = np.ones((cloud.block, 1))
+    total = nn.wires(weights, ones, "bphgst,to->bphgso", f"{p}_keys", tables.EXPONENTIAL.value)
+    total = nn.sum(total, exp, tables.total(cloud.block + 1), f"{p}_den")
 
     context, total, top = (
         cloud.scatter(part, f"{p}_{name}") for name, part in (("num", context), ("den", total), ("top", top))
     )  # (B, O, H, N, D or 1)
     if cfg.hashes > 1:
-        share = _exp_below(nn, select.Largest(1, name=f"{p}_best")(top), top, f"{p}_share")
+        best = nn.move(select.Largest, top, f"{p}_best", axis=1)
+        share = _exp_below(nn, best, top, f"{p}_share")
         context = nn.einsum("bphno,bphne->bhne", share, context, f"{p}_num_or")
         total = nn.einsum("bphno,bphno->bhno", share, total, f"{p}_den_or")
     else:
         context, total = (
-            _reshape(part, part.shape[2:], f"{p}_{name}_or") for name, part in (("num", context), ("den", total))
+            _reshape(nn, part, part.shape[2:], f"{p}_{name}_or") for name, part in (("num", context), ("den", total))
         )
-    inverse = nn.table(total, tables.reciprocals(nn, cfg.hashes * (cloud.block + 1)), f"{p}_inverse")
+    inverse = nn.table(total, tables.reciprocals(cfg.hashes * (cloud.block + 1)), f"{p}_inverse")
     return nn.einsum("bhne,bhno->bnhe", context, inverse, f"{p}_context")
 
 
-def _logits(cfg: HeptConfig, nn: Hgq, queries: Tensor, keys: Tensor, cloud: FixedCloud, p: str) -> Tensor:
-    """C + z of real keys and 0 of masked ones, both sides (B, O, H, M, S, D) -> (B, O, H, M, S, S)."""
-    squares = nn.table(_across(nn, queries, keys, f"{p}_differences"), tables.half_squares(nn), f"{p}_squares")
+def _logits(cfg: HeptConfig, nn: Vocabulary, queries: Tensor, keys: Tensor, cloud: TablesCloud, p: str) -> Tensor:
+    """Logits, masked keys pushed away: both sides (B, O, H, M, S, D) -> (B, O, H, M, S, S)."""
+    squares = nn.table(_across(nn, queries, keys, f"{p}_differences"), tables.HALF_SQUARES, f"{p}_squares")
     minus = -np.ones(squares.shape[-1])
-    latent = nn.wires(squares, minus, "bphgste,e->bphgst", f"{p}_latent", tables.half_squares(nn).value)
+    latent = nn.wires(squares, minus, "bphgste,e->bphgst", f"{p}_latent", tables.HALF_SQUARES.value)
     scale = Linear("bpgstr,rh->bphgst", {"h": cfg.heads}, None)
-    spatial = nn.derived_dense(cloud.squares, f"{p}_spatial", scale, _MinusScales(f"{p}_scale"))
-    z = nn.sum(latent, spatial, nn.quant.logits, f"{p}_z")
-    z = nn.lifted(z, cloud.lifted, f"{p}_lifted")
-    return Quantizer(nn.formats.fixed(str(tables.logit_format(nn))), name=f"{p}_logits")(z)
+    spatial = nn.derived_dense(cloud.squares, f"{p}_spatial", scale, "minus scales", of=f"{p}_scale")
+    z = nn.sum(latent, spatial, lambda formats: formats.quant.logits, f"{p}_z")
+    z = nn.key_logits(z, cloud.hidden, f"{p}_lifted")
+    return nn.round(z, tables.logits, f"{p}_logits")
 
 
-class _MinusScales:
-    """Weights (C, H) of half the squared differences: -2 s of the float layer `ScaledCoords`."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __call__(self, model: Any) -> tuple[Any, None]:
-        return -2.0 * to_numpy(model.get_layer(self.name).scales()).T, None
+def derive_minus_scales(cfg: HeptConfig, source: Source, of: str) -> tuple[NDArray[np.float64], None]:
+    """Weights (C, H) of half the squared differences: -2 s of the layer `ScaledCoords`."""
+    scales = np.asarray(keras.ops.convert_to_numpy(source.layer(of).scales()), np.float64)
+    return -2.0 * scales.T, None
 
 
-def _exp_below(nn: Hgq, top: Tensor, x: Tensor, name: str) -> Tensor:
+DERIVATIONS: dict[str, Callable[[Any, Source, str], Any]] = {"minus scales": derive_minus_scales}
+
+
+def _exp_below(nn: Vocabulary, top: Tensor, x: Tensor, name: str) -> Tensor:
     """exp(x - top) by a table; both are on the grid of the logits."""
-    depth = nn.minus(top, x, f"{name}_depth", str(tables.logit_format(nn)))
-    return nn.table(depth, tables.exponential(nn), name)
+    depth = nn.minus(top, x, f"{name}_depth", tables.logits)
+    return nn.table(depth, tables.EXPONENTIAL, name)
 
 
-def _reshape(x: Tensor, shape: tuple[int, ...], name: str) -> Tensor:
-    return keras.layers.Reshape(shape, name=name)(x)
+def _reshape(nn: Vocabulary, x: Tensor, shape: tuple[int, ...], name: str) -> Tensor:
+    return nn.move(keras.layers.Reshape, x, name, target_shape=tuple(shape))
 
 
-def _gathered(x: Tensor, order: Tensor, block: int, p: str) -> Tensor:
+def _gathered(nn: Vocabulary, x: Tensor, order: Tensor, block: int, p: str) -> Tensor:
     """(B, N, E) -> (B, O, M, S, E)."""
     slots, channels = x.shape[1:]
-    column = _reshape(x, (slots, 1, channels), f"{p}_column")
-    blocks = lsh.ToBlocks(block, name=f"{p}_blocks")([column, order])  # (B, O, 1, M, S, E)
-    return _reshape(blocks, (blocks.shape[1], *blocks.shape[3:]), f"{p}_sorted")
+    column = _reshape(nn, x, (slots, 1, channels), f"{p}_column")
+    blocks = nn.move(lsh.ToBlocks, column, f"{p}_blocks", order, block=block)  # (B, O, 1, M, S, E)
+    return _reshape(nn, blocks, (blocks.shape[1], *blocks.shape[3:]), f"{p}_sorted")
 
 
-def _across(nn: Hgq, a: Tensor, b: Tensor, name: str, form: str | None = None) -> Tensor:
+def _across(nn: Vocabulary, a: Tensor, b: Tensor, name: str, form: Any = None) -> Tensor:
     """a_s - b_t of all pairs in a block, (..., S, E) twice -> (..., S, S, E)."""
     outer, (size, channels) = a.shape[1:-2], a.shape[-2:]
-    rows = _reshape(a, (*outer, size, 1, channels), f"{name}_queries")
-    columns = _reshape(b, (*outer, 1, size, channels), f"{name}_keys")
+    rows = _reshape(nn, a, (*outer, size, 1, channels), f"{name}_queries")
+    columns = _reshape(nn, b, (*outer, 1, size, channels), f"{name}_keys")
     return nn.minus(rows, columns, name, form, axes="bphgste" if len(outer) == 3 else "bpgstr")

@@ -140,7 +140,7 @@ def resized(
             "channel and train again. Received: element"
         )
     count = features or int(model.get_layer("features").output.shape[-1])
-    made = hept(cfg.model_copy(update={"order": "host"}), Points(points, count), Hgq(quant))
+    made = hept(cfg.model_copy(update={"order": "host", "attention": "tables"}), Points(points, count), Hgq(quant))
     have = {layer.name: layer for layer in model.layers}
     for layer in made.layers:
         if not layer.weights or not layer.trainable:  # constants were written when the model was made

@@ -35,6 +35,9 @@ class HeptConfig(Section):
     # coords: of the coordinates that are cut alone: one order per hash for all layers and heads
     order: Literal["onchip", "host"] = "onchip"  # onchip: sorted inside the model; host: the model input `order`
     order_seed: Annotated[int, Field(ge=0)] = 0  # order: host: draws the regions and directions that make the order
+    attention: Annotated[Literal["kernel", "tables"], Field(exclude_if=lambda form: form == "kernel")] = "kernel"
+    # kernel: products of queries and keys, as published; tables: the same function from tables of differences, in which
+    # no difference of large numbers has to be exact: the form that fixed point takes of its own accord
     kernel: Literal["direct", "sink"] = "direct"  # the same function; sink keeps every exponent in reach of a table
     sink: Annotated[float, Field(ge=-100, lt=0)] = math.log(1e-20)  # logit of a key of value 0 that every query has
     scale_terms: Positive = 10  # K, exponentials that are summed to the scale of one coordinate

@@ -27,6 +27,9 @@ class PartConfig(Section):
     activation: Literal["gelu", "relu"] = "gelu"
     pair_activation: Literal["gelu", "relu"] = "gelu"  # weaver keeps GELU here whatever `activation` says
     head: Literal["class_token", "mean"] = "class_token"
+    class_attention: Annotated[Literal["tokens", "scores"], Field(exclude_if=lambda form: form == "tokens")] = "tokens"
+    # tokens: the class token is one more key, as published; scores: the same function for one class block, whose query
+    # is a constant, so that scores are a dense map of the particles: the form that fixed point takes of its own accord
     scale_fc: bool = True  # norm between the two layers of the feed-forward part
     scale_attn: bool = True  # norm after the attention
     scale_heads: bool = True  # c_attn, one factor per head

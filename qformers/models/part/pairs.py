@@ -91,7 +91,7 @@ def fill_symmetric(particles: int, values: Tensor, nn: Vocabulary) -> Tensor:
     """(B, P, H) of the pairs i > j -> U (B, H, N, N), symmetric with a zero diagonal."""
     index = triangle_index(particles, self_pairs=False)  # (N, N)
     kernel = (index[None] == np.arange(particles * (particles - 1) // 2)[:, None, None]).astype(np.float32)
-    return nn.wires(values, kernel, "bph,pij->bhij", "pair_bias", nn.logits_format)
+    return nn.wires(values, kernel, "bph,pij->bhij", "pair_bias", lambda formats: formats.quant.logits)
 
 
 def _selectors(feature_set: FeatureSet | None) -> list[np.ndarray[tuple[int], np.dtype[np.float32]]]:

@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import math
 
-import keras
-
 from qformers.errors import ConfigError
 from qformers.models.part import layers as part_layers
 from qformers.models.part.class_attention import class_blocks
 from qformers.models.part.config import PartConfig
+from qformers.models.part.feed_forward import feed_forward
 from qformers.models.part.pairs import fill_symmetric, onchip_features
 from qformers.models.sizes import Jet
-from qformers.nn.vocabulary import Linear, Norm, NormKind, Tensor, Vocabulary
+from qformers.nn.vocabulary import Linear, Model, Norm, NormKind, Tensor, Vocabulary
+
+NO_VECTORS = (
+    "pairs: vectors needs square roots and logarithms of four-momenta, which have no fixed-point form here; choose "
+    "pairs: input (computed on the host) or pairs: onchip. Received: pairs=vectors"
+)
 
 
-def part(cfg: PartConfig, jet: Jet, nn: Vocabulary) -> keras.Model:
+def part(cfg: PartConfig, jet: Jet, nn: Vocabulary) -> Model:
     """Build a Particle Transformer.
 
     Args:
@@ -35,8 +39,9 @@ def part(cfg: PartConfig, jet: Jet, nn: Vocabulary) -> keras.Model:
     Raises:
         ConfigError: the vocabulary cannot say what the configuration asks for.
     """
-    features = nn.input("features", (jet.num_particles, jet.num_features))  # (B, N, F)
-    mask = nn.input("mask", (jet.num_particles,))  # (B, N)
+    nn.declare(point="nqkm", pair="ijp", head="h", channel="cdef")
+    features = nn.input("features", (jet.num_particles, jet.num_features), "bnf")  # (B, N, F)
+    mask = nn.input("mask", (jet.num_particles,), "bn")  # (B, N)
     front, bias = _pair_front_end(cfg, jet, nn, features, mask)  # bias (B, H, N, N)
 
     x = _embed(cfg, nn, features, mask)  # (B, N, D)
@@ -48,7 +53,7 @@ def part(cfg: PartConfig, jet: Jet, nn: Vocabulary) -> keras.Model:
         pooled = nn.dense(pooled, f"fc{index}", Linear("bd,de->be", {"e": width}, "e", activation="relu"))
     logits = nn.dense(pooled, "logits", Linear("bd,dc->bc", {"c": jet.num_classes}, "c"))
     inputs = [features, *front, mask]
-    return nn.model({tensor.name: tensor for tensor in inputs}, logits, "part")
+    return nn.model({tensor.name: tensor for tensor in inputs}, logits, cfg)
 
 
 def _embed(cfg: PartConfig, nn: Vocabulary, x: Tensor, mask: Tensor) -> Tensor:
@@ -57,9 +62,8 @@ def _embed(cfg: PartConfig, nn: Vocabulary, x: Tensor, mask: Tensor) -> Tensor:
     for index, width in enumerate(cfg.embed_widths):
         x = nn.norm(x, Norm(f"embed{index}_norm", cfg.norm, mask))
         x = nn.dense(x, f"embed{index}", Linear("bnf,fd->bnd", {"d": width}, "d", activation=cfg.activation))
-    if not nn.norms:
-        return x  # tokens of padded slots are never read: the mask hides them as keys and in the pooling
-    return part_layers.ZeroPadded(dtype=x.dtype, name="embed_masked")([x, mask])
+    # tokens of padded slots are never read: the mask hides them as keys and in the pooling
+    return nn.unread(part_layers.ZeroPadded, [x, mask], "embed_masked")
 
 
 def _pair_front_end(
@@ -76,13 +80,11 @@ def _pair_front_end(
     if cfg.pairs == "vectors":
         vectors, bias = _exact_pairs(cfg, jet, nn, mask)
         return [vectors], bias
-    both_real = part_layers.PairMask(dtype=mask.dtype, name="pair_mask")(mask) if nn.norms else None  # (B, N, N)
+    both_real = nn.counted(part_layers.PairMask, mask, "pair_mask")  # (B, N, N)
     if cfg.pairs == "input":
-        pairs = nn.input("pairs", (jet.num_particles, jet.num_particles, 4))
+        pairs = nn.input("pairs", (jet.num_particles, jet.num_particles, 4), "bijf")
         return [pairs], _pair_network(cfg, nn, pairs, "bhij", both_real)
-    if nn.norms:
-        triangle = part_layers.LowerTriangle(self_pairs=False, dtype=mask.dtype, name="pair_mask_triangle")
-        both_real = triangle(both_real)  # (B, P)
+    both_real = nn.counted(part_layers.LowerTriangle, both_real, "pair_mask_triangle", self_pairs=False)  # (B, P)
     values = onchip_features(jet.num_particles, jet.feature_set, nn, features)  # (B, P, 4)
     values = _pair_network(cfg, nn, values, "bph", both_real)
     return [], fill_symmetric(jet.num_particles, values, nn)
@@ -90,19 +92,15 @@ def _pair_front_end(
 
 def _exact_pairs(cfg: PartConfig, jet: Jet, nn: Vocabulary, mask: Tensor) -> tuple[Tensor, Tensor]:
     """The published form: from four-momenta, each pair i >= j once, self pairs included unless removed."""
-    if not nn.norms:
-        raise ConfigError(
-            "pairs: vectors needs square roots and logarithms of four-momenta, which have no fixed-point form here; "
-            "choose pairs: input (computed on the host) or pairs: onchip. Received: pairs=vectors"
-        )
-    vectors = nn.input("vectors", (jet.num_particles, 4))
-    square = part_layers.PairFeatures(dtype=vectors.dtype, name="pair_features")(vectors)  # (B, N, N, 4)
+    vectors = nn.input("vectors", (jet.num_particles, 4), "bnf")
+    square = nn.real(part_layers.PairFeatures, vectors, "pair_features", NO_VECTORS)  # (B, N, N, 4)
     kept = not cfg.remove_self_pair  # removed self pairs do not count in the statistics of the norms either
-    triangle = part_layers.LowerTriangle(kept, dtype=vectors.dtype, name="pair_triangle")(square)  # (B, P, 4)
-    both_real = part_layers.PairMask(dtype=mask.dtype, name="pair_mask")(mask)
-    counted = part_layers.LowerTriangle(kept, dtype=mask.dtype, name="pair_mask_triangle")(both_real)
+    triangle = nn.real(part_layers.LowerTriangle, square, "pair_triangle", NO_VECTORS, self_pairs=kept)  # (B, P, 4)
+    both_real = nn.counted(part_layers.PairMask, mask, "pair_mask")
+    counted = nn.counted(part_layers.LowerTriangle, both_real, "pair_mask_triangle", self_pairs=kept)
     values = _pair_network(cfg, nn, triangle, "bph", counted)  # (B, P, H)
-    return vectors, part_layers.SymmetricFill(jet.num_particles, kept, dtype=values.dtype, name="pair_bias")(values)
+    fill = {"particles": jet.num_particles, "self_pairs": kept}
+    return vectors, nn.real(part_layers.SymmetricFill, values, "pair_bias", NO_VECTORS, **fill)
 
 
 def _pair_network(cfg: PartConfig, nn: Vocabulary, x: Tensor, output: str, mask: Tensor | None) -> Tensor:
@@ -161,23 +159,4 @@ def particle_block(cfg: PartConfig, nn: Vocabulary, x: Tensor, bias: Tensor | No
     y = nn.dense(context, f"{p}_attn_out", linear)
     y = nn.dropout(y, cfg.dropout, f"{p}_attn_dropout")
     x = nn.add(y, x, "bnd", f"{p}_attn_residual")
-    return feed_forward(cfg, nn, x, "bnd", mask, p, gain)
-
-
-def feed_forward(
-    cfg: PartConfig, nn: Vocabulary, x: Tensor, axes: str, mask: Tensor | None, p: str, gain: float = 1.0
-) -> Tensor:
-    """norm -> dense -> activation -> norm -> dense, plus the (scaled) residual; `axes` spells those of `x`."""
-    outer = axes[:-1]
-    y = nn.norm(x, Norm(f"{p}_ffn_pre_norm", cfg.norm, mask))
-    inner = cfg.ffn_ratio * cfg.width
-    y = nn.dense(y, f"{p}_ffn_fc1", Linear(f"{axes},df->{outer}f", {"f": inner}, "f", activation=cfg.activation))
-    dropped = cfg.activation_dropout if axes == "bnd" and p.startswith("b") else 0.0
-    y = nn.dropout(y, dropped, f"{p}_ffn_activation_dropout")
-    if cfg.scale_fc:
-        y = nn.norm(y, Norm(f"{p}_ffn_norm", cfg.norm, mask))
-    y = nn.dense(y, f"{p}_ffn_fc2", Linear(f"{outer}f,fd->{axes}", {"d": cfg.width}, "d", gain=gain))
-    y = nn.dropout(y, cfg.dropout if p.startswith("b") else 0.0, f"{p}_ffn_dropout")
-    if cfg.scale_resids:
-        x = nn.residual_factors(x, f"{p}_ffn_resid")
-    return nn.add(y, x, axes, f"{p}_ffn_residual")
+    return feed_forward(cfg, nn, x, "bnd", mask, p, gain, dropout=True)

@@ -8,14 +8,28 @@ rounding depends on the library and the processor, and near ties the order would
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qformers.models.hept.config import HeptConfig
-
 Array = NDArray[np.float64]
+
+
+class RegionChoice(Protocol):
+    """How many regions and orders there are; the configuration of an architecture says it."""
+
+    @property
+    def hashes(self) -> int:
+        """O, orders."""
+
+    @property
+    def region_axes(self) -> int:
+        """A, coordinates that are cut."""
+
+    @property
+    def regions(self) -> float:
+        """Cells, about."""
 
 
 def region_counts(uniform: Array, regions: float) -> Array:
@@ -40,7 +54,7 @@ class HostOrder:
     alpha: Array
 
     @classmethod
-    def drawn(cls, cfg: HeptConfig, seed: int) -> HostOrder:
+    def drawn(cls, cfg: RegionChoice, seed: int) -> HostOrder:
         """As the model draws its own; the same numbers for the same seed."""
         random = np.random.default_rng(seed)
         uniform = random.uniform(size=(cfg.hashes, cfg.region_axes, 1))

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from qformers.builds.build import Build
 from qformers.config.sections import QuantConfig
 from qformers.errors import ConfigError
+from qformers.nn.memory import memory_of
 from qformers.precision.fixed import Fixed
 from qformers.quant.formats import slot_of
 from qformers.quant.quantisers import Quantiser, quantisers
@@ -36,10 +37,13 @@ def slots_of(model: Any, logits: Collection[str] = ()) -> dict[Slot, tuple[Quant
     Raises:
         ConfigError: the model comes from a file.
     """
-    table = getattr(model, "_qformers_precision", None)
-    if table is None:
-        raise ConfigError("the quantised model must come from build_model(..., 'hgq'), not from a file")
-    said = {Slot(row.layer, slot) for row in table.rows for slot in row.settings}
+    memory = memory_of(model)
+    if memory is None:
+        raise ConfigError(
+            f"model '{model.name}' does not say which formats were asked for: it was saved before models kept that; "
+            "make it anew with build_model(..., 'hgq')"
+        )
+    said = {Slot(row.layer, slot) for row in memory.asked.rows for slot in row.settings}
     found: dict[Slot, tuple[Quantiser, ...]] = {}
     for quantiser in quantisers(model):
         slot = Slot(quantiser.layer.name, slot_of(quantiser))

@@ -1,0 +1,65 @@
+"""What an architecture is: one record that everything else reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qformers.config.section import Section
+
+Array = NDArray[np.float64]
+
+
+def same(cfg: Any) -> Any:
+    """A configuration whose form fixed point has as it is."""
+    return cfg
+
+
+@dataclass(frozen=True)
+class Arch:
+    """An architecture.
+
+    Attributes:
+        config: its record, which the section ``model`` of a build file spells.
+        build: the function of (configuration, sizes, vocabulary) that makes the Keras model.
+        forms: name -> configuration, small ones of every kind, which the battery of tests takes through all backends.
+        fixed: from a configuration to the one of the same function whose form fixed point has.
+        derivations: rule -> function of (configuration, `Source`, layer it is made of) that gives kernel and bias of a
+            dense layer whose form the source does not have (`Vocabulary.derived_dense`).
+    """
+
+    config: type[Section]
+    build: Callable[[Any, Any, Any], Any]
+    forms: Mapping[str, Section]
+    fixed: Callable[[Any], Any] = same
+    derivations: Mapping[str, Callable[[Any, Source, str], tuple[Array, Array | None]]] = field(default_factory=dict)
+
+
+class Source(Protocol):
+    """A trained float model, as derivations read it; `qformers.quant.fold` has it."""
+
+    def layer(self, name: str) -> Any:
+        """A Keras layer.
+
+        Raises:
+            ConfigError: there is none of this name.
+        """
+
+    def weight(self, layer: str, name: str) -> Array:
+        """A variable of a layer."""
+
+    def dense(self, name: str, before: tuple[str, ...] = (), after: tuple[str, ...] = ()) -> tuple[Array, Array | None]:
+        """Kernel and bias of a dense layer.
+
+        Args:
+            name: of the layer.
+            before: norms in front, multiplied in where the target has none of its own.
+            after: factors and norms behind, multiplied in.
+        """
+
+    def normed(self, values: Array, norms: tuple[str, ...]) -> Array:
+        """Values (..., D) as a dense layer of the target reads them: normed where the target has these norms."""

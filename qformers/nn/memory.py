@@ -1,0 +1,96 @@
+"""What a model remembers of how it was built, saved in its ``.keras`` file: norms folded, formats asked for, axes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Self, get_args
+
+from qformers.precision.table import PrecisionTable
+
+Role = Literal["event", "point", "pair", "head", "channel", "block", "order"]  # of an axis
+ROLES: tuple[Role, ...] = get_args(Role)
+PLACES = ("event", "point", "pair", "block", "order")  # roles of axes whose elements share a width per channel
+
+
+@dataclass(frozen=True)
+class Fold:
+    """What has to be multiplied into a dense layer when its neighbours disappear (fixed point has no norms)."""
+
+    before: tuple[str, ...] = ()  # norms of the last input axis, in order of application
+    after: tuple[str, ...] = ()  # factors and norms of the output axis `axis`, in order of application
+    factor: float = 1.0
+    axis: int = -1
+    bias: bool = False  # the layer has a bias, even where its float form has none
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What is needed to fill, export, audit or tune a model and cannot be read off its layers.
+
+    Attributes:
+        vocabulary: "float32" or "hgq".
+        config: the configuration of the architecture, as plain values; its key ``architecture`` names it.
+        folds: dense layer -> norms and factors that were folded into it; empty in float.
+        derived: dense layer -> rule by which its weights follow from another form (`Arch.derivations`), and the layer
+            of that form which the rule reads.
+        ends: dense layer -> last layer of its step (factor, norm, activation), where that is another one.
+        shifted: layers whose values count up to a constant per row, since a softmax reads them.
+        asked: formats asked for, in the order of asking; empty in float.
+        inputs: model input -> roles of its axes, the event's first.
+        roles: letter of the equations -> role.
+    """
+
+    vocabulary: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    folds: Mapping[str, Fold] = field(default_factory=dict)
+    derived: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    ends: Mapping[str, str] = field(default_factory=dict)
+    shifted: tuple[str, ...] = ()
+    asked: PrecisionTable = field(default_factory=lambda: PrecisionTable(()))
+    inputs: Mapping[str, tuple[Role, ...]] = field(default_factory=dict)
+    roles: Mapping[str, Role] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON types; `from_json` reads it back equal."""
+        return {
+            "vocabulary": self.vocabulary,
+            "config": dict(self.config),
+            "folds": {name: asdict(fold) for name, fold in self.folds.items()},
+            "derived": {name: list(rule) for name, rule in self.derived.items()},
+            "ends": dict(self.ends),
+            "shifted": list(self.shifted),
+            "asked": self.asked.to_json(),
+            "inputs": {name: list(roles) for name, roles in self.inputs.items()},
+            "roles": dict(self.roles),
+        }
+
+    @classmethod
+    def from_json(cls, tree: Mapping[str, Any]) -> Self:
+        """Inverse of `to_json`."""
+        folds = {
+            name: Fold(tuple(fold["before"]), tuple(fold["after"]), fold["factor"], fold["axis"], fold["bias"])
+            for name, fold in tree["folds"].items()
+        }
+        return cls(
+            vocabulary=tree["vocabulary"],
+            config=tree["config"],
+            folds=folds,
+            derived={name: (str(rule), str(of)) for name, (rule, of) in tree["derived"].items()},
+            ends=tree["ends"],
+            shifted=tuple(tree["shifted"]),
+            asked=PrecisionTable.from_json(tree["asked"]),
+            inputs={name: tuple(roles) for name, roles in tree["inputs"].items()},
+            roles=tree["roles"],
+        )
+
+
+def layer_of(tensor: Any) -> str:
+    """Name of the Keras layer that made a symbolic tensor."""
+    return str(tensor._keras_history.operation.name)
+
+
+def memory_of(model: Any) -> Memory | None:
+    """The memory of a model; None where its file was saved before models had one, or it is of another making."""
+    memory = getattr(model, "memory", None)
+    return memory if isinstance(memory, Memory) else None
