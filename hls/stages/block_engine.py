@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from hls.backends.alkaid.backend import STAGE_SHARE
+from hls.backends.alkaid.writer import STAGE_SHARE
 from hls.backends.block_engine.driver import Bench
 from hls.backends.block_engine.parts import engine
 from hls.backends.block_engine.project import EngineProject, write_engine

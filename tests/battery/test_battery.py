@@ -127,10 +127,9 @@ def assert_exact(
     level: Level | None = None,
 ) -> None:
     """Write, compile, and compare `events` and the adversarial ones: three numbers each, or per point."""
-    project: Any = open_backend(backend).write(model, build_of(name, backend=backend), folder / "project")
-    project = project.at(level) if level else project
-    project.compile()
+    project = open_backend(backend).write(model, build_of(name, backend=backend), folder / "project")
+    project.compile(level)
     for inputs in (events, adversarial(model).inputs):
-        found = agree(project, model, inputs)
+        found = agree(project, model, inputs, level=level)
         assert found.equal, str(found)
         assert found.values == 3 * points * len(inputs["features"])

@@ -7,7 +7,6 @@ from typing import Any
 import keras
 import numpy as np
 from numpy.typing import NDArray
-from support.quantised import WIDE, shaken
 
 from qformers.config.sections import QuantConfig
 from qformers.models.hept.config import HeptConfig
@@ -17,6 +16,7 @@ from qformers.nn.float32 import Float32
 from qformers.nn.hgq import Hgq
 from qformers.nn.index.host_order import HostOrder
 from qformers.quant.fold import float_to_quantised
+from support.quantised import WIDE, shaken
 
 FEATURES = 5
 FINE = WIDE.model_copy(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hls.backends.alkaid.backend import own_module_names
+from hls.backends.alkaid.writer import own_module_names
 from hls.backends.block_engine import banks as engine_banks
 from hls.backends.block_engine import driver as engine_driver
 from hls.backends.block_engine import verilog as engine_verilog
