@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hls.backends.alkaid.backend import AlkaidBackend
+from hls.backends.block_engine.backend import BlockEngineBackend
 from hls.backends.hls4ml.backend import Hls4mlBackend
 from hls.backends.protocol import Backend, Project, read_layout
 from hls.errors import HlsError
@@ -17,6 +18,7 @@ BACKENDS: dict[str, Backend] = {
     "vitis": Hls4mlBackend("vitis", "Vitis"),
     "vivado": Hls4mlBackend("vivado", "Vivado"),
     "alkaid": AlkaidBackend(),
+    "block_engine": BlockEngineBackend(),
 }
 
 _SOFTMAX = "hls4ml stops there with 'Softmax with io_parallel strategy cannot be used on multidimensional tensors'"

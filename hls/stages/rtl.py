@@ -112,6 +112,18 @@ class RtlResult:
     equal: bool
 
 
+def written_before(build: Build, path: Path, model_path: Path, **said: Any) -> Project | None:
+    """The project in a folder, where it is of this model and firmware section, and its manifest says `said`."""
+    try:
+        project = open_project(path)
+        check_same_model(project, load_quantised(model_path))
+    except HlsError:
+        return None
+    manifest = json.loads((path / "manifest.json").read_text())
+    wanted = {"firmware": build.firmware.model_dump(mode="json"), **said}
+    return project if all(manifest.get(key) == value for key, value in wanted.items()) else None
+
+
 def open_rtl(build: Build, run: Path, reporter: Reporter, backend: str = RTL) -> Project:
     """The RTL project of a run; written (again) where there is none, or one of another model or firmware section.
 
@@ -125,14 +137,7 @@ def open_rtl(build: Build, run: Path, reporter: Reporter, backend: str = RTL) ->
         HlsError: no model, a layer without exact RTL, or a project of another backend in the folder.
     """
     path, model_path = run / "firmware" / backend, run / "qat" / "model.keras"
-    try:
-        project = open_project(path)
-        check_same_model(project, load_quantised(model_path))
-        written = json.loads((path / "manifest.json").read_text())["firmware"]
-    except HlsError:
-        written = None
-    if written != build.firmware.model_dump(mode="json"):
-        project = export(build, model_path, path, backend, reporter)
+    project = written_before(build, path, model_path) or export(build, model_path, path, backend, reporter)
     if project.layout.backend != backend:
         raise HlsError(f"{path} is a project of backend '{project.layout.backend}'; remove it and run again")
     return project
