@@ -24,7 +24,7 @@ from hls.stages.csim import simulate
 from hls.stages.export import load_quantised
 from qformers.files import sha256
 from qformers.progress import Bars, Silent
-from qformers.quant.real_values import real_values
+from qformers.quant.fidelity import real_values
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
