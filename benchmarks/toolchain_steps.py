@@ -97,12 +97,11 @@ class Bench:
         inputs = host_inputs(self.model, open_split(self.build.data, "test").load()[:JETS])
         return {name: np.resize(array, (JETS, *array.shape[1:])) for name, array in inputs.items()}
 
-    def project(self, backend: str, level: str = "") -> Any:
+    def project(self, backend: str) -> Any:
         """A written project."""
-        from hls.backends.protocol import Project
+        from hls.backends import open_project
 
-        project: Any = Project.open(self.folder / backend)
-        return project.at(level) if level else project
+        return open_project(self.folder / backend)
 
     def prepare(self, step: str) -> Callable[[], dict[str, Any]]:
         """What the clock is to see of a step; all else is done here."""
@@ -112,8 +111,9 @@ class Bench:
             backend = {"convert": "vitis", "trace": "alkaid"}[step]
             return lambda: self.written(open_backend(backend).write(self.model, self.build, self.folder / backend))
         if step in ("compile", "verilate"):
-            project = self.project("vitis") if step == "compile" else self.project("alkaid", "verilator")
-            return lambda: project.compile() or {}
+            backend, level = {"compile": ("vitis", "csim"), "verilate": ("alkaid", "verilator")}[step]
+            project = self.project(backend)
+            return lambda: project.compile(level) or {}
         if step == "yosys":
             return self.yosys
         jets = self.jets()
@@ -121,8 +121,8 @@ class Bench:
             return lambda: self.hls4ml_alone(jets)
         if step == "icarus":
             jets = {name: array[:ICARUS_EVENTS] for name, array in jets.items()}
-        project = self.project("vitis") if step == "csim" else self.project("alkaid", step)
-        return lambda: {"outputs": project.outputs(jets), "jets": jets}
+        project = self.project("vitis" if step == "csim" else "alkaid")
+        return lambda: {"outputs": project.outputs(jets, step), "jets": jets}
 
     def written(self, project: Any) -> dict[str, Any]:
         """LUT estimate and latency, where the project has them."""
@@ -141,7 +141,7 @@ class Bench:
         """Logic synthesis without DSP."""
         from hls.reports.yosys.synthesis import synthesise
 
-        project = self.project("alkaid", "verilator")
+        project = self.project("alkaid")
         place = {"folder": self.folder / "yosys", "dsp": False, "time_limit_s": 1e6}
         report = synthesise(project.sources, project.layout.top, **place)
         return {"lut": report.resources["lut"], "peak_mib": report.detail["peak_mib"]}

@@ -124,23 +124,24 @@ def in_words(rows: list[Row]) -> str:
 
 def replay(build: Build, options: argparse.Namespace) -> int:
     """C simulation of saved events; 0 where it equals the quantised model on all of them, else 1."""
-    from hls.backends.protocol import Project
+    from hls.backends import open_project
     from hls.proof.agree import agree
-    from hls.stages.csim import check_same_model
+    from hls.stages.csim import check_same_model, level_without_clock
     from hls.stages.export import load_quantised
     from qformers.progress import bars
     from qformers.quant.worst_events import read_worst
 
     model = load_quantised(cli.model_path(build, options.model, options.run))
-    project = Project.open(cli.run_folder(build, options.run) / "firmware" / build.firmware.backend)
+    project = open_project(cli.run_folder(build, options.run) / "firmware" / build.firmware.backend)
     check_same_model(project, model)
     numbers, inputs = read_worst(options.replay)
     if not len(numbers):
         print(f"{options.replay}: no event overflowed, nothing to simulate")
         return 0
     with bars() as reporter:
-        project.compile(reporter)
-        found = agree(project, model, inputs, reporter)
+        level = level_without_clock(project)
+        project.compile(level, reporter)
+        found = agree(project, model, inputs, reporter, level)
     print(f"{len(numbers)} saved events: {found}")
     if found.event is not None:
         print(f"  event {found.event} is number {numbers[found.event]} of its split")

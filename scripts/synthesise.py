@@ -51,7 +51,6 @@ def run(build: Build, options: argparse.Namespace) -> int:
 
 
 def _synthesise(build: Build, options: argparse.Namespace) -> None:
-    from hls.reports.rtl import save
     from hls.reports.yosys.run import find_yosys
     from hls.reports.yosys.synthesis import synthesise
     from hls.stages.rtl import open_rtl
@@ -60,7 +59,7 @@ def _synthesise(build: Build, options: argparse.Namespace) -> None:
     find_yosys()
     folder = cli.run_folder(build, options.run)
     with bars() as reporter:
-        project = open_rtl(build, folder, reporter).at("verilator")
+        project = open_rtl(build, folder, reporter)
         for dsp in DSP[options.dsp]:
             report = synthesise(
                 project.sources,
@@ -71,7 +70,7 @@ def _synthesise(build: Build, options: argparse.Namespace) -> None:
                 reporter=reporter,
                 jobs=options.jobs,
             )
-            path = save(report, project, folder)
+            path = report.of_project(project.path).save(folder)
             counts = ", ".join(f"{number:,} {key.upper()}" for key, number in report.resources.items())
             said = [report.error_bar, *report.detail["notes"]]
             print(f"{report.source} ({report.tool}, {report.part}): {counts}", *said, sep="\n  ")

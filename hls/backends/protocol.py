@@ -1,4 +1,9 @@
-"""A written firmware project: simulate it, look inside it, synthesise it. It can be opened again from its folder."""
+"""What a firmware backend offers, what a project that it wrote offers, and the records that both are described by.
+
+A backend is one entry of `hls.backends.BACKENDS`. Stages, proofs and reports know backends and projects by what stands
+here and by nothing else: a new one needs no other edit. `hls.backends.folder.ProjectFolder` has what most projects
+share.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +12,19 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hls.errors import HlsError
-from qformers.files import replacing
+from hls.errors import HlsError, Refusal
+from hls.reports.report import Report
+from qformers.builds.build import Build
 from qformers.progress import Reporter
 
 LAYOUT = "layout.json"
+
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -78,132 +86,189 @@ class Layout:
         return cls(tree["backend"], tree["top"], ports("inputs"), ports("outputs"), steps)
 
 
+def read_layout(path: Path) -> Layout:
+    """What the project in a folder holds.
+
+    Raises:
+        HlsError: no project there.
+    """
+    try:
+        return Layout.from_json(json.loads((path / LAYOUT).read_text()))
+    except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
+        raise HlsError(f"{path} holds no firmware project ({error}); write it with scripts/export_hls.py") from error
+
+
 @dataclass(frozen=True)
-class Project:
-    """A project in a folder.
+class Timing:
+    """Time as a simulation shows it.
 
     Attributes:
-        path: the folder, as the vendor's tool wants it.
-        layout: ports and layers.
+        latency_cycles: clock edges from the one that takes an event in to the one that brings its output out.
+        ii_cycles: clock edges between two events; None where the simulation does not show it.
     """
 
-    path: Path
-    layout: Layout
+    latency_cycles: int
+    ii_cycles: int | None
 
-    @classmethod
-    def open(cls, path: Path) -> Project:
-        """Open a project that was written before.
 
-        Raises:
-            HlsError: no project there.
-        """
-        try:
-            layout = Layout.from_json(json.loads((path / LAYOUT).read_text()))
-        except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
-            raise HlsError(
-                f"{path} holds no firmware project ({error}); write it with scripts/export_hls.py"
-            ) from error
-        if layout.backend == "alkaid":
-            from hls.backends.alkaid.project import AlkaidProject
+@dataclass(frozen=True)
+class Clocked:
+    """Events that went through a level of simulation that has a clock.
 
-            return AlkaidProject(path, layout)
-        return cls(path, layout)
+    Attributes:
+        outputs: output name -> (n, ...), exact in float64.
+        timing: as measured; None where no latency makes every event come out right.
+        latency_expected: cycles, as the project itself states them.
+    """
 
-    def compile(self, reporter: Reporter | None = None, trace: bool = False) -> None:
-        """Compile the C simulation with g++ on all cores; what has not changed is not compiled again.
+    outputs: Mapping[str, Array]
+    timing: Timing | None
+    latency_expected: int
+
+    @property
+    def on_time(self) -> bool:
+        """Whether every event comes when the project says."""
+        return self.timing is not None and self.timing.latency_cycles == self.latency_expected
+
+
+class Project(Protocol):
+    """A written project. It can be opened again from its folder: all that it needs lies there."""
+
+    @property
+    def path(self) -> Path:
+        """The folder, as the vendor's tool wants it."""
+
+    @property
+    def layout(self) -> Layout:
+        """Ports and layers."""
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """How it can be simulated, e.g. ("interpreter", "csim", "verilator"); the first one is meant by None."""
+
+    @property
+    def timed(self) -> tuple[str, ...]:
+        """Those of `levels` that have a clock, the one to report of first."""
+
+    @property
+    def sources(self) -> list[Path]:
+        """Files that a synthesis tool reads."""
+
+    def compile(self, level: str | None = None, reporter: Reporter | None = None) -> None:
+        """Compile what a level needs; what has not changed is not compiled again.
 
         Raises:
             CompileError: with the compiler's last lines and its log.
+            HlsError: no such level.
         """
-        from hls.backends.hls4ml.csim import compile_project
-
-        compile_project(self.path, self.layout.top, trace, reporter)
 
     def outputs(
-        self, inputs: Mapping[str, NDArray[Any]], reporter: Reporter | None = None
-    ) -> dict[str, NDArray[np.float64]]:
+        self, inputs: Mapping[str, NDArray[Any]], level: str | None = None, reporter: Reporter | None = None
+    ) -> dict[str, Array]:
         """Simulate events.
 
         Args:
             inputs: input name -> (n, ...) as the Keras model takes them.
+            level: one of `levels`.
             reporter: told of progress.
 
         Returns:
             Output name -> (n, ...), exact in float64.
-        """
-        return self.named(self._run(inputs, False, reporter))
-
-    def named(self, arrays: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
-        """Output variable -> (n, size) as output name -> (n, ...)."""
-        return {port.name: arrays[port.variable].reshape(-1, *port.shape) for port in self.layout.outputs}
-
-    def predict(self, inputs: Mapping[str, NDArray[Any]], reporter: Reporter | None = None) -> NDArray[np.float64]:
-        """Simulate events of a model with one output; see `outputs`.
 
         Raises:
-            HlsError: the model has several outputs.
+            HlsError: no such level, or inputs of other names or shapes than the firmware has.
         """
-        if len(self.layout.outputs) != 1:
-            names = ", ".join(port.name for port in self.layout.outputs)
-            raise HlsError(f"predict() is for models with one output, use outputs(). Received: {names}")
-        return self.outputs(inputs, reporter)[self.layout.outputs[0].name]
 
-    def trace(
-        self, inputs: Mapping[str, NDArray[Any]], reporter: Reporter | None = None
-    ) -> dict[str, NDArray[np.float64]]:
-        """Output of every firmware layer: name of the step -> (n, ...)."""
-        arrays = self._run(inputs, True, reporter)
-        return {step.name: arrays[step.variable].reshape(-1, *step.shape) for step in self.layout.steps}
+    def predict(
+        self, inputs: Mapping[str, NDArray[Any]], level: str | None = None, reporter: Reporter | None = None
+    ) -> Array:
+        """The output (n, ...) of a model that has one; see `outputs`."""
+
+    def trace(self, inputs: Mapping[str, NDArray[Any]], reporter: Reporter | None = None) -> dict[str, Array]:
+        """Output of every step of the layout: its name -> (n, ...)."""
+
+    def clock(
+        self,
+        inputs: Mapping[str, NDArray[Any]],
+        expected: Mapping[str, Array],
+        level: str | None = None,
+        reporter: Reporter | None = None,
+    ) -> Clocked:
+        """Simulate events one behind the other at a level that has a clock.
+
+        Args:
+            inputs: as for `outputs`.
+            expected: output name -> (n, ...), by which the latency is recognised.
+            level: one of `timed`; the first, if not given.
+            reporter: told of progress.
+
+        Raises:
+            HlsError: the level has no clock.
+        """
+
+    def reports(self) -> list[Report]:
+        """What the project can say of its own cost without another tool, e.g. estimates made when it was written."""
+
+    def write_bench(self, inputs: Mapping[str, NDArray[Any]], outputs: Mapping[str, Array]) -> None:
+        """Write a test bench for the vendor's tools, where the backend has one.
+
+        Args:
+            inputs: model inputs, name -> (n, ...).
+            outputs: what the quantised model makes of them, name -> (n, ...).
+        """
 
     def build(self) -> Path:
         """Synthesise with the vendor's tool; returns the folder of its reports.
 
         Raises:
             VendorToolMissing: the tool is not on PATH; the message has the command to run elsewhere.
-            HlsError: the tool failed.
+            HlsError: the tool failed, or the backend has none.
         """
-        from hls.backends.hls4ml.vendor import synthesise
 
-        return synthesise(self.path, self.layout.backend, self.layout.top)
 
-    def write_bench(self, inputs: Mapping[str, NDArray[Any]], outputs: Mapping[str, NDArray[np.float64]]) -> None:
-        """Write ``tb_data/tb_input_features.dat`` and ``tb_output_predictions.dat``, read by the vendor's C simulation.
+@runtime_checkable
+class Backend(Protocol):
+    """What a backend offers. Making one costs nothing: what is heavy is imported by its methods."""
 
-        One line per event, all inputs (outputs) of the top function behind each other; nine digits keep a float32
-        exactly.
+    @property
+    def name(self) -> str:
+        """Key of `hls.backends.BACKENDS`."""
+
+    def supports(self, model: Any, build: Build | None = None) -> list[Refusal]:
+        """Layers and settings that cannot be written exactly; empty = the model can be written.
 
         Args:
-            inputs: model inputs, name -> (n, ...).
-            outputs: what the quantised model makes of them, name -> (n, ...).
+            model: a built Keras model.
+            build: also check its section `firmware`.
         """
-        columns = {
-            "tb_input_features.dat": [inputs[port.name] for port in self.layout.inputs],
-            "tb_output_predictions.dat": [outputs[port.name] for port in self.layout.outputs],
-        }
-        for name, arrays in columns.items():
-            table = np.concatenate([np.asarray(array, np.float64).reshape(len(array), -1) for array in arrays], axis=1)
-            with replacing(self.path / "tb_data" / name) as temporary:
-                np.savetxt(temporary, table, fmt="%.9g")
 
-    def _run(
-        self, inputs: Mapping[str, NDArray[Any]], trace: bool, reporter: Reporter | None
-    ) -> dict[str, NDArray[np.float64]]:
-        from hls.backends.hls4ml.csim import compile_project
+    def write(
+        self,
+        model: Any,
+        build: Build,
+        out: Path,
+        reporter: Reporter | None = None,
+        facts: Mapping[str, Any] | None = None,
+        allow_overflow: bool = False,
+    ) -> Project:
+        """Write the project; the folder appears whole or not at all.
 
-        self._check(inputs)
-        library = compile_project(self.path, self.layout.top, trace, reporter)
-        events = len(next(iter(inputs.values())))
-        data = {p.variable: np.asarray(inputs[p.name], np.float64).reshape(events, -1) for p in self.layout.inputs}
-        return library.run(data, [port.variable for port in self.layout.outputs], reporter)
+        Args:
+            model: quantised Keras model.
+            build: names the top function or module; its section `firmware` has the settings.
+            out: folder of the project; an older project there is replaced.
+            reporter: told of finished steps.
+            facts: more for the manifest, e.g. the model's file.
+            allow_overflow: write accumulators of the build that cannot hold their sums, and say so in the manifest.
 
-    def _check(self, inputs: Mapping[str, NDArray[Any]]) -> None:
-        wanted = {port.name: port.shape for port in self.layout.inputs}
-        if set(inputs) != set(wanted):
-            raise HlsError(f"the firmware takes {', '.join(sorted(wanted))}. Received: {', '.join(sorted(inputs))}")
-        lengths = {len(array) for array in inputs.values()}
-        for name, shape in wanted.items():
-            if inputs[name].shape[1:] != shape or len(lengths) != 1:
-                shapes = {key: array.shape for key, array in inputs.items()}
-                raise HlsError(f"input '{name}' must be (events, {', '.join(map(str, shape))}). Received: {shapes}")
-            if not np.isfinite(inputs[name]).all():
-                raise HlsError(f"input '{name}' has NaN or infinity, which have no fixed-point form")
+        Raises:
+            ExportRefused: naming every layer that cannot be written exactly.
+            HlsError: the tool behind the backend cannot convert the model.
+        """
+
+    def open(self, path: Path) -> Project:
+        """Open a project that this backend wrote before.
+
+        Raises:
+            HlsError: no project there.
+        """

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hls.proof.readers import readers
 from qformers.quant.quantisers import Quantiser
+from qformers.quant.readers import readers
 
 Array = NDArray[np.float64]
 

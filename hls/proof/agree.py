@@ -64,22 +64,27 @@ class Agreement:
 
 
 def agree(
-    project: Project, model: keras.Model, inputs: Mapping[str, NDArray[Any]], reporter: Reporter | None = None
+    project: Project,
+    model: keras.Model,
+    inputs: Mapping[str, NDArray[Any]],
+    reporter: Reporter | None = None,
+    level: str | None = None,
 ) -> Agreement:
-    """Compare C simulation and Keras on events.
+    """Compare a simulation of the firmware and Keras on events.
 
     Args:
         project: the firmware.
         model: the quantised model that it was made from.
         inputs: input name -> (n, ...).
         reporter: told of progress.
+        level: of simulation; the project's first, if not given.
 
     Raises:
-        HlsError: outputs of other names or shapes, or no events.
+        HlsError: outputs of other names or shapes, no events, or no such level.
     """
     if not len(next(iter(inputs.values()))):
         raise HlsError("at least one event is needed to compare. Received: 0")
-    firmware = project.outputs(inputs, reporter)
+    firmware = project.outputs(inputs, level, reporter)
     return compare(project, model, inputs, firmware, keras_outputs(model, inputs, reporter, "quantised Keras"))
 
 

@@ -12,16 +12,18 @@ from numpy.typing import NDArray
 
 from hls.backends.protocol import Project, Step
 from qformers.data.points.events import PointEvents
+from qformers.nn.memory import memory_of
 from qformers.precision.fixed import Fixed
-from qformers.quant.beside_float import (
-    UP_TO_A_CONSTANT,
-    bias_dropped,
-    centred,
+from qformers.quant.fidelity import (
+    axes_of,
+    behind_blocks,
     correlation,
     counterpart,
-    mean_difference,
+    distance,
+    in_slots,
+    one_row_per_point,
+    real_values,
 )
-from qformers.quant.real_values import axes_of, real_values
 from qformers.tasks.metrics import jets as metrics
 from qformers.tasks.task import Task
 
@@ -68,7 +70,6 @@ def layer_fidelity(
     project: Project,
     model: keras.Model,
     float_model: keras.Model,
-    after: Mapping[str, Sequence[str]],
     inputs: Mapping[str, NDArray[Any]],
     float_inputs: Mapping[str, NDArray[Any]],
 ) -> Fidelity:
@@ -78,8 +79,6 @@ def layer_fidelity(
         project: the firmware.
         model: the quantised model that it was made from.
         float_model: the model that this one was trained from.
-        after: layer -> float layers that were folded into it behind its sum (`Memory.folds[name].after` of a model
-            built from the build file); the float value is taken behind them.
         inputs, float_inputs: the same events for either model.
     """
     traced = project.trace(inputs)
@@ -87,17 +86,22 @@ def layer_fidelity(
     tensors: dict[str, Any] = {}
     skipped: list[Skipped] = []
     for name in steps:
-        tensor = counterpart(float_model, name, after.get(name, ()))
+        tensor = counterpart(float_model, name)
         if tensor is None:
-            skipped.append(Skipped(name, "the float model has no layer of this name"))
+            reason = "the float model has no layer of this name"
+            if memory_of(float_model) is None:
+                reason = "the float model was saved before models kept where their steps end"
+            skipped.append(Skipped(name, reason))
         else:
             tensors[name] = tensor
+    if not tensors:  # of a backend that shows no layers
+        return Fidelity((), tuple(skipped))
     floats = keras.Model(float_model.inputs, tensors)(
         {tensor.name: np.asarray(float_inputs[tensor.name], np.float32) for tensor in float_model.inputs},
         training=False,
     )
     axes, mask = axes_of(model), np.asarray(inputs["mask"]) if "mask" in inputs else None
-    order, moved = _single_order(inputs), _moved(model)
+    order, moved = _single_order(inputs), behind_blocks(model)
     rows = []
     for name in tensors:
         firmware, wanted = traced[steps[name].name], np.asarray(keras.ops.convert_to_numpy(floats[name]), np.float64)
@@ -105,16 +109,27 @@ def layer_fidelity(
             skipped.append(Skipped(name, f"its shape is {firmware.shape[1:]}, in float {wanted.shape[1:]}"))
             continue
         if order is not None and name in moved:
-            if axes.get(name, ())[:2] != ("event", "point"):
+            if not one_row_per_point(axes.get(name)):
                 skipped.append(Skipped(name, "its points stand in blocks, by their order, and those in float in slots"))
                 continue
             firmware = in_slots(firmware, order)
         real = real_values(firmware.shape, axes.get(name), mask)
-        if bias_dropped(model, float_model, name):
-            wanted = wanted + mean_difference(firmware, wanted, real)
-        if name.endswith(UP_TO_A_CONSTANT):
-            firmware, wanted = centred(firmware, real), centred(wanted, real)
-        rows.append(_row(steps[name], firmware, wanted, real))
+        step, lsb = steps[name], Fixed.parse(steps[name].format).step
+        between = distance(model, float_model, name, firmware, wanted, real)
+        rows.append(
+            LayerFidelity(
+                step.layer,
+                step.name,
+                step.format,
+                between.values,
+                between.largest,
+                between.mean,
+                between.largest / lsb,
+                between.mean / lsb,
+                between.relative,
+                between.correlation,
+            )
+        )
     return Fidelity(tuple(rows), tuple(skipped))
 
 
@@ -124,40 +139,9 @@ def _single_order(inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.int64] | Non
     return order[:, 0] if order is not None and order.shape[1] == 1 else None
 
 
-def _moved(model: keras.Model) -> set[str]:
-    """Names of the layers that read, at any distance, what `qformers.nn.index.lsh.ToBlocks` has put into blocks."""
-    tensors: set[int] = set()
-    found: set[str] = set()
-    for layer in model.layers:
-        read = layer.input if isinstance(layer.input, list) else [layer.input]
-        if type(layer).__name__ == "ToBlocks" or any(id(tensor) in tensors for tensor in read):
-            tensors.add(id(layer.output))
-            found.add(layer.name)
-    return found
-
-
-def in_slots(values: Array, order: NDArray[np.int64]) -> Array:
-    """Rows (n, N, ...) that stand in an order (n, N) of slots, back in these slots."""
-    found = np.empty_like(values)
-    found[np.arange(len(order))[:, None], order] = values
-    return found
-
-
 def last_steps(project: Project) -> dict[str, Step]:
     """Keras layer -> the firmware step that has its output (the activation, where there is one)."""
     return {step.layer: step for step in project.layout.steps if not step.part.startswith("iq")}
-
-
-def _row(step: Step, firmware: Array, wanted: Array, real: NDArray[np.bool_]) -> LayerFidelity:
-    found, ideal = firmware[real], wanted[real]
-    error, lsb = np.abs(found - ideal), Fixed.parse(step.format).step
-    size = float(np.abs(ideal).mean()) if ideal.size else 0.0
-    worst, mean = (float(error.max()), float(error.mean())) if error.size else (0.0, 0.0)
-    relative = mean / size if size else 0.0
-    return LayerFidelity(
-        step.layer, step.name, step.format, int(error.size), worst, mean, worst / lsb, mean / lsb, relative,
-        correlation(found, ideal),
-    )  # fmt: skip
 
 
 def end_to_end_points(task: Task, outputs: Mapping[str, Array], events: PointEvents) -> dict[str, Any]:

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hls.backends.protocol import Project, Step
-from hls.proof.readers import input_quantisers
 from qformers.precision.fixed import Fixed
 from qformers.quant.quantisers import walk
+from qformers.quant.readers import input_quantisers
 
 Array = NDArray[np.float64]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,12 @@ class Report:
             raise ValueError(f"stage must be one of {', '.join(STAGES)}. Received: {self.stage!r}")
         if strange := sorted(set(self.resources) - set(RESOURCES)):
             raise ValueError(f"resources are {', '.join(RESOURCES)}. Received: {strange[0]!r}")
+
+    def of_project(self, path: Path) -> Report:
+        """The same report with what says of which model it is: hashes from the manifest of a firmware project."""
+        manifest = json.loads((path / "manifest.json").read_text())
+        known = {key: manifest[key] for key in ("build_hash", "model_sha256", "model_file_sha256") if key in manifest}
+        return replace(self, detail={**self.detail, **known})
 
     def save(self, run: Path) -> Path:
         """Write it into a run folder; returns the path."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,21 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from hls.backends.alkaid.backend import STAGE_SHARE
-from hls.backends.block_engine.driver import Bench
-from hls.backends.block_engine.parts import engine
-from hls.backends.block_engine.project import EngineProject, write_engine
+from hls.backends.block_engine.backend import BlockEngineBackend
+from hls.backends.block_engine.project import COSTS
+from hls.backends.block_engine.writer import hept_of, most_blocks
+from hls.backends.protocol import Project
 from hls.errors import HlsError
 from hls.proof.adversarial import adversarial, uniform
-from hls.stages.export import load_quantised
+from hls.stages.export import export, load_quantised
+from hls.stages.rtl import written_before
 from qformers.builds.build import Build
-from qformers.config.section import architecture_of
 from qformers.data import DataError, open_split
 from qformers.files import write_json
 from qformers.manifest import versions
-from qformers.models.hept.blocks import parts, resized
-from qformers.models.hept.config import HeptConfig
-from qformers.progress import Reporter, Ticker
+from qformers.models.hept.blocks import resized
+from qformers.progress import Reporter
 
 FOLDER = "firmware/block_engine"  # in the run folder
 AT_ONCE = 8192  # points through Keras
@@ -36,7 +36,7 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Checked:
+class EngineCheck:
     """Events of one size through the simulated engine.
 
     Attributes:
@@ -67,12 +67,12 @@ class Checked:
 
 
 @dataclass(frozen=True)
-class Simulated:
+class EngineResult:
     """Result of the stage; `path` is its JSON."""
 
     path: Path
-    project: EngineProject
-    sizes: tuple[Checked, ...]
+    project: Project
+    sizes: tuple[EngineCheck, ...]
 
     @property
     def equal(self) -> bool:
@@ -88,7 +88,7 @@ def simulate_engine(
     console: Console,
     events: int = 2,
     most: int = 0,
-) -> Simulated:
+) -> EngineResult:
     """Write the block engine of a build, simulate whole events, compare them with the quantised model of that size.
 
     Reads ``qat/model.keras`` of the run folder; writes ``firmware/block_engine`` and ``engine.json``.
@@ -105,45 +105,45 @@ def simulate_engine(
     Raises:
         HlsError: no HEPT, no model, no size, or Verilator is missing.
     """
-    cfg, quant = build.model, build.quant
-    if not isinstance(cfg, HeptConfig) or quant is None:
-        raise HlsError(
-            "the block engine is for a quantised model of architecture hept: set model.architecture and a section "
-            f"quant. Received: {architecture_of(build.model)}, quant {'missing' if quant is None else 'given'}"
-        )
+    cfg, quant = hept_of(build)
     if not points or min(points) < 1 or events < 1:
         raise HlsError(f"sizes and numbers of events are at least 1. Received: points {list(points)}, events {events}")
-    model = load_quantised(run / "qat" / "model.keras")
-    firmware = build.firmware
-    made = engine(parts(cfg, quant, model), model, firmware.stage_ns or STAGE_SHARE * firmware.clock_ns)
-    blocks = -(-max(*points, most) // cfg.block_size)
-    project = write_engine(made, f"{build.name}_engine", (run / FOLDER).resolve(), blocks)
-    costs = project.costs()
+    path, clock_ns = run / "qat" / "model.keras", build.firmware.clock_ns
+    model = load_quantised(path)
+    project = _engine(build, run, path, max(*points, most), cfg.block_size, reporter)
+    costs = json.loads((project.path / COSTS).read_text())
     _tell_costs(costs, console)
     pool = _points_of(build, model)
-    found = []
-    with project.bench(reporter) as bench:
-        for count in points:
-            whole = resized(cfg, quant, model, -(-count // cfg.block_size) * cfg.block_size)
-            groups = [_events(pool, model, whole, count, events, build.seed)]
-            if count == min(points):  # arithmetic and control are the same at every size
-                groups.append(_hard(whole, build.seed))
-            tick = reporter.task(f"Verilator, {count} points", sum(len(group["mask"]) for group in groups))
-            found.append(_check(project, bench, whole, groups, (count, firmware.clock_ns), tick))
-            _tell(found[-1], console)
+    project.compile(reporter=reporter)
+    checked = []
+    for count in points:
+        whole = resized(cfg, quant, model, -(-count // cfg.block_size) * cfg.block_size)
+        groups = [_events(pool, model, whole, count, events, build.seed)]
+        if count == min(points):  # arithmetic and control are the same at every size
+            groups.append(_hard(whole, build.seed))
+        blocks = whole.get_layer("mask").output.shape[1] // cfg.block_size
+        checked.append(_check(project, whole, groups, (count, blocks, clock_ns), reporter))
+        _tell(checked[-1], console)
     facts = {
         "build": build.name,
         "build_hash": build.hash,
         "points": pool[2],
-        "clock_ns": firmware.clock_ns,
+        "clock_ns": clock_ns,
         "latency_formula": FORMULA,
-        "events": [{**asdict(size), "source": "simulated by Verilator", "equal": size.equal} for size in found],
+        "events": [{**asdict(size), "source": "simulated by Verilator", "equal": size.equal} for size in checked],
         "costs": costs,
-        "equal": all(size.equal for size in found),
+        "equal": all(size.equal for size in checked),
         "versions": versions(),
     }
     write_json(run / "engine.json", facts)
-    return Simulated(run / "engine.json", project, tuple(found))
+    return EngineResult(run / "engine.json", project, tuple(checked))
+
+
+def _engine(build: Build, run: Path, model: Path, most: int, block_size: int, reporter: Reporter) -> Project:
+    """The engine of a run for events of `most` points; written (again) where there is no such one."""
+    path, blocks = (run / FOLDER).resolve(), most_blocks(most, block_size)
+    before = written_before(build, path, model, most_blocks=blocks)
+    return before or export(build, model, path, BlockEngineBackend(most_points=most), reporter)
 
 
 def _points_of(build: Build, model: keras.Model) -> tuple[Array, Array, str]:
@@ -175,34 +175,35 @@ def _events(
 
 def _hard(whole: keras.Model, seed: int) -> dict[str, Array]:
     """Adversarial events, one of every case: they are as large as the others."""
-    found = adversarial(whole, seed, each=1)
-    _, first = np.unique(found.cases, return_index=True)
-    return {name: array[first] for name, array in found.inputs.items()}
+    hard = adversarial(whole, seed, each=1)
+    _, first = np.unique(hard.cases, return_index=True)
+    return {name: array[first] for name, array in hard.inputs.items()}
 
 
 def _check(
-    project: EngineProject,
-    bench: Bench,
+    project: Project,
     whole: keras.Model,
     groups: Sequence[Mapping[str, Array]],
-    asked: tuple[int, float],
-    tick: Ticker,
-) -> Checked:
-    """All events one after the other; `asked` is the points and the clock period (ns)."""
-    points, clock_ns = asked
-    values = different = events = 0
-    cycles = set()
+    asked: tuple[int, int, float],
+    reporter: Reporter,
+) -> EngineCheck:
+    """All events one after the other; `asked` is points, blocks and the clock period (ns)."""
+    points, blocks, clock_ns = asked
+    name, values, different, events = project.layout.outputs[0].name, 0, 0, 0
+    latencies, expected = set[int | None](), 0
     for group in groups:
-        for event, wanted in enumerate(_outputs(whole, group)):
-            found, taken = project.simulate(bench, {name: array[event] for name, array in group.items()})
-            values, different, events = values + wanted.size, different + int(np.sum(found != wanted)), events + 1
-            cycles.add(taken)
-            tick()
-    blocks = whole.get_layer("mask").output.shape[1] // project.sizes.size
-    measured = cycles.pop() if len(cycles) == 1 else None
+        wanted = np.stack(list(_outputs(whole, group)))
+        clocked = project.clock(group, {name: wanted}, None, reporter)
+        answers, expected = clocked.outputs[name], clocked.latency_expected
+        values, different, events = (
+            values + wanted.size,
+            different + int(np.sum(answers != wanted)),
+            events + len(wanted),
+        )
+        latencies.add(clocked.timing.latency_cycles if clocked.timing else None)
+    measured = latencies.pop() if len(latencies) == 1 else None
     time = None if measured is None else measured * clock_ns / 1000
-    expected = project.made.latency_cycles(blocks)
-    return Checked(points, blocks, events, values, different, measured, expected, time)
+    return EngineCheck(points, blocks, events, values, different, measured, expected, time)
 
 
 def _outputs(model: keras.Model, group: Mapping[str, Array]) -> Iterator[Array]:
@@ -213,13 +214,13 @@ def _outputs(model: keras.Model, group: Mapping[str, Array]) -> Iterator[Array]:
         yield from np.asarray(model({name: array[start : start + batch] for name, array in group.items()}))
 
 
-def _tell(found: Checked, console: Console) -> None:
-    cycles = "not the same for all events" if found.latency_cycles is None else f"{found.latency_cycles} cycles"
-    time = "" if found.latency_us is None else f" = {found.latency_us:.2f} us"
+def _tell(check: EngineCheck, console: Console) -> None:
+    cycles = "not the same for all events" if check.latency_cycles is None else f"{check.latency_cycles} cycles"
+    time = "" if check.latency_us is None else f" = {check.latency_us:.2f} us"
     console.print(
-        f"{found.points} points, {found.blocks} blocks: {found.values_different} of {found.values} values in "
-        f"{found.events} events differ from quantised Keras; latency {cycles}{time} (Verilator), "
-        f"{found.latency_expected} expected",
+        f"{check.points} points, {check.blocks} blocks: {check.values_different} of {check.values} values in "
+        f"{check.events} events differ from quantised Keras; latency {cycles}{time} (Verilator), "
+        f"{check.latency_expected} expected",
         markup=False,
     )
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from hls.backends.alkaid.project import AlkaidProject
+from hls.backends import open_project
 from hls.backends.protocol import Project
 from hls.backends.writing import weights_hash
 from hls.errors import HlsError
@@ -24,14 +24,12 @@ from hls.proof.fidelity import Fidelity, end_to_end, end_to_end_points, layer_fi
 from hls.proof.samples import sample
 from hls.stages.export import load_quantised
 from qformers.builds.build import Build
-from qformers.builds.models import build_model
 from qformers.data import Events, open_split
 from qformers.data.points.events import PointEvents
 from qformers.errors import TrainingError
 from qformers.files import write_json
 from qformers.manifest import versions
 from qformers.models.inputs import host_inputs
-from qformers.nn.memory import memory_of
 from qformers.progress import Reporter
 from qformers.tasks.task import task_of
 
@@ -42,7 +40,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Simulated:
+class CsimResult:
     """Result of the stage; `path` is its JSON."""
 
     path: Path
@@ -59,11 +57,11 @@ class Simulated:
 
 def simulate(
     build: Build, run: Path, events: int, reporter: Reporter, console: Console, backend: str | None = None
-) -> Simulated:
+) -> CsimResult:
     """Run the C simulation of a build's firmware and compare it.
 
     Reads ``qat/model.keras``, ``float/model.keras`` (if there) and ``firmware/<backend>`` of the run folder; writes
-    ``csim.json`` and ``plots/csim_*.png``.
+    ``csim.json``, ``plots/csim_*.png`` and what the project itself reports of its cost, ``reports/<source>.json``.
 
     Args:
         build: the build.
@@ -76,20 +74,19 @@ def simulate(
     Raises:
         HlsError: a file is missing or the project is not of this model.
     """
-    project = Project.open(run / "firmware" / (backend or build.firmware.backend))
-    if isinstance(project, AlkaidProject):
-        project = project.at("csim")
+    project = open_project(run / "firmware" / (backend or build.firmware.backend))
+    level = level_without_clock(project)
     model = load_quantised(run / "qat" / "model.keras")
     check_same_model(project, model)
     easy = sample(build, model, events)
-    project.compile(reporter)
+    project.compile(level, reporter)
     forms = {
         "quantised": keras_outputs(model, easy.inputs, reporter, "quantised Keras"),
-        "csim": project.outputs(easy.inputs, reporter),
+        "csim": project.outputs(easy.inputs, level, reporter),
     }
     on_jets = compare(project, model, easy.inputs, forms["csim"], forms["quantised"])
     hard = adversarial(model)
-    on_hard = agree(project, model, hard.inputs, reporter)
+    on_hard = agree(project, model, hard.inputs, reporter, level)
     console.print(f"{len(easy)} {easy.what} ({easy.source}): {on_jets}", markup=False)
     console.print(f"{len(hard)} adversarial events: {on_hard}", markup=False)
     if on_hard.event is not None:
@@ -98,7 +95,7 @@ def simulate(
     narrowed = manifest.get("overflow_allowed", [])
     for line in narrowed:
         console.print(f"overflow allowed at export: {line}", markup=False)
-    if wide := manifest["wider_than_float32"]:
+    if wide := manifest.get("wider_than_float32"):
         console.print(
             f"sums wider than the 24 bits of float32, where Keras itself may round: {', '.join(wide)}", markup=False
         )
@@ -122,7 +119,24 @@ def simulate(
         "versions": versions(),
     }
     write_json(run / "csim.json", facts)
-    return Simulated(run / "csim.json", on_jets, on_hard, fidelity, end)
+    for report in project.reports():
+        report.save(run)
+    return CsimResult(run / "csim.json", on_jets, on_hard, fidelity, end)
+
+
+def level_without_clock(project: Project) -> str:
+    """C simulation, or, of a project that has none, its first level without a clock.
+
+    Raises:
+        HlsError: all its levels have one.
+    """
+    levels = [level for level in project.levels if level not in project.timed]
+    if not levels:
+        raise HlsError(
+            f"a project of backend '{project.layout.backend}' is simulated clock by clock only "
+            f"({', '.join(project.levels)}): run its RTL simulation instead (scripts/run_rtl.py)"
+        )
+    return "csim" if "csim" in levels else levels[0]
 
 
 def check_same_model(project: Project, model: keras.Model) -> None:
@@ -161,14 +175,12 @@ def compare_with_float(
         return None, None
     float_model = load_quantised(path)
     source = open_split(build.data, "test")
-    memory = memory_of(model) or memory_of(build_model(build, source.feature_set, source.class_names, "hgq"))
-    after = {name: fold.after for name, fold in memory.folds.items()} if memory is not None else {}
     float_inputs = host_inputs(float_model, jets)
     values = sum(step.size for step in project.layout.steps)
     traced = max(1, min(TRACED_JETS, TRACED_VALUES // max(values, 1)))
     first = host_inputs(model, jets[:traced])
     first_float = {name: array[:traced] for name, array in float_inputs.items()}
-    fidelity = layer_fidelity(project, model, float_model, after, first, first_float)
+    fidelity = layer_fidelity(project, model, float_model, first, first_float)
     outputs = {"float": _single(keras_outputs(float_model, float_inputs)), **outputs}
     console.print(show.layer_table(fidelity))
     class_names: tuple[str, ...] = ()  # outputs of points have no names

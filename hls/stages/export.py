@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hls.backends import open_backend
-from hls.backends.protocol import Project
+from hls.backends.protocol import Backend, Project
 from hls.errors import HlsError
 from hls.proof.adversarial import adversarial
 from hls.proof.agree import keras_outputs
@@ -42,7 +42,7 @@ def export(
     build: Build,
     model_path: Path,
     out: Path,
-    backend: str | None = None,
+    backend: str | Backend | None = None,
     reporter: Reporter | None = None,
     allow_overflow: bool = False,
 ) -> Project:
@@ -52,14 +52,15 @@ def export(
         build: its section `firmware` says how.
         model_path: the quantised model.
         out: folder of the project.
-        backend: instead of the one of the build.
+        backend: instead of the one of the build, or its name.
         reporter: told of progress.
         allow_overflow: write accumulators of the build that cannot hold their sums.
 
     Raises:
         HlsError: no model, an unknown backend, or a layer without exact firmware (`ExportRefused`).
     """
-    writer = open_backend(backend or build.firmware.backend)
+    chosen = backend or build.firmware.backend
+    writer = open_backend(chosen) if isinstance(chosen, str) else chosen
     model = load_quantised(model_path)
     facts = {"model": str(model_path), "model_file_sha256": sha256(model_path)}
     project = writer.write(model, build, out, reporter, facts, allow_overflow)

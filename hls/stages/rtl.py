@@ -16,16 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from hls.backends.alkaid.project import AlkaidProject
-from hls.backends.protocol import Project
-from hls.backends.simulators.levels import RTL_LEVELS, TIMED, Level
-from hls.backends.simulators.rtl_stream import Timing, timing
+from hls.backends import open_project
+from hls.backends.protocol import Clocked, Project
+from hls.backends.simulators.levels import RTL_LEVELS, SLOW
 from hls.backends.simulators.verilator import ToolMissing
 from hls.errors import HlsError
 from hls.proof.adversarial import adversarial
 from hls.proof.agree import Agreement, compare, keras_outputs
 from hls.proof.samples import sample
-from hls.reports.rtl import estimate, save, simulated
+from hls.reports.rtl import simulated
 from hls.stages.csim import check_same_model
 from hls.stages.export import export, load_quantised
 from qformers.builds.build import Build
@@ -33,8 +32,8 @@ from qformers.files import write_json
 from qformers.manifest import versions
 from qformers.progress import Reporter
 
-BACKEND = "alkaid"
-ICARUS_EVENTS = (100, 50)  # jets and adversarial events: it is a thousand times slower than Verilator
+RTL = "alkaid"  # backend whose projects are simulated, unless another is named
+FEW_EVENTS = (100, 50)  # jets and adversarial events for a level of `SLOW`
 
 Array = NDArray[np.float64]
 
@@ -51,6 +50,15 @@ class Group:
         """Events through the quantised model; `reporter` is told of finished ones."""
         return cls(inputs, keras_outputs(model, inputs, reporter, "quantised Keras"))
 
+    @classmethod
+    def joined(cls, first: Group, second: Group) -> Group:
+        """The events of both, those of the first one in front."""
+        inputs, expected = (
+            {name: np.concatenate([values, after[name]]) for name, values in before.items()}
+            for before, after in ((first.inputs, second.inputs), (first.expected, second.expected))
+        )
+        return cls(inputs, expected)
+
     def __len__(self) -> int:
         return len(next(iter(self.inputs.values())))
 
@@ -63,53 +71,74 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Checked:
+class LevelCheck:
     """One level of simulation: what it said of the events, and of time."""
 
     jets: Agreement
     adversarial: Agreement
-    timing: Timing | None  # None at levels without time, and where no shift makes all events right
+    clocked: Clocked | None  # None at levels without a clock
 
     @property
     def equal(self) -> bool:
         """Whether every value of every event is equal."""
         return self.jets.equal and self.adversarial.equal
 
+    @property
+    def on_time(self) -> bool:
+        """Whether every event comes when the project says; levels without a clock are never late."""
+        return self.clocked is None or self.clocked.on_time
+
+    @property
+    def latency_cycles(self) -> int | None:
+        """As measured; None without a clock, and where no latency makes every event come out right."""
+        return self.clocked.timing.latency_cycles if self.clocked and self.clocked.timing else None
+
     def to_json(self) -> dict[str, Any]:
         """As plain JSON types."""
         return {
             "jets": self.jets.to_json(),
             "adversarial": self.adversarial.to_json(),
-            "latency_cycles": self.timing.latency_cycles if self.timing else None,
-            "ii_cycles": self.timing.ii_cycles if self.timing else None,
+            "latency_cycles": self.latency_cycles,
+            "ii_cycles": self.clocked.timing.ii_cycles if self.clocked and self.clocked.timing else None,
         }
 
 
 @dataclass(frozen=True)
-class Simulated:
+class RtlResult:
     """Result of the stage; `path` is its JSON."""
 
     path: Path
-    levels: Mapping[Level, Checked]
+    levels: Mapping[str, LevelCheck]
     equal: bool
 
 
-def open_rtl(build: Build, run: Path, reporter: Reporter) -> AlkaidProject:
+def written_before(build: Build, path: Path, model_path: Path, **said: Any) -> Project | None:
+    """The project in a folder, where it is of this model and firmware section, and its manifest says `said`."""
+    try:
+        project = open_project(path)
+        check_same_model(project, load_quantised(model_path))
+    except HlsError:
+        return None
+    manifest = json.loads((path / "manifest.json").read_text())
+    wanted = {"firmware": build.firmware.model_dump(mode="json"), **said}
+    return project if all(manifest.get(key) == value for key, value in wanted.items()) else None
+
+
+def open_rtl(build: Build, run: Path, reporter: Reporter, backend: str = RTL) -> Project:
     """The RTL project of a run; written (again) where there is none, or one of another model or firmware section.
 
+    Args:
+        build: the build.
+        run: its run folder.
+        reporter: told of progress.
+        backend: that writes it.
+
     Raises:
-        HlsError: no model, or a layer without exact RTL.
+        HlsError: no model, a layer without exact RTL, or a project of another backend in the folder.
     """
-    path, model_path = run / "firmware" / BACKEND, run / "qat" / "model.keras"
-    try:
-        project = Project.open(path)
-        check_same_model(project, load_quantised(model_path))
-        written = json.loads((path / "manifest.json").read_text())["firmware"]
-    except HlsError:
-        written = None
-    if written != build.firmware.model_dump(mode="json"):
-        project = export(build, model_path, path, BACKEND, reporter)
-    if not isinstance(project, AlkaidProject):
+    path, model_path = run / "firmware" / backend, run / "qat" / "model.keras"
+    project = written_before(build, path, model_path) or export(build, model_path, path, backend, reporter)
+    if project.layout.backend != backend:
         raise HlsError(f"{path} is a project of backend '{project.layout.backend}'; remove it and run again")
     return project
 
@@ -120,12 +149,13 @@ def simulate_rtl(
     events: int,
     reporter: Reporter,
     console: Console,
-    levels: Sequence[Level] = RTL_LEVELS,
-) -> Simulated:
+    levels: Sequence[str] = RTL_LEVELS,
+    backend: str = RTL,
+) -> RtlResult:
     """Simulate the RTL of a build at every level and compare it with the quantised model.
 
-    Reads ``qat/model.keras`` and ``firmware/alkaid`` of the run folder (the latter is written if need be); writes
-    ``rtl.json``, ``reports/alkaid.json`` and ``reports/verilator.json``.
+    Reads ``qat/model.keras`` and ``firmware/<backend>`` of the run folder (the latter is written if need be); writes
+    ``rtl.json``, what the project itself reports of its cost, and ``reports/<simulator>.json``.
 
     Args:
         build: the build.
@@ -134,113 +164,120 @@ def simulate_rtl(
         reporter: told of progress.
         console: where the results go.
         levels: of simulation; others of `RTL_LEVELS` are noted as left out.
+        backend: that writes the RTL.
 
     Raises:
-        HlsError: a file or Verilator is missing.
+        HlsError: a file or Verilator is missing, or the project has no such level.
     """
-    project = open_rtl(build, run, reporter)
+    project = open_rtl(build, run, reporter, backend)
     model = load_quantised(run / "qat" / "model.keras")
-    save(estimate(project), project, run)
+    reports = project.reports()
+    for report in reports:
+        report.save(run)
     easy, hard = sample(build, model, events), adversarial(model)
     groups = [Group.of(model, part.inputs, reporter) for part in (easy, hard)]
-    checked: dict[Level, Checked] = {}
+    checked: dict[str, LevelCheck] = {}
     skipped: dict[str, str] = {level: "left out by --levels" for level in RTL_LEVELS if level not in levels}
-    jobs = {level: partial(check, project.at(level), model, _for_level(level, *groups)) for level in levels}
+    jobs = {level: partial(check, project, model, _for_level(level, *groups), level) for level in levels}
     for level, result in _side_by_side(jobs, reporter):
         try:
             checked[level] = result()
         except ToolMissing as missing:
-            if level != "icarus":
+            if level not in SLOW:
                 raise
             skipped[level] = str(missing)
             console.print(f"{level}: {missing}", markup=False)
             continue
-        tell(level, checked[level], project, console, easy.what)
-    measured = checked["verilator"].timing if "verilator" in checked else None
-    on_time = all(found.timing.latency_cycles == project.latency_cycles for found in checked.values() if found.timing)
-    untimed = any(found.timing is None for level, found in checked.items() if level in TIMED)
-    equal = all(found.equal for found in checked.values()) and on_time and not untimed
-    if measured is not None:
-        save(simulated(project, measured), project, run)
+        tell(level, checked[level], console, easy.what)
+    equal = all(one.equal and one.on_time for one in checked.values())
+    first = next(iter(project.timed), "")
+    if first in checked and (clocked := checked[first].clocked) and (measured := clocked.timing):
+        timed = simulated(first, build.firmware.clock_ns, measured.latency_cycles, measured.ii_cycles)
+        timed.of_project(project.path).save(run)
     facts = {
         "build": build.name,
         "build_hash": build.hash,
-        "backend": BACKEND,
-        "flavour": project.facts["flavour"],
+        "backend": project.layout.backend,
+        "flavour": build.firmware.flavour,
         "project": str(project.path),
         "what": easy.what,
         "splits": easy.source,
-        "levels": {level: found.to_json() for level, found in checked.items()},
+        "levels": {level: one.to_json() for level, one in checked.items()},
         "skipped": skipped,
         "cases": dict(Counter(hard.cases)),
-        "latency_cycles_reported": project.latency_cycles,
+        "latency_cycles_reported": next((report.latency_cycles for report in reports), None),
         "equal": equal,
         "versions": versions(),
     }
     write_json(run / "rtl.json", facts)
-    return Simulated(run / "rtl.json", checked, equal)
+    return RtlResult(run / "rtl.json", checked, equal)
 
 
 def _side_by_side(
-    jobs: Mapping[Level, Callable[..., Checked]], reporter: Reporter
-) -> Iterator[tuple[Level, Callable[[], Checked]]]:
+    jobs: Mapping[str, Callable[..., LevelCheck]], reporter: Reporter
+) -> Iterator[tuple[str, Callable[[], LevelCheck]]]:
     """Levels in their order, each with what gives its result.
 
-    Icarus works while the others do: for minutes it keeps one core busy, and so does Verilator's translation.
+    A slow one (Icarus) works while the others do: for minutes it keeps one core busy, and so does Verilator's
+    translation.
     """
     with ThreadPoolExecutor(1) as beside:
-        icarus = beside.submit(jobs["icarus"]) if "icarus" in jobs else None
+        slow = {level: beside.submit(job) for level, job in jobs.items() if level in SLOW}
         for level, job in jobs.items():
-            yield level, icarus.result if icarus and level == "icarus" else partial(job, reporter)
+            yield level, slow[level].result if level in slow else partial(job, reporter)
 
 
-def _for_level(level: Level, jets: Group, hard: Group) -> tuple[Group, Group]:
-    """All events; for Icarus the first of the jets, and adversarial ones evenly over all cases."""
-    if level != "icarus":
+def _for_level(level: str, jets: Group, hard: Group) -> tuple[Group, Group]:
+    """All events; for a slow level the first of the jets, and adversarial ones evenly over all cases."""
+    if level not in SLOW:
         return jets, hard
-    few, hardest = ICARUS_EVENTS
+    few, hardest = FEW_EVENTS
     chosen = np.linspace(0, len(hard) - 1, min(hardest, len(hard))).round().astype(int)
     return jets.part(slice(few)), hard.part(chosen)
 
 
 def check(
-    project: AlkaidProject, model: keras.Model, groups: tuple[Group, Group], reporter: Reporter | None = None
-) -> Checked:
-    """Compare one level of simulation with Keras; RTL gets both groups of events back to back, one per clock cycle.
+    project: Project,
+    model: keras.Model,
+    groups: tuple[Group, Group],
+    level: str,
+    reporter: Reporter | None = None,
+) -> LevelCheck:
+    """Compare one level of simulation with Keras; where it has a clock, both groups go through it in one stream.
 
     Args:
-        project: at the level wanted.
+        project: written from `model`.
         model: the quantised model.
         groups: jets, and adversarial events.
+        level: of simulation.
         reporter: told of progress.
     """
-    found_timing = None
-    if project.level not in TIMED:
-        found = [project.outputs(group.inputs, reporter) for group in groups]
+    clocked = None
+    if level not in project.timed:
+        outputs = [project.outputs(group.inputs, level, reporter) for group in groups]
     else:
-        cycles = project.cycles(np.concatenate([project.rows(group.inputs) for group in groups]), reporter)
-        found_timing = timing(cycles, np.concatenate([project.flat(group.expected) for group in groups]))
-        start = found_timing.latency_cycles if found_timing else project.latency_cycles
-        first, both = start + len(groups[0]), start + len(groups[0]) + len(groups[1])
-        found = [project.named(project.split(part)) for part in (cycles[start:first], cycles[first:both])]
+        both = Group.joined(*groups)
+        clocked = project.clock(both.inputs, both.expected, level, reporter)
+        first = len(groups[0])
+        parts = (slice(first), slice(first, None))
+        outputs = [{name: array[rows] for name, array in clocked.outputs.items()} for rows in parts]
     jets, hard = (
-        compare(project, model, group.inputs, outputs, group.expected)
-        for group, outputs in zip(groups, found, strict=True)
+        compare(project, model, group.inputs, answer, group.expected)
+        for group, answer in zip(groups, outputs, strict=True)
     )
-    return Checked(jets, hard, found_timing)
+    return LevelCheck(jets, hard, clocked)
 
 
-def tell(level: Level, found: Checked, project: AlkaidProject, console: Console, what: str = "jets") -> None:
-    """Print what a level of simulation found; `what` its events are."""
-    console.print(f"{level}, {what}: {found.jets}", markup=False)
-    console.print(f"{level}, adversarial events: {found.adversarial}", markup=False)
-    if level not in TIMED:
+def tell(level: str, result: LevelCheck, console: Console, what: str = "jets") -> None:
+    """Print what a level of simulation came to; `what` its events are."""
+    console.print(f"{level}, {what}: {result.jets}", markup=False)
+    console.print(f"{level}, adversarial events: {result.adversarial}", markup=False)
+    if result.clocked is None:
         return
-    reported = f"{project.latency_cycles} reported"
-    if found.timing is None:
+    reported = f"{result.clocked.latency_expected} reported"
+    if result.clocked.timing is None:
         console.print(f"{level}: no latency makes every event come out right ({reported})", markup=False)
     else:
-        cycles = found.timing.latency_cycles
-        console.print(
-            f"{level}: latency {cycles} cycles measured, {reported}; an event every cycle (II = 1)", markup=False
-        )
+        cycles, ii = result.clocked.timing.latency_cycles, result.clocked.timing.ii_cycles
+        rate = "; an event every cycle (II = 1)" if ii == 1 else "" if ii is None else f"; II = {ii}"
+        console.print(f"{level}: latency {cycles} cycles measured, {reported}{rate}", markup=False)

@@ -9,7 +9,7 @@ import keras
 import pytest
 from support import hls_models as h
 
-from hls.backends import open_backend
+from hls.backends import open_backend, open_project
 from hls.backends.alkaid import csim as alkaid_csim
 from hls.backends.alkaid.project import AlkaidProject
 from hls.backends.protocol import Project
@@ -40,8 +40,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[keras.Model, AlkaidP
 
 
 def different(model: keras.Model, project: Project) -> int:
+    """Values that C simulation gives otherwise than Keras."""
     inputs = {"x": h.numbers(3, 500)}
-    found, wanted = project.outputs(inputs), keras_outputs(model, inputs)
+    found, wanted = project.outputs(inputs, "csim"), keras_outputs(model, inputs)
     assert {name: array.shape for name, array in found.items()} == {"y": (500, 3), "z": (500, 3)}
     assert all(array.std() > 0 for array in wanted.values())
     return sum(int((found[name] != wanted[name]).sum()) for name in wanted)
@@ -53,9 +54,7 @@ def test_compiled_code_in_many_parts_is_the_model(
     model, project = tiny
     monkeypatch.setattr(alkaid_csim, "STATEMENTS", 7)
     monkeypatch.setattr(alkaid_csim, "FUNCTIONS", 3)
-    at = project.at("csim")
-    assert at.level == "csim"
-    assert different(model, at) == 0
+    assert different(model, project) == 0
     parts = sorted((project.path / "csim/parts").glob("part*.cc"))
     assert len(parts) > 1
     assert "auto &v" in parts[-1].read_text(), "values cross from part to part"
@@ -72,13 +71,13 @@ def test_a_library_is_taken_again_until_the_model_changes(tmp_path: Path, monkey
     monkeypatch.setattr(cxx, "compile_all", counted)
     model, project = written(tmp_path / "project")
     for _ in range(2):
-        assert different(model, project.at("csim")) == 0
+        assert different(model, project) == 0
     assert compiled == [2], "one part and the bridge, once"
     first = {path.name for path in (project.path / "csim").glob("*.so")}
     other = tmp_path / "other"
     model, changed = written(other, scale=0.5)
     (other / "model/comb.json.gz").replace(project.path / "model/comb.json.gz")
-    assert different(model, Project.open(project.path).at("csim")) == 0  # type: ignore[attr-defined]
+    assert different(model, open_project(project.path)) == 0
     assert compiled == [2, 2]
     second = {path.name for path in (project.path / "csim").glob("*.so")}
     assert len(first) == len(second) == 1
@@ -121,8 +120,8 @@ def test_levels_are_csim_too_and_the_stage_rtl_runs_it_when_asked(tiny: tuple[ke
 
     assert LEVELS == ("interpreter", "csim", "verilator", "icarus")
     assert RTL_LEVELS == ("interpreter", "verilator", "icarus")
-    assert simulate_rtl.__defaults__ == (RTL_LEVELS,)
+    assert simulate_rtl.__defaults__ == (RTL_LEVELS, "alkaid")
     with pytest.raises(
         HlsError, match=r"levels of simulation are interpreter, csim, verilator, icarus\. Received: 'x'"
     ):
-        tiny[1].at("x")  # type: ignore[arg-type]
+        tiny[1].compile("x")

@@ -15,12 +15,13 @@ from rich.console import Console
 from support.hept_fixed import FEATURES, NARROW, events, small
 from support.quantised import shaken
 
+from hls.backends import BACKENDS
 from hls.backends.alkaid.ports import Value
 from hls.backends.block_engine.banks import words
 from hls.backends.block_engine.project import EngineProject
 from hls.backends.block_engine.rows import Row, Spot, numbers, raw, wires
 from hls.errors import HlsError
-from hls.stages.block_engine import Simulated, simulate_engine
+from hls.stages.block_engine import EngineResult, simulate_engine
 from qformers.builds.build import Build
 from qformers.config.sections import QuantConfig
 from qformers.errors import ConfigError
@@ -123,11 +124,12 @@ class Run:
 
     cfg: HeptConfig
     model: keras.Model
-    found: Simulated
+    found: EngineResult
 
     @property
     def project(self) -> EngineProject:
-        return self.found.project
+        """Opened from its folder, as another process would."""
+        return BACKENDS["block_engine"].open(self.found.project.path)
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +168,7 @@ def test_events_follow_each_other_without_a_reset_and_with_pauses(tiny: Run) -> 
             for event in range(len(wanted)):
                 found, cycles = tiny.project.simulate(bench, one_of(asked, event), pause=event)
                 assert np.array_equal(found, wanted[event])
-                assert cycles == tiny.project.made.latency_cycles(points // 4) + event * (points // 4 - 1)
+                assert cycles == tiny.project.ports.latency_cycles(points // 4) + event * (points // 4 - 1)
 
 
 @pytest.mark.slow
@@ -177,7 +179,7 @@ def test_rtl_equals_keras_on_events_of_thousands_of_points(tiny: Run) -> None:
             for event, wanted in enumerate(np.asarray(whole(asked))):
                 found, cycles = tiny.project.simulate(bench, one_of(asked, event))
                 assert np.array_equal(found, wanted)
-                assert cycles == latency + sum(part.depth for part in tiny.project.made.all) + 11
+                assert cycles == latency + tiny.project.ports.depth_cycles + 11
 
 
 def test_what_the_engine_cannot_hold_is_refused(tiny: Run) -> None:

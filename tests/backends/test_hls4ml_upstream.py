@@ -148,7 +148,7 @@ def test_layers_called_by_a_letter_of_input_are_renamed(tmp_path: Path) -> None:
 
 
 def test_unknown_settings_are_accepted_without_a_word(tmp_path: Path) -> None:
-    """`Hls4mlBackend._known`."""
+    """`hls.backends.hls4ml.writer.known_settings`."""
     x = keras.Input((3,), name="x")
     graph = plain(keras.Model(x, h.dense(x, "first", h.SOURCE, h.MIX)), tmp_path, clock_perod=2.5)
     assert graph.config.get_config_value("ClockPeriod") == 5

@@ -15,9 +15,9 @@ import yaml
 from support import hls_models as h
 from support.hls_models import Compared
 
-from hls.backends import open_backend
+from hls.backends import open_backend, open_project
 from hls.backends.hls4ml import csim
-from hls.backends.hls4ml.backend import Hls4mlBackend
+from hls.backends.hls4ml.writer import known_settings
 from hls.backends.protocol import Layout, Project
 from hls.backends.simulators import cxx
 from hls.backends.writing import new_project, weights_hash
@@ -94,7 +94,7 @@ def test_an_unknown_setting_of_hls4ml_is_an_error() -> None:
     with pytest.raises(
         TypeError, match="hls4ml's backend Vitis has no setting 'clock_perod'; it has part, clock_period"
     ):
-        Hls4mlBackend("vitis", "Vitis")._known(part="xcvu13p-flga2577-2-e", clock_perod=2.5)
+        known_settings("Vitis", part="xcvu13p-flga2577-2-e", clock_perod=2.5)
 
 
 def test_manifest_says_what_went_in(tiny: Project) -> None:
@@ -127,18 +127,18 @@ def test_nothing_in_the_project_names_the_scratch_folder(tiny: Project) -> None:
 def test_layout_survives_the_disk(part4: Compared) -> None:
     layout = part4.project.layout
     assert Layout.from_json(layout.to_json()) == layout
-    assert Project.open(part4.project.path).layout == layout
+    assert open_project(part4.project.path).layout == layout
 
 
 def test_a_folder_without_project_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(HlsError, match=r"holds no firmware project.*export_hls.py"):
-        Project.open(tmp_path)
+        open_project(tmp_path)
 
 
 def test_a_moved_project_gives_the_same(tiny: Project, tmp_path: Path) -> None:
     inputs = {"x": h.numbers(3, 300)}
     before = tiny.predict(inputs)
-    moved = Project.open(Path(shutil.copytree(tiny.path, tmp_path / "elsewhere")))
+    moved = open_project(Path(shutil.copytree(tiny.path, tmp_path / "elsewhere")))
     (moved.path / "csim").rename(tmp_path / "gone")
     np.testing.assert_array_equal(moved.predict(inputs), before)
 
@@ -228,7 +228,7 @@ def test_products_of_a_layer_may_be_more_than_a_usual_stack_holds(tmp_path: Path
 
 
 def test_a_compile_error_shows_the_compilers_last_lines_and_its_log(tiny: Project, tmp_path: Path) -> None:
-    broken = Project.open(Path(shutil.copytree(tiny.path, tmp_path / "broken")))
+    broken = open_project(Path(shutil.copytree(tiny.path, tmp_path / "broken")))
     header = broken.path / "firmware/defines.h"
     header.write_text(header.read_text().replace("small_accum_t;", "small_acum_t;"))
     with pytest.raises(
@@ -241,21 +241,21 @@ def test_a_compile_error_shows_the_compilers_last_lines_and_its_log(tiny: Projec
 
 
 def test_a_missing_compiler_is_said(tiny: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fresh = Project.open(Path(shutil.copytree(tiny.path, tmp_path / "fresh", ignore=shutil.ignore_patterns("csim"))))
+    fresh = open_project(Path(shutil.copytree(tiny.path, tmp_path / "fresh", ignore=shutil.ignore_patterns("csim"))))
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(CompileError, match="no C\\+\\+ compiler 'no-such-compiler' on PATH; install one"):
         fresh.compile()
 
 
 def test_missing_weights_do_not_end_the_process(tiny: Project, tmp_path: Path) -> None:
-    copy = Project.open(Path(shutil.copytree(tiny.path, tmp_path / "copy")))
+    copy = open_project(Path(shutil.copytree(tiny.path, tmp_path / "copy")))
     (copy.path / "firmware/weights/small_weight.txt").unlink()
     with pytest.raises(HlsError, match=r"small_weight\.txt is missing; write the project again"):
         copy.predict({"x": h.numbers(3, 10)})
 
 
 def test_a_call_that_is_not_understood_is_an_error(tiny: Project, tmp_path: Path) -> None:
-    copy = Project.open(Path(shutil.copytree(tiny.path, tmp_path / "copy")))
+    copy = open_project(Path(shutil.copytree(tiny.path, tmp_path / "copy")))
     source = copy.path / "firmware/tiny.cpp"
     source.write_text(source.read_text().replace("nnet::einsum_dense<", "nnet::einsum_dense_new <"))
     with pytest.raises(HlsError, match=r"tiny\.cpp: a layer call is not understood"):

@@ -191,5 +191,5 @@ def test_other_flavours_are_written_and_their_arithmetic_is_exact(flavour: str, 
     inputs = {"x": h.numbers(3, 300)}
     np.testing.assert_array_equal(project.predict(inputs), h.keras_outputs(model, inputs)["y"])
     with pytest.raises(HlsError, match=f"verilator simulates Verilog, this project is {flavour}; set firmware.flavour"):
-        project.at("verilator")
+        project.compile("verilator")
     assert json.loads((project.path / "metadata.json").read_text())["flavour"] == flavour

@@ -22,6 +22,7 @@ from qformers.quant.fold import float_to_quantised
 
 # The RTL backend needs no compilation for the traced arithmetic (its simulation: tests/backends/test_rtl_exact.py), so
 # all forms go through `make test` there; of the others the first one does, and all of them through `make test-all`.
+# The block engine takes HEPT only, and any number of points: tests/backends/test_block_engine.py.
 MARKS = {"alkaid": (), "vitis": pytest.mark.slow, "vivado": pytest.mark.slow}
 
 # Which pair features and head.
@@ -29,7 +30,7 @@ FORMS = [
     pytest.param("input", "class_token", "vitis"),
     *(
         pytest.param(pairs, head, backend, marks=MARKS[backend])
-        for backend in BACKENDS
+        for backend in MARKS
         for pairs in ("onchip", "input", "none")
         for head in ("mean", "class_token")
         if (pairs, head, backend) != ("input", "class_token", "vitis")
@@ -53,7 +54,7 @@ PEERS = [
     pytest.param("linformer", "element", "vitis"),
     *(
         pytest.param(form, granularity, backend, marks=MARKS[backend])
-        for backend in BACKENDS
+        for backend in MARKS
         for form, granularity in (
             ("deepsets", "channel"), ("deepsets_sum", "element"), ("mixer", "element"), ("mixer_flat", "channel"),
             ("jedi", "element"), ("mha", "element"), ("mha_mean", "channel"), ("linformer_mean", "channel"),
@@ -127,10 +128,9 @@ def assert_exact(
     level: Level | None = None,
 ) -> None:
     """Write, compile, and compare `events` and the adversarial ones: three numbers each, or per point."""
-    project: Any = open_backend(backend).write(model, build_of(name, backend=backend), folder / "project")
-    project = project.at(level) if level else project
-    project.compile()
+    project = open_backend(backend).write(model, build_of(name, backend=backend), folder / "project")
+    project.compile(level)
     for inputs in (events, adversarial(model).inputs):
-        found = agree(project, model, inputs)
+        found = agree(project, model, inputs, level=level)
         assert found.equal, str(found)
         assert found.values == 3 * points * len(inputs["features"])

@@ -12,6 +12,7 @@ import pytest
 from support import hls_models as h
 from support.hls_models import Compared
 
+from hls.backends import open_project
 from hls.backends.protocol import Project
 from hls.errors import HlsError
 from hls.proof.adversarial import adversarial, ranges
@@ -21,7 +22,7 @@ from hls.stages.export import load_quantised
 
 
 def copy_of(made: Compared, folder: Path) -> Project:
-    return Project.open(Path(shutil.copytree(made.project.path, folder / "copy")))
+    return open_project(Path(shutil.copytree(made.project.path, folder / "copy")))
 
 
 def few(made: Compared, count: int = 400) -> dict[str, np.ndarray]:

@@ -13,7 +13,6 @@ import pytest
 from rich.console import Console
 from support.quantised import shaken
 
-from hls.proof.fidelity import in_slots
 from hls.stages.compare import compare
 from hls.stages.csim import simulate
 from hls.stages.export import export
@@ -26,6 +25,7 @@ from qformers.generate.tracks import run as tracks
 from qformers.generate.tracks.settings import TrackSettings
 from qformers.models.inputs import host_inputs
 from qformers.progress import Silent
+from qformers.quant.fidelity import in_slots
 from qformers.quant.fold import float_to_quantised
 
 MODEL = {

@@ -84,11 +84,11 @@ def test_the_project_is_written_again_only_when_model_or_settings_change(run: Pa
     assert first.stat().st_mtime_ns == before
     changed = open_rtl(build(stage_ns=1.0), run, Silent())
     assert first.stat().st_mtime_ns > before
-    before, cycles = first.stat().st_mtime_ns, changed.latency_cycles
+    before, cycles = first.stat().st_mtime_ns, changed.reports()[0].latency_cycles
     model = keras.saving.load_model(run / "qat/model.keras", compile=False)
     model.get_layer("layer")._kernel.assign(np.zeros((4, 3, 10)) + 0.5)
     model.save(run / "qat/model.keras")
-    assert open_rtl(build(stage_ns=1.0), run, Silent()).latency_cycles < cycles
+    assert open_rtl(build(stage_ns=1.0), run, Silent()).reports()[0].latency_cycles < cycles
     assert first.stat().st_mtime_ns > before
 
 
@@ -133,10 +133,9 @@ def test_the_summary_tells_an_estimate_from_a_synthesis(run: Path) -> None:
     (run / "csim.json").write_text(json.dumps({**found, "splits": "test", "end": None, "project": "p"}))
     open_rtl(build(), run, Silent())
     assert "estimate" not in summary(run)
-    from hls.reports.rtl import estimate, save
-
     project = open_rtl(build(), run, Silent())
-    save(estimate(project), project, run)
+    (estimate,) = project.reports()
+    estimate.save(run)
     text = summary(run)
     assert "C simulation == quantised model on 5 jets: 0 of 50 outputs differ" in text
     assert "C simulation != quantised model on 5 adversarial events: 2 of 50 outputs differ" in text

@@ -15,7 +15,8 @@ from rich.console import Console
 from support import hls_models as h
 from support.paths import SCRIPTS
 
-from hls.backends.protocol import Project, Step
+from hls.backends import open_project
+from hls.backends.protocol import Step
 from hls.errors import HlsError
 from hls.proof import fidelity as f
 from hls.proof.samples import load_jets
@@ -23,7 +24,7 @@ from hls.stages.csim import simulate
 from hls.stages.export import load_quantised
 from qformers.files import sha256
 from qformers.progress import Bars, Silent
-from qformers.quant.real_values import real_values
+from qformers.quant.fidelity import real_values
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -108,7 +109,7 @@ def test_export_writes_the_project_and_its_test_bench(
     arguments = ("--model", model, "--out", out, "--backend", "vivado", "--set", "firmware.clock_ns=4")
     assert script("export_hls", monkeypatch, run / "build.yaml", *arguments) == 0
     assert f"project:   {out}" in capsys.readouterr().out
-    project = Project.open(out)
+    project = open_project(out)
     assert project.layout.backend == "vivado"
     assert "set clock_period 4.0" in (out / "project.tcl").read_text()
     assert json.loads((out / "manifest.json").read_text())["model_file_sha256"] == sha256(model)
@@ -129,7 +130,7 @@ def test_synthesis_without_tool_ends_with_status_one(
     model, out = run / "qat" / "model.keras", tmp_path / "project"
     assert script("export_hls", monkeypatch, run / "build.yaml", "--model", model, "--out", out, "--synth") == 1
     assert "cd project && vitis-run --mode hls --tcl build_prj.tcl" in capsys.readouterr().err
-    assert Project.open(out).layout.top == "part4", "the project is there all the same"
+    assert open_project(out).layout.top == "part4", "the project is there all the same"
 
 
 @pytest.mark.parametrize(

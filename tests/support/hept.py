@@ -7,13 +7,13 @@ from typing import Any
 import keras
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from support import oracle_hept
 
 from qformers.interop import hept as upstream
 from qformers.models.hept.config import HeptConfig
 from qformers.models.hept.hept import hept
 from qformers.models.sizes import Points
 from qformers.nn.float32 import Float32
+from support import oracle_hept
 
 FEATURES = 5
 CMS: dict[str, Any] = {

@@ -11,7 +11,7 @@ import numpy as np
 from hgq.layers import QAdd, QEinsum, QEinsumDense, QSoftmax, QUnaryFunctionLUT
 from hgq.quantizer import Quantizer, QuantizerConfig
 
-from hls.backends import open_backend
+from hls.backends import open_backend, open_project
 from hls.backends.protocol import Project
 from hls.proof.agree import keras_outputs
 from hls.stages.export import export, load_quantised
@@ -159,7 +159,7 @@ def write_run4(run: Path) -> Path:
 
 def compared_run(run: Path) -> Compared:
     """ParT with four particles on Vitis, from `write_run4`, and 10,000 jets that fill its ranges."""
-    model, project = load_quantised(run / "qat" / "model.keras"), Project.open(run / "firmware" / "vitis")
+    model, project = load_quantised(run / "qat" / "model.keras"), open_project(run / "firmware" / "vitis")
     inputs = jets(4, 10_000)
     return Compared(model, project, inputs, keras_outputs(model, inputs), project.outputs(inputs))
 

@@ -7,13 +7,13 @@ from typing import Any
 import keras
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from support import oracle_part
 
 from qformers.interop import weaver
 from qformers.models.part.config import PartConfig
 from qformers.models.part.part import part
 from qformers.models.sizes import Jet
 from qformers.nn.float32 import Float32
+from support import oracle_part
 
 FEATURES, CLASSES = 5, 3
 VARIANTS: dict[str, dict[str, Any]] = {

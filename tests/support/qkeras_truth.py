@@ -25,6 +25,7 @@ if "v0.9" in sys.argv:
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
 
 import numpy as np
+
 from support import qkeras_cases as cases
 
 keras: Any = importlib.import_module("tf_keras" if "v0.9" in sys.argv else "keras")

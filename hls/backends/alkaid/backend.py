@@ -1,49 +1,19 @@
-"""From a quantised Keras model to RTL: pipelined Verilog (or VHDL, or C++ for Vitis HLS) through alkaid.
-
-alkaid traces the model's arithmetic value by value, shares what is equal, splits it into stages and writes it out; all
-widths are those that the values need, so that nothing is rounded but where the model rounds.
-"""
+"""Backend alkaid: pipelined RTL, written and simulated without a vendor's tool."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from contextlib import redirect_stdout
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hls.backends.alkaid import ports as alkaid_ports
-from hls.backends.alkaid import trace as alkaid_trace
-from hls.backends.alkaid.project import PORTS, AlkaidProject
-from hls.backends.alkaid.stages import Pipeline, pipeline
-from hls.backends.alkaid.trace import Traced
-from hls.backends.hls4ml.handlers import ALKAID_ONLY, HANDLERS, class_name, known_layers
-from hls.backends.hls4ml.precision import FLOAT32_BITS, PRECISION
-from hls.backends.hls4ml.refusals import name_faults
-from hls.backends.layer_settings import Abilities, faults
-from hls.backends.protocol import LAYOUT, Layout, Port, Step
-from hls.backends.writing import new_project, output_names
-from hls.errors import ExportRefused, Refusal
-from qformers.builds.build import Build
-from qformers.config.sections import FirmwareConfig
-from qformers.files import write_json
-from qformers.precision.fixed import Fixed
-from qformers.progress import Reporter, Silent
-from qformers.quant.formats import model_table
+from hls.backends.protocol import read_layout
 
-LAYERS = "layers.json"
-ABLE = Abilities(  # of single layers nothing can be set
-    why={
-        "accumulator": "its RTL adds in trees of adders, each as wide as its values",
-        "reuse_factor": "its RTL takes an event every clock cycle and shares no multiplier",
-        "strategy": "its RTL is adders, shifts and tables",
-        "parallelisation_factor": "its RTL has every position of its own",
-    }
-)
-STAGE_SHARE = 0.9  # of the clock period, for logic; the rest is for setup and clock uncertainty
-CLOCK_UNCERTAINTY = 0.1  # of the clock period, in the constraints
+if TYPE_CHECKING:
+    from hls.backends.alkaid.project import AlkaidProject
+    from hls.errors import Refusal
+    from qformers.builds.build import Build
+    from qformers.progress import Reporter
 
 
 @dataclass(frozen=True)
@@ -54,18 +24,9 @@ class AlkaidBackend:
 
     def supports(self, model: Any, build: Build | None = None) -> list[Refusal]:
         """See `Backend.supports`."""
-        found = []
-        for layer in model.operations:
-            name, kind = class_name(layer), type(layer).__name__
-            if name not in HANDLERS and name not in ALKAID_ONLY:
-                way_out = f"use one of {known_layers()}"
-                found.append(Refusal(layer.name, kind, "its RTL was not shown to be exact", way_out))
-            found += [Refusal(layer.name, kind, *words) for words in name_faults(layer.name)]
-        found = found or alkaid_ports.port_faults(model)
-        if build is not None and build.firmware.reuse_factor != 1:
-            reason = f"the RTL takes an event every clock cycle. Received: {build.firmware.reuse_factor}"
-            found.append(Refusal("firmware.reuse_factor", "setting", reason, "set firmware.reuse_factor: 1"))
-        return found if build is None or found else faults(model, build.firmware, ABLE)
+        from hls.backends.alkaid.writer import supports
+
+        return supports(model, build)
 
     def write(
         self,
@@ -76,128 +37,16 @@ class AlkaidBackend:
         facts: Mapping[str, Any] | None = None,
         allow_overflow: bool = False,
     ) -> AlkaidProject:
-        """See `Backend.write`; takes part, clock, flavour and `stage_ns` of the build's section `firmware`."""
-        if found := self.supports(model, build):
-            raise ExportRefused(self.name, found)
-        tick = (reporter or Silent()).task("trace and write RTL", 3)
-        formats = alkaid_ports.port_formats(model)
-        traced = alkaid_trace.trace(model, formats)
-        tick()
-        out = out.resolve()
-        with new_project(self.name, model, build, out, facts) as (folder, said):
-            cut = _write_sources(traced, build, folder)
-            cost = _facts(cut, traced, build.firmware)
-            write_json(folder / "metadata.json", {"top_module": build.name, **cost})
-            tick()
-            layout = _layout(model, traced, formats, build.name)
-            write_json(folder / LAYOUT, layout.to_json())
-            write_json(folder / PORTS, {**_bits(layout, cut.machine), **cost})
-            write_json(folder / LAYERS, {"layers": _layer_rows(model, traced)})
-            traced.layers.save(folder / "model/layers.json.gz")
-            write_json(folder / PRECISION, {"layers": model_table(model).to_json()})
-            said |= {"wider_than_float32": _too_wide(traced), **cost}
-        tick()
-        return AlkaidProject(out, layout)
+        """See `Backend.write`; takes part, clock, flavour and `stage_ns` of the build's section `firmware`.
 
+        Its adders are as wide as their sums, so that no overflow is to be allowed.
+        """
+        from hls.backends.alkaid.writer import write
 
-def _write_sources(traced: Traced, build: Build, folder: Path) -> Pipeline:
-    """Write alkaid's project (the Vitis flavour has C++ instead of RTL); returns what was cut into stages."""
-    from alkaid.codegen import HLSModel, RTLModel
+        return write(model, build, out, reporter, facts)
 
-    firmware = build.firmware
-    common = {"part_name": firmware.part, "clock_period": firmware.clock_ns, "clock_uncertainty": CLOCK_UNCERTAINTY}
-    cut = pipeline(traced.comb, firmware.stage_ns or STAGE_SHARE * firmware.clock_ns)
-    with redirect_stdout(StringIO()):
-        if firmware.flavour == "vitis":
-            HLSModel(traced.comb, folder, build.name, "vitis", ternary_fuse=True, **common).write({})
-        else:
-            RTLModel(cut.machine, folder, build.name, firmware.flavour, ternary_fuse=False, **common).write({})
-            own_module_names(folder / "src", build.name)
-    cut.comb.save(folder / "model/comb.json.gz")
-    return cut
+    def open(self, path: Path) -> AlkaidProject:
+        """See `Backend.open`."""
+        from hls.backends.alkaid.project import AlkaidProject
 
-
-def _facts(cut: Pipeline, traced: Traced, firmware: FirmwareConfig) -> dict[str, Any]:
-    """Latency, stages and costs as traced; none of it is synthesised."""
-    tables = cut.comb.lookup_tables or ()
-    return {
-        "flavour": firmware.flavour,
-        "clock_ns": firmware.clock_ns,
-        "latency_cycles": cut.latency_cycles,
-        "longest_path_ns": max(cut.delays_ns),
-        "stage_paths_ns": cut.delays_ns,
-        "unpipelined_path_ns": cut.comb.latency[1],
-        "lut_estimate": cut.comb.cost,
-        "lut_estimate_before_ternary_adders": traced.comb.cost,
-        "register_bits": cut.register_bits,
-        "tables": len(tables),
-        "table_bits": int(sum(len(table.table) * sum(table.spec.out_kif) for table in tables)),
-        "operations": len(cut.comb.ops),
-    }
-
-
-def own_module_names(folder: Path, top: str) -> None:
-    """Call alkaid's stage modules ``<top>_stage3`` instead of ``logic3``: two models may meet in one design."""
-    pattern = re.compile(r"\blogic(\d+)\b")
-    for path in [*folder.glob("*.v"), *folder.glob("*.vhd")]:
-        path.write_text(pattern.sub(rf"{top}_stage\1", path.read_text()))
-        if re.fullmatch(r"logic\d+", path.stem):
-            path.rename(path.with_name(path.name.replace("logic", f"{top}_stage")))
-
-
-def _layout(model: Any, traced: Traced, formats: Mapping[str, Fixed], top: str) -> Layout:
-    inputs = [Port(t.name, "model_inp", tuple(t.shape[1:]), str(formats[t.name])) for t in model.inputs]
-    widest = iter(_widest(traced.comb, [tuple(t.shape[1:]) for t in model.outputs]))
-    outputs = [
-        Port(name, f"model_out_{name}", tuple(tensor.shape[1:]), str(next(widest)))
-        for name, tensor in zip(output_names(model), model.outputs, strict=True)
-    ]
-    forms = _widest(traced.layers, list(traced.shapes.values()))
-    steps = [
-        Step(name, name, "", name, shape, str(form), False)
-        for (name, shape), form in zip(traced.shapes.items(), forms, strict=True)
-    ]
-    return Layout("alkaid", top, tuple(inputs), tuple(outputs), tuple(steps))
-
-
-def _widest(comb: Any, shapes: list[tuple[int, ...]]) -> list[Fixed]:
-    """The format that holds all values of each group of outputs."""
-    import numpy as np
-
-    signed, integers, fractions = (np.asarray(part) for part in comb.out_kifs)
-    forms, start = [], 0
-    for shape in shapes:
-        part = slice(start, start + int(np.prod(shape, dtype=int)))
-        k, f = bool(signed[part].any()), int(fractions[part].max())
-        forms.append(Fixed(k, max(int(integers[part].max()), 1 - f), f, "TRN", "WRAP"))
-        start = part.stop
-    return forms
-
-
-def _bits(layout: Layout, machine: Any) -> dict[str, Any]:
-    """Where each value sits in the vectors of the top module: port, index, lowest bit, signed, integer and fraction."""
-    tree = {}
-    for ports, signal in ((layout.inputs, machine.inp_signals[0]), (layout.outputs, machine.out_signals[0])):
-        values = alkaid_ports.place({port.name: port.shape for port in ports}, signal.precisions)
-        tree[signal.name] = [
-            [v.port, list(v.index), v.low, int(v.signed), v.integer_bits, v.fraction_bits] for v in values
-        ]
-    return tree
-
-
-def _layer_rows(model: Any, traced: Traced) -> list[dict[str, Any]]:
-    """Cost of each layer (before adders of three terms are fused) and its share of EBOPs."""
-    costs = alkaid_trace.layer_costs(traced)
-    ebops = {layer.name: float(getattr(layer, "ebops", 0) or 0) for layer in model.layers}
-    arrival = traced.layers.out_latency
-    return [
-        {"layer": name, "lut": costs[name], "ebops": ebops.get(name, 0.0), "latency_ns": float(max(arrival[a:b]))}
-        for name, (a, b) in traced.spans.items()
-    ]
-
-
-def _too_wide(traced: Traced) -> list[str]:
-    """Layers with values of more bits than a float32 has: there Keras itself may round."""
-    _, integers, fractions = traced.layers.out_kifs
-    widths = integers + fractions
-    return [name for name, (a, b) in traced.spans.items() if widths[a:b].max() > FLOAT32_BITS]
+        return AlkaidProject(path, read_layout(path))

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hls.errors import Refusal
-from hls.proof.readers import readers
 from qformers.precision.fixed import Fixed
 from qformers.quant.quantisers import Quantiser
+from qformers.quant.readers import readers
 
 Array = NDArray[np.float64]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,16 @@ from numpy.typing import NDArray
 from hls.backends.alkaid import csim as alkaid_csim
 from hls.backends.alkaid.ports import Value, decode, encode
 from hls.backends.alkaid.trace import predict
-from hls.backends.protocol import Port, Project, Step
+from hls.backends.folder import ProjectFolder
+from hls.backends.protocol import Clocked, Port, Step
 from hls.backends.simulators import icarus, rtl_stream
-from hls.backends.simulators.levels import LEVELS, TIMED, Level
+from hls.backends.simulators.levels import LEVELS, TIMED
+from hls.backends.simulators.rtl_stream import timing
 from hls.backends.simulators.verilator import find_verilator
 from hls.errors import HlsError
+from hls.reports.error_bars import error_bar
+from hls.reports.report import Report
+from qformers.manifest import versions
 from qformers.precision.fixed import Fixed
 from qformers.progress import Reporter, Silent
 
@@ -29,30 +34,27 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class AlkaidProject(Project):
+class AlkaidProject(ProjectFolder):
     """A project of alkaid's in a folder.
 
-    Attributes:
-        level: what `outputs` runs: alkaid's interpreter of the traced arithmetic, its C++, compiled, or a simulation
-            of the RTL.
+    Its levels are alkaid's interpreter of the traced arithmetic, its C++, compiled, and two simulations of the RTL.
     """
 
-    level: Level = "interpreter"
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """Those of the RTL only where it is Verilog."""
+        return LEVELS if self._verilog else tuple(level for level in LEVELS if level not in TIMED)
 
-    def at(self, level: Level) -> AlkaidProject:
-        """The same project, simulated at another level.
+    @property
+    def timed(self) -> tuple[str, ...]:
+        """Simulations of the RTL, clock by clock."""
+        return TIMED if self._verilog else ()
 
-        Raises:
-            HlsError: there is no such level, or this flavour has no RTL.
-        """
-        if level not in LEVELS:
-            raise HlsError(f"levels of simulation are {', '.join(LEVELS)}. Received: {level!r}")
-        if level in TIMED and self.facts["flavour"] != "verilog":
-            raise HlsError(
-                f"{level} simulates Verilog, this project is {self.facts['flavour']}; set firmware.flavour: verilog "
-                "and export again"
-            )
-        return replace(self, level=level)
+    def level_of(self, level: str | None) -> str:
+        """See `ProjectFolder.level_of`; says what to do where the project has no Verilog to simulate."""
+        if level in TIMED:
+            self._need_verilog(f"{level} simulates Verilog")
+        return super().level_of(level)
 
     @cached_property
     def facts(self) -> dict[str, Any]:
@@ -67,45 +69,123 @@ class AlkaidProject(Project):
 
     @property
     def sources(self) -> list[Path]:
-        """Verilog of the model without the simulation wrapper."""
-        return [path for path in self._verilog if path.stem != self._wrapper]
+        """Verilog of the model without the simulation wrapper.
+
+        Raises:
+            HlsError: this flavour has none.
+        """
+        self._need_verilog("synthesis reads Verilog")
+        return [path for path in self._files if path.stem != self._wrapper]
 
     @property
-    def _verilog(self) -> list[Path]:
+    def _verilog(self) -> bool:
+        return bool(self.facts["flavour"] == "verilog")
+
+    def _need_verilog(self, why: str) -> None:
+        if not self._verilog:
+            raise HlsError(
+                f"{why}, this project is {self.facts['flavour']}; set firmware.flavour: verilog and export again"
+            )
+
+    @property
+    def _files(self) -> list[Path]:
         return [*sorted((self.path / "src/static").glob("*.v")), *sorted((self.path / "src").glob("*.v"))]
 
     @property
     def _wrapper(self) -> str:
         return f"{self.layout.top}_wrapper"
 
-    def compile(self, reporter: Reporter | None = None, trace: bool = False) -> None:
+    def compile(self, level: str | None = None, reporter: Reporter | None = None) -> None:
         """Compile the C++, or the RTL for Verilator, where that is the level; the others need no compilation."""
-        if self.level == "csim":
+        level = self.level_of(level)
+        if level == "csim":
             self._cxx(reporter)
-        elif self.level == "verilator":
+        elif level == "verilator":
             self._library(reporter)
+
+    def outputs(
+        self, inputs: Mapping[str, NDArray[Any]], level: str | None = None, reporter: Reporter | None = None
+    ) -> dict[str, Array]:
+        """See `Project.outputs`."""
+        from alkaid.types import CombLogic
+
+        level, rows = self.level_of(level), self.rows(inputs)
+        if level == "interpreter":
+            tick = (reporter or Silent()).task("interpreter", len(rows))
+            values = predict(CombLogic.load(self.path / "model/comb.json.gz"), rows)
+            tick(len(rows))
+        elif level == "csim":
+            values = alkaid_csim.run_library(self._cxx(reporter), rows, len(self.outs), reporter)
+        else:
+            values = self.cycles(rows, level, reporter)[self.latency_cycles :][: len(rows)]
+        return self._by_name(values)
+
+    def trace(self, inputs: Mapping[str, NDArray[Any]], reporter: Reporter | None = None) -> dict[str, Array]:
+        """Output of every layer in the traced arithmetic: name of the step -> (n, ...)."""
+        from alkaid.types import CombLogic
+
+        steps = self.layout.steps
+        values = _split(predict(CombLogic.load(self.path / "model/layers.json.gz"), self.rows(inputs)), steps)
+        return {step.name: values[step.variable].reshape(-1, *step.shape) for step in steps}
+
+    def clock(
+        self,
+        inputs: Mapping[str, NDArray[Any]],
+        expected: Mapping[str, Array],
+        level: str | None = None,
+        reporter: Reporter | None = None,
+    ) -> Clocked:
+        """One event per clock cycle, back to back; see `Project.clock`."""
+        level = self.level_of(level or TIMED[0])
+        if level not in self.timed:
+            raise HlsError(f"levels with a clock are {', '.join(self.timed)}. Received: {level!r}")
+        rows = self.rows(inputs)
+        cycles = self.cycles(rows, level, reporter)
+        measured = timing(cycles, self.flat(expected))
+        start = measured.latency_cycles if measured else self.latency_cycles
+        return Clocked(self._by_name(cycles[start : start + len(rows)]), measured, self.latency_cycles)
+
+    def reports(self) -> list[Report]:
+        """alkaid's estimate, made when the project was written."""
+        facts = self.facts
+        keys = ("longest_path_ns", "stage_paths_ns", "unpipelined_path_ns", "table_bits", "operations")
+        estimate = Report(
+            source="alkaid",
+            stage="estimate",
+            tool=f"alkaid {versions()['alkaid']}",
+            part=json.loads((self.path / "manifest.json").read_text())["firmware"]["part"],
+            resources={"lut": round(facts["lut_estimate"]), "ff": int(facts["register_bits"]), "dsp": 0, "bram18": 0},
+            clock_ns=facts["clock_ns"],
+            latency_cycles=self.latency_cycles,
+            latency_ns=self.latency_cycles * facts["clock_ns"],
+            ii_cycles=1,
+            error_bar=error_bar("alkaid"),
+            detail={key: facts[key] for key in keys},
+        )
+        return [estimate.of_project(self.path)]
 
     def rows(self, inputs: Mapping[str, NDArray[Any]]) -> Array:
         """Events as the ports take them: (n, values of all inputs), rounded and saturated to the ports' formats."""
-        self._check(inputs)
+        self.check_inputs(inputs)
         parts = [
             Fixed.parse(port.format).quantise(np.asarray(inputs[port.name], np.float64)).reshape(-1, port.size)
             for port in self.layout.inputs
         ]
         return np.concatenate(parts, axis=1)
 
-    def cycles(self, rows: Array, reporter: Reporter | None = None) -> Array:
+    def cycles(self, rows: Array, level: str, reporter: Reporter | None = None) -> Array:
         """Simulate the RTL with one event per clock cycle.
 
         Args:
             rows: (n, input values) as `rows` makes them.
+            level: one of `timed`.
             reporter: told of finished cycles.
 
         Returns:
             (n + latency + margin, output values) after each clock edge; NaN where a bit is undefined.
         """
         extra = self.latency_cycles + rtl_stream.MARGIN
-        if self.level == "icarus":
+        if level == "icarus":
             return self._icarus(rows, extra)
         return rtl_stream.run_library(self._library(reporter), rows, len(self.outs), extra, reporter)
 
@@ -128,28 +208,9 @@ class AlkaidProject(Project):
         """
         self._bench(self.rows(inputs), self.flat(outputs), self.latency_cycles).write(self.path / "tb")
 
-    def _run(
-        self, inputs: Mapping[str, NDArray[Any]], trace: bool, reporter: Reporter | None
-    ) -> dict[str, NDArray[np.float64]]:
-        from alkaid.types import CombLogic
-
-        rows = self.rows(inputs)
-        if trace:
-            values = predict(CombLogic.load(self.path / "model/layers.json.gz"), rows)
-            return _split(values, self.layout.steps)
-        if self.level == "interpreter":
-            tick = (reporter or Silent()).task("interpreter", len(rows))
-            values = predict(CombLogic.load(self.path / "model/comb.json.gz"), rows)
-            tick(len(rows))
-        elif self.level == "csim":
-            values = alkaid_csim.run_library(self._cxx(reporter), rows, len(self.outs), reporter)
-        else:
-            values = self.cycles(rows, reporter)[self.latency_cycles :][: len(rows)]
-        return self.split(values)
-
-    def split(self, values: Array) -> dict[str, Array]:
-        """(n, output values) by output variable."""
-        return _split(values, self.layout.outputs)
+    def _by_name(self, values: Array) -> dict[str, Array]:
+        """(n, output values) by output name."""
+        return self.named(_split(values, self.layout.outputs))
 
     def flat(self, outputs: Mapping[str, Array]) -> Array:
         """Output name -> (n, ...) as (n, output values), in the order of ``model_out``."""
@@ -159,7 +220,7 @@ class AlkaidProject(Project):
         return alkaid_csim.compile_comb(self.path / "model/comb.json.gz", self.path / "csim", reporter)
 
     def _library(self, reporter: Reporter | None) -> Path:
-        return find_verilator().compile(self._verilog, self._wrapper, self.path / "sim", reporter)
+        return find_verilator().compile(self._files, self._wrapper, self.path / "sim", reporter)
 
     def _bench(self, rows: Array, expected: Array, extra: int) -> icarus.Bench:
         widths = (sum(v.width for v in self.ins), sum(v.width for v in self.outs))

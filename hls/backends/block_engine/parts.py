@@ -79,12 +79,6 @@ class Engine:
         pairs = zip(self.attention, self.points, strict=True)
         return [self.encoder, *(part for pair in pairs for part in pair)]
 
-    def latency_cycles(self, blocks: int) -> int:
-        """Clock edges from the one that takes the first block in to the one that brings the last one's output out."""
-        layers, orders = self.parts.cfg.layers, self.parts.cfg.hashes
-        depths = sum(part.depth for part in self.all)
-        return blocks * (1 + layers * (orders + 1)) + depths + 6 * layers - 1
-
 
 Where = Callable[[str, tuple[int, ...]], Spot]  # name and index of a value -> its spot
 

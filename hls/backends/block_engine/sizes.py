@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hls.backends.block_engine.parts import Engine
+from hls.backends.block_engine.rows import Row
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,10 @@ class Sizes:
                 low += width
         return places
 
-    def ports(self, made: Engine) -> tuple[int, int]:
-        """Bits of ``in_block`` and ``out_block``."""
+    def ports(self, given: Row, out: Row) -> tuple[int, int]:
+        """Bits of ``in_block`` and ``out_block``, from the rows of a point."""
         orders = sum(width for _, width in self.words.values())
-        return self.size * made.given.width + orders, self.size * made.out.width
+        return self.size * given.width + orders, self.size * out.width
 
     def memories(self, made: Engine) -> dict[str, tuple[int, int]]:
         """What is kept: how many memories of a word per block, and the bits of that word."""

@@ -30,7 +30,7 @@ def verilog(made: Engine, size: Sizes) -> dict[str, str]:
 
 
 def _head(made: Engine, size: Sizes) -> str:
-    given, out = size.ports(made)
+    given, out = size.ports(made.given, made.out)
     return f"""\
 // block engine of HEPT: {size.orders} orders, {size.layers} layers, blocks of {size.size} points, at most {size.blocks}
 module {size.top} (

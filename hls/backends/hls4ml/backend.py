@@ -1,41 +1,19 @@
-"""From a quantised Keras model to an hls4ml project (Vitis or Vivado), with nothing left to hls4ml's choice."""
+"""Backends vitis and vivado: ap_fixed C++ through hls4ml."""
 
 from __future__ import annotations
 
-import inspect
-import warnings
 from collections.abc import Mapping
-from contextlib import redirect_stdout
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hls.backends.hls4ml import accumulators, handlers, passes, precision, vendor
-from hls.backends.hls4ml.config import to_hls4ml
-from hls.backends.hls4ml.refusals import refusals
-from hls.backends.layer_settings import Abilities, faults
-from hls.backends.protocol import LAYOUT, Layout, Port, Project, Step
-from hls.backends.writing import new_project, output_names
-from hls.errors import ExportRefused, HlsError, Refusal
-from qformers.builds.build import Build
-from qformers.files import write_json
-from qformers.progress import Reporter, Silent
+from hls.backends.protocol import read_layout
 
-_NO_PRODUCTS = "hls4ml multiplies and adds in QEinsumDense and QEinsum"
-ABLE = Abilities(
-    slots={
-        "QEinsumDense": ("accumulator", "reuse_factor", "strategy", "parallelisation_factor"),
-        "QEinsum": ("accumulator", "reuse_factor", "strategy"),
-        "QSoftmax": ("accumulator",),
-    },
-    why={
-        "accumulator": f"{_NO_PRODUCTS} and sums exponentials in QSoftmax; two values are added without rounding",
-        "reuse_factor": _NO_PRODUCTS,
-        "strategy": _NO_PRODUCTS,
-        "parallelisation_factor": "hls4ml has it for QEinsumDense only",
-    },
-)
+if TYPE_CHECKING:
+    from hls.backends.hls4ml.project import Hls4mlProject
+    from hls.errors import Refusal
+    from qformers.builds.build import Build
+    from qformers.progress import Reporter
 
 
 @dataclass(frozen=True)
@@ -52,11 +30,9 @@ class Hls4mlBackend:
 
     def supports(self, model: Any, build: Build | None = None) -> list[Refusal]:
         """See `Backend.supports`."""
-        found = refusals(model)
-        if build is not None and build.firmware.strategy != "latency":
-            reason = f"hls4ml has einsum layers for strategy latency only. Received: {build.firmware.strategy}"
-            found.append(Refusal("firmware.strategy", "setting", reason, "set firmware.strategy: latency"))
-        return found if build is None or found else faults(model, build.firmware, ABLE)
+        from hls.backends.hls4ml.writer import supports
+
+        return supports(model, build)
 
     def write(
         self,
@@ -66,122 +42,14 @@ class Hls4mlBackend:
         reporter: Reporter | None = None,
         facts: Mapping[str, Any] | None = None,
         allow_overflow: bool = False,
-    ) -> Project:
+    ) -> Hls4mlProject:
         """See `Backend.write`; takes part, clock, strategy and reuse factor of the build's section `firmware`."""
-        if found := self.supports(model, build):
-            raise ExportRefused(self.name, found)
-        plan = accumulators.plan(self.name, model, build.firmware, ABLE, allow_overflow)
-        out = out.resolve()
-        with new_project(self.name, model, build, out, facts) as (folder, said):
-            graph = self._convert(model, build, folder, plan, reporter or Silent())
-            layout = _layout(graph, model, self.name, build.name)
-            layers = {node.name: precision.layer_precision(node) for node in graph.get_layers()}
-            graph.config.config.pop("KerasModel")  # the project holds the model's hash; the model has its own place
-            graph.write()
-            _forget(folder, out)
-            vendor.write_options(folder)
-            write_json(folder / LAYOUT, layout.to_json())
-            (folder / "precision.yaml").write_text(precision.to_yaml(layers))
-            table = plan.whole_table(model, precision.accumulators(graph))
-            write_json(folder / precision.PRECISION, plan.to_json(table))
-            said["wider_than_float32"] = precision.too_wide(layers)
-            if plan.short:
-                said["overflow_allowed"] = [str(short.refusal()) for short in plan.short]
-        return Project(out, layout)
+        from hls.backends.hls4ml.writer import write
 
-    def _convert(self, model: Any, build: Build, folder: Path, plan: accumulators.Plan, reporter: Reporter) -> Any:
-        """hls4ml's ModelGraph, converted by our handlers and with our steps."""
-        import hls4ml
+        return write(self.name, self.upstream, model, build, out, reporter, facts, allow_overflow)
 
-        firmware = build.firmware
-        settings = self._known(
-            part=firmware.part, clock_period=firmware.clock_ns, io_type="io_parallel", write_weights_txt=True
-        )
-        whole = {"Precision": "ap_fixed<16,6>", "ReuseFactor": firmware.reuse_factor, "Strategy": firmware.strategy}
-        tick = reporter.task("convert", len(model.layers))
-        with (
-            handlers.only_these(tick),
-            passes.exact_fusion(),
-            passes.exact_formats(),
-            warnings.catch_warnings(),
-            redirect_stdout(StringIO()),  # hls4ml's remarks about layers
-        ):
-            warnings.simplefilter("error", UserWarning)  # "bit-exactness may be compromised" and its like
-            try:
-                graph = hls4ml.converters.convert_from_keras_model(
-                    model,
-                    output_dir=str(folder),
-                    project_name=build.name,
-                    backend=self.upstream,
-                    hls_config={"Model": whole, "LayerName": to_hls4ml(plan.table), "Flows": passes.flows(self.name)},
-                    bit_exact=True,
-                    allow_da_fallback=False,
-                    allow_v2_fallback=False,
-                    **settings,
-                )
-            except UserWarning as warning:
-                raise HlsError(f"hls4ml cannot convert this model exactly: {warning}") from warning
-        _check_names(graph, model)
-        return graph
+    def open(self, path: Path) -> Hls4mlProject:
+        """See `Backend.open`."""
+        from hls.backends.hls4ml.project import Hls4mlProject
 
-    def _known(self, **settings: Any) -> dict[str, Any]:
-        """`settings`, after a look whether hls4ml knows them: it takes `clock_perod=2.5` without a word."""
-        import hls4ml
-
-        taken = inspect.signature(hls4ml.backends.get_backend(self.upstream).create_initial_config).parameters
-        unknown = [key for key in settings if key not in taken]
-        if unknown:
-            raise TypeError(
-                f"hls4ml's backend {self.upstream} has no setting '{unknown[0]}'; it has {', '.join(taken)}"
-            )
-        return settings
-
-
-def _check_names(graph: Any, model: Any) -> None:
-    """Every layer of the model is in the firmware under its name, and nothing there has a name of its own.
-
-    A Reshape may vanish, for it moves nothing, and a Quantizer, whose format then is that of the layer in front.
-    """
-    steps = {node.name for node in graph.get_layers()}
-    strange = sorted(step for step in steps if not any(_owns(layer.name, step) for layer in model.layers))
-    if strange:
-        raise HlsError(f"hls4ml made a layer '{strange[0]}', which belongs to no layer of the model")
-    for layer in model.layers:
-        if type(layer).__name__ not in ("Reshape", "Quantizer") and not any(_owns(layer.name, step) for step in steps):
-            raise HlsError(
-                f"hls4ml dropped the layer '{layer.name}' ({type(layer).__name__}) or called it something else"
-            )
-
-
-def _layout(graph: Any, model: Any, backend: str, top: str) -> Layout:
-    inputs = [
-        Port(v.name, v.name, tuple(v.shape), str(precision.fixed_of(v.type.precision)))
-        for v in graph.get_input_variables()
-    ]
-    names = output_names(model)
-    outputs = [
-        Port(name, variable.name, tuple(tensor.shape[1:]), str(precision.fixed_of(variable.type.precision)))
-        for name, tensor, variable in zip(names, model.outputs, graph.get_output_variables(), strict=True)
-    ]
-    steps = [_step(node, model) for node in graph.get_layers() if node.get_attr("function_cpp", None)]
-    return Layout(backend, top, tuple(inputs), tuple(outputs), tuple(steps))
-
-
-def _step(node: Any, model: Any) -> Step:
-    owners = sorted((layer.name for layer in model.layers if _owns(layer.name, node.name)), key=len)
-    owner = owners[-1] if owners else node.name
-    variable = node.get_output_variable()
-    form = str(precision.fixed_of(variable.type.precision))
-    fused = bool(node.attributes.get("_result_t_propagated", False))
-    part = node.name.removeprefix(owner).removeprefix("_")
-    return Step(node.name, owner, part, variable.name, tuple(variable.shape), form, fused)
-
-
-def _owns(layer: str, step: str) -> bool:
-    return step == layer or step.startswith(f"{layer}_")
-
-
-def _forget(folder: Path, out: Path) -> None:
-    """hls4ml's record of its settings has the folder in it: write the one where the project will stand."""
-    record = folder / "hls4ml_config.yml"
-    record.write_text(record.read_text().replace(str(folder), str(out)))
+        return Hls4mlProject(path, read_layout(path))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hls.backends.protocol import Timing
 from qformers.progress import Reporter, Silent
 
 CHUNK = 1000  # cycles per call
@@ -18,19 +18,6 @@ MARGIN = 8  # cycles looked at beyond the expected latency
 
 Array = NDArray[np.float64]
 _POINTER = ctypes.POINTER(ctypes.c_double)
-
-
-@dataclass(frozen=True)
-class Timing:
-    """What the simulation of back-to-back events shows.
-
-    Attributes:
-        latency_cycles: clock edges from the one that takes an event in to the one that brings its output out.
-        ii_cycles: 1, as an event went in at every edge and all came out right, in order.
-    """
-
-    latency_cycles: int
-    ii_cycles: int
 
 
 def timing(cycles: Array, expected: Array) -> Timing | None:

@@ -17,7 +17,7 @@ from qformers.data.jets.source import Source
 from qformers.errors import ConfigError
 from qformers.files import replacing, sha256
 from qformers.manifest import write_manifest
-from qformers.quant.layer_errors import LayerError, layer_errors
+from qformers.quant.fidelity import LayerError, layer_errors
 from qformers.quant.ptq.workshop import Inputs, Workshop, read_float_model
 from qformers.tasks.task import JetTagging
 from qformers.train import evaluate

@@ -1,0 +1,225 @@
+"""What quantising costs in each layer: values in fixed point beside those of the float model, on the same events.
+
+The quantised values may be those of the Keras model (`layer_errors`, which needs no compiler) or those of the firmware
+(`hls.proof.fidelity`). A layer is compared with the float value that it stands for: behind the layers that were folded
+into it, over real particles only, and without what may differ by construction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from qformers.data import Events
+from qformers.models.inputs import host_inputs
+from qformers.nn.index.lsh import ToBlocks
+from qformers.nn.memory import memory_of
+
+Array = NDArray[np.float64]
+
+SLOTS = ("point", "pair")  # roles of axes that count particle slots
+
+
+@dataclass(frozen=True)
+class Distance:
+    """How far the values of a quantised layer are from float."""
+
+    values: int
+    mean: float  # mean of |quantised - float|
+    largest: float
+    relative: float  # mean over mean |float|
+    correlation: float  # Pearson; 0 where either side is constant
+
+    @classmethod
+    def between(cls, quantised: Array, wanted: Array) -> Distance:
+        """Of arrays of one shape; without values all is 0."""
+        if not quantised.size:
+            return cls(0, 0.0, 0.0, 0.0, 0.0)
+        error, size = np.abs(quantised - wanted), float(np.abs(wanted).mean())
+        mean, largest = float(error.mean()), float(error.max())
+        return cls(int(error.size), mean, largest, mean / size if size else 0.0, correlation(quantised, wanted))
+
+
+@dataclass(frozen=True)
+class LayerError:
+    """One layer of the quantised model against its float counterpart; see `Distance`."""
+
+    layer: str
+    mean: float
+    largest: float
+    relative: float
+    correlation: float
+
+    def as_json(self) -> dict[str, Any]:
+        """As plain JSON types."""
+        return asdict(self)
+
+
+def layer_errors(float_model: keras.Model, model: keras.Model, jets: Events) -> tuple[LayerError, ...]:
+    """One row per layer that both models have, in the order of the model, over real particles where slots count them.
+
+    Args:
+        float_model: vocabulary float32, with its memory.
+        model: vocabulary hgq, with its memory.
+        jets: n events.
+    """
+    pairs = {}
+    for layer in model.layers:
+        tensor = counterpart(float_model, layer.name)
+        same = tensor is not None and tuple(tensor.shape[1:]) == tuple(layer.output.shape[1:])
+        if same and not isinstance(layer, keras.layers.InputLayer):
+            pairs[layer.name] = (layer.output, tensor)
+    quantised = keras.Model(model.inputs, {name: pair[0] for name, pair in pairs.items()})(
+        host_inputs(model, jets), training=False
+    )
+    wanted = keras.Model(float_model.inputs, {name: pair[1] for name, pair in pairs.items()})(
+        host_inputs(float_model, jets), training=False
+    )
+    axes = axes_of(model)
+    rows = []
+    for name in pairs:
+        ours, ideal = _numpy(quantised[name]), _numpy(wanted[name])
+        real = real_values(ours.shape, axes.get(name), jets.mask)
+        between = distance(model, float_model, name, ours, ideal, real)
+        rows.append(LayerError(name, between.mean, between.largest, between.relative, between.correlation))
+    return tuple(rows)
+
+
+def distance(
+    model: keras.Model, float_model: keras.Model, name: str, quantised: Array, wanted: Array, real: NDArray[np.bool_]
+) -> Distance:
+    """How far a layer is from float, but for what may differ: a bias that a softmax drops, a constant that it cancels.
+
+    Args:
+        model: the quantised model.
+        float_model: its float model.
+        name: of the layer.
+        quantised, wanted: (n, ...), its values in fixed point and the float ones.
+        real: (n, ...), which of them belong to real particles; see `real_values`.
+    """
+    if bias_dropped(model, float_model, name):
+        wanted = wanted + mean_difference(quantised, wanted, real)
+    memory = memory_of(model)
+    if memory is not None and name in memory.shifted:
+        quantised, wanted = centred(quantised, real), centred(wanted, real)
+    return Distance.between(quantised[real], wanted[real])
+
+
+def counterpart(float_model: keras.Model, name: str) -> Any:
+    """The float tensor that layer `name` in fixed point stands for: behind its factors, norms and activation.
+
+    Args:
+        float_model: with its memory, which says where a step ends.
+        name: of the layer.
+
+    Returns:
+        None where the float model has no such layer, or has no memory.
+    """
+    memory = memory_of(float_model)
+    layers = {layer.name: layer for layer in float_model.layers}
+    if memory is None or name not in layers:
+        return None
+    return layers[memory.ends.get(name, name)].output
+
+
+def bias_dropped(model: keras.Model, float_model: keras.Model, name: str) -> bool:
+    """Whether a float layer has a bias and its quantised form has none (attention keys: a softmax sees none)."""
+    own = model.get_layer(name)
+    return hasattr(own, "bias") and own.bias is None and getattr(float_model.get_layer(name), "bias", None) is not None
+
+
+def mean_difference(quantised: Array, wanted: Array, real: NDArray[np.bool_]) -> Array:
+    """Mean of quantised - wanted per channel: over events, and over real particles on axis 1."""
+    count = np.maximum(real.sum(axis=(0, 1), keepdims=True), 1)
+    return np.asarray(np.where(real, quantised - wanted, 0.0).sum(axis=(0, 1), keepdims=True) / count)
+
+
+def centred(values: Array, real: NDArray[np.bool_]) -> Array:
+    """`values` minus their mean over the real entries of the last axis."""
+    count = np.maximum(real.sum(axis=-1, keepdims=True), 1)
+    return np.asarray(values - np.where(real, values, 0.0).sum(axis=-1, keepdims=True) / count)
+
+
+def correlation(a: Array, b: Array) -> float:
+    """Pearson correlation; 0 where it is not defined."""
+    if a.size < 2 or np.std(a) == 0 or np.std(b) == 0:
+        return 0.0
+    return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
+
+
+def axes_of(model: keras.Model) -> dict[str, tuple[str, ...]]:
+    """Roles of the output axes of each layer, from its equation; layers without one keep those of their input.
+
+    Args:
+        model: with a memory of its roles; without one, no layer has any.
+    """
+    memory = memory_of(model)
+    if memory is None:
+        return {}
+    known: dict[int, tuple[str, ...]] = {}
+    named: dict[str, tuple[str, ...]] = {}
+    for layer in model.layers:
+        roles: tuple[str, ...] | None
+        if isinstance(layer, keras.layers.InputLayer):
+            roles = memory.inputs.get(layer.name)
+        elif getattr(layer, "equation", None):
+            letters = layer.equation.split("->")[1]
+            roles = tuple(memory.roles.get(letter, "channel") for letter in letters)
+        else:
+            source = layer.input[0] if isinstance(layer.input, list) else layer.input
+            roles = known.get(id(source))
+        if roles is not None and len(roles) == len(layer.output.shape):
+            known[id(layer.output)] = named[layer.name] = roles
+    return named
+
+
+def real_values(shape: tuple[int, ...], axes: Sequence[str] | None, mask: NDArray[Any] | None) -> NDArray[np.bool_]:
+    """Which values (of this shape) belong to real particles on all their particle axes.
+
+    Args:
+        shape: (n, ...).
+        axes: a role per axis, from `axes_of`; None where they are not known: then all are real.
+        mask: (n, N), above 0 for a real particle; None for a model without padding.
+    """
+    real = np.ones(shape, bool)
+    if axes is None or mask is None:
+        return real
+    with_token = np.concatenate([np.ones((len(mask), 1)), mask], axis=1)  # slot 0 of class attention
+    for axis, role in enumerate(axes):
+        if role in SLOTS and axis > 0 and shape[axis] in (mask.shape[1], with_token.shape[1]):
+            slots = mask if shape[axis] == mask.shape[1] else with_token
+            real &= (slots > 0).reshape(len(mask), *[shape[axis] if a == axis else 1 for a in range(1, len(shape))])
+    return real
+
+
+def one_row_per_point(axes: Sequence[str] | None) -> bool:
+    """Whether values of these axes, from `axes_of`, are (events, points, ...)."""
+    return axes is not None and tuple(axes[:2]) == ("event", "point")
+
+
+def behind_blocks(model: keras.Model) -> set[str]:
+    """Names of the layers that read, at any distance, what `qformers.nn.index.lsh.ToBlocks` has put into blocks."""
+    tensors: set[int] = set()
+    names: set[str] = set()
+    for layer in model.layers:
+        read = layer.input if isinstance(layer.input, list) else [layer.input]
+        if isinstance(layer, ToBlocks) or any(id(tensor) in tensors for tensor in read):
+            tensors.add(id(layer.output))
+            names.add(layer.name)
+    return names
+
+
+def in_slots(values: Array, order: NDArray[np.int64]) -> Array:
+    """Rows (n, N, ...) that stand in an order (n, N) of slots, back in these slots."""
+    back = np.empty_like(values)
+    back[np.arange(len(order))[:, None], order] = values
+    return back
+
+
+def _numpy(tensor: Any) -> Array:
+    return np.asarray(keras.ops.convert_to_numpy(tensor), np.float64)
