@@ -191,9 +191,9 @@ def to_numpy(variable: Any) -> Array:
 
 
 def _assign(layer: Any, kernel: Array, bias: Array | None) -> None:
-    layer._kernel.assign(kernel.reshape(layer._kernel.shape).astype(np.float32))
+    layer._kernel.assign(kernel.reshape(layer._kernel.shape).astype(layer._kernel.dtype))
     if layer.bias is not None and bias is not None:
-        layer.bias.assign(bias.reshape(layer.bias.shape).astype(np.float32))
+        layer.bias.assign(bias.reshape(layer.bias.shape).astype(layer.bias.dtype))
 
 
 def calibrate(model: keras.Model, inputs: dict[str, NDArray[Any]], start: bool = False, margin: float = 1.0) -> None:
