@@ -79,10 +79,11 @@ def _fill_folded(source: keras.Model, target: keras.Model, folds: Mapping[str, F
 
 
 def _fill_alike(source: keras.Model, target: keras.Model, left_out: set[str]) -> None:
-    """Every layer with weights from that of the same name."""
+    """Every layer with weights from that of the same name; numbers that are only drawn, both have from one seed."""
     layers = {layer.name: layer for layer in source.layers}
     for layer in target.layers:
-        if not layer.weights or layer.name in left_out:
+        only_drawn = not layer.trainable_weights and layer.name not in layers
+        if not layer.weights or only_drawn or layer.name in left_out:
             continue
         if layer.name not in layers or len(layers[layer.name].weights) != len(layer.weights):
             raise ConfigError(f"layer '{layer.name}' has no counterpart in the source; is it of another build?")
