@@ -92,8 +92,8 @@ def num_features(state_dict: Mapping[str, Any], config: HeptConfig) -> int:
     """
     arrays = normalised(state_dict)
     if ANCHOR not in arrays or arrays[ANCHOR].ndim != 2:
-        found = ", ".join(sorted(arrays)[:3]) or "nothing"
-        raise WeightsError(f"not the weights of a HEPT: no matrix '{ANCHOR}'; found {found}")
+        names = ", ".join(sorted(arrays)[:3]) or "nothing"
+        raise WeightsError(f"not the weights of a HEPT: no matrix '{ANCHOR}'; found {names}")
     return int(arrays[ANCHOR].shape[1]) - sum(width - 1 for _, width in config.embeddings)
 
 

@@ -96,8 +96,8 @@ def infer_config(state_dict: Mapping[str, Any]) -> tuple[PartConfig, int, int]:
     """
     shapes = {name: array.shape for name, array in normalised(state_dict).items()}
     if ANCHOR not in shapes:
-        found = ", ".join(sorted(shapes)[:3]) or "nothing"
-        raise WeightsError(f"not the weights of weaver-core's ParticleTransformer: no entry '{ANCHOR}'; found {found}")
+        names = ", ".join(sorted(shapes)[:3]) or "nothing"
+        raise WeightsError(f"not the weights of weaver-core's ParticleTransformer: no entry '{ANCHOR}'; found {names}")
     embed_widths = _stack(shapes, "embed.embed.{}.weight", step=3, first=1)
     pair_widths = _stack(shapes, "pair_embed.embed.{}.weight", step=3, first=1)
     class_blocks = len(_stack(shapes, "cls_blocks.{}.fc1.weight"))

@@ -22,7 +22,7 @@ from qformers.files import replacing
 from qformers.manifest import versions
 from qformers.models.inputs import host_inputs
 from qformers.precision.fixed import Fixed
-from qformers.quant.ptq.evaluator import Jets
+from qformers.quant.ptq.evaluator import SearchJets
 from qformers.quant.ptq.journal import key_of
 from qformers.quant.ptq.moves import Limits
 from qformers.quant.ptq.ranges import Rule, fitted, seen
@@ -70,7 +70,7 @@ def start_of(material: Material, rule: Rule, widest: int) -> Start:
     return Start(formats, frozenset(ranges))
 
 
-def search_jets(material: Material, jets: int) -> Jets:
+def search_jets(material: Material, jets: int) -> SearchJets:
     """Jets of the validation split, filled up with training jets where it has fewer, and what float says of them.
 
     The divergence from float needs no labels, and more jets say more of it. Labels count for the validation jets alone.
@@ -87,14 +87,14 @@ def search_jets(material: Material, jets: int) -> Jets:
             parts.append(_drawn(material.sources[split].load(), left, material.build.seed))
             left -= len(parts[-1])
     inputs = [host_inputs(shop.template, part) for part in parts]
-    return Jets(
+    return SearchJets(
         {name: np.concatenate([one[name] for one in inputs]) for name in inputs[0]},
         parts[0].labels,
         np.concatenate([float_answers(material, part) for part in parts]),
     )
 
 
-def which(jets: Jets) -> str:
+def which(jets: SearchJets) -> str:
     """The jets of a search in words."""
     judged, others = len(jets.labels), len(jets.float_logits) - len(jets.labels)
     return f"{judged:,} validation jets" + (f" and, without labels, {others:,} training jets" if others else "")
@@ -119,7 +119,7 @@ def _drawn(events: Events, jets: int, seed: int) -> Events:
     return events[np.sort(np.random.default_rng([seed, 1]).permutation(len(events))[:jets])]
 
 
-def search_key(material: Material, start: Start, jets: Jets) -> str:
+def search_key(material: Material, start: Start, jets: SearchJets) -> str:
     """Names all that an evaluation depends on: weights, jets, architecture, formats' modes and versions."""
     data = hashlib.sha256(np.ascontiguousarray(jets.labels).tobytes() + jets.float_logits.tobytes())
     for name in sorted(jets.inputs):
@@ -136,7 +136,7 @@ def search_key(material: Material, start: Start, jets: Jets) -> str:
 
 
 def write_yaml(material: Material, config: Path, formats: Mapping[Slot, Fixed], path: Path, plain: bool) -> Build:
-    """Write the build file of the formats found, and return what it says.
+    """Write the build file of the tuned formats, and return what it says.
 
     Args:
         material: the model.
