@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from qformers.builds.build import Build, load
 from qformers.builds.models import build_model
-from qformers.data import Events
+from qformers.data import AnyEvents, SplitName
 from qformers.errors import ConfigError
 from qformers.files import replacing
 from qformers.manifest import versions
@@ -82,7 +82,8 @@ def search_jets(material: Material, jets: int) -> SearchJets:
         raise ConfigError(f"at least one jet is needed to search: set --jets. Received: {jets}")
     shop = material.shop
     parts, left = [], jets
-    for split in ("val", "train"):
+    splits: tuple[SplitName, ...] = ("val", "train")
+    for split in splits:
         if left:
             parts.append(_drawn(material.sources[split].load(), left, material.build.seed))
             left -= len(parts[-1])
@@ -100,7 +101,7 @@ def which(jets: SearchJets) -> str:
     return f"{judged:,} validation jets" + (f" and, without labels, {others:,} training jets" if others else "")
 
 
-def float_answers(material: Material, events: Events) -> NDArray[np.float32]:
+def float_answers(material: Material, events: AnyEvents) -> NDArray[np.float32]:
     """Outputs (n, classes) of the float model."""
     model = material.shop.float_model
     inputs = host_inputs(model, events)
@@ -112,7 +113,7 @@ def float_answers(material: Material, events: Events) -> NDArray[np.float32]:
     )
 
 
-def _drawn(events: Events, jets: int, seed: int) -> Events:
+def _drawn(events: AnyEvents, jets: int, seed: int) -> AnyEvents:
     """Up to `jets` of them, at random, in their order."""
     if jets >= len(events):
         return events
