@@ -19,7 +19,7 @@ Uniform = Mapping[int, Trial]  # width -> point
 
 
 @dataclass(frozen=True)
-class Compared:
+class UniformComparison:
     """The tuned model beside uniform precision.
 
     Attributes:
@@ -35,7 +35,7 @@ class Compared:
     same_divergence_ratio: float | None
 
 
-def compare(tuned: Evaluation, uniform: Uniform, max_loss: float | None) -> Compared:
+def compare(tuned: Evaluation, uniform: Uniform, max_loss: float | None) -> UniformComparison:
     """Beside the cheapest uniform model within `max_loss`; without one, within the loss of the tuned model."""
     allowed = tuned.expected_lost if max_loss is None else max_loss
     good = [width for width, point in uniform.items() if point.measured.expected_lost <= allowed]
@@ -43,7 +43,7 @@ def compare(tuned: Evaluation, uniform: Uniform, max_loss: float | None) -> Comp
     point = None if width is None else uniform[width]
     ratio = None if point is None else point.measured.ebops / tuned.ebops
     at_same = _ebops_at(tuned.divergence, [point.measured for point in uniform.values()])
-    return Compared(width, point, ratio, None if at_same is None else at_same / tuned.ebops)
+    return UniformComparison(width, point, ratio, None if at_same is None else at_same / tuned.ebops)
 
 
 def _ebops_at(divergence: float, curve: Sequence[Evaluation]) -> float | None:
@@ -56,7 +56,7 @@ def _ebops_at(divergence: float, curve: Sequence[Evaluation]) -> float | None:
     return None
 
 
-def in_words(tuned: Evaluation, jets: str, compared: Compared) -> list[str]:
+def in_words(tuned: Evaluation, jets: str, compared: UniformComparison) -> list[str]:
     """The result on the jets of the search, in lines for a terminal.
 
     Args:
