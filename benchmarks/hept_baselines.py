@@ -90,7 +90,7 @@ def baseline(build: Build, run: Path) -> dict[str, Any]:
     Raises:
         ConfigError: a run that has no points.
     """
-    from qformers.tasks.task import task_of
+    from qformers.tasks import task_of
 
     if build.data.points is None:
         raise ConfigError(

@@ -162,29 +162,28 @@ def slope(points: Sequence[float], seconds: Sequence[float]) -> float | None:
 
 def run(options: argparse.Namespace) -> None:
     """Measure all and write the results, one after the other; none larger than one that exceeded a limit."""
-    from tqdm import tqdm
-
     from qformers.files import write_json
     from qformers.manifest import machine, versions
+    from qformers.progress import bars
 
     facts = {"layers": options.layers, "machine": machine(), "versions": versions(), "date": time.strftime("%Y-%m-%d")}
     rows = kept_rows(options)
     done = {(row["model"], row["step"], row["points"]): row for row in rows}
     cases = [(model, step) for model in MODELS for step in STEPS]
-    bar = tqdm(total=len(cases) * len(options.points), unit="measurement", disable=None)
-    for model, step in cases:
-        exceeded = ""
-        for points in sorted(options.points):
-            bar.set_postfix_str(f"{model} {step} {points}")
-            found = done.get((model, step, points))
-            if found is None and not exceeded:
-                arguments = (model, step, str(points), str(options.layers))
-                found = in_a_process(arguments, options.memory_gib * MIB, options.limit_s)
-                rows.append({"model": model, "step": step, "points": points, **found})
-                write_json(RESULTS, {**facts, "load": os.getloadavg()[0], "rows": rows})
-            exceeded = exceeded or (found or {}).get("exceeded", "")
-            bar.update()
-    bar.close()
+    with bars() as reporter:
+        tick = reporter.task("measurements", len(cases) * len(options.points))
+        for model, step in cases:
+            exceeded = ""
+            for points in sorted(options.points):
+                tick(0, f"{model} {step} {points}")
+                row = done.get((model, step, points))
+                if row is None and not exceeded:
+                    arguments = (model, step, str(points), str(options.layers))
+                    row = in_a_process(arguments, options.memory_gib * MIB, options.limit_s)
+                    rows.append({"model": model, "step": step, "points": points, **row})
+                    write_json(RESULTS, {**facts, "load": os.getloadavg()[0], "rows": rows})
+                exceeded = exceeded or (row or {}).get("exceeded", "")
+                tick()
 
 
 def kept_rows(options: argparse.Namespace) -> list[Row]:

@@ -212,13 +212,16 @@ def main() -> int:
     """Entry point."""
     options = parse()
     if not options.show:
-        from tqdm import tqdm
+        from qformers.progress import bars
 
         make_data()
         chosen = [variant for variant in VARIANTS if not options.only or variant.run in options.only]
         try:
-            for variant in (bar := tqdm(chosen, unit="training", disable=None)):
-                bar.write(run(variant))
+            with bars() as reporter:
+                tick = reporter.task("trainings", len(chosen))
+                for variant in chosen:
+                    print(run(variant), flush=True)
+                    tick()
         except KeyboardInterrupt:
             print("stopped; the same command goes on from there", file=sys.stderr)
             return STOPPED

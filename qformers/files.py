@@ -5,10 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
 
 
 @contextmanager
@@ -31,6 +35,26 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def alone(folder: Path, held: Exception) -> Iterator[None]:
+    """Hold `folder` against other processes; the lock (a file ``.lock``) goes with the process, however that ends.
+
+    Args:
+        folder: made if it is missing.
+        held: raised where another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock", blocking=False)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise held from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def sweep(folder: Path) -> None:
     """Remove the temporary files that a killed process left in `folder`."""
     for stale in folder.glob(".*.tmp*"):
@@ -47,3 +71,11 @@ def sha256(path: Path) -> str:
     """SHA-256 of a file, as 64 hex digits."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def sha256_of_arrays(arrays: Iterable[NDArray[Any]]) -> str:
+    """SHA-256 of the bytes of arrays, one after the other, as 64 hex digits."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

@@ -9,9 +9,8 @@ import platform
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from qformers.builds.build import Build
 from qformers.files import write_json
 
 PACKAGES = (
@@ -29,15 +28,31 @@ PACKAGES = (
 )
 
 
+class Named(Protocol):
+    """What a manifest says of a build."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def seed(self) -> int:
+        """Of its training."""
+
+    @property
+    def hash(self) -> str:
+        """Of all its settings."""
+
+
 def versions() -> dict[str, str]:
     """Versions of the packages that numbers depend on; those that are not installed are left out."""
-    found = {}
+    installed = {}
     for name in PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            installed[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def git_hash(folder: Path | None = None) -> str:
@@ -61,7 +76,7 @@ def machine() -> dict[str, Any]:
     }
 
 
-def write_manifest(folder: Path, stage: str, build: Build, facts: Mapping[str, Any]) -> Path:
+def write_manifest(folder: Path, stage: str, build: Named, facts: Mapping[str, Any]) -> Path:
     """Write ``manifest.json`` into `folder` and return its path.
 
     Args:

@@ -22,7 +22,7 @@ from qformers.builds.build import Build
 from qformers.errors import ConfigError
 
 if TYPE_CHECKING:
-    from qformers.data import Events, Source
+    from qformers.data import AnyEvents, Split
     from qformers.quant.audit import Row
 
 BATCH = 2048  # jets in memory at a time, with the values of one layer
@@ -43,7 +43,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def batches(source: Source, jets: int | None, keep: int) -> Iterator[Events]:
+def batches(source: Split, jets: int | None, keep: int) -> Iterator[AnyEvents]:
     """Jets of a split, in the order of the files where `keep` jets fit in memory, else in that of the stream of seed 0.
 
     Args:
@@ -86,7 +86,7 @@ def run(build: Build, options: argparse.Namespace) -> int:
     model, source = load_model(path), open_split(build.data, options.split)
     jets = len(source) if options.full else min(options.jets, len(source))
 
-    def events() -> Iterator[Events]:
+    def events() -> Iterator[AnyEvents]:
         return batches(source, jets, build.data.shuffle_jets)
 
     with bars() as reporter:

@@ -41,13 +41,16 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def run(options: argparse.Namespace) -> int:
     """Filter and print; 0 when the data sets are written."""
     build = load(options.run / "build.yaml", options.overrides)
+    from qformers.progress import bars
     from qformers.tasks import filter as point_filter
 
     scorer = point_filter.open_run(options.run, build, options.phase)
     files = point_filter.event_files(build.data.dataset, options.data)
-    table = point_filter.thresholds(scorer, options.recall)
     about = point_filter.about_run(options.run, build, scorer)
-    _print(point_filter.filter_files(scorer, files, table, options.out, about))
+    with bars() as reporter:
+        table = point_filter.thresholds(scorer, options.recall, reporter)
+        rows = point_filter.filter_files(scorer, files, table, options.out, about, reporter)
+    _print(rows)
     print(f"written: {options.out} ({len(files)} events)")
     return 0
 

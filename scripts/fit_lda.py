@@ -10,9 +10,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hls import cli
+
+if TYPE_CHECKING:
+    from qformers.data.points.line_segments import Segments
+    from qformers.progress import Ticker
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -26,17 +32,23 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def run(options: argparse.Namespace) -> int:
     """Fit, write and print; 0 when the file is written."""
-    from tqdm import tqdm
-
     from qformers.data.points.line_segments import read_segments
     from qformers.data.points.segment_features import fit_lda
     from qformers.errors import ConfigError
+    from qformers.progress import bars
     from qformers.tasks.filter import event_files
 
     if options.events < 1:
         raise ConfigError(f"--events must be positive. Received: --events {options.events}")
     files = [path for path, _ in event_files("line_segments", options.data)][: options.events]
-    lda = fit_lda(read_segments(path) for path in tqdm(files, unit="event", disable=None))
+
+    def events(tick: Ticker) -> Iterator[Segments]:
+        for path in files:
+            yield read_segments(path)
+            tick()
+
+    with bars() as reporter:
+        lda = fit_lda(events(reporter.task("events", len(files))))
     lda.save(options.out)
     shares = ", ".join(f"{share:.3f}" for share in lda.explained)
     print(f"written: {options.out} ({len(files)} events; shares of the variance between tracks: {shares})")

@@ -65,14 +65,18 @@ def main() -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 1
+    from rich.console import Console
+
     from qformers.data import DataError
     from qformers.errors import TrainingError
+    from qformers.progress import bars
     from qformers.train.phases import train_build
 
-    out = options.out or Path("runs") / build.name
+    out, console = options.out or Path("runs") / build.name, Console(highlight=False, soft_wrap=True)
     phases = chosen_phases(build, options.phase)
     try:
-        results = train_build(build, out, phases, options.fresh)
+        with bars(console=console) as reporter:
+            results = train_build(build, out, phases, options.fresh, console, reporter)
     except (ConfigError, DataError, TrainingError) as error:
         print(error, file=sys.stderr)
         return 1

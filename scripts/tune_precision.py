@@ -48,6 +48,7 @@ def run(build: Build, options: argparse.Namespace) -> int:
     """Search, write and print; 0 when the run folder is written, 3 after a stop."""
     from rich.console import Console
 
+    from qformers.progress import bars
     from qformers.quant.ptq.bench import Stopped
     from qformers.quant.ptq.budget import Budget
     from qformers.quant.ptq.ranges import Rule
@@ -66,11 +67,12 @@ def run(build: Build, options: argparse.Namespace) -> int:
     out = options.out or Path("runs") / f"{build.name}_tuned"
     console = Console(soft_wrap=True, highlight=False)
     try:
-        for line in tune(options.model, options.build, build, out, settings, console):
-            print(line)
+        with bars(console=console) as reporter:
+            lines = tune(options.model, options.build, build, out, settings, console, reporter)
     except Stopped as reason:
         print(f"{reason}: stopped; the same command goes on from there")
         return STOPPED
+    print("\n".join(lines))
     return 0
 
 

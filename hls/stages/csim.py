@@ -31,7 +31,7 @@ from qformers.files import write_json
 from qformers.manifest import versions
 from qformers.models.inputs import host_inputs
 from qformers.progress import Reporter
-from qformers.tasks.task import task_of
+from qformers.tasks import task_of
 
 TRACED_JETS = 1000  # followed through every layer
 TRACED_VALUES = 100_000_000  # of all layers, 8 bytes each: of a larger model fewer jets are followed

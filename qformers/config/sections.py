@@ -19,34 +19,45 @@ EBOPS_ARRIVAL = 0.7  # default of train.qat.ebops_arrival
 class PointsConfig(Section):
     """What is read of events of points, and what is asked of each point (read by `qformers.data.points`)."""
 
-    task: Literal["tracking", "pileup"] = (
-        "tracking"  # an embedding in which tracks lie together; or keep a point or not
-    )
+    task: Literal["tracking", "pileup"] = "tracking"  # a key of qformers.tasks.TASKS:
+    # tracking: an embedding in which the points of a particle lie together; pileup: a score that keeps or drops a point
     layers: Literal["pixel", "all"] = "pixel"  # trackml: which detectors
-    phi_sectors: Positive = 1  # trackml: windows that an event is cut into
-    eta_edges: tuple[float, ...] = ()  # the same in eta of the hit; () = one window over everything
-    overlap: Annotated[float, Field(ge=1)] = 1.1  # windows are widened by this factor
-    too_many: Literal["refuse", "cut"] = "refuse"  # windows of more than num_particles points
-    lda: str | None = None  # line_segments: file of the fitted LDA
-    fakes_per_true: Annotated[float, Field(ge=0)] = 0.0  # line_segments, tracking
-    loss: Literal["hept", "cms"] = "hept"  # which of the two InfoNCE or focal losses
-    num_pairs: Positive = 20_000  # tracking: pairs per window in the loss
+    phi_sectors: Positive = 1  # windows that an event is cut into, in phi of the point; 1 = no cut
+    eta_edges: tuple[float, ...] = ()  # the same in eta, the edges of the windows in rising order; () = no cut.
+    # An event has phi_sectors * (edges - 1) windows, each of which is one input of the model
+    overlap: Annotated[float, Field(ge=1)] = 1.1  # windows see more than their core, by this factor in each direction;
+    # a particle counts in the window whose core holds half of it, a point of a pile-up task in the core it lies in
+    too_many: Literal["refuse", "cut"] = "refuse"  # windows of more than data.num_particles points: an error, or the
+    # points behind the first num_particles are dropped
+    lda: str | None = None  # line_segments: JSON file of the LDA that gives the coordinates, fitted on training events
+    fakes_per_true: Annotated[float, Field(ge=0)] = 0.0  # line_segments, tracking: fake segments kept per true one
+    loss: Literal["hept", "cms"] = "hept"  # as published with HEPT or with HEPT-CMS: InfoNCE for tracking (which pairs,
+    # which of them are positive, weights of negatives), focal loss for pile-up
+    num_pairs: Positive = 20_000  # tracking: pairs per window in the loss; more are thinned at random, positives last
 
 
 class DataConfig(Section):
-    """Which jets, which of their particles and which numbers of each (read by `qformers.data`)."""
+    """Which jets or events, which of their particles or points and which numbers of each (read by `qformers.data`)."""
 
-    dataset: str  # a key of qformers.data.DATASETS or, with `points`, of qformers.data.points.readers
-    train: tuple[str, ...]  # globs, relative to the working directory
+    dataset: str  # a key of qformers.data.DATASETS; data sets of points need the section `points` below
+    train: tuple[str, ...]  # globs, relative to the working directory; a file that two of them match counts once
     val: tuple[str, ...]
     test: tuple[str, ...]
-    features: str  # name of a feature set of the data set, e.g. "kin" or "lnpt_eta_phi"
-    num_particles: Positive  # N: particles kept per jet, highest pT first
-    classes: tuple[str, ...] = ()  # subset and order of the labels; empty = all of the data set
-    padding: Literal["zero", "wrap"] = "zero"  # what stands in empty slots of features and vectors
-    max_jets: Positive | None = None  # per split, None = all
-    cache: str | None = None  # folder of decoded arrays, None = decode each time
-    shuffle_jets: Positive = 100_000  # jets mixed in memory at a time (bounds the memory of a stream)
+    features: str  # name of a feature set of the data set, e.g. "kin" or "lnpt_eta_phi"; line_segments have one only
+    num_particles: Positive  # N: slots of the model. Of jets the N particles of highest pT are kept, of a window of
+    # points all, see points.too_many
+    classes: tuple[str, ...] = ()  # jets: subset and order of the labels; empty = all of the data set
+    padding: Literal["zero", "wrap"] = "zero"  # jets: what stands in empty slots of features and vectors:
+    # zeros, or the particles of the jet over again (the mask is 0 in both cases)
+    max_jets: Positive | None = (
+        None  # per split, None = all. Jets: shared evenly among the files; points: so many files
+    )
+    cache: str | None = None  # folder of decoded arrays, None = decode each time. A folder is checked before it is used
+    # and made again where a file or one of these settings has changed
+    shuffle_jets: Positive = (
+        100_000  # jets or windows mixed in memory at a time, which bounds the memory of a stream; a
+    )
+    # split of fewer jets is decoded once and stays in memory
     points: Annotated[PointsConfig | None, Field(exclude_if=lambda points: points is None)] = None  # None = jets
 
 

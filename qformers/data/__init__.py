@@ -1,65 +1,81 @@
-"""Data: loaders for public sets and generators for our own, one in-memory layout (`events.Events`)."""
+"""Data: readers of public data sets, and one way to open a split of any of them.
+
+To add a data set, write a file with its reader (`jets.reader.JetReader` or `points.readers.PointReader`) and a line of
+`DATASETS`.
+"""
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from glob import glob
-from pathlib import Path
-from typing import Literal, cast
 
 from qformers.config.sections import DataConfig
 from qformers.data.events import Events, FeatureSet
 from qformers.data.jets.hls4ml_lhc import Hls4mlLhc
 from qformers.data.jets.jetclass import JetClass
-from qformers.data.jets.reader import Reader
-from qformers.data.jets.source import Source
+from qformers.data.jets.split import JetDataset
+from qformers.data.points import dataset as points
+from qformers.data.points import filtering
+from qformers.data.points.dataset import PointDataset
+from qformers.data.split import AnyEvents, Dataset, Split, SplitName, split_files
 from qformers.errors import DataError, nearest
+from qformers.progress import Reporter
 
-__all__ = ["DATASETS", "DataError", "Events", "FeatureSet", "Source", "open_split", "split_files"]
+__all__ = [
+    "DATASETS",
+    "AnyEvents",
+    "DataError",
+    "Dataset",
+    "Events",
+    "FeatureSet",
+    "Split",
+    "SplitName",
+    "dataset_of",
+    "open_split",
+    "point_dataset",
+    "split_files",
+]
 
-# name -> reader of its files; uproot and h5py are imported when a file is opened
-DATASETS: dict[str, Callable[[DataConfig], Reader]] = {"jetclass": JetClass, "hls4ml_lhc": Hls4mlLhc}
+# by the name in data.dataset; uproot, h5py and torch are imported when a file is opened
+DATASETS: dict[str, Dataset] = {
+    "jetclass": JetDataset(JetClass),
+    "hls4ml_lhc": JetDataset(Hls4mlLhc),
+    "trackml": PointDataset(points.trackml, ("event*-hits.csv", "event*-hits.csv.gz"), filtering.kept_hits),
+    "line_segments": PointDataset(points.line_segments, ("graph_*.pt", "graph_*.npz"), filtering.kept_segments),
+    "candidates": PointDataset(points.candidates, ("candidates_*.npz",), filtering.kept_candidates),
+}
 
 
-def open_split(config: DataConfig, split: Literal["train", "val", "test"]) -> Source:
+def dataset_of(name: str) -> Dataset:
+    """The data set of a name, as ``data.dataset`` says it.
+
+    Raises:
+        DataError: there is none of that name; the message has the nearest one.
+    """
+    if name not in DATASETS:
+        raise DataError(f"data.dataset: unknown data set '{name}'{nearest(name, DATASETS)}")
+    return DATASETS[name]
+
+
+def point_dataset(name: str) -> PointDataset:
+    """The data set of a name, which must be one of points.
+
+    Raises:
+        DataError: there is none of that name, or it is another kind of data set.
+    """
+    dataset = dataset_of(name)
+    if not isinstance(dataset, PointDataset):
+        raise DataError(f"data.dataset: '{name}' must be a data set of points. Received: one of jets")
+    return dataset
+
+
+def open_split(config: DataConfig, split: SplitName, reporter: Reporter | None = None) -> Split:
     """One split of a data set; files are opened to be counted, nothing is decoded yet.
-
-    With `config.points` it is a `PointSource` of `PointEvents`, which can be used in the same way.
 
     Args:
         config: the data section of a build.
         split: which of its three globs.
+        reporter: told how far counting, decoding and loading are; None = nobody.
 
     Raises:
         DataError: unknown data set, feature set or class (with the nearest name), a glob without files, a file that
             cannot be used.
     """
-    if config.points is not None:
-        from qformers.data.points.open_points import open_points
-
-        return cast("Source", open_points(config, split_files(config, split), split))
-    if config.dataset not in DATASETS:
-        raise DataError(f"data.dataset: unknown data set '{config.dataset}'{nearest(config.dataset, DATASETS)}")
-    reader = DATASETS[config.dataset](config)
-    return Source(config, reader, split_files(config, split), split)
-
-
-def split_files(config: DataConfig, split: Literal["train", "val", "test"]) -> list[Path]:
-    """The files that the globs of a split match, in their order.
-
-    Raises:
-        DataError: no glob is given, or one matches nothing.
-    """
-    globs: tuple[str, ...] = getattr(config, split)
-    if not globs:
-        raise DataError(f"data.{split}: no glob is given; name the files, e.g. [data/{split}/*.root]")
-    found: dict[Path, None] = {}  # ordered, and each file once even where two globs match it
-    for pattern in globs:
-        matches = sorted(glob(pattern, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
-        if not matches:
-            raise DataError(
-                f"data.{split}: no file matches '{pattern}' (looked from {Path.cwd()}); "
-                f"correct the glob, or make jets with scripts/generate_data.py"
-            )
-        found.update(dict.fromkeys(Path(match) for match in matches))
-    return list(found)
+    return dataset_of(config.dataset).open(config, split, reporter)

@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from qformers.generate.jets.plan import COMPRESSIONS, PARTICLE_CHOICES, Settings
+from qformers.generate.jets.plan import COMPRESSIONS, PARTICLE_CHOICES, JetSettings
 from qformers.generate.jets.processes import PRESETS, unknown
-from qformers.generate.run import generate
+from qformers.generate.jets.run import generate
+from qformers.progress import bars
 
 TRACKS = "tracks"  # tracker events: `qformers.generate.tracks.cli` reads their options
 
@@ -29,6 +30,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--particles", type=int, default=50, help=f"lhc5: slots per jet, one of {PARTICLE_CHOICES}")
     options.add_argument("--compression", default="lz4", help=f"jetclass: one of {', '.join(COMPRESSIONS)}")
     options.add_argument("--plots", action="store_true", help="draw sanity plots into <out>/plots at the end")
+    options.add_argument("--quiet", action="store_true", help="show no progress")
     return options
 
 
@@ -44,7 +46,7 @@ def _terminated(number: int, frame: FrameType | None) -> None:
 
 
 def _generate(options: argparse.Namespace) -> None:
-    settings = Settings(
+    settings = JetSettings(
         preset=options.what,
         jets=options.jets,
         seed=options.seed,
@@ -57,7 +59,8 @@ def _generate(options: argparse.Namespace) -> None:
     command = shlex.join(["python", *sys.argv])
     before = signal.signal(signal.SIGTERM, _terminated)  # a polite kill stops as cleanly as Ctrl-C
     try:
-        manifest = generate(settings, out, options.jobs, command)
+        with bars(options.quiet) as reporter:
+            manifest = generate(settings, out, options.jobs, command, reporter)
     finally:
         signal.signal(signal.SIGTERM, before)
     print(f"wrote {settings.jets} jets in {len(manifest['files'])} files under {out}, see {out / 'manifest.json'}")

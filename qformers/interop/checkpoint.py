@@ -33,8 +33,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             break
     if not isinstance(content, Mapping) or not all(isinstance(v, torch.Tensor) for v in content.values()):
         kinds = {type(value).__name__ for value in content.values()} if isinstance(content, Mapping) else set()
-        found = f"a mapping to {', '.join(sorted(kinds))}" if kinds else type(content).__name__
-        raise WeightsError(f"{path}: expected names and tensors, as model.state_dict() gives them. Received: {found}")
+        there = f"a mapping to {', '.join(sorted(kinds))}" if kinds else type(content).__name__
+        raise WeightsError(f"{path}: expected names and tensors, as model.state_dict() gives them. Received: {there}")
     return {str(name): tensor for name, tensor in content.items()}
 
 

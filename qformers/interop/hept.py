@@ -56,7 +56,7 @@ TASKS: dict[str, HeptConfig] = {  # published models: what their checkpoints wer
 
 
 @dataclass(frozen=True)
-class Slot:
+class HeptEntry:
     """One Keras variable and the entry that holds its values, of shape `shape`."""
 
     variable: keras.Variable
@@ -92,8 +92,8 @@ def num_features(state_dict: Mapping[str, Any], config: HeptConfig) -> int:
     """
     arrays = normalised(state_dict)
     if ANCHOR not in arrays or arrays[ANCHOR].ndim != 2:
-        found = ", ".join(sorted(arrays)[:3]) or "nothing"
-        raise WeightsError(f"not the weights of a HEPT: no matrix '{ANCHOR}'; found {found}")
+        names = ", ".join(sorted(arrays)[:3]) or "nothing"
+        raise WeightsError(f"not the weights of a HEPT: no matrix '{ANCHOR}'; found {names}")
     return int(arrays[ANCHOR].shape[1]) - sum(width - 1 for _, width in config.embeddings)
 
 
@@ -107,7 +107,7 @@ def normalised(state_dict: Mapping[str, Any]) -> dict[str, Array]:
     return {name.removeprefix(prefix): array_of(name, value) for name, value in state_dict.items()}
 
 
-def _slots(model: keras.Model) -> list[Slot]:
+def _slots(model: keras.Model) -> list[HeptEntry]:
     """Where each variable of the model finds its values."""
     slots, strangers = [], []
     depth = sum(re.fullmatch(r"head[0-9]+", layer.name) is not None for layer in model.layers)
@@ -117,7 +117,7 @@ def _slots(model: keras.Model) -> list[Slot]:
             if entry is None:
                 strangers.append(f"{layer.name}/{variable.name}")
             else:
-                slots.append(Slot(variable, entry, *_form(layer.name, variable)))
+                slots.append(HeptEntry(variable, entry, *_form(layer.name, variable)))
     if strangers:
         raise WeightsError(
             "upstream has no weights for these; load into a float model with norm: layer and hash: latent. "

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import yaml
 from pydantic import ValidationError
 
@@ -23,13 +22,16 @@ from qformers.models.part.part import part
 from qformers.models.sizes import Jet, Points
 from qformers.nn.float32 import Float32
 
+if TYPE_CHECKING:
+    import keras
+
 DTYPES = ("float32", "float64")
 PARTICLES = 128  # of a ParT, where nobody says
 ASSUMED = {  # no array shows these
     "part": ("activation", "pair_activation", "remove_self_pair", "pre_activation_pair"),
     "hept": ("block_size", "activation", "head_activation", "kernel", "dropout"),
 }
-Imported = tuple[keras.Model, PartConfig | HeptConfig]
+Imported = tuple["keras.Model", PartConfig | HeptConfig]
 
 
 @dataclass(frozen=True)

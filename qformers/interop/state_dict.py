@@ -14,7 +14,7 @@ Array = NDArray[Any]
 Shape = tuple[int, ...]
 
 
-class Slot(Protocol):
+class Entry(Protocol):
     """One Keras variable and the entry that holds its values."""
 
     @property
@@ -69,7 +69,7 @@ def refuse_misfit(expected: Mapping[str, Shape], arrays: Mapping[str, Array], in
         raise WeightsError("\n  ".join([intro, *problems]))
 
 
-def fill(arrays: Mapping[str, Array], slots: Sequence[Slot], intro: str) -> None:
+def fill(arrays: Mapping[str, Array], slots: Sequence[Entry], intro: str) -> None:
     """Assign to the variables of all `slots`, or to none of them.
 
     Raises:

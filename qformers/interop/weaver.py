@@ -55,7 +55,7 @@ ENDINGS = {  # our variable -> end of weaver's name
 
 
 @dataclass(frozen=True)
-class Slot:
+class WeaverEntry:
     """One Keras variable and where its values are: part `part` of `parts` equal parts of the rows of a weaver entry."""
 
     variable: keras.Variable
@@ -96,8 +96,8 @@ def infer_config(state_dict: Mapping[str, Any]) -> tuple[PartConfig, int, int]:
     """
     shapes = {name: array.shape for name, array in normalised(state_dict).items()}
     if ANCHOR not in shapes:
-        found = ", ".join(sorted(shapes)[:3]) or "nothing"
-        raise WeightsError(f"not the weights of weaver-core's ParticleTransformer: no entry '{ANCHOR}'; found {found}")
+        names = ", ".join(sorted(shapes)[:3]) or "nothing"
+        raise WeightsError(f"not the weights of weaver-core's ParticleTransformer: no entry '{ANCHOR}'; found {names}")
     embed_widths = _stack(shapes, "embed.embed.{}.weight", step=3, first=1)
     pair_widths = _stack(shapes, "pair_embed.embed.{}.weight", step=3, first=1)
     class_blocks = len(_stack(shapes, "cls_blocks.{}.fc1.weight"))
@@ -150,7 +150,7 @@ def normalised(state_dict: Mapping[str, Any]) -> dict[str, Array]:
     return arrays
 
 
-def _slots(model: keras.Model) -> list[Slot]:
+def _slots(model: keras.Model) -> list[WeaverEntry]:
     """Where each variable of the model finds its values."""
     slots, strangers = [], []
     for layer in model.layers:
@@ -164,7 +164,7 @@ def _slots(model: keras.Model) -> list[Slot]:
             part = "qkv".index(layer.name[-1]) if module.endswith("in_proj") else 0
             parts = 3 if module.endswith("in_proj") else 1
             shape = _entry_shape(module, variable, parts)
-            slots.append(Slot(variable, module + ENDINGS[variable.name], shape, part, parts))
+            slots.append(WeaverEntry(variable, module + ENDINGS[variable.name], shape, part, parts))
     if strangers:
         raise WeightsError(
             "weaver has no weights for these; load into a float model with pairs: vectors or none, then convert it. "

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from qformers.data import Events
+from qformers.data import AnyEvents
 from qformers.models.inputs import host_inputs
 from qformers.nn.index.lsh import ToBlocks
 from qformers.nn.memory import memory_of
@@ -60,7 +60,7 @@ class LayerError:
         return asdict(self)
 
 
-def layer_errors(float_model: keras.Model, model: keras.Model, jets: Events) -> tuple[LayerError, ...]:
+def layer_errors(float_model: keras.Model, model: keras.Model, jets: AnyEvents) -> tuple[LayerError, ...]:
     """One row per layer that both models have, in the order of the model, over real particles where slots count them.
 
     Args:

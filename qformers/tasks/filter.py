@@ -12,17 +12,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from qformers.builds.build import Build
 from qformers.config.sections import DataConfig, PointsConfig
-from qformers.data import split_files
+from qformers.data import point_dataset, split_files
 from qformers.data.points.events import stack
-from qformers.data.points.filtering import GLOBS, folder_of, keep, write_kept
-from qformers.data.points.open_points import point_reader
+from qformers.data.points.filtering import folder_of, keep
 from qformers.data.points.readers import PointReader
 from qformers.errors import ConfigError, DataError
-from qformers.files import write_json
+from qformers.files import sha256_of_arrays, write_json
+from qformers.progress import Reporter, Silent
 from qformers.tasks.metrics.binary import Threshold, threshold_table
 
 RECALLS = (0.985, 0.99, 0.995)  # of HEPT-CMS
@@ -70,7 +69,7 @@ class Scorer:
                 raise DataError(f"{path}: the model gives NaN or infinity; train it again with a lower learning rate")
             mine = core[seen] | np.isnan(scores[seen])
             scores[seen[mine]] = 1.0 / (1.0 + np.exp(-row[: len(seen)][mine]))
-        if self.config.dataset == "candidates":  # others never counted in the loss
+        if event.layout.only_reconstructable:  # others never counted in the loss
             scores[~event.reconstructable] = np.nan
         return scores, event.labels
 
@@ -95,21 +94,21 @@ def open_run(run: Path, build: Build, phase: str | None = None) -> Scorer:
             f"points. Received: {task}"
         )
     phases = [phase] if phase else ["qat", "float"]
-    found = next((path for path in (run / name / "model.keras" for name in phases) if path.exists()), None)
-    if found is None:
+    path = next((path for path in (run / name / "model.keras" for name in phases) if path.exists()), None)
+    if path is None:
         raise DataError(f"{run / phases[-1] / 'model.keras'} is missing: train it first with scripts/train.py")
     from qformers.builds.models import load_model
 
-    model = load_model(found)
+    model = load_model(path)
     model.compile(jit_compile=False)
-    return Scorer(model, point_reader(build.data), build.data)
+    return Scorer(model, point_dataset(build.data.dataset).reader_of(build.data), build.data)
 
 
 def event_files(dataset: str, places: Sequence[Path]) -> list[tuple[Path, Path]]:
     """Files of events, and where each belongs below a filtered data set.
 
     Args:
-        dataset: key of `GLOBS`.
+        dataset: a key of `qformers.data.DATASETS`, one of points.
         places: files, or folders that hold some (in folders of splits as well).
 
     Returns:
@@ -118,41 +117,43 @@ def event_files(dataset: str, places: Sequence[Path]) -> list[tuple[Path, Path]]
     Raises:
         DataError: nothing there, or two files that would be one.
     """
-    found: dict[Path, Path] = {}
+    files: dict[Path, Path] = {}
+    patterns = point_dataset(dataset).files
     for place in places:
         if place.is_dir():
-            inside = sorted({path for pattern in GLOBS[dataset] for path in place.rglob(pattern)})
+            inside = sorted({path for pattern in patterns for path in place.rglob(pattern)})
         else:
             inside = [place] if place.exists() else []
         if not inside:
-            raise DataError(f"{place}: holds no {dataset} events ({', '.join(GLOBS[dataset])}); name a folder of some")
+            raise DataError(f"{place}: holds no {dataset} events ({', '.join(patterns)}); name a folder of some")
         for path in inside:
             target = path.relative_to(place) if place.is_dir() else Path(path.name)
-            if target in found:
-                raise DataError(f"{path} and {found[target]} would become one file; filter them into two folders")
-            found[target] = path
-    return [(path, target.parent) for target, path in found.items()]
+            if target in files:
+                raise DataError(f"{path} and {files[target]} would become one file; filter them into two folders")
+            files[target] = path
+    return [(path, target.parent) for target, path in files.items()]
 
 
-def thresholds(scorer: Scorer, recalls: Sequence[float]) -> list[Threshold]:
+def thresholds(scorer: Scorer, recalls: Sequence[float], reporter: Reporter | None = None) -> list[Threshold]:
     """Thresholds on the validation split of a run; only points that the model judges count.
 
     Raises:
         DataError: no validation files, a recall outside (0, 1], a split of one class.
     """
-    paths = split_files(scorer.config, "val")
-    scores, labels = _pooled(
-        scorer(path) for path in tqdm(paths[: scorer.config.max_jets], "validation", unit="event", disable=None)
-    )
+    paths = split_files(scorer.config, "val")[: scorer.config.max_jets]
+    judged, tick = [], (reporter or Silent()).task("validation events", len(paths))
+    for path in paths:
+        judged.append(scorer(path))
+        tick()
+    scores, labels = _pooled(judged)
     try:
         return threshold_table(scores, labels, recalls)
     except ValueError as error:
         raise DataError(f"data.val: {error}") from error
 
 
-def _pooled(events: Iterator[tuple[Floats, Labels]]) -> tuple[Floats, Labels]:
-    found = list(events)
-    scores, labels = (np.concatenate(parts) for parts in zip(*found, strict=True))
+def _pooled(events: Sequence[tuple[Floats, Labels]]) -> tuple[Floats, Labels]:
+    scores, labels = (np.concatenate(parts) for parts in zip(*events, strict=True))
     judged = ~np.isnan(scores)
     return scores[judged], labels[judged]
 
@@ -177,7 +178,12 @@ def whole_or_nothing(out: Path) -> Iterator[Path]:
 
 
 def filter_files(
-    scorer: Scorer, files: Sequence[tuple[Path, Path]], table: Sequence[Threshold], out: Path, about: dict[str, Any]
+    scorer: Scorer,
+    files: Sequence[tuple[Path, Path]],
+    table: Sequence[Threshold],
+    out: Path,
+    about: dict[str, Any],
+    reporter: Reporter | None = None,
 ) -> list[dict[str, Any]]:
     """Write ``<out>/recall_<r>/...`` for every row of a table, and ``<out>/thresholds.json``.
 
@@ -187,6 +193,7 @@ def filter_files(
         table: of `thresholds`.
         out: a folder that does not exist yet.
         about: what is to be known of the model.
+        reporter: told how far it is.
 
     Returns:
         per recall: target, threshold, recall, precision and share of points kept on validation data; points,
@@ -194,20 +201,22 @@ def filter_files(
         has the label).
 
     Raises:
-        DataError: as `Scorer` and `write_kept`; `out` is there.
+        DataError: as `Scorer`; `out` is there.
     """
+    dataset, tick = point_dataset(scorer.config.dataset), (reporter or Silent()).task("filter events", len(files))
     sums, positive = {row.target: np.zeros(5, np.int64) for row in table}, 0
     with whole_or_nothing(out) as folder:
-        for path, place in tqdm(files, "filter", unit="event", disable=None):
+        for path, place in files:
             scores, labels = scorer(path)
             judged = ~np.isnan(scores)
             for row in table:
                 kept = keep(scores, row.threshold)
-                write_kept(scorer.reader, path, kept, folder_of(folder, row.target) / place)
+                dataset.write(scorer.reader, path, kept, folder_of(folder, row.target) / place)
                 right = labels[judged & kept].sum()
                 counts = (len(scores), judged.sum(), kept.sum(), (judged & kept).sum(), right)
                 sums[row.target] += np.array(counts, np.int64)
             positive += int(labels[judged].sum())
+            tick()
         rows = [_row(row, sums[row.target], positive) for row in table]
         write_json(folder / TABLE, {**about, "events": len(files), "thresholds": rows})
     return rows
@@ -215,18 +224,17 @@ def filter_files(
 
 def _row(row: Threshold, counts: NDArray[np.int64], positive: int) -> dict[str, Any]:
     points, judged, kept, passed, right = (int(value) for value in counts)
-    found = {
+    counted = {
         "points": points,
         "judged": judged,
         "points_kept": kept,
         "data_recall": right / positive if positive else None,
         "data_precision": right / passed if passed else None,
     }
-    return {**asdict(row), **found}
+    return {**asdict(row), **counted}
 
 
 def about_run(run: Path, build: Build, scorer: Scorer) -> dict[str, Any]:
     """What a filtered data set says of its model."""
-    from qformers.train.variables import weights_digest
-
-    return {"run": str(run), "build": build.name, "build_hash": build.hash, "weights": weights_digest(scorer.model)}
+    weights = sha256_of_arrays(scorer.model.get_weights())
+    return {"run": str(run), "build": build.name, "build_hash": build.hash, "weights": weights}

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
-from keras import ops
 from numpy.typing import NDArray
 
-from qformers.config.sections import PhaseConfig, PointsConfig
+from qformers.config.sections import DataConfig, PhaseConfig, PointsConfig
 from qformers.data.points.events import POINT_FIELDS, PointCloud, PointEvents, joined
 from qformers.data.points.targets import PairTargets, point_targets
 from qformers.errors import TrainingError
-from qformers.tasks.losses.packed import PairInfoNce, PointFocal
 from qformers.tasks.metrics import binary as metrics_binary
 from qformers.tasks.metrics import points as metrics_points
 from qformers.tasks.metrics import tracks as metrics_tracks
@@ -36,6 +34,11 @@ class PointTask:
 
     def __init__(self, points: PointsConfig) -> None:
         self.points = points
+
+    @classmethod
+    def of(cls, config: DataConfig, class_names: Sequence[str]) -> Self:
+        """The task of a data section."""
+        return cls(config.points or PointsConfig())
 
     def monitors(self) -> list[Any]:
         """None: neighbours and rankings are those of whole events."""
@@ -75,6 +78,8 @@ class Tracking(PointTask):
 
     def loss(self, config: PhaseConfig) -> Any:
         """InfoNCE."""
+        from qformers.tasks.losses.packed import PairInfoNce
+
         return PairInfoNce(self.points.loss)
 
     def targets(self, labels: PointEvents, seed: int, epoch: int) -> NDArray[Any]:
@@ -83,6 +88,10 @@ class Tracking(PointTask):
 
     def validate(self, outputs: Outputs, labels: PointEvents) -> tuple[float, float]:
         """InfoNCE without random pairs, and AP@k."""
+        from keras import ops
+
+        from qformers.tasks.losses.packed import PairInfoNce
+
         loss = PairInfoNce(self.points.loss)
         total = 0.0
         for at, pairs in zip(range(0, len(outputs), CHUNK), self._validation_pairs(labels), strict=True):
@@ -102,18 +111,18 @@ class Tracking(PointTask):
 
     def measured(self, outputs: Outputs, labels: PointEvents) -> Measured:
         """AP@k for pT > 0.9 GeV."""
-        found = _neighbours(outputs, labels, (0.9,))["ap"]["0.9"]
-        return Measured(found["value"], found["error"])
+        precision = _neighbours(outputs, labels, (0.9,))["ap"]["0.9"]
+        return Measured(precision["value"], precision["error"])
 
     def report(self, outputs: Outputs, labels: PointEvents) -> Report:
         """AP@k at all thresholds, and tracks judged by the neighbours of their points."""
-        found = _neighbours(outputs, labels, metrics_points.PT_THRESHOLDS_GEV)
+        near = _neighbours(outputs, labels, metrics_points.PT_THRESHOLDS_GEV)
         rows = [
             metrics_tracks.neighbour_tracks(x, cloud.particle_ids, cloud.pt) for x, cloud in _clouds(outputs, labels)
         ]
         tracks = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
-        ap = {f"ap_{name}": value for name, value in found["ap"].items()}
-        return {"windows": len(outputs), **ap, **found, "tracks": metrics_tracks.neighbour_report(tracks)}
+        ap = {f"ap_{name}": value for name, value in near["ap"].items()}
+        return {"windows": len(outputs), **ap, **near, "tracks": metrics_tracks.neighbour_report(tracks)}
 
     def pictures(self, outputs: Outputs, labels: PointEvents, report: Report, folder: Path) -> None:
         """Efficiency over pT and over the length of tracks."""
@@ -124,11 +133,11 @@ class Tracking(PointTask):
 
 
 def _neighbours(outputs: Outputs, events: PointEvents, thresholds: Sequence[float]) -> dict[str, Any]:
-    found = list(_clouds(outputs, events))
-    clouds = [cloud for _, cloud in found]
+    rows = list(_clouds(outputs, events))
+    clouds = [cloud for _, cloud in rows]
     try:
         report = metrics_points.tracking_report(
-            [x for x, _ in found],
+            [x for x, _ in rows],
             [cloud.particle_ids for cloud in clouds],
             [cloud.pt for cloud in clouds],
             [cloud.reconstructable for cloud in clouds],
@@ -142,30 +151,27 @@ def _neighbours(outputs: Outputs, events: PointEvents, thresholds: Sequence[floa
 
 
 class PileupRemoval(PointTask):
-    """Points to keep: focal loss, AUPRC as the score.
-
-    Args:
-        points: section ``data.points``.
-        only_reconstructable: only those points count (particle-flow candidates).
-    """
+    """Points to keep: focal loss, AUPRC as the score. The layout of the events says which points count."""
 
     score, unit = "auprc", "windows"
     headline = ("points", "auprc", "precision_at_recall")
 
-    def __init__(self, points: PointsConfig, only_reconstructable: bool) -> None:
-        super().__init__(points)
-        self.only_reconstructable = only_reconstructable
-
     def loss(self, config: PhaseConfig) -> Any:
         """Focal loss."""
+        from qformers.tasks.losses.packed import PointFocal
+
         return PointFocal(self.points.loss)
 
     def targets(self, labels: PointEvents, seed: int = 0, epoch: int = 0) -> NDArray[Any]:
         """Label and weight of each point, (n, N, 2)."""
-        return point_targets(labels, self.only_reconstructable)
+        return point_targets(labels)
 
     def validate(self, outputs: Outputs, labels: PointEvents) -> tuple[float, float]:
         """Focal loss, and AUPRC."""
+        from keras import ops
+
+        from qformers.tasks.losses.packed import PointFocal
+
         _refuse_single(outputs)  # now, and not when the trained model is measured
         loss = PointFocal(self.points.loss)(self.targets(labels), ops.convert_to_tensor(outputs))
         return float(loss), self._auprc(outputs, labels)
@@ -188,10 +194,10 @@ class PileupRemoval(PointTask):
         """See `qformers.tasks.metrics.binary.report`."""
         scores, truth = self._counting(outputs, labels)
         try:
-            found = metrics_binary.report(scores, truth)
+            numbers = metrics_binary.report(scores, truth)
         except ValueError as error:
             raise TrainingError(f"{error}") from error
-        return {**found, "auprc": self.measured(outputs, labels).as_json()}
+        return {**numbers, "auprc": self.measured(outputs, labels).as_json()}
 
     def pictures(self, outputs: Outputs, labels: PointEvents, report: Report, folder: Path) -> None:
         """Precision over recall."""

@@ -54,12 +54,12 @@ def reload_equal(path: Path, model: Any, inputs: Inputs) -> Any:
     """
     loaded = keras.saving.load_model(path, compile=False)
     expected = ops.convert_to_numpy(model(inputs, training=False))
-    found = ops.convert_to_numpy(loaded(inputs, training=False))
-    differing = int((found != expected).sum())
+    outputs = ops.convert_to_numpy(loaded(inputs, training=False))
+    differing = int((outputs != expected).sum())
     if differing:
         raise TrainingError(
             f"{path}: the saved model must give the outputs of the model in memory, bit for bit: a layer does not save "
             f"all of its state. Received: {differing} of {expected.size} outputs differ, by up to "
-            f"{np.abs(found - expected).max()}"
+            f"{np.abs(outputs - expected).max()}"
         )
     return loaded

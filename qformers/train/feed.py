@@ -4,39 +4,23 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qformers.data.cache import Resident
 from qformers.data.events import Events
+from qformers.data.split import AnyEvents, Split
+from qformers.data.stream import Prefetch, picks
 from qformers.errors import TrainingError
 
 Inputs = dict[str, NDArray[Any]]
 MEMORY_BYTES = 2 << 30  # a split whose prepared inputs are smaller is kept in memory; a constant, so that resumes agree
 CHUNK = 8192  # jets prepared at a time
 DEPTH = 4  # batches prepared ahead
-
-
-class Source(Protocol):
-    """What `qformers.data.open_split` returns, as far as training needs it."""
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names of the classes, in label order."""
-
-    def __len__(self) -> int:
-        """Jets in the split."""
-
-    def load(self) -> Events:
-        """All jets, in file order."""
-
-    def stream(self, batch_size: int, seed: int, epoch: int, drop_last: bool) -> Iterator[Events]:
-        """Batches in an order that is a function of (seed, epoch)."""
 
 
 @dataclass(frozen=True)
@@ -51,18 +35,6 @@ class Batch:
         return len(self.labels)
 
 
-def prefetch(items: Iterator[Batch], depth: int = DEPTH) -> Iterator[Batch]:
-    """Work on `items` in one thread, `depth` ahead of the reader; an error in the thread is raised at the reader."""
-    pool = ThreadPoolExecutor(1, thread_name_prefix="prepare")  # one worker keeps the order
-    try:
-        line = deque(pool.submit(next, items, None) for _ in range(depth))
-        while (batch := line.popleft().result()) is not None:
-            line.append(pool.submit(next, items, None))
-            yield batch
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
 class Feed:
     """Batches of one split.
 
@@ -70,7 +42,7 @@ class Feed:
     streamed, and prepared in the background thread.
 
     Args:
-        source: the split.
+        split: where the events come from.
         prepare: the inputs of the model from events (`qformers.models.inputs.host_inputs` bound to a model).
         bytes_per_jet: size of one jet's prepared inputs.
         memory_bytes: see above.
@@ -80,36 +52,35 @@ class Feed:
     """
 
     def __init__(
-        self, source: Source, prepare: Callable[[Events], Inputs], bytes_per_jet: int, memory_bytes: int = MEMORY_BYTES
+        self, split: Split, prepare: Callable[[AnyEvents], Inputs], bytes_per_jet: int, memory_bytes: int = MEMORY_BYTES
     ) -> None:
-        self.source = source
+        self.split = split
         self.prepare = prepare
         self.targets: Callable[[Any, int, int], NDArray[Any]] | None = None
         self.waited_s = 0.0  # time that the reader of `epoch` spent waiting for data
-        self.in_memory = len(source) * bytes_per_jet <= memory_bytes
-        self._kept: Batch | None = None
+        self.in_memory = len(split) * bytes_per_jet <= memory_bytes
+        self._whole = Resident(self._prepared)
 
     def __len__(self) -> int:
-        return len(self.source)
+        return len(self.split)
 
     def kept(self) -> Batch:
         """The whole split in memory, prepared on the first call."""
-        if self._kept is None:
-            events = self.source.load()
-            parts = [self.prepare(events[at : at + CHUNK]) for at in range(0, len(events), CHUNK)]
-            inputs = {name: np.concatenate([part.pop(name) for part in parts]) for name in list(parts[0])}
-            self._kept = Batch(inputs, known(events))
-        return self._kept
+        return self._whole.kept()
+
+    def _prepared(self) -> Batch:
+        events = self.split.load()
+        parts = [self.prepare(events[at : at + CHUNK]) for at in range(0, len(events), CHUNK)]
+        inputs = {name: np.concatenate([part.pop(name) for part in parts]) for name in list(parts[0])}
+        return Batch(inputs, known(events))
 
     def _picked(self, batch_size: int, seed: int, epoch: int, start: int) -> Iterator[Batch]:
         whole = self.kept()
-        order = np.random.default_rng([seed, epoch]).permutation(len(whole))
-        for at in range(start * batch_size, len(whole) - batch_size + 1, batch_size):
-            pick = order[at : at + batch_size]
+        for pick in picks(len(whole), batch_size, np.random.default_rng([seed, epoch]))[start:]:
             inputs = {name: array[pick] for name, array in whole.inputs.items()}
             yield self._aimed(Batch(inputs, whole.labels[pick]), seed, epoch)
 
-    def _skipping(self, batches: Iterator[Events], start: int, seed: int, epoch: int) -> Iterator[Batch]:
+    def _skipping(self, batches: Iterator[AnyEvents], start: int, seed: int, epoch: int) -> Iterator[Batch]:
         for position, events in enumerate(batches):
             if position >= start:  # skipped batches are decoded, but not prepared
                 yield self._aimed(Batch(self.prepare(events), known(events)), seed, epoch)
@@ -135,11 +106,7 @@ class Feed:
 
     def epoch(self, batch_size: int, seed: int, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Full batches of one epoch, from batch number `start` on."""
-        if self.in_memory:
-            batches = self._picked(batch_size, seed, epoch, start)
-        else:
-            batches = self._skipping(self.source.stream(batch_size, seed, epoch, drop_last=True), start, seed, epoch)
-        ahead = prefetch(batches)
+        ahead = Prefetch(lambda: self._batches(batch_size, seed, epoch, start), DEPTH)
         try:
             while True:
                 before = time.perf_counter()
@@ -149,12 +116,17 @@ class Feed:
                     return
                 yield batch
         finally:
-            ahead.close()  # type: ignore[attr-defined]
+            ahead.close()
+
+    def _batches(self, batch_size: int, seed: int, epoch: int, start: int) -> Iterator[Batch]:
+        if self.in_memory:
+            return self._picked(batch_size, seed, epoch, start)
+        return self._skipping(self.split.stream(batch_size, seed, epoch, drop_last=True), start, seed, epoch)
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:
         """All jets once, the last batch shorter, in a fixed order (that of the files for a split in memory)."""
         if not self.in_memory:
-            for events in self.source.stream(batch_size, 0, 0, drop_last=False):
+            for events in self.split.stream(batch_size, 0, 0, drop_last=False):
                 yield Batch(self.prepare(events), known(events))
             return
         whole = self.kept()
@@ -167,7 +139,7 @@ class Feed:
         return next(self.epoch(min(jets, len(self)), seed, 0)).inputs
 
 
-def known(events: Any) -> Any:
+def known(events: AnyEvents) -> Any:
     """The labels of a `Batch`: of jets the class numbers (n,), of points the events themselves."""
     return events.labels if isinstance(events, Events) else events
 

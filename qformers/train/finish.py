@@ -51,8 +51,8 @@ class Finished:
         try:
             manifest = json.loads(path.read_text())
             score = manifest.get("score", "accuracy")  # of manifests from before there were other scores
-            found = manifest["test"][score]
-            return cls(folder, manifest["settings"], score, found["value"], found["error"], manifest["ebops"])
+            number = manifest["test"][score]
+            return cls(folder, manifest["settings"], score, number["value"], number["error"], manifest["ebops"])
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise TrainingError(
                 f"{path}: is not a manifest of this version ({error}); start over with --fresh"
@@ -118,8 +118,8 @@ def finish(build: Build, trainer: Trainer, test: Feed, console: Console) -> Fini
     }
     write_manifest(phase.folder, f"train.{phase.name}", build, facts)
     trainer.pareto.drop_arrays()
-    found = report[task.score]
-    return Finished(phase.folder, phase.settings, task.score, found["value"], found["error"], bits)
+    number = report[task.score]
+    return Finished(phase.folder, phase.settings, task.score, number["value"], number["error"], bits)
 
 
 def _speed(trainer: Trainer) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from qformers.config.sections import PhaseConfig
-from qformers.train.ranger import Ranger as FloatRanger
+from qformers.train.ranger import Ranger
 from qformers.train.schedule import learning_rate
 
 
@@ -40,21 +40,21 @@ class WidthRate:
 
 
 @keras.saving.register_keras_serializable(package="qformers")
-class Adam(WidthRate, keras.optimizers.Adam):  # type: ignore[misc]
+class WidthAdam(WidthRate, keras.optimizers.Adam):  # type: ignore[misc]
     """Keras's Adam with `WidthRate`."""
 
 
 @keras.saving.register_keras_serializable(package="qformers")
-class AdamW(WidthRate, keras.optimizers.AdamW):  # type: ignore[misc]
+class WidthAdamW(WidthRate, keras.optimizers.AdamW):  # type: ignore[misc]
     """Keras's AdamW with `WidthRate`."""
 
 
 @keras.saving.register_keras_serializable(package="qformers")
-class Ranger(WidthRate, FloatRanger):
+class WidthRanger(WidthRate, Ranger):
     """Ranger with `WidthRate`."""
 
 
-OPTIMISERS: dict[str, Any] = {"adam": Adam, "adamw": AdamW, "ranger": Ranger}
+OPTIMISERS: dict[str, Any] = {"adam": WidthAdam, "adamw": WidthAdamW, "ranger": WidthRanger}
 
 
 def undecayed(variables: Iterable[Any]) -> list[Any]:

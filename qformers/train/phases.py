@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import keras
 from rich.console import Console
@@ -15,13 +15,13 @@ from rich.console import Console
 from qformers.builds.build import Build
 from qformers.builds.models import build_model
 from qformers.config.sections import PhaseConfig
-from qformers.data import Source, open_split
-from qformers.data.events import Events
+from qformers.data import AnyEvents, Split, SplitName, open_split
 from qformers.errors import CheckpointError, ConfigError, TrainingError
-from qformers.files import replacing, write_json
+from qformers.files import alone, replacing, write_json
 from qformers.nn.memory import memory_of
+from qformers.progress import Reporter
 from qformers.quant.prune.callback import Pruning
-from qformers.tasks.task import task_of
+from qformers.tasks import task_of
 from qformers.train.checkpoint import differences
 from qformers.train.feed import Feed, Inputs, bytes_per_jet
 from qformers.train.finish import Finished, finish
@@ -31,29 +31,19 @@ from qformers.train.stop import stop_requests
 from qformers.train.variables import weights_digest
 
 PhaseName = Literal["float", "qat"]
-SPLITS: tuple[Literal["train", "val", "test"], ...] = ("train", "val", "test")
+SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 CALIBRATION_JETS = 1024  # for the calibration of each epoch; the exported model is calibrated with more
 QAT_SEED = 1_000_003  # added to the seed: the quantised phase draws other numbers than the float one
 
 
-@contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
-    """Hold the run folder alone; the lock goes with the process, however it ends.
+def exclusive(folder: Path) -> AbstractContextManager[None]:
+    """Hold the run folder alone, as a context; the lock goes with the process, however it ends.
 
     Raises:
         TrainingError: another process trains there.
     """
-    import fcntl
-
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise TrainingError(
-                f"{folder}: another training runs in this folder; choose another one with --out"
-            ) from error
-        yield
+    held = f"{folder}: another training runs in this folder; choose another one with --out"
+    return alone(folder, TrainingError(held))
 
 
 def deterministic(seed: int, jit_compile: bool) -> None:
@@ -92,14 +82,14 @@ def sections_of(build: Build, *keys: str) -> dict[str, Any]:
     return {key: tree[key] for key in keys}
 
 
-def feeds(sources: Sequence[Source], model: Any) -> list[Feed]:
+def feeds(splits: Sequence[Split], model: Any) -> list[Feed]:
     """Splits of a build, prepared for the inputs of `model`."""
     from qformers.models.inputs import host_inputs
 
-    def prepare(events: Events) -> Inputs:
+    def prepare(events: AnyEvents) -> Inputs:
         return dict(host_inputs(model, events))
 
-    return [Feed(source, prepare, bytes_per_jet(model)) for source in sources]
+    return [Feed(split, prepare, bytes_per_jet(model)) for split in splits]
 
 
 def _config(build: Build, phase: PhaseName) -> PhaseConfig:
@@ -150,15 +140,15 @@ def _finished_before(folder: Path, settings: dict[str, Any]) -> Finished | None:
     return done
 
 
-def _prepare(build: Build, name: PhaseName, out: Path) -> tuple[Trainer, Feed]:
+def _prepare(build: Build, name: PhaseName, out: Path, reporter: Reporter | None) -> tuple[Trainer, Feed]:
     """The trainer of a phase at its last checkpoint, and the test split."""
     settings = settings_of(build, name)
     config = _config(build, name)
     deterministic(build.seed if name == "float" else build.seed + QAT_SEED, config.jit_compile)
-    sources = [open_split(build.data, split) for split in SPLITS]
-    names = sources[0].class_names
-    model = build_model(build, sources[0].feature_set, names, "float32" if name == "float" else "hgq")
-    train, val, test = feeds(sources, model)
+    splits = [open_split(build.data, split, reporter) for split in SPLITS]
+    names = splits[0].class_names
+    model = build_model(build, splits[0].feature_set, names, "float32" if name == "float" else "hgq")
+    train, val, test = feeds(splits, model)
     calibrate, sample = None, None
     if name == "qat":
         from qformers.quant import fold as transfer
@@ -171,9 +161,7 @@ def _prepare(build: Build, name: PhaseName, out: Path) -> tuple[Trainer, Feed]:
     pruning = None
     if config.prune is not None or hold:
         pruning = Pruning(config.prune, train.sample(CALIBRATION_JETS, build.seed), hold)
-    phase = Phase(
-        name, config, task_of(build, sources[0]), build.seed, out / name, settings, calibrate, sample, pruning
-    )
+    phase = Phase(name, config, task_of(build, splits[0]), build.seed, out / name, settings, calibrate, sample, pruning)
     return Trainer(phase, model, train, val), test
 
 
@@ -196,29 +184,32 @@ def _tell_precision(model: Any, folder: Path, console: Console) -> None:
     console.print(f"{folder.name}: formats of every layer in {path}", markup=False)
 
 
-def train_phase(build: Build, name: PhaseName, out: Path, console: Console) -> Finished | str:
+def train_phase(
+    build: Build, name: PhaseName, out: Path, console: Console, reporter: Reporter | None = None
+) -> Finished | str:
     """Train one phase, or go on with it; returns what it left, or the reason of an early stop.
 
     Args:
         build: the resolved build.
         name: ``float`` or ``qat``.
         out: run folder; the phase works in ``out/<name>``.
-        console: for progress and messages.
+        console: for a line per epoch and messages.
+        reporter: told how far it is, step by step.
     """
     done = _finished_before(out / name, settings_of(build, name))
     if done is not None:
         _write_build(build, out)
         console.print(f"{name}: finished before, in {done.folder} (--fresh trains it again)", markup=False)
         return done
-    trainer, test = _prepare(build, name, out)
+    trainer, test = _prepare(build, name, out, reporter)
     _write_build(build, out)
     _tell_precision(trainer.model, out / name, console)
     state, epochs = trainer.state, trainer.phase.config.epochs
     if state.epoch or state.step:
         console.print(f"{name}: goes on after epoch {state.epoch}, step {state.step}", markup=False)
     made = state.epoch * trainer.steps + state.step
-    display = Display(name, epochs, trainer.steps, made, trainer.phase.task, console)
-    with stop_requests(out) as stop, display:
+    display = Display(name, epochs, trainer.steps, made, trainer.phase.task, console, reporter)
+    with stop_requests(out) as stop:
         reason = trainer.run(stop, display)
     if reason:
         place = f"phase {name} after epoch {state.epoch}, step {state.step}"
@@ -227,7 +218,12 @@ def train_phase(build: Build, name: PhaseName, out: Path, console: Console) -> F
 
 
 def train_build(
-    build: Build, out: Path, phases: Sequence[PhaseName], fresh: bool = False, console: Console | None = None
+    build: Build,
+    out: Path,
+    phases: Sequence[PhaseName],
+    fresh: bool = False,
+    console: Console | None = None,
+    reporter: Reporter | None = None,
 ) -> list[Finished]:
     """Train the phases of a build one after the other in the folder `out`.
 
@@ -239,7 +235,8 @@ def train_build(
         out: run folder, e.g. ``runs/part_demo``.
         phases: in order.
         fresh: throw away what these phases left in `out` before.
-        console: where to print; None for standard output.
+        console: where to print a line per epoch; None for standard output.
+        reporter: told how far it is, step by step; None = nobody.
 
     Returns:
         what each phase left; shorter than `phases` after a stop by Ctrl-C, SIGTERM or a STOP file.
@@ -256,7 +253,7 @@ def train_build(
             for name in phases:
                 shutil.rmtree(out / name, ignore_errors=True)
         for name in phases:
-            outcome = train_phase(build, name, out, console)
+            outcome = train_phase(build, name, out, console, reporter)
             if isinstance(outcome, str):
                 console.print(outcome, markup=False)
                 break

@@ -1,4 +1,4 @@
-"""What the user sees while a phase runs (a bar on a terminal, one line per epoch) and the logs that stay."""
+"""What the user sees while a phase runs (a line per epoch, steps for a reporter) and the logs that stay."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import csv
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import keras
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from qformers.files import replacing
+from qformers.progress import Reporter, Silent
 from qformers.tasks.task import Task
 
 LOG = logging.getLogger(__name__)
@@ -39,56 +38,44 @@ def epoch_line(phase: str, epochs: int, row: Row, task: Task) -> str:
 
 
 class Display:
-    """Progress of one phase: a live bar on a terminal, nothing but the epoch lines elsewhere.
+    """Progress of one phase: a line per epoch, and the steps for a reporter.
 
     Args:
         phase: its name.
         epochs, steps: epochs in the phase, steps per epoch.
         done: steps done before (after a resume).
         task: what it trains for.
-        console: where to print; `None` for standard output.
+        console: where to print the lines; `None` for standard output.
+        reporter: told of every step with the running numbers; `None` = nobody.
     """
 
     def __init__(
-        self, phase: str, epochs: int, steps: int, done: int, task: Task, console: Console | None = None
+        self,
+        phase: str,
+        epochs: int,
+        steps: int,
+        done: int,
+        task: Task,
+        console: Console | None = None,
+        reporter: Reporter | None = None,
     ) -> None:
         self.phase, self.epochs, self.task = phase, epochs, task
         self.console = console or Console(highlight=False, soft_wrap=True)
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[numbers]}"),
-            TimeElapsedColumn(),
-            TextColumn("ETA"),
-            TimeRemainingColumn(),
-        )
-        self._bar = Progress(*columns, console=self.console, disable=not self.console.is_terminal, transient=True)
-        self._line = self._bar.add_task(phase, total=epochs * steps, completed=done, numbers="compiling")
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()
+        self._tick = (reporter or Silent()).task(phase, epochs * steps, done)
 
     def step(self, epoch: int, means: Mapping[str, float], ebops: int, jets_per_s: float) -> None:
-        """Show the running numbers of epoch `epoch` (1 for the first) after one step."""
+        """Tell the running numbers of epoch `epoch` (1 for the first) after one step."""
         bits = f"EBOPs {short(ebops)}  " if ebops else ""
         seen = "".join(f"{name} {value:.4f}  " for name, value in means.items())
-        numbers = f"{seen}{bits}{jets_per_s:.0f} {self.task.unit}/s"
-        self._bar.update(self._line, advance=1, description=f"{self.phase} {epoch}/{self.epochs}", numbers=numbers)
+        self._tick(1, f"epoch {epoch}/{self.epochs}  {seen}{bits}{jets_per_s:.0f} {self.task.unit}/s")
 
     def epoch(self, row: Row) -> None:
         """Print the line of a finished epoch."""
         self.say(epoch_line(self.phase, self.epochs, row, self.task))
 
     def say(self, text: str) -> None:
-        """Print a line above the bar."""
-        self._bar.console.print(text, markup=False)
+        """Print a line."""
+        self.console.print(text, markup=False)
 
 
 def write_csv(path: Path, history: Sequence[Row]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from qformers.errors import CheckpointError
-from qformers.files import replacing
+from qformers.files import replacing, sha256_of_arrays
 
 
 def read_variables(variables: Sequence[Any]) -> list[NDArray[Any]]:
@@ -61,7 +60,4 @@ def save_model(model: Any, path: Path) -> None:
 
 def weights_digest(model: Any) -> str:
     """SHA-256 of the values of all weights, as hex digits."""
-    digest = hashlib.sha256()
-    for value in read_variables(model.weights):
-        digest.update(value.tobytes())
-    return digest.hexdigest()
+    return sha256_of_arrays(read_variables(model.weights))

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from qformers.config.sections import DataConfig
-from qformers.data import DataError, Events, Source, open_split
-from qformers.data.jets.source import share
+from qformers.data import DataError, Events, open_split
+from qformers.data.jets.pieces import Piece, interleave, merged
+from qformers.data.jets.split import JetSplit, share
 from qformers.data.jets.toy import jetclass_branches, write_tree
-from qformers.data.stream import Piece, Prefetch, interleave, merged
+from qformers.data.stream import Prefetch
 
 FILES, JETS = 5, 400
 
@@ -27,17 +28,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def source(folder: Path, **changes: object) -> Source:
+def source(folder: Path, **changes: object) -> JetSplit:
     base = {"dataset": "jetclass", "train": (str(folder / "*.root"),), "val": (), "test": ()}
     settings = {"features": "lnpt_eta_phi", "num_particles": 4}
-    return open_split(DataConfig.model_validate(base | settings | changes), "train")
+    opened = open_split(DataConfig.model_validate(base | settings | changes), "train")
+    assert isinstance(opened, JetSplit)
+    return opened
 
 
 def identity(events: Events) -> list[float]:
     return [float(x) for x in events.features[:, 0, 1]]
 
 
-def order(src: Source, seed: int, epoch: int, batch: int = 64, drop_last: bool = False) -> list[float]:
+def order(src: JetSplit, seed: int, epoch: int, batch: int = 64, drop_last: bool = False) -> list[float]:
     return [x for b in src.stream(batch, seed, epoch, drop_last) for x in identity(b)]
 
 

@@ -5,8 +5,7 @@ import json
 import pytest
 from support.paths import DATA
 
-from qformers.generate import manifest
-from qformers.generate.jets import plan, plots
+from qformers.generate.jets import manifest, plan, plots
 
 
 @pytest.mark.parametrize(
@@ -28,7 +27,7 @@ def test_plots_are_drawn_from_the_files(tmp_path, folder, classes, peak):
 
 
 def test_a_folder_without_finished_files_is_refused(tmp_path):
-    manifest.save(tmp_path, manifest.new(plan.Settings("lhc5", jets=60), "x"))
+    manifest.save(tmp_path, manifest.new(plan.JetSettings("lhc5", jets=60), "x"))
     with pytest.raises(ValueError, match="lists no finished file"):
         plots.draw(tmp_path)
 

@@ -1,16 +1,15 @@
 """Plan, seeds, manifest, resuming, interruption and the command line, with a stand-in for Pythia."""
 
 import json
-import re
 
 import numpy as np
 import pytest
 
 from qformers.data.jets.hls4ml_lhc_writer import JET_FEATURES
-from qformers.generate import cli, manifest, run
-from qformers.generate.jets import plan, processes
-from qformers.generate.jets.plan import Settings
-from qformers.generate.progress import JetProgress
+from qformers.generate import cli
+from qformers.generate.jets import manifest, plan, processes, run
+from qformers.generate.jets.plan import JetSettings
+from qformers.progress import Silent
 
 TWO = ("gluon", "TTBar")
 
@@ -34,7 +33,7 @@ def contents(folder):
 
 
 def test_chunks_are_whole_and_splits_apart():
-    settings = Settings("jetclass", jets=100_003)
+    settings = JetSettings("jetclass", jets=100_003)
     planned = plan.chunks(settings)
     assert sum(c.jets for c in planned) == 100_003
     assert max(c.jets for c in planned) <= 1000
@@ -47,7 +46,7 @@ def test_chunks_are_whole_and_splits_apart():
 
 
 def test_a_chunk_does_not_depend_on_the_chosen_classes():
-    (alone,) = {c.class_index for c in plan.chunks(Settings("jetclass", jets=30, classes=("TTBar",)))}
+    (alone,) = {c.class_index for c in plan.chunks(JetSettings("jetclass", jets=30, classes=("TTBar",)))}
     assert alone == [p.name for p in processes.JETCLASS.processes].index("TTBar")
 
 
@@ -67,11 +66,11 @@ def test_a_chunk_does_not_depend_on_the_chosen_classes():
 )
 def test_settings_are_refused_with_what_was_received(change, message):
     with pytest.raises(ValueError, match=message):
-        Settings(**{"preset": "jetclass", "jets": 1000, **change})
+        JetSettings(**{"preset": "jetclass", "jets": 1000, **change})
 
 
 def test_files_are_mixed_labelled_and_recorded(tmp_path, no_pythia):
-    settings = Settings("lhc5", jets=100, classes=TWO)
+    settings = JetSettings("lhc5", jets=100, classes=TWO)
     made = run.generate(settings, tmp_path, 1, "the command")
     assert sorted(made["files"]) == ["test/jets_950.h5", "train/jets_000.h5", "val/jets_900.h5"]
     stored = json.loads((tmp_path / manifest.NAME).read_text())
@@ -90,7 +89,7 @@ def test_files_are_mixed_labelled_and_recorded(tmp_path, no_pythia):
 
 
 def test_an_interrupted_run_goes_on_and_equals_an_uninterrupted_one(tmp_path, monkeypatch):
-    settings = Settings("lhc5", jets=60, classes=TWO)
+    settings = JetSettings("lhc5", jets=60, classes=TWO)
     made = []
 
     def stops_at_the_fourth(*arguments):
@@ -116,7 +115,7 @@ def test_an_interrupted_run_goes_on_and_equals_an_uninterrupted_one(tmp_path, mo
 
 
 def test_finished_files_are_not_made_again(tmp_path, monkeypatch, no_pythia):
-    settings = Settings("lhc5", jets=60, classes=TWO)
+    settings = JetSettings("lhc5", jets=60, classes=TWO)
     run.generate(settings, tmp_path, 1, "x")
     before = contents(tmp_path)
     (tmp_path / "val" / "jets_900.h5").unlink()
@@ -129,14 +128,14 @@ def test_finished_files_are_not_made_again(tmp_path, monkeypatch, no_pythia):
 
 @pytest.mark.parametrize("change", [{"seed": 2}, {"jets": 61}, {"particles": 30}])
 def test_a_folder_of_other_settings_is_refused(tmp_path, no_pythia, change):
-    run.generate(Settings("lhc5", jets=60, classes=TWO), tmp_path, 1, "the first command")
+    run.generate(JetSettings("lhc5", jets=60, classes=TWO), tmp_path, 1, "the first command")
     ((name, value),) = change.items()
     with pytest.raises(ValueError, match=rf"{name}: \d+ there, {value} now\n.*the first command"):
-        run.generate(Settings(**{"preset": "lhc5", "jets": 60, "classes": TWO, **change}), tmp_path, 1, "x")
+        run.generate(JetSettings(**{"preset": "lhc5", "jets": 60, "classes": TWO, **change}), tmp_path, 1, "x")
 
 
 def test_a_folder_of_another_pythia_is_refused(tmp_path, no_pythia):
-    settings = Settings("lhc5", jets=60, classes=TWO)
+    settings = JetSettings("lhc5", jets=60, classes=TWO)
     run.generate(settings, tmp_path, 1, "x")
     text = json.loads((tmp_path / manifest.NAME).read_text())
     text["versions"]["pythia8mc"] = "8.1"
@@ -147,7 +146,7 @@ def test_a_folder_of_another_pythia_is_refused(tmp_path, no_pythia):
 
 
 def test_a_changed_file_is_refused(tmp_path, no_pythia):
-    settings = Settings("lhc5", jets=60, classes=TWO)
+    settings = JetSettings("lhc5", jets=60, classes=TWO)
     run.generate(settings, tmp_path, 1, "x")
     (tmp_path / "val" / "jets_900.h5").write_bytes(b"cut")
     with pytest.raises(ValueError, match=r"jets_900.h5 is not the file that was generated"):
@@ -158,11 +157,11 @@ def test_a_changed_file_is_refused(tmp_path, no_pythia):
 def test_a_broken_manifest_is_refused(tmp_path, text, message):
     (tmp_path / manifest.NAME).write_text(text)
     with pytest.raises(ValueError, match=message):
-        run.generate(Settings("lhc5", jets=60), tmp_path, 1, "x")
+        run.generate(JetSettings("lhc5", jets=60), tmp_path, 1, "x")
 
 
 def test_a_second_run_into_the_folder_is_refused(tmp_path, monkeypatch):
-    settings = Settings("lhc5", jets=60, classes=TWO)
+    settings = JetSettings("lhc5", jets=60, classes=TWO)
     monkeypatch.setattr(run, "make", lambda *arguments: run.generate(settings, tmp_path, 1, "second"))
     with pytest.raises(RuntimeError, match="another process is generating into"):
         run.generate(settings, tmp_path, 1, "first")
@@ -173,13 +172,13 @@ def test_files_of_others_are_left_alone(tmp_path, no_pythia):
     for path in others:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    run.generate(Settings("lhc5", jets=60, classes=TWO), tmp_path, 1, "x")
+    run.generate(JetSettings("lhc5", jets=60, classes=TWO), tmp_path, 1, "x")
     assert all(path.exists() for path in others)
 
 
 def test_jobs_must_be_positive(tmp_path):
     with pytest.raises(ValueError, match="Received: jobs=0"):
-        run.generate(Settings("lhc5", jets=60), tmp_path, 0, "x")
+        run.generate(JetSettings("lhc5", jets=60), tmp_path, 0, "x")
 
 
 def test_content_checksum_sees_names_types_shapes_and_values():
@@ -194,11 +193,22 @@ def test_content_checksum_sees_names_types_shapes_and_values():
     assert all(manifest.content_sha256(base) != manifest.content_sha256(other) for other in others)
 
 
-def test_progress_tells_jets_rate_and_eta(capsys):
-    with JetProgress("lhc5", total=100, already=20) as bar:
-        assert "20/100 jets (20%), 0.0 jets/s, ETA unknown" in bar.line()
-        bar.advance(40)
-    assert re.search(r"lhc5: 60/100 jets \(60%\), [\d.]+ jets/s, ETA \d+:\d\d:\d\d", capsys.readouterr().err)
+def test_a_run_tells_its_jets_and_those_of_the_run_before(tmp_path, no_pythia, monkeypatch):
+    told = []
+
+    class Heard(Silent):
+        def task(self, text, total, done=0):
+            told.append([text, total, done])
+            return lambda steps=1, note="": told[-1].append(steps)
+
+    settings = JetSettings("lhc5", jets=60, classes=TWO)
+    run.generate(settings, tmp_path, 1, "x", Heard())
+    (tmp_path / "val" / "jets_900.h5").unlink()
+    run.generate(settings, tmp_path, 1, "x", Heard())
+    first, again = told
+    assert first[:3] == ["lhc5 jets", 60, 0]
+    assert sum(first[3:]) == 60
+    assert again == ["lhc5 jets", 60, 54, 3, 3]
 
 
 def test_command_line_makes_the_files(tmp_path, capsys, no_pythia):

@@ -8,9 +8,8 @@ import pytest
 import uproot
 from support.paths import DATA
 
-from qformers.generate import manifest, run
-from qformers.generate.jets import chunk, clustering, plan, processes, truth
-from qformers.generate.jets.plan import Chunk, Settings
+from qformers.generate.jets import chunk, clustering, manifest, plan, processes, run, truth
+from qformers.generate.jets.plan import Chunk, JetSettings
 from qformers.generate.jets.processes import JETCLASS, Process
 
 pytest.importorskip("pythia8mc", reason="needs the datagen extra")
@@ -38,7 +37,7 @@ def quiet(new_jets):
 
 
 def make(preset, process, jets=40, number=0, **options):
-    settings = Settings(preset, jets=1000, **options)
+    settings = JetSettings(preset, jets=1000, **options)
     index = [p.name for p in settings.table.processes].index(process)
     return chunk.make(settings, Chunk("train", number, process, index, jets), quiet)
 
@@ -113,7 +112,7 @@ def test_lepton_charge_does_not_give_hqql_away():
 
 def test_five_class_jets():
     arrays = make("lhc5", "WToQQ", jets=60, particles=30)
-    names = run.Settings("lhc5", jets=60).table.process("w").name
+    names = run.JetSettings("lhc5", jets=60).table.process("w").name
     assert names == "WToQQ"
     pt, eta, mass, multiplicity = (arrays["jets"][:, i] for i in (1, 2, 3, 52))
     assert pt.min() >= 800
@@ -126,7 +125,7 @@ def test_five_class_jets():
 
 
 def test_a_written_folder_reads_back(tmp_path):
-    settings = Settings("jetclass", jets=12, classes=("ZToQQ",))
+    settings = JetSettings("jetclass", jets=12, classes=("ZToQQ",))
     made = run.generate(settings, tmp_path, 1, "x")
     assert sorted(made["files"]) == ["test/ZToQQ_950.root", "train/ZToQQ_000.root", "val/ZToQQ_900.root"]
     with uproot.open(tmp_path / "train" / "ZToQQ_000.root") as file:
@@ -138,7 +137,7 @@ def test_a_written_folder_reads_back(tmp_path):
 
 @pytest.mark.slow
 def test_the_number_of_processes_does_not_matter(tmp_path):
-    settings = Settings("lhc5", jets=40, classes=("quark", "WToQQ"))
+    settings = JetSettings("lhc5", jets=40, classes=("quark", "WToQQ"))
     one = run.generate(settings, tmp_path / "one", 1, "x")
     two = run.generate(settings, tmp_path / "two", 2, "x")
     assert one["files"] == two["files"]
@@ -158,7 +157,7 @@ def test_jetclass_medians(process):
 
 def test_the_sample_in_the_repository_is_what_its_command_makes():
     stored = manifest.load(SAMPLE)
-    settings = Settings(**{**stored["settings"], "classes": tuple(stored["settings"]["classes"])})
+    settings = JetSettings(**{**stored["settings"], "classes": tuple(stored["settings"]["classes"])})
     fresh = manifest.new(settings, "x")
     if any(stored["versions"][name] != fresh["versions"][name] for name in manifest.DECISIVE_VERSIONS):
         pytest.skip("made with other versions of Pythia or FastJet")

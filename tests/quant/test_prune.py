@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from support import train_fakes
 
+from qformers import tasks
 from qformers.config.sections import PruneConfig, QuantConfig
 from qformers.errors import ConfigError
 from qformers.nn.formats import Formats
@@ -20,7 +21,6 @@ from qformers.quant.prune.callback import Pruning
 from qformers.quant.prune.scores import input_sizes, ramp, thresholds
 from qformers.quant.prune.sparsity import fill, sparsity
 from qformers.quant.prune.targets import Kernel, kernels
-from qformers.tasks import task as tasks
 from qformers.train import feed, loop, phases
 
 EPOCHS, BATCH, EVENTS = 6, 32, 256

@@ -16,7 +16,7 @@ from qformers.builds.models import load_model
 from qformers.errors import ConfigError
 from qformers.precision.fixed import Fixed
 from qformers.quant.ptq import run_folder
-from qformers.quant.ptq.evaluator import Evaluator, Jets
+from qformers.quant.ptq.evaluator import Evaluator, SearchJets
 from qformers.quant.ptq.ranges import Rule, calibrated
 from qformers.quant.ptq.slots import LOGITS, Slot, formats_of, place_of, slots_of, with_formats
 from qformers.quant.ptq.tune import start_of, write_yaml
@@ -96,7 +96,9 @@ def test_cost_and_outputs_follow_the_dials(material: run_folder.Material) -> Non
     """EBOPs without running the model are HGQ2's; the compiled function gives what a model of these formats gives."""
     shop, labels = material.shop, np.zeros(50, np.int64)
     classes = len(shop.class_names)
-    evaluator = Evaluator(shop, shop.formats, Jets(shop.inputs, labels, np.zeros((50, classes), np.float32)), False)
+    evaluator = Evaluator(
+        shop, shop.formats, SearchJets(shop.inputs, labels, np.zeros((50, classes), np.float32)), False
+    )
     assert evaluator.measure(shop.formats).ebops == ebops(evaluator.model)
     rng = np.random.default_rng(0)
     for _ in range(2):

@@ -14,14 +14,14 @@ import pytest
 
 from qformers.errors import ConfigError
 from qformers.precision.fixed import Fixed
-from qformers.quant.ptq.bench import Bench, Point, Stopped
+from qformers.quant.ptq.bench import Bench, Stopped, Trial
 from qformers.quant.ptq.budget import Budget
-from qformers.quant.ptq.evaluator import Measured, compared
+from qformers.quant.ptq.evaluator import Evaluation, compared
 from qformers.quant.ptq.journal import Journal, key_of, spelled
 from qformers.quant.ptq.moves import Limits, down
 from qformers.quant.ptq.ranges import Rule, Seen, fitted, integer_bits, measured
 from qformers.quant.ptq.report import compare, in_words
-from qformers.quant.ptq.search import Found, search, uniform
+from qformers.quant.ptq.search import SearchResult, search, uniform
 from qformers.quant.ptq.slots import LOGITS, Slot
 
 Formats = Mapping[Slot, Fixed]
@@ -55,13 +55,13 @@ class FormulaEvaluator:
         self.cost = FormulaCost()
         self.calls = 0
 
-    def measure(self, formats: Formats) -> Measured:
+    def measure(self, formats: Formats) -> Evaluation:
         """Divergence and a loss of accuracy proportional to it."""
         self.calls += 1
         noise = sum(4.0**-form.fraction_bits * 8.0 ** -int(slot.layer[-1]) for slot, form in formats.items())
         clipped = sum(0.3 * (1 - form.integer_bits) for form in formats.values())
         loss = noise + clipped
-        return Measured(
+        return Evaluation(
             self.cost.total(formats), loss, 1.0 + loss, 0.8 - loss / 4, loss / 4, loss / 4, 0.001, loss, 0.1
         )
 
@@ -77,7 +77,7 @@ def stop_after(evaluations: int) -> Callable[[], str]:
     return lambda: "" if next(left, None) is not None else "STOP exists"
 
 
-def found(bench: Bench, budget: Budget) -> Found:
+def found(bench: Bench, budget: Budget) -> SearchResult:
     """The search that the tests make."""
     return search(bench, Limits(START, frozenset(SLOTS)), budget, 300)
 
@@ -209,7 +209,7 @@ def test_losses_are_counted_jet_by_jet() -> None:
 def test_the_report_says_so_when_no_uniform_width_is_as_good() -> None:
     result = FormulaEvaluator().measure(START)
     bad = replace(result, expected_lost=0.5, divergence=0.5)
-    lines = in_words(result, "100 jets", compare(result, {4: Point(START, bad)}, 0.001))
+    lines = in_words(result, "100 jets", compare(result, {4: Trial(START, bad)}, 0.001))
     assert lines[-1] == "uniform precision: no width measured is as accurate"
 
 

@@ -36,7 +36,7 @@ def build(*overrides: str) -> Build:
         "spec": 1,
         "name": "tiny",
         "data": dict.fromkeys(("train", "val", "test"), ("none",))
-        | {"dataset": "fake", "features": "abc", "num_particles": PARTICLES},
+        | {"dataset": "jetclass", "features": "abc", "num_particles": PARTICLES},
         "model": {},
         "quant": {},
         "train": {
@@ -136,7 +136,7 @@ def install(put: Callable[[Any, str, Any], None] = setattr, nan_at: int | None =
     from qformers.quant import fold as transfer
     from qformers.train import finish, phases
 
-    def open_split(config: Any, split: str) -> FakeSource:
+    def open_split(config: Any, split: str, reporter: Any = None) -> FakeSource:
         return FakeSource(seed=SEEDS[split], nan_at=nan_at if split == "train" else None)
 
     put(phases, "open_split", open_split)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from support.scripts import script
 from qformers.builds.build import Build
 from qformers.builds.models import build_model
 from qformers.config.sections import DataConfig
-from qformers.data import DataError, open_split
+from qformers.data import DATASETS, DataError, open_split, point_dataset
 from qformers.data.points import candidates, filtering
 from qformers.data.points.filtering import keep
 from qformers.data.points.line_segments import COLUMNS, FAKE, Segments, read_segments, write_segments
@@ -98,7 +99,7 @@ def test_tables_of_an_event_stay_in_step(hits: Path, tmp_path: Path) -> None:
     source = next((hits / "val").glob("*-hits.csv"))
     event = read_event(source, reader.options)
     kept = np.arange(len(event)) % 3 > 0
-    target = filtering.write_kept(reader, source, kept, tmp_path)
+    target = filtering.kept_hits(reader, source, kept, tmp_path)
     again = read_event(target, reader.options)
     np.testing.assert_array_equal(again.features, event.features[kept])
     np.testing.assert_array_equal(again.particle_ids, event.particle_ids[kept])
@@ -141,7 +142,7 @@ def test_line_segments_are_sliced(tmp_path: Path) -> None:
     write_segments(source, event)
     reader = SegmentReader(Lda(random.normal(size=(24, 7)), (1.0,)))
     kept = random.random(20) < 0.5
-    found = read_segments(filtering.write_kept(reader, source, kept, tmp_path / "out"))
+    found = read_segments(filtering.kept_segments(reader, source, kept, tmp_path / "out"))
     np.testing.assert_array_equal(found.x, event.x[kept])
     np.testing.assert_array_equal(found.particle_id, event.particle_id[kept])
     with pytest.raises(DataError, match=r"event 7: needs one answer per segment. Received: \(3,\) for 20 segments"):
@@ -161,7 +162,7 @@ def test_an_interrupted_filter_leaves_nothing(
     def broken(*_: Any) -> Path:
         raise DataError("disk full")
 
-    monkeypatch.setattr(point_filter, "write_kept", broken)
+    monkeypatch.setitem(DATASETS, "trackml", replace(point_dataset("trackml"), write=broken))
     options = script("filter_events").parse([str(trained), str(hits), "--out", str(tmp_path / "x"), "--recall", "0.9"])
     with pytest.raises(DataError, match="disk full"):
         script("filter_events").run(options)

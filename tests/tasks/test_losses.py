@@ -1,5 +1,7 @@
 """InfoNCE and focal losses beside plain loops over their definitions, in double precision; and the pairs they take."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -253,7 +255,8 @@ def test_packed_labels_give_the_same_focal_loss(kind):
     events = events_of(np.random.default_rng(9))
     logits = np.random.default_rng(0).normal(size=(2, 48, 1)).astype(np.float32)
     for only in (False, True):
-        targets = point_targets(events, only)
+        layout = dataclasses.replace(events.layout, only_reconstructable=only)
+        targets = point_targets(dataclasses.replace(events, layout=layout))
         counts = events.mask * (events.reconstructable if only else 1)
         function = losses_points.focal_hept if kind == "hept" else losses_points.focal_cms
         expected = function(logits[..., 0], events.labels.astype(np.float32), counts.astype(np.float32))

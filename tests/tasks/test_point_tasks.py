@@ -22,9 +22,8 @@ from qformers.generate.tracks import run
 from qformers.generate.tracks.settings import TrackSettings
 from qformers.models.inputs import host_inputs
 from qformers.nn.index.host_order import HostOrder
+from qformers.tasks import JetTagging, PileupRemoval, Tracking, task_of
 from qformers.tasks import points as point_tasks
-from qformers.tasks.points import PileupRemoval, Tracking
-from qformers.tasks.task import JetTagging, task_of
 from qformers.train import phases
 
 RNG = np.random.default_rng(3)
@@ -126,12 +125,13 @@ def test_an_error_of_the_score_needs_two_windows(events: PointEvents):
     with pytest.raises(TrainingError, match=r"needs two events with tracks: give more files\. Received: one"):
         Tracking(PointsConfig()).measured(one_hot(window.particle_ids), window)
     with pytest.raises(TrainingError, match=r"AUPRC needs two events: give more\. Received: 1"):
-        PileupRemoval(PointsConfig(task="pileup"), False).measured(np.zeros((1, 48, 1), np.float32), window)
+        PileupRemoval(PointsConfig(task="pileup")).measured(np.zeros((1, 48, 1), np.float32), window)
 
 
 def test_pile_up_is_scored_on_the_points_that_count(hits: Path, tmp_path: Path):
     events: Any = open_split(data(hits, task="pileup"), "train").load()
-    task = PileupRemoval(PointsConfig(task="pileup"), only_reconstructable=True)
+    events = replace(events, layout=replace(events.layout, only_reconstructable=True))
+    task = PileupRemoval(PointsConfig(task="pileup"))
     perfect = np.where(events.labels > 0, 9.0, -9.0)[..., None].astype(np.float32)
     counts = (events.mask > 0) & events.reconstructable
     perfect[~counts] *= -1  # wrong where it does not matter
@@ -211,5 +211,5 @@ def test_the_data_section_decides_the_task(hits: Path):
     assert isinstance(task_of(build(hits, "embedding"), open_split(data(hits), "train")), Tracking)
     made = build(hits, "logits", task="pileup")
     assert isinstance(task_of(made, open_split(made.data, "train")), PileupRemoval)
-    jets = made.model_copy(update={"data": made.data.model_copy(update={"points": None})})
+    jets = made.model_copy(update={"data": made.data.model_copy(update={"dataset": "jetclass", "points": None})})
     assert isinstance(task_of(jets, open_split(data(hits), "train")), JetTagging)

@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 from support import train_fakes
 
+from qformers import tasks
 from qformers.errors import DivergedError, TrainingError
-from qformers.tasks import task as tasks
 from qformers.train import evaluate, feed, finish, loop, phases
 from qformers.train.beta import ebops, has_ebops, set_beta
 from qformers.train.progress import epoch_line, short

@@ -91,9 +91,9 @@ def open_tree(path: Path) -> Iterator[Any]:
         with uproot.open(path, array_cache=None, object_cache=None) as file:
             kinds = file.classnames(cycle=False, recursive=False)
             if kinds.get(TREE) != "TTree":
-                found = ", ".join(f"{name} ({kind})" for name, kind in kinds.items()) or "nothing"
+                there = ", ".join(f"{name} ({kind})" for name, kind in kinds.items()) or "nothing"
                 raise DataError(
-                    f"{path}: no TTree '{TREE}', found {found}; write it with uproot's mktree('{TREE}', ...)"
+                    f"{path}: no TTree '{TREE}', found {there}; write it with uproot's mktree('{TREE}', ...)"
                 )
             yield file[TREE]
     except (DataError, MemoryError):

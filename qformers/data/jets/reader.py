@@ -1,4 +1,4 @@
-"""`Reader`: what a data set has to know about its files; everything else (streams, cache, shuffling) is common."""
+"""`JetReader`: what a data set has to know about its files; everything else (streams, cache, shuffling) is common."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from qformers.data.events import Events, FeatureSet
 from qformers.errors import DataError, nearest
 
 
-class Reader(Protocol):
+class JetReader(Protocol):
     """One data set read with one configuration."""
 
     class_names: tuple[str, ...]  # after selection and reordering
@@ -54,9 +54,9 @@ def choose_features(name: str, sets: dict[str, FeatureSet], dataset: str) -> Fea
     return sets[name]
 
 
-def require_names(where: str, wanted: Iterable[str], found: Iterable[str], kind: str) -> None:
+def require_names(where: str, wanted: Iterable[str], present: Iterable[str], kind: str) -> None:
     """Refuse a file that lacks a branch or column, naming the nearest one that is there."""
-    present = sorted(found)
+    there = sorted(present)
     for name in wanted:
-        if name not in present:
-            raise DataError(f"{where}: {kind} '{name}' is missing{nearest(name, present)}")
+        if name not in there:
+            raise DataError(f"{where}: {kind} '{name}' is missing{nearest(name, there)}")

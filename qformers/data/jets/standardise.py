@@ -130,9 +130,9 @@ def one_hot_to_index(
     good = ((one_hot == 0) | (one_hot == 1)).all(axis=1) & (one_hot.sum(axis=1) == 1)
     if not good.all():
         bad = int(np.argmin(good))
-        found = ", ".join(f"{name}={value:g}" for name, value in zip(names, one_hot[bad], strict=True))
+        values = ", ".join(f"{name}={value:g}" for name, value in zip(names, one_hot[bad], strict=True))
         raise DataError(
-            f"{where}: labels are not one-hot in jet {first_jet + bad}. Received: {found}; "
+            f"{where}: labels are not one-hot in jet {first_jet + bad}. Received: {values}; "
             f"exactly one label must be 1, drop the jets that have none or several"
         )
     return np.asarray(one_hot.argmax(axis=1), np.int64)

@@ -37,7 +37,7 @@ def layout_of(features: str) -> PointLayout:
     """
     if features not in FEATURE_SETS:
         raise DataError(f"data.features: candidates have no features '{features}'{nearest(features, FEATURE_SETS)}")
-    return PointLayout(FEATURE_SETS[features], COORDS, LABELS)
+    return PointLayout(FEATURE_SETS[features], COORDS, LABELS, only_reconstructable=True)
 
 
 def stored(path: Path) -> dict[str, NDArray[Any]]:

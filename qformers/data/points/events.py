@@ -25,6 +25,7 @@ class PointLayout:
     features: tuple[str, ...]
     coords: tuple[str, ...]
     classes: tuple[str, ...]  # of the per-point label
+    only_reconstructable: bool = False  # whether the label is judged of the reconstructable points alone, else of all
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ import gzip
 import io
 import shutil
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from qformers.data.points import candidates
 from qformers.data.points.line_segments import Segments, read_segments, write_segments
-from qformers.data.points.readers import CandidateReader, PointReader, SegmentReader, TrackmlReader
+from qformers.data.points.readers import CandidateReader, SegmentReader, TrackmlReader
 from qformers.data.points.trackml import beside, hit_ids
 from qformers.errors import DataError
 from qformers.files import replacing
@@ -28,11 +27,6 @@ Kept = NDArray[np.bool_]
 
 BY_HIT = ("truth", "cells")  # tables of TrackML with a column hit_id, beside the hits
 BY_PARTICLE = ("particles", "vertices")
-GLOBS = {  # data set -> files of events
-    "trackml": ("event*-hits.csv", "event*-hits.csv.gz"),
-    "line_segments": ("graph_*.pt", "graph_*.npz"),
-    "candidates": ("candidates_*.npz",),
-}
 
 
 def keep(scores: NDArray[np.floating], threshold: float) -> Kept:
@@ -61,8 +55,8 @@ def filter_segments(segments: Segments, kept: Kept) -> Segments:
     return Segments(segments.x[kept], segments.particle_id[kept], segments.event)
 
 
-def write_kept(reader: PointReader, source: Path, kept: Kept, folder: Path) -> Path:
-    """Write the kept points of a file of events into `folder`, in its format; ``.pt`` becomes ``.npz``.
+def kept_segments(reader: SegmentReader, source: Path, kept: Kept, folder: Path) -> Path:
+    """Write the kept segments of a file into `folder`; ``.pt`` becomes ``.npz``.
 
     Args:
         reader: of the data set.
@@ -76,19 +70,13 @@ def write_kept(reader: PointReader, source: Path, kept: Kept, folder: Path) -> P
     Raises:
         DataError: `kept` does not fit the file.
     """
-    for kind, write in _WRITERS.items():
-        if isinstance(reader, kind):
-            return write(reader, source, kept, folder)
-    raise DataError(f"{source}: no such events can be written. Received: {type(reader).__name__}")
-
-
-def _write_segments(reader: Any, source: Path, kept: Kept, folder: Path) -> Path:
     target = folder / f"{source.stem}.npz"
     write_segments(target, filter_segments(read_segments(source), kept))
     return target
 
 
-def _write_candidates(reader: Any, source: Path, kept: Kept, folder: Path) -> Path:
+def kept_candidates(reader: CandidateReader, source: Path, kept: Kept, folder: Path) -> Path:
+    """Write the kept candidates of a file into `folder`; arguments as of `kept_segments`."""
     target = folder / source.name
     arrays: dict[str, Any] = {}
     for name, values in candidates.stored(source).items():
@@ -98,8 +86,11 @@ def _write_candidates(reader: Any, source: Path, kept: Kept, folder: Path) -> Pa
     return target
 
 
-def _write_trackml(reader: TrackmlReader, source: Path, kept: Kept, folder: Path) -> Path:
-    """Hits, truth and cells of the kept points, character by character; particles with their new number of hits."""
+def kept_hits(reader: TrackmlReader, source: Path, kept: Kept, folder: Path) -> Path:
+    """Write the kept hits of an event into `folder`; arguments as of `kept_segments`.
+
+    Hits, truth and cells are copied character by character; particles get their new number of hits.
+    """
     dropped = {int(number) for number in hit_ids(source, reader.options)[~kept]}
     left: Counter[int] = Counter()
     for path in (source, *(beside(source, table) for table in BY_HIT)):
@@ -138,10 +129,3 @@ def _write_table(path: Path, names: list[str], rows: list[list[str]]) -> None:
     data = text.getvalue().encode()
     with replacing(path) as temporary:
         temporary.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
-
-
-_WRITERS: dict[type, Callable[..., Path]] = {
-    TrackmlReader: _write_trackml,
-    SegmentReader: _write_segments,
-    CandidateReader: _write_candidates,
-}

@@ -56,10 +56,10 @@ class _Inert:
 
 def event_number(path: Path) -> int:
     """Number in ``graph_<number>.pt`` or ``.npz``, or a `DataError`."""
-    found = re.fullmatch(r"graph_(\d+)\.(pt|npz)", path.name)
-    if not found:
+    match = re.fullmatch(r"graph_(\d+)\.(pt|npz)", path.name)
+    if not match:
         raise DataError(f"{path}: line segments are named by their event, e.g. graph_12.pt or graph_12.npz")
-    return int(found[1])
+    return int(match[1])
 
 
 def read_segments(path: Path) -> Segments:
@@ -71,11 +71,11 @@ def read_segments(path: Path) -> Segments:
         ImportError: a .pt file, and torch is not installed.
     """
     number = event_number(path)
-    found = _from_npz(path) if path.suffix == ".npz" else _from_torch(path)
+    arrays = _from_npz(path) if path.suffix == ".npz" else _from_torch(path)
     for name in ("x", "particle_id"):
-        if name not in found:
-            raise DataError(f"{path}: array '{name}' is missing. Received: {', '.join(sorted(found)) or 'none'}")
-    x, ids = found["x"], found["particle_id"]
+        if name not in arrays:
+            raise DataError(f"{path}: array '{name}' is missing. Received: {', '.join(sorted(arrays)) or 'none'}")
+    x, ids = arrays["x"], arrays["particle_id"]
     if x.ndim != 2 or x.shape[1] != len(COLUMNS) or ids.shape != (len(x),):
         raise DataError(
             f"{path}: x must be (n, {len(COLUMNS)}) and particle_id (n,). Received: {x.shape} and {ids.shape}"

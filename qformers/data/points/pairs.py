@@ -50,8 +50,8 @@ def neighbours_within(points: NDArray[np.floating], radius: float, most: int) ->
     wide = np.asarray(points, np.float64)
     distance, index = cKDTree(wide).query(wide, k=min(most + 1, size), distance_upper_bound=radius)
     source = np.repeat(np.arange(size), index.shape[1])
-    found = np.isfinite(distance).ravel() & (index.ravel() != source)
-    return undirected(np.stack([source[found], index.ravel()[found]], axis=1), size)
+    near = np.isfinite(distance).ravel() & (index.ravel() != source)
+    return undirected(np.stack([source[near], index.ravel()[near]], axis=1), size)
 
 
 def undirected(pairs: Ints, size: int) -> Ints:
@@ -105,12 +105,12 @@ def hept_pairs(
     if "eta" not in names or "phi" not in names:
         raise DataError(f"pairs of HEPT need the coordinates eta and phi. Received: {', '.join(names)}")
     where = cloud.coords[:, [names.index("eta"), names.index("phi")]]
-    found = candidate_pairs(cloud.particle_ids, neighbours_within(where, radius, most))
+    pairs = candidate_pairs(cloud.particle_ids, neighbours_within(where, radius, most))
     if rng is not None and len(cloud) > 1:
-        extra = rng.integers(0, len(cloud), (round(RANDOM_SHARE * len(found)), 2))
-        found = undirected(np.concatenate([found, extra]), len(cloud))
+        extra = rng.integers(0, len(cloud), (round(RANDOM_SHARE * len(pairs)), 2))
+        pairs = undirected(np.concatenate([pairs, extra]), len(cloud))
     good = cloud.reconstructable & (cloud.pt > HEPT_PT_GEV)
-    return found, _same_particle(cloud, found) & good[found].all(axis=1)
+    return pairs, _same_particle(cloud, pairs) & good[pairs].all(axis=1)
 
 
 def cms_pairs(cloud: PointCloud, radius: float = CMS_RADIUS, most: int | None = None) -> tuple[Ints, NDArray[np.bool_]]:
@@ -123,8 +123,8 @@ def cms_pairs(cloud: PointCloud, radius: float = CMS_RADIUS, most: int | None = 
     """
     if most is None:
         most = round(CMS_NEIGHBOUR_SHARE * math.sqrt(np.count_nonzero(cloud.particle_ids != NO_PARTICLE)))
-    found = candidate_pairs(cloud.particle_ids, neighbours_within(cloud.coords[:, :3], radius, most))
-    return found, _same_particle(cloud, found)
+    pairs = candidate_pairs(cloud.particle_ids, neighbours_within(cloud.coords[:, :3], radius, most))
+    return pairs, _same_particle(cloud, pairs)
 
 
 def _same_particle(cloud: PointCloud, pairs: Ints) -> NDArray[np.bool_]:
@@ -153,13 +153,13 @@ def track_lengths(particle_ids: Ints) -> NDArray[np.float32]:
 
 
 def pack(
-    clouds: Sequence[PointCloud], found: Sequence[tuple[Ints, NDArray[np.bool_]]], num_points: int, num_pairs: int
+    clouds: Sequence[PointCloud], made: Sequence[tuple[Ints, NDArray[np.bool_]]], num_points: int, num_pairs: int
 ) -> PointPairs:
     """Pad the pairs of a batch to one number.
 
     Args:
         clouds: n events.
-        found: per event, of `hept_pairs`, `cms_pairs` or `thinned`.
+        made: per event, of `hept_pairs`, `cms_pairs` or `thinned`.
         num_points: N of the batch.
         num_pairs: P.
 
@@ -173,7 +173,7 @@ def pack(
         np.zeros((len(clouds), num_pairs), np.int32),
         np.zeros((len(clouds), num_pairs), np.float32),
     )
-    for row, (cloud, (pairs, positive)) in enumerate(zip(clouds, found, strict=True)):
+    for row, (cloud, (pairs, positive)) in enumerate(zip(clouds, made, strict=True)):
         if len(pairs) > num_pairs or len(cloud) > num_points:
             raise DataError(
                 f"event {cloud.event}: raise num_points or num_pairs, or thin its pairs. Received: {len(cloud)} points "

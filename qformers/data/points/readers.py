@@ -6,10 +6,9 @@ reading it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -175,10 +174,3 @@ class CandidateReader(Regions):
     def read(self, path: Path) -> list[PointCloud]:
         """The regions of an event, sector by sector; candidates count in the one whose core they lie in."""
         return self.cut(self.event(path))
-
-
-POINT_DATASETS: dict[str, Callable[..., Any]] = {
-    "trackml": TrackmlReader,
-    "line_segments": SegmentReader,
-    "candidates": CandidateReader,
-}

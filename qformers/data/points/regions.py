@@ -41,7 +41,7 @@ def windows(
         raise DataError(f"regions need the coordinates eta and phi. Received: {', '.join(names)}")
     eta, phi = (cloud.coords[:, names.index(name)].astype(np.float64) for name in ("eta", "phi"))
     edges = list(eta_edges) or [-np.inf, np.inf]
-    found = []
+    masks = []
     for sector in range(phi_sectors):
         away = np.abs((phi - 2 * np.pi * sector / phi_sectors + np.pi) % (2 * np.pi) - np.pi)
         for low, high in pairwise(edges):
@@ -50,8 +50,8 @@ def windows(
             wide = (away <= overlap * np.pi / phi_sectors) & (eta >= low - margin) & (eta < high + margin)
             if phi_sectors == 1:
                 core, wide = (eta >= low) & (eta < high), (eta >= low - margin) & (eta < high + margin)
-            found.append((core, wide))
-    return found
+            masks.append((core, wide))
+    return masks
 
 
 def regions(
@@ -71,10 +71,10 @@ def regions(
     """
     ids, inverse, counts = np.unique(cloud.particle_ids, return_inverse=True, return_counts=True)
     alone = cloud.particle_ids == NO_PARTICLE
-    found = []
+    parts = []
     for core, wide in windows(cloud, phi_sectors, eta_edges, overlap):
         whole = np.bincount(inverse[core], minlength=len(ids)) >= counts / 2
         belongs = np.where(alone, core, whole[inverse])
         part = cloud[wide]
-        found.append(replace(part, reconstructable=part.reconstructable & belongs[wide]))
-    return found
+        parts.append(replace(part, reconstructable=part.reconstructable & belongs[wide]))
+    return parts

@@ -57,15 +57,15 @@ class PairTargets:
         if slots >= MOST_POINTS:
             raise DataError(f"pairs are numbered in float32: at most {MOST_POINTS} points. Received: {slots}")
         clouds = [events.cloud(row) for row in range(len(events))]
-        found = []
+        made = []
         for row, cloud in enumerate(clouds):
             rng = np.random.default_rng([seed, epoch, cloud.event, row])
             if self.kind == "hept":
                 pairs, positive = hept_pairs(cloud, rng if self.random_pairs else None, self.radius or HEPT_RADIUS)
             else:
                 pairs, positive = cms_pairs(cloud, self.radius or CMS_RADIUS)
-            found.append(thinned(pairs, positive, self.num_pairs, rng))
-        packed = pack(clouds, found, slots, self.num_pairs)
+            made.append(thinned(pairs, positive, self.num_pairs, rng))
+        packed = pack(clouds, made, slots, self.num_pairs)
         columns = [
             packed.pairs[..., 0],
             packed.pairs[..., 1],
@@ -77,12 +77,11 @@ class PairTargets:
         return np.stack(columns, axis=-1).astype(np.float32)
 
 
-def point_targets(events: PointEvents, only_reconstructable: bool = False) -> NDArray[np.float32]:
+def point_targets(events: PointEvents) -> NDArray[np.float32]:
     """(n, N, 2), columns as in `POINT_COLUMNS`: the label, and whether the point counts in loss and metrics.
 
-    Args:
-        events: a batch.
-        only_reconstructable: only those points count (for candidates: neutral, pT > 0.9 GeV); else all but padding.
+    All points count but the padding; of a layout that says so, only the reconstructable ones (of candidates: neutral,
+    pT > 0.9 GeV).
     """
-    counts = events.mask * events.reconstructable if only_reconstructable else events.mask
+    counts = events.mask * events.reconstructable if events.layout.only_reconstructable else events.mask
     return np.stack([events.labels, counts], axis=-1).astype(np.float32)

@@ -68,10 +68,10 @@ class TrackmlOptions:
 
 def event_number(path: Path) -> int:
     """Number of the event that a hits file belongs to, or a `DataError`."""
-    found = re.fullmatch(r"event(\d+)-hits\.csv(\.gz)?", path.name)
-    if not found:
+    match = re.fullmatch(r"event(\d+)-hits\.csv(\.gz)?", path.name)
+    if not match:
         raise DataError(f"{path}: a TrackML event is named by its hits, e.g. event000001000-hits.csv")
-    return int(found[1])
+    return int(match[1])
 
 
 def beside(hits: Path, table: str) -> Path:
@@ -148,11 +148,11 @@ def _required(path: Path, why: str) -> Path:
 def _sorted(table: Table, key: str, path: Path) -> Table:
     """A table by ascending, unique key."""
     order = np.argsort(table[key], kind="stable")
-    found = {name: values[order] for name, values in table.items()}
-    same = np.flatnonzero(np.diff(found[key]) == 0)
+    ordered = {name: values[order] for name, values in table.items()}
+    same = np.flatnonzero(np.diff(ordered[key]) == 0)
     if len(same):
-        raise DataError(f"{path}: column '{key}': must be unique. Received: {found[key][same[0]]} twice")
-    return found
+        raise DataError(f"{path}: column '{key}': must be unique. Received: {ordered[key][same[0]]} twice")
+    return ordered
 
 
 def _rows(known: Ints, wanted: Ints, path: Path, key: str) -> Ints:

@@ -8,7 +8,7 @@ import numpy as np
 from qformers.generate.jets import truth
 from qformers.generate.jets.candidates import Candidates
 from qformers.generate.jets.clustering import Jets, find_jets
-from qformers.generate.jets.plan import Chunk, Settings, numpy_seed, pythia_seed
+from qformers.generate.jets.plan import Chunk, JetSettings, numpy_seed, pythia_seed
 from qformers.generate.jets.processes import EVENTS_PER_BATCH, Process, apply_settings, build_pythia
 from qformers.generate.record import Arrays, Record, charges, detectable, from_pythia
 
@@ -34,13 +34,13 @@ def _matched(record: Record, jets: Jets, process: Process, radius: float) -> tup
     """The jets that contain their resonance's decay (all jets of a class without resonance)."""
     if not process.resonance:
         return jets, truth.match_nothing(len(jets.event))
-    found = truth.resonances(record, process.resonance)
-    matched = truth.match(jets.event, jets.eta, jets.phi, found, radius)
+    decays = truth.resonances(record, process.resonance)
+    matched = truth.match(jets.event, jets.eta, jets.phi, decays, radius)
     kept = matched.code > 0
     return jets.take(kept), matched.take(kept)
 
 
-def _layout(jets: Jets, match: truth.Match, settings: Settings, process: Process) -> Arrays:
+def _layout(jets: Jets, match: truth.Match, settings: JetSettings, process: Process) -> Arrays:
     """Arrays of the preset's file layout."""
     radius = settings.table.radius
     if settings.preset == "lhc5":
@@ -59,7 +59,7 @@ def _join(batches: list[Arrays], n_jets: int) -> Arrays:
     return {name: a[: n_particles if name.startswith("part_") else n_jets] for name, a in joined.items()}
 
 
-def make(settings: Settings, chunk: Chunk, report: Report) -> Arrays:
+def make(settings: JetSettings, chunk: Chunk, report: Report) -> Arrays:
     """Generate a chunk; ``report`` is called with the number of new jets after every batch."""
     table = settings.table
     process = table.process(chunk.process)

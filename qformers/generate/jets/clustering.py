@@ -76,10 +76,10 @@ def find_jets(candidates: Candidates, n_events: int, preset: Preset) -> Jets:
     starts = np.cumsum(counts) - counts
     definition = fastjet.JetDefinition(fastjet.antikt_algorithm, preset.radius)
     sequence = fastjet.ClusterSequence(_momenta(candidates, counts), definition)
-    found = sequence.inclusive_jets(preset.pt_min)
+    clustered = sequence.inclusive_jets(preset.pt_min)
     index = sequence.constituent_index(preset.pt_min)
 
-    event = np.repeat(np.arange(n_events), _numbers(ak.num(found, axis=1)))
+    event = np.repeat(np.arange(n_events), _numbers(ak.num(clustered, axis=1)))
     n_constituents = _numbers(ak.num(index, axis=2)).astype(np.int64)
     jet_of = np.repeat(np.arange(len(event)), n_constituents)
     chosen = starts[event[jet_of]] + _numbers(index).astype(np.int64)
@@ -87,10 +87,10 @@ def find_jets(candidates: Candidates, n_events: int, preset: Preset) -> Jets:
 
     jets = Jets(
         event=event,
-        px=_numbers(found.px),
-        py=_numbers(found.py),
-        pz=_numbers(found.pz),
-        energy=_numbers(found.E),
+        px=_numbers(clustered.px),
+        py=_numbers(clustered.py),
+        pz=_numbers(clustered.pz),
+        energy=_numbers(clustered.E),
         counts=n_constituents,
         constituents=candidates.take(chosen),
     )

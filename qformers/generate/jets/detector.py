@@ -104,8 +104,8 @@ def respond(record: Record, which: Ints, charge: Floats, card: str, rng: np.rand
     pid, event, mass = record.pid[which], record.event[which], np.maximum(record.mass[which], 0.0)
     species = cand.species_of(pid, charge)
     true_pt, eta = np.hypot(momentum[:, 0], momentum[:, 1]), pseudorapidity(*momentum.T)
-    found = rng.random(len(which)) < efficiency(true_pt, np.abs(entry.eta), species)
-    is_track = (charge != 0) & found
+    tracked = rng.random(len(which)) < efficiency(true_pt, np.abs(entry.eta), species)
+    is_track = (charge != 0) & tracked
 
     pt, sigma = true_pt, np.zeros(len(which))
     if card == "cms":

@@ -20,9 +20,9 @@ COMPUTED = (
 
 def particles_with_track_loss(record: Record, which: Ints, charge: Floats, rng: np.random.Generator) -> Candidates:
     """Particle level, 95 % of the charged particles, pT above the soft cut."""
-    found = (charge == 0) | (rng.random(len(which)) < TRACK_EFFICIENCY)
+    reconstructed = (charge == 0) | (rng.random(len(which)) < TRACK_EFFICIENCY)
     hard = np.hypot(record.px[which], record.py[which]) > PT_MIN
-    kept = found & hard
+    kept = reconstructed & hard
     return particle_level(record, which[kept], charge[kept])
 
 

@@ -15,7 +15,7 @@ COMPRESSIONS = ("lz4", "zlib", "lzma")
 
 
 @dataclass(frozen=True)
-class Settings:
+class JetSettings:
     """Everything the jets depend on; equal settings and versions give equal arrays."""
 
     preset: str
@@ -82,7 +82,7 @@ def split_jets(jets: int) -> dict[str, int]:
     return {"train": jets - 2 * held_out, "val": held_out, "test": held_out}
 
 
-def chunks(settings: Settings) -> list[Chunk]:
+def chunks(settings: JetSettings) -> list[Chunk]:
     """All chunks, ordered by split and chunk number, all classes of a number together."""
     n_classes = len(settings.classes)
     planned: list[Chunk] = []

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qformers.generate import manifest as manifests
+from qformers.generate.jets import manifest as manifests
 from qformers.generate.jets.layout_jetclass import LABELS
 from qformers.generate.jets.processes import preset
 

@@ -103,7 +103,7 @@ def match_code(resonance_pid: int, product_pids: list[int]) -> int:
 
 def resonances(record: Record, pid: int) -> list[Resonance]:
     """All decayed particles |id| = ``pid`` of a batch whose decay has a match code."""
-    found: list[Resonance] = []
+    decays: list[Resonance] = []
     starts, event = record.starts, record.event
     for index in np.flatnonzero(np.abs(record.pid) == pid):
         start = int(starts[event[index]])
@@ -116,7 +116,7 @@ def resonances(record: Record, pid: int) -> list[Resonance]:
         which = np.array([int(index), *products])
         px, py, pz = record.px[which], record.py[which], record.pz[which]
         eta, phi = pseudorapidity(px, py, pz), np.arctan2(py, px)
-        found.append(
+        decays.append(
             Resonance(
                 event=int(event[index]),
                 pid=int(record.pid[index]),
@@ -128,16 +128,16 @@ def resonances(record: Record, pid: int) -> list[Resonance]:
                 code=code,
             )
         )
-    return found
+    return decays
 
 
-def match(jet_event: Ints, jet_eta: Floats, jet_phi: Floats, found: list[Resonance], radius: float) -> Match:
+def match(jet_event: Ints, jet_eta: Floats, jet_phi: Floats, decays: list[Resonance], radius: float) -> Match:
     """Match jets to resonances; of several that fit, the nearest in dR wins."""
     n_jets = len(jet_event)
     code, pid = np.zeros(n_jets, dtype=np.int64), np.zeros(n_jets, dtype=np.int64)
     pt, eta, phi = np.zeros(n_jets), np.zeros(n_jets), np.zeros(n_jets)
     best = np.full(n_jets, np.inf)
-    for one in found:
+    for one in decays:
         for jet in np.flatnonzero(jet_event == one.event):
             spread = np.hypot(one.product_eta - jet_eta[jet], wrap_phi(one.product_phi - jet_phi[jet]))
             distance = float(np.hypot(one.eta - jet_eta[jet], wrap_phi(np.asarray(one.phi - jet_phi[jet]))))

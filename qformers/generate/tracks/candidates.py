@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from qformers.data.points.candidates import CLASSES
 from qformers.files import replacing, write_json
 from qformers.generate.tracks.particles import draw
 from qformers.generate.tracks.propagate import PION_MASS_GEV
 from qformers.generate.tracks.settings import FIRST_EVENT, TrackSettings
+from qformers.progress import Reporter, Silent
 
 PT_MIN_GEV = 0.5  # of candidates
 PHOTON_SHARE = 0.7  # of neutral ones
@@ -55,7 +55,7 @@ def make_candidates(settings: TrackSettings, index: int) -> dict[str, NDArray[np
     }
 
 
-def write_candidates(settings: TrackSettings, folder: Path) -> str:
+def write_candidates(settings: TrackSettings, folder: Path, reporter: Reporter | None = None) -> str:
     """Write ``<folder>/{train,val,test}/candidates_<event>.npz`` where they are missing; returns a line to print.
 
     Raises:
@@ -69,7 +69,9 @@ def write_candidates(settings: TrackSettings, folder: Path) -> str:
         raise ValueError(f"{folder} holds candidates of other settings ({'; '.join(differing)}); give another --out")
     write_json(record, made)
     counts, neutral, hard = [], 0, 0
-    for index in tqdm(range(settings.events), unit="event", disable=None):
+    tick = (reporter or Silent()).task("events", settings.events)
+    for index in range(settings.events):
+        tick()
         path = folder / settings.split_of(index) / f"candidates_{FIRST_EVENT + index}.npz"
         if not path.exists():
             with replacing(path) as temporary, temporary.open("wb") as stream:

@@ -15,6 +15,7 @@ from pathlib import Path
 from qformers.generate.tracks.geometry import DETECTORS
 from qformers.generate.tracks.run import generate
 from qformers.generate.tracks.settings import TrackSettings
+from qformers.progress import bars
 
 _DEFAULTS = TrackSettings(events=100)
 
@@ -52,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--no-cells", action="store_true", help="leave out the cells and the features made from them")
     options.add_argument("--gzip", action="store_true", help="write .csv.gz")
     options.add_argument("--plots", action="store_true", help="draw control plots into <out>/plots at the end")
+    options.add_argument("--quiet", action="store_true", help="show no progress")
     return options
 
 
@@ -77,20 +79,26 @@ def run(arguments: list[str]) -> None:
     if options.what == "candidates":
         from qformers.generate.tracks.candidates import write_candidates
 
-        print(write_candidates(_settings(options), options.out))
+        with bars(options.quiet) as reporter:
+            line = write_candidates(_settings(options), options.out, reporter)
+        print(line)
         return
     if options.what and options.folder is None:
         raise ValueError(f"{options.what} needs a folder: generate_data.py tracks {options.what} DIR")
     if options.what == "segments":
         from qformers.generate.tracks.segment_files import write_folder
 
-        print(write_folder(options.folder))
+        with bars(options.quiet) as reporter:
+            line = write_folder(options.folder, reporter)
+        print(line)
         return
     if options.what:
         _plot(options.folder)
         return
     settings = _settings(options)
-    made = generate(settings, options.out, options.jobs, shlex.join(["python", *sys.argv]), options.gzip)
+    command = shlex.join(["python", *sys.argv])
+    with bars(options.quiet) as reporter:
+        made = generate(settings, options.out, options.jobs, command, options.gzip, reporter)
     print(f"{options.out}: {made.line()}; see {options.out / 'manifest.json'}")
     if options.plots:
         _plot(options.out)

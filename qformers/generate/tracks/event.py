@@ -24,8 +24,8 @@ def make_event(settings: TrackSettings, index: int) -> Tables:
     """
     rng = np.random.default_rng([settings.seed, FIRST_EVENT + index])
     particles = draw(settings.pileup, settings.pt_min, settings.displaced, rng)
-    found = list(crossings(settings.tracker, particles, settings.overlap, settings.material, rng))
-    kept = [_efficient(one, settings.inefficiency, rng) for one in found]
+    crossed = list(crossings(settings.tracker, particles, settings.overlap, settings.material, rng))
+    kept = [_efficient(one, settings.inefficiency, rng) for one in crossed]
     true_hits = sum(len(one.particle) for one in kept)
     kept += _noise(settings.tracker, int(rng.poisson(settings.noise * true_hits)), rng)
     parts = [_hits_of(one, settings.tracker, settings.cells, rng) for one in kept if len(one.particle)]

@@ -163,13 +163,13 @@ def module_rows(detector: Detector) -> Iterator[dict[str, float]]:
             r, z, half_v = (low + high) / 2, np.full(len(phi), surface.z), (high - low) / 2
             low_u, high_u = np.pi * low / per, np.pi * high / per
         points = np.stack([r * np.cos(phi), r * np.sin(phi), z], axis=1)
-        found = in_barrel(surface, points) if isinstance(surface, Barrel) else in_disc(surface, points)
+        sensors = in_barrel(surface, points) if isinstance(surface, Barrel) else in_disc(surface, points)
         for i in range(len(points)):
-            axes = {"u": found.axis_u[i], "v": found.axis_v[i], "w": found.axis_w[i]}
+            axes = {"u": sensors.axis_u[i], "v": sensors.axis_v[i], "w": sensors.axis_w[i]}
             yield {
                 "volume_id": surface.volume,
                 "layer_id": surface.layer,
-                "module_id": int(found.module[i]),
+                "module_id": int(sensors.module[i]),
                 **dict(zip(("cx", "cy", "cz"), points[i].tolist(), strict=True)),
                 **{f"rot_{x}{name}": float(axes[name][k]) for k, x in enumerate("xyz") for name in "uvw"},
                 "module_t": detector.half_thickness,

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from qformers.files import sha256, sweep, write_json
-from qformers.generate.run import alone as alone
+from qformers.files import alone, sha256, sweep, write_json
 from qformers.generate.tracks.event import make_event
 from qformers.generate.tracks.settings import FIRST_EVENT, SPLITS, TrackSettings
 from qformers.generate.tracks.tables import write_detectors, write_event
+from qformers.progress import Reporter, Silent
 
 NAME, DETECTORS_FILE = "manifest.json", "detectors.csv"
 FORMAT = 1  # raise it whenever equal settings no longer give equal events
@@ -47,7 +46,14 @@ class Made:
         return f"{len(hits)} events ({rate}), {hits.mean():.0f} hits per event on average, {hits.min()} to {hits.max()}"
 
 
-def generate(settings: TrackSettings, folder: Path, jobs: int, command: str, packed: bool = False) -> Made:
+def generate(
+    settings: TrackSettings,
+    folder: Path,
+    jobs: int,
+    command: str,
+    packed: bool = False,
+    reporter: Reporter | None = None,
+) -> Made:
     """Make all events of `settings` that `folder` does not hold yet.
 
     Writes ``{train,val,test}/event*-{hits,truth,particles,vertices,cells}.csv[.gz]``, ``detectors.csv`` and
@@ -59,6 +65,7 @@ def generate(settings: TrackSettings, folder: Path, jobs: int, command: str, pac
         jobs: processes.
         command: that made it, for the manifest.
         packed: write .csv.gz.
+        reporter: told how many events there are.
 
     Raises:
         ValueError: the folder holds events of other settings, or a file of it has been changed.
@@ -66,12 +73,12 @@ def generate(settings: TrackSettings, folder: Path, jobs: int, command: str, pac
     """
     if jobs < 1:
         raise ValueError(f"jobs must be at least 1. Received: jobs={jobs}")
-    folder.mkdir(parents=True, exist_ok=True)
-    with alone(folder):
-        return _generate(settings, folder, jobs, command, packed)
+    held = RuntimeError(f"another process is generating into {folder}; wait for it or give another --out")
+    with alone(folder, held):
+        return _generate(settings, folder, jobs, command, packed, reporter or Silent())
 
 
-def _generate(settings: TrackSettings, folder: Path, jobs: int, command: str, packed: bool) -> Made:
+def _generate(settings: TrackSettings, folder: Path, jobs: int, command: str, packed: bool, reporter: Reporter) -> Made:
     manifest = _open(folder, settings, command, packed)
     for place in (folder, *(folder / split for split in SPLITS)):
         sweep(place)
@@ -80,15 +87,14 @@ def _generate(settings: TrackSettings, folder: Path, jobs: int, command: str, pa
     started = saved = time.monotonic()
     new = 0
     try:
-        with tqdm(total=settings.events, initial=settings.events - len(waiting), unit="event", disable=None) as bar:
-            for index, entry in _made(settings, folder, packed, waiting, jobs):
-                manifest["events"][str(FIRST_EVENT + index)] = entry
-                new += 1
-                bar.update()
-                bar.set_postfix(hits=entry["hits"])
-                if time.monotonic() - saved > SAVE_EVERY_S:
-                    write_json(folder / NAME, manifest)
-                    saved = time.monotonic()
+        tick = reporter.task("events", settings.events, settings.events - len(waiting))
+        for index, entry in _made(settings, folder, packed, waiting, jobs):
+            manifest["events"][str(FIRST_EVENT + index)] = entry
+            new += 1
+            tick(1, f"{entry['hits']} hits in the last one")
+            if time.monotonic() - saved > SAVE_EVERY_S:
+                write_json(folder / NAME, manifest)
+                saved = time.monotonic()
     finally:  # also at Ctrl-C: what is finished is not made again
         manifest["events"] = dict(sorted(manifest["events"].items(), key=lambda item: int(item[0])))
         write_json(folder / NAME, manifest)

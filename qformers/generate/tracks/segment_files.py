@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from qformers.data.points.csv_table import read_table
 from qformers.data.points.line_segments import FAKE, read_segments, write_segments
@@ -13,11 +12,12 @@ from qformers.data.points.trackml import HITS, TRUTH, beside
 from qformers.generate.tracks.geometry import DETECTORS
 from qformers.generate.tracks.run import load_manifest
 from qformers.generate.tracks.segments import segments_of
+from qformers.progress import Reporter, Silent
 
 FOLDER = "segments"
 
 
-def write_folder(folder: Path) -> str:
+def write_folder(folder: Path, reporter: Reporter | None = None) -> str:
     """Write ``<folder>/segments/{train,val,test}/graph_<event>.npz`` where they are missing; returns a line to print.
 
     Raises:
@@ -29,15 +29,17 @@ def write_folder(folder: Path) -> str:
         raise ValueError(f"{folder}: its manifest lists no finished event; generate some first")
     end = "-hits.csv.gz" if manifest["packed"] else "-hits.csv"
     counts, true = [], 0
-    for event, entry in tqdm(manifest["events"].items(), unit="event", disable=None):
+    tick = (reporter or Silent()).task("events", len(manifest["events"]))
+    for event, entry in manifest["events"].items():
         path = folder / FOLDER / entry["split"] / f"graph_{event}.npz"
         if not path.exists():
             hits_path = folder / entry["split"] / f"event{int(event):09d}{end}"
             particle = read_table(beside(hits_path, "truth"), TRUTH)["particle_id"]
             write_segments(path, segments_of(detector, read_table(hits_path, HITS), particle, int(event)))
-        found = read_segments(path)
-        counts.append(len(found))
-        true += int((found.particle_id != FAKE).sum())
+        segments = read_segments(path)
+        counts.append(len(segments))
+        true += int((segments.particle_id != FAKE).sum())
+        tick()
     share = true / max(sum(counts), 1)
     return (
         f"{folder / FOLDER}: {len(counts)} events, {np.mean(counts):.0f} line segments per event on average, "

@@ -69,8 +69,8 @@ def _close(first: tuple[Floats, Floats], second: tuple[Floats, Floats], phi_widt
 
     if not len(first[0]) or not len(second[0]):
         return np.zeros((0, 2), np.int64)
-    found = tree(*first).sparse_distance_matrix(tree(*second), 1.0, p=np.inf, output_type="ndarray")
-    pairs = np.stack([found["i"], found["j"]], axis=1).astype(np.int64)
+    near = tree(*first).sparse_distance_matrix(tree(*second), 1.0, p=np.inf, output_type="ndarray")
+    pairs = np.stack([near["i"], near["j"]], axis=1).astype(np.int64)
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
 
@@ -88,7 +88,7 @@ def doublets(detector: Detector, hits: Arrays, owner: Ints) -> list[Doublets]:
         owner: (hits,) particle of each, FAKE = noise.
     """
     points = np.stack([hits[name] for name in "xyz"], axis=1)
-    found = []
+    parts = []
     for volume in (0, 1, 2):
         for number in range(1, LAST_LAYER + 1):
             sensor = [
@@ -97,8 +97,8 @@ def doublets(detector: Detector, hits: Arrays, owner: Ints) -> list[Doublets]:
             ]
             if all(len(rows) for rows in sensor):
                 one = _doublets(detector, points, sensor, owner, number)
-                found += [one] if len(one) else []
-    return found
+                parts += [one] if len(one) else []
+    return parts
 
 
 def _doublets(detector: Detector, points: Floats, sensor: list[Ints], owner: Ints, number: int) -> Doublets:

@@ -162,15 +162,15 @@ def _ends(saved: SavedModel, options: Options) -> set[str]:
     """Last layers that are left away, or whose activation is."""
     if not options.logits:
         return set()
-    found = set()
+    names = set()
     for name in saved.outputs:
         layer = saved.layers[name]
         last = "softmax" if layer.kind == "Softmax" else layer.config.get("activation")
         if isinstance(last, str) and last in ENDS:
-            found.add(name)
-    if not found:
+            names.add(name)
+    if not names:
         raise QkerasError("--logits leaves a last softmax or sigmoid away, and this model has none")
-    return found
+    return names
 
 
 def _legal_names(saved: SavedModel, context: Context) -> dict[str, str]:

@@ -114,9 +114,9 @@ def array(layer: SavedLayer, what: str) -> Any:
         QkerasError: the file has none of this name for the layer.
     """
     if what not in layer.arrays:
-        found = ", ".join(layer.arrays) or "none"
+        there = ", ".join(layer.arrays) or "none"
         raise QkerasError(
-            f"layer '{layer.name}' ({layer.kind}) has no array '{what}' in the file (there are: {found}); load the "
+            f"layer '{layer.name}' ({layer.kind}) has no array '{what}' in the file (there are: {there}); load the "
             "model in QKeras and save it again"
         )
     return np.asarray(layer.arrays[what], np.float32)

@@ -80,14 +80,14 @@ def read(path: Path) -> SavedModel:
 
 def _numbered_arrays(file: h5py.File) -> dict[str, dict[str, NDArray[Any]]]:
     """Arrays of ``model.weights.h5``: the group of a layer carries its name as an attribute."""
-    found: dict[str, dict[str, NDArray[Any]]] = {}
+    layers: dict[str, dict[str, NDArray[Any]]] = {}
     for group in file["layers"].values() if "layers" in file else ():
         own = group["vars"]
         name = str(own.attrs.get("name", ""))
         arrays = {str(key): np.asarray(value) for key, value in own.items() if key.isdigit()}
         inner = {f"batchnorm/{key}": np.asarray(value) for key, value in _batchnorm(group)}
-        found[name] = {**arrays, **inner}
-    return found
+        layers[name] = {**arrays, **inner}
+    return layers
 
 
 def _batchnorm(group: h5py.Group) -> Iterator[tuple[str, Any]]:
@@ -99,13 +99,13 @@ def _batchnorm(group: h5py.Group) -> Iterator[tuple[str, Any]]:
 def _named_arrays(file: h5py.File) -> dict[str, dict[str, NDArray[Any]]]:
     """Arrays of a whole-model HDF5: the last part of each array's name says what it is."""
     weights = file["model_weights"]
-    found: dict[str, dict[str, NDArray[Any]]] = {}
+    layers: dict[str, dict[str, NDArray[Any]]] = {}
     for name, group in weights.items():
         names = [
             text.decode() if isinstance(text, bytes) else str(text) for text in group.attrs.get("weight_names", ())
         ]
-        found[name] = {full.rpartition("/")[2].partition(":")[0]: np.asarray(group[full]) for full in names}
-    return found
+        layers[name] = {full.rpartition("/")[2].partition(":")[0]: np.asarray(group[full]) for full in names}
+    return layers
 
 
 def _model(path: Path, tree: Mapping[str, Any], arrays: Mapping[str, Mapping[str, NDArray[Any]]]) -> SavedModel:
@@ -144,10 +144,10 @@ def _first_input(path: Path, settings: Mapping[str, Any]) -> SavedLayer:
 def _references(tree: Any) -> list[Any]:
     """``[name, node, tensor]`` entries of input_layers and output_layers, however deep they are nested."""
     if isinstance(tree, Mapping):
-        return [found for value in tree.values() for found in _references(value)]
+        return [reference for value in tree.values() for reference in _references(value)]
     if isinstance(tree, list) and tree and isinstance(tree[0], str):
         return [tree]
-    return [found for value in tree for found in _references(value)] if isinstance(tree, list) else []
+    return [reference for value in tree for reference in _references(value)] if isinstance(tree, list) else []
 
 
 def _sources(path: Path, name: str, nodes: Any) -> tuple[str, ...]:
@@ -157,10 +157,10 @@ def _sources(path: Path, name: str, nodes: Any) -> tuple[str, ...]:
     if not nodes:
         return ()
     node = nodes[0]
-    found = list(_histories(node)) if isinstance(node, Mapping) else [(ref[0], ref[2]) for ref in _references(node)]
-    if any(index for _, index in found):
+    sources = list(_histories(node)) if isinstance(node, Mapping) else [(ref[0], ref[2]) for ref in _references(node)]
+    if any(index for _, index in sources):
         raise QkerasError(f"{path}: layer '{name}' takes a second output of a layer; layers have one here")
-    return tuple(str(source) for source, _ in found)
+    return tuple(str(source) for source, _ in sources)
 
 
 def _histories(tree: Any) -> Iterator[tuple[str, int]]:

@@ -114,10 +114,10 @@ def _numbered(spelling: Spelling) -> Any:
 def _bits(spelling: Spelling, x: Array, doubt: Doubt, sigmoid: Sigmoid) -> Array:
     integer = 2.0 ** int(spelling["integer"])
     if isinstance(spelling["alpha"], str):
-        found, whole = bits_scale(x, spelling, doubt)
-        used = np.broadcast_to(found, x.shape)[whole != 0] if whole.any() else np.ones(1)
+        steps, whole = bits_scale(x, spelling, doubt)
+        used = np.broadcast_to(steps, x.shape)[whole != 0] if whole.any() else np.ones(1)
         _scale(spelling, used)
-        return np.where(whole != 0, np.broadcast_to(found, x.shape) * whole, 0.0) * integer
+        return np.where(whole != 0, np.broadcast_to(steps, x.shape) * whole, 0.0) * integer
     signed, scale = bool(spelling["keep_negative"]), _scale(spelling, _numbered(spelling))
     magnitude = int(spelling["bits"]) - signed
     if magnitude == 0:

@@ -65,7 +65,7 @@ def windows(layer: SavedLayer, shape: tuple[int, ...], taps: tuple[int, ...], st
         raise QkerasError(f"layer '{layer.name}': only channels_last is known. Received: {config['data_format']}")
     if len(shape) != rank + 1:
         raise QkerasError(f"layer '{layer.name}': its input must have {rank + 1} axes. Received: {shape}")
-    padding, found = str(config.get("padding", "valid")).lower(), []
+    padding, windows = str(config.get("padding", "valid")).lower(), []
     if padding not in ("valid", "same", "causal"):
         raise QkerasError(f"layer '{layer.name}': padding must be valid, same or causal. Received: {padding}")
     steps = zip(shape[:-1], taps, pair(strides, rank), pair(config.get("dilation_rate", 1), rank), strict=True)
@@ -74,8 +74,8 @@ def windows(layer: SavedLayer, shape: tuple[int, ...], taps: tuple[int, ...], st
         outputs = math.ceil(size / stride) if padding != "valid" else (size - reach) // stride + 1
         missing = max((outputs - 1) * stride + reach - size, 0)
         before = {"valid": 0, "same": missing // 2, "causal": reach - 1}[padding]
-        found.append(Window(size, count, stride, dilation, before, outputs))
-    return tuple(found)
+        windows.append(Window(size, count, stride, dilation, before, outputs))
+    return tuple(windows)
 
 
 def patches(emit: Emitter, x: Wire, layer: SavedLayer, taps: tuple[int, ...]) -> Wire:

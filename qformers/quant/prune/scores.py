@@ -74,7 +74,7 @@ def input_sizes(model: Any, chosen: list[Kernel], sample: dict[str, NDArray[Any]
         sample: inputs by name.
     """
     wanted = {kernel.layer.name: place for place, kernel in enumerate(chosen)}
-    found: list[Array] = [np.ones(kernel.shape) for kernel in chosen]
+    sizes: list[Array] = [np.ones(kernel.shape) for kernel in chosen]
     for layer, tensors in walk(model, sample):
         place = wanted.get(layer.name)
         if place is None:
@@ -85,5 +85,5 @@ def input_sizes(model: Any, chosen: list[Kernel], sample: dict[str, NDArray[Any]
         values = seen.size / np.prod([seen.shape[inputs.index(letter)] for letter in kept])  # behind each mean
         total = np.einsum(f"{inputs}->{kept}", seen**2) / values
         shape = [size if letter in inputs else 1 for letter, size in zip(axes, chosen[place].shape, strict=True)]
-        found[place] = np.broadcast_to(np.sqrt(total).reshape(shape), chosen[place].shape)
-    return found
+        sizes[place] = np.broadcast_to(np.sqrt(total).reshape(shape), chosen[place].shape)
+    return sizes

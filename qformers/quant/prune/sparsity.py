@@ -83,19 +83,19 @@ def sparsity(model: Any) -> Sparsity:
     return Sparsity(tuple(_of_layer(layer) for layer in dense_layers(model)))
 
 
-def table(found: Sparsity, lut: dict[str, tuple[float, float]] | None = None) -> Table:
+def table(zeros: Sparsity, lut: dict[str, tuple[float, float]] | None = None) -> Table:
     """As a table for the terminal.
 
     Args:
-        found: of a model.
+        zeros: of a model.
         lut: by layer, estimated LUT as it is and had it no zeros.
     """
-    shown = Table(title=f"Zero weights: {found}", title_justify="left")
+    shown = Table(title=f"Zero weights: {zeros}", title_justify="left")
     shown.add_column("layer")
     heads = ["weights", "zero", "%", "by mask", "by rounding", "units gone", "EBOPs", "saved"]
     for head in heads + (["LUT (alkaid, estimate)", "saved"] if lut else []):
         shown.add_column(head, justify="right")
-    for row in found.layers:
+    for row in zeros.layers:
         cells = [f"{row.weights:,}", f"{row.zeros:,}", f"{row.zeros / row.weights:.1%}", f"{row.pruned:,}"]
         cells += [f"{row.rounded:,}", f"{row.units_gone} of {row.units}", *_pair(row.ebops, row.ebops_filled)]
         if lut:

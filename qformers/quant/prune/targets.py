@@ -72,8 +72,8 @@ def kernel_of(layer: Any) -> Any:
 
 def dense_layers(model: Any) -> list[Any]:
     """Trainable dense layers (Dense and EinsumDense), in order; constants (wires) are none."""
-    found = [layer for layer in model.layers if layer.trainable and kernel_of(layer) is not None]
-    return [layer for layer in found if hasattr(layer, "equation") or hasattr(layer, "units")]
+    trained = [layer for layer in model.layers if layer.trainable and kernel_of(layer) is not None]
+    return [layer for layer in trained if hasattr(layer, "equation") or hasattr(layer, "units")]
 
 
 def kernels(model: Any, config: PruneConfig) -> list[Kernel]:
@@ -84,14 +84,14 @@ def kernels(model: Any, config: PruneConfig) -> list[Kernel]:
     """
     layers = dense_layers(model)
     shares = _shares(layers, config)
-    found = []
+    chosen = []
     for layer in layers:
         kernel = Kernel(layer, shares[layer.name])
         if not kernel.sparsity or (config.granularity == "unit" and _is_output(model, layer)):
             continue
         _refuse_ragged(kernel, config)
-        found.append(kernel)
-    return found
+        chosen.append(kernel)
+    return chosen
 
 
 def _is_output(model: Any, layer: Any) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from qformers.precision.fixed import Fixed
 from qformers.quant.ptq.cost import Cost
-from qformers.quant.ptq.evaluator import Evaluator, Measured
+from qformers.quant.ptq.evaluator import Evaluation, Evaluator
 from qformers.quant.ptq.journal import Journal
 from qformers.quant.ptq.slots import Slot
 
@@ -17,11 +17,11 @@ class Stopped(Exception):
 
 
 @dataclass(frozen=True)
-class Point:
+class Trial:
     """Formats and what they gave."""
 
     formats: Mapping[Slot, Fixed]
-    measured: Measured
+    measured: Evaluation
 
 
 class Bench:
@@ -39,10 +39,10 @@ class Bench:
         evaluator: Evaluator,
         journal: Journal,
         stop: Callable[[], str] = lambda: "",
-        tick: Callable[[str, Measured], None] = lambda stage, measured: None,
+        tick: Callable[[str, Evaluation], None] = lambda stage, measured: None,
     ) -> None:
         self.evaluator, self.journal, self.stop, self.tick = evaluator, journal, stop, tick
-        self.points: list[Point] = []  # of the search, in order; those of other curves are not among them
+        self.points: list[Trial] = []  # of the search, in order; those of other curves are not among them
         self.fresh = 0  # evaluations made by this process
 
     @property
@@ -50,7 +50,7 @@ class Bench:
         """EBOPs by formats."""
         return self.evaluator.cost
 
-    def measure(self, stage: str, formats: Mapping[Slot, Fixed]) -> Measured:
+    def measure(self, stage: str, formats: Mapping[Slot, Fixed]) -> Evaluation:
         """What these formats give.
 
         Raises:
@@ -64,6 +64,6 @@ class Bench:
             self.journal.add(stage, formats, known)
             self.fresh += 1
         if stage != "uniform":
-            self.points.append(Point(dict(formats), known))
+            self.points.append(Trial(dict(formats), known))
         self.tick(stage, known)
         return known

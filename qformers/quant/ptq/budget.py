@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from qformers.errors import ConfigError
-from qformers.quant.ptq.bench import Point
-from qformers.quant.ptq.evaluator import Measured
+from qformers.quant.ptq.bench import Trial
+from qformers.quant.ptq.evaluator import Evaluation
 
 
 @dataclass(frozen=True)
@@ -37,24 +37,24 @@ class Budget:
                 f"--max-loss is a share of accuracy between 0 and 1, --ebops a positive number. Received: {given[0]}"
             )
 
-    def allows(self, measured: Measured) -> bool:
+    def allows(self, measured: Evaluation) -> bool:
         """Whether the search may go there; the loss is judged by the probabilities of float, which are less noisy."""
         return self.max_loss is None or measured.expected_lost <= self.max_loss
 
-    def met(self, measured: Measured) -> bool:
+    def met(self, measured: Evaluation) -> bool:
         """Whether a model may be the result: allowed, and by the labels not lost more within one standard error."""
         if self.ebops is not None:
             return measured.ebops <= self.ebops
         loss = self.max_loss or 0.0
         return measured.expected_lost <= loss and measured.lost <= loss + measured.lost_error
 
-    def better(self, one: Measured, other: Measured) -> bool:
+    def better(self, one: Evaluation, other: Evaluation) -> bool:
         """Whether `one` serves the budget better than `other`; neither may diverge more for fewer EBOPs."""
         if self.ebops is not None:
             return one.ebops <= self.ebops and one.divergence < other.divergence
         return self.allows(one) and one.ebops < other.ebops and one.divergence <= other.divergence
 
-    def best(self, points: Iterable[Point]) -> Point | None:
+    def best(self, points: Iterable[Trial]) -> Trial | None:
         """Of those that meet the budget the one with fewest EBOPs, or the least divergence; None without."""
         good = [point for point in points if self.met(point.measured)]
         if self.ebops is not None:

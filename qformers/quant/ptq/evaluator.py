@@ -21,7 +21,7 @@ BATCH = 1024  # largest; the jets are split evenly
 
 
 @dataclass(frozen=True)
-class Measured:
+class Evaluation:
     """A model on the jets of the search, beside the float model on the same jets.
 
     Attributes:
@@ -55,7 +55,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Jets:
+class SearchJets:
     """Jets ready for the quantised model, with the answers of the float one."""
 
     inputs: Inputs
@@ -73,7 +73,9 @@ class Evaluator:
         jit_compile: whether XLA compiles the function.
     """
 
-    def __init__(self, shop: Workshop, formats: Mapping[Slot, Fixed], jets: Jets, jit_compile: bool = True) -> None:
+    def __init__(
+        self, shop: Workshop, formats: Mapping[Slot, Fixed], jets: SearchJets, jit_compile: bool = True
+    ) -> None:
         self.model = shop.model(formats)
         self.dials = Dials(shop.slots(self.model))
         self.cost = Cost(self.model, self.dials)
@@ -88,13 +90,13 @@ class Evaluator:
         parts = [ops.convert_to_numpy(self.model.predict_on_batch(batch)) for batch in self._batches]
         return np.concatenate(parts)[: len(self.jets.float_logits)]
 
-    def measure(self, formats: Mapping[Slot, Fixed]) -> Measured:
+    def measure(self, formats: Mapping[Slot, Fixed]) -> Evaluation:
         """Run the model in these formats; all slots must be given."""
         ebops = self.cost.total(formats)
         return compared(self.logits(formats), self._float, self.jets.labels, ebops)
 
 
-def compared(logits: NDArray[Any], float_log: NDArray[np.float64], labels: NDArray[np.int64], ebops: int) -> Measured:
+def compared(logits: NDArray[Any], float_log: NDArray[np.float64], labels: NDArray[np.int64], ebops: int) -> Evaluation:
     """Outputs of a model against those of float, jet by jet.
 
     Args:
@@ -112,7 +114,7 @@ def compared(logits: NDArray[Any], float_log: NDArray[np.float64], labels: NDArr
     change = float_right.astype(float) - right
     probability, rows = np.exp(float_log), np.arange(jets)
     given_up = probability.max(axis=1) - probability[rows, log.argmax(axis=1)]
-    return Measured(
+    return Evaluation(
         ebops=ebops,
         divergence=max(divergence, 0.0),
         cross_entropy=float(-log[true].mean()),

@@ -11,7 +11,7 @@ from typing import Any
 
 from qformers.errors import ConfigError
 from qformers.precision.fixed import Fixed
-from qformers.quant.ptq.evaluator import Measured
+from qformers.quant.ptq.evaluator import Evaluation
 from qformers.quant.ptq.slots import Slot
 
 
@@ -42,11 +42,11 @@ class Journal:
 
     def __init__(self, path: Path, key: str) -> None:
         self.path, self.key = path, key
-        self.known: dict[str, Measured] = {}
+        self.known: dict[str, Evaluation] = {}
         if path.exists():
             self._read()
 
-    def add(self, stage: str, formats: Mapping[Slot, Fixed], measured: Measured) -> None:
+    def add(self, stage: str, formats: Mapping[Slot, Fixed], measured: Evaluation) -> None:
         """Write down one evaluation."""
         text = spelled(formats)
         self.known[text] = measured
@@ -57,7 +57,7 @@ class Journal:
             handle.flush()
             os.fsync(handle.fileno())
 
-    def find(self, formats: Mapping[Slot, Fixed]) -> Measured | None:
+    def find(self, formats: Mapping[Slot, Fixed]) -> Evaluation | None:
         """What these formats gave before, if they were measured."""
         return self.known.get(spelled(formats))
 
@@ -73,7 +73,7 @@ class Journal:
                 if row.pop("key") == self.key:
                     row.pop("stage")
                     formats = row.pop("formats")
-                    self.known[formats] = Measured(**row)
+                    self.known[formats] = Evaluation(**row)
             except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
                 raise ConfigError(
                     f"{self.path}, line {number}: is not an evaluation of this version ({error}); move the file away "

@@ -60,13 +60,13 @@ def seen(shop: Workshop, rule: Rule) -> dict[Slot, Seen]:
     for slot in free:
         for quantiser in slots[slot]:
             by_layer.setdefault(quantiser.layer.name, []).append((slot, quantiser))
-    found: dict[Slot, Seen] = {}
+    ranges: dict[Slot, Seen] = {}
     for layer, tensors in walk(model, shop.inputs):
         for slot, quantiser in by_layer.get(layer.name, []):
             values = to_numpy(quantiser.tensor(tensors))
             one = measured(values, 1.0 if slot.name in ("weight", "bias") else rule.quantile)
-            found[slot] = _joined(found[slot], one) if slot in found else one
-    return found
+            ranges[slot] = _joined(ranges[slot], one) if slot in ranges else one
+    return ranges
 
 
 def measured(values: NDArray[np.float64], quantile: float) -> Seen:

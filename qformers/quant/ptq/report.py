@@ -1,4 +1,4 @@
-"""What a search found: beside uniform precision, in words, as JSON and as pictures."""
+"""What a search gives: beside uniform precision, in words, as JSON and as pictures."""
 
 from __future__ import annotations
 
@@ -11,42 +11,42 @@ from typing import Any
 import numpy as np
 
 from qformers.precision.fixed import Fixed
-from qformers.quant.ptq.bench import Point
-from qformers.quant.ptq.evaluator import Measured
+from qformers.quant.ptq.bench import Trial
+from qformers.quant.ptq.evaluator import Evaluation
 from qformers.quant.ptq.slots import Slot, place_of
 
-Uniform = Mapping[int, Point]  # width -> point
+Uniform = Mapping[int, Trial]  # width -> point
 
 
 @dataclass(frozen=True)
-class Compared:
-    """The model found beside uniform precision.
+class UniformComparison:
+    """The tuned model beside uniform precision.
 
     Attributes:
         width, point: the cheapest uniform model that loses no more by the same measure; None if none does.
-        ebops_ratio: its EBOPs over those of the model found.
-        same_divergence_ratio: the same at exactly the divergence of the model found, between two widths (straight in
+        ebops_ratio: its EBOPs over those of the tuned model.
+        same_divergence_ratio: the same at exactly the divergence of the tuned model, between two widths (straight in
             ln EBOPs over ln divergence); None outside of the widths measured.
     """
 
     width: int | None
-    point: Point | None
+    point: Trial | None
     ebops_ratio: float | None
     same_divergence_ratio: float | None
 
 
-def compare(found: Measured, uniform: Uniform, max_loss: float | None) -> Compared:
-    """Beside the cheapest uniform model within `max_loss`; without one, within the loss of the model found."""
-    allowed = found.expected_lost if max_loss is None else max_loss
+def compare(tuned: Evaluation, uniform: Uniform, max_loss: float | None) -> UniformComparison:
+    """Beside the cheapest uniform model within `max_loss`; without one, within the loss of the tuned model."""
+    allowed = tuned.expected_lost if max_loss is None else max_loss
     good = [width for width, point in uniform.items() if point.measured.expected_lost <= allowed]
     width = min(good, key=lambda bits: uniform[bits].measured.ebops, default=None)
     point = None if width is None else uniform[width]
-    ratio = None if point is None else point.measured.ebops / found.ebops
-    at_same = _ebops_at(found.divergence, [point.measured for point in uniform.values()])
-    return Compared(width, point, ratio, None if at_same is None else at_same / found.ebops)
+    ratio = None if point is None else point.measured.ebops / tuned.ebops
+    at_same = _ebops_at(tuned.divergence, [point.measured for point in uniform.values()])
+    return UniformComparison(width, point, ratio, None if at_same is None else at_same / tuned.ebops)
 
 
-def _ebops_at(divergence: float, curve: Sequence[Measured]) -> float | None:
+def _ebops_at(divergence: float, curve: Sequence[Evaluation]) -> float | None:
     """EBOPs of uniform precision at a divergence, between the two widths around it."""
     points = sorted(curve, key=lambda measured: measured.ebops)
     for fewer, more in pairwise(points):
@@ -56,15 +56,15 @@ def _ebops_at(divergence: float, curve: Sequence[Measured]) -> float | None:
     return None
 
 
-def in_words(found: Measured, jets: str, compared: Compared) -> list[str]:
+def in_words(tuned: Evaluation, jets: str, compared: UniformComparison) -> list[str]:
     """The result on the jets of the search, in lines for a terminal.
 
     Args:
-        found: the result.
+        tuned: the result.
         jets: which jets these are.
         compared: beside uniform precision.
     """
-    lines = [f"found: EBOPs {found.ebops:,}; on {jets}: {in_short(found)}"]
+    lines = [f"found: EBOPs {tuned.ebops:,}; on {jets}: {in_short(tuned)}"]
     if compared.point is None:
         lines.append("uniform precision: no width measured is as accurate")
     else:
@@ -79,7 +79,7 @@ def in_words(found: Measured, jets: str, compared: Compared) -> list[str]:
     return lines
 
 
-def in_short(measured: Measured) -> str:
+def in_short(measured: Evaluation) -> str:
     """The losses of a model in one line."""
     return (
         f"divergence {measured.divergence:.2e} nats, accuracy lost {measured.expected_lost:.3%} by the probabilities "
@@ -110,7 +110,7 @@ def bits_picture(formats: Mapping[Slot, Fixed], path: Path) -> None:
 
 
 def trade_picture(
-    found: Measured, path_points: Sequence[Point], points: Sequence[Point], uniform: Uniform, path: Path
+    tuned: Evaluation, path_points: Sequence[Trial], points: Sequence[Trial], uniform: Uniform, path: Path
 ) -> None:
     """Divergence from float and accuracy over EBOPs: all that was measured, the predicted path, uniform precision."""
     from qformers.tasks.plots import jets as plots
@@ -119,12 +119,12 @@ def trade_picture(
         figure, grid = first.figure, first.get_gridspec()
         figure.delaxes(first)
         grid = figure.add_gridspec(2, 1)
-        float_accuracy = found.accuracy + found.lost
+        float_accuracy = tuned.accuracy + tuned.lost
         for place, (key, label) in enumerate(
             (("divergence", "Divergence from float [nats]"), ("accuracy", "Accuracy"))
         ):
             axes = figure.add_subplot(grid[place])
-            _curves(axes, key, (found, path_points, points, uniform))
+            _curves(axes, key, (tuned, path_points, points, uniform))
             axes.set(xscale="log", ylabel=label)
             if key == "divergence":
                 axes.set_yscale("log")
@@ -135,14 +135,14 @@ def trade_picture(
         axes.set_xlabel("EBOPs")
 
 
-def _curves(axes: Any, key: str, what: tuple[Measured, Sequence[Point], Sequence[Point], Uniform]) -> None:
-    found, path_points, points, uniform = what
+def _curves(axes: Any, key: str, what: tuple[Evaluation, Sequence[Trial], Sequence[Trial], Uniform]) -> None:
+    tuned, path_points, points, uniform = what
 
-    def values(some: Sequence[Measured]) -> tuple[list[int], list[float]]:
+    def values(some: Sequence[Evaluation]) -> tuple[list[int], list[float]]:
         return [one.ebops for one in some], [getattr(one, key) for one in some]
 
     axes.plot(*values([point.measured for point in points]), ".", ms=3, color="0.7", label="measured in the search")
     axes.plot(*values([point.measured for point in path_points]), "-", lw=1.5, label="predicted path")
     ordered = [uniform[width].measured for width in sorted(uniform)]
     axes.plot(*values(ordered), "s-", ms=5, lw=1.5, label="uniform width")
-    axes.plot(*values([found]), "*", ms=18, color="black", label="found")
+    axes.plot(*values([tuned]), "*", ms=18, color="black", label="found")

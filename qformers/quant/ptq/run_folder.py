@@ -12,19 +12,18 @@ from typing import Any
 from rich.table import Table
 
 from qformers.builds.build import Build
-from qformers.data import open_split
-from qformers.data.jets.source import Source
+from qformers.data import Split, SplitName, open_split
 from qformers.errors import ConfigError
 from qformers.files import replacing, sha256
 from qformers.manifest import write_manifest
 from qformers.quant.fidelity import LayerError, layer_errors
 from qformers.quant.ptq.workshop import Inputs, Workshop, read_float_model
-from qformers.tasks.task import JetTagging
+from qformers.tasks import JetTagging, task_of
 from qformers.train import evaluate
 from qformers.train.beta import ebops
 from qformers.train.deliver import Terms, deliver, width_picture
 from qformers.train.feed import Feed
-from qformers.train.phases import feeds, sections_of
+from qformers.train.phases import SPLITS, feeds, sections_of
 
 STAGE = "ptq"
 CALIBRATION_JETS = 2048  # of the training split
@@ -39,9 +38,9 @@ class Material:
     path: Path
     build: Build
     shop: Workshop
-    sources: Mapping[str, Source]  # by split
+    sources: Mapping[SplitName, Split]
 
-    def feed(self, split: str) -> Feed:
+    def feed(self, split: SplitName) -> Feed:
         """A split, prepared for the quantised model."""
         return feeds([self.sources[split]], self.shop.template)[0]
 
@@ -71,8 +70,13 @@ def gather(path: Path, build: Build, jets: int = CALIBRATION_JETS) -> Material:
     if jets < 1:
         raise ConfigError(f"at least one calibration jet is needed: set --calibration-jets. Received: {jets}")
     float_model = read_float_model(path)
-    sources = {split: open_split(build.data, split) for split in ("train", "val", "test")}
+    sources = {split: open_split(build.data, split) for split in SPLITS}
     train = sources["train"]
+    if not isinstance(task_of(build, train), JetTagging):
+        raise ConfigError(
+            f"{build.name}: formats without training are judged by the accuracy of jets, and its data are events of "
+            f"points; quantise it with training (train.qat). Received: data.dataset={build.data.dataset}"
+        )
     shop = Workshop(build, float_model, train.feature_set, train.class_names, {})
     material = Material(path, build, shop, sources)
     shop.inputs.update(material.feed("train").sample(min(jets, len(train)), build.seed))
@@ -109,7 +113,7 @@ def write(material: Material, build: Build, out: Path, facts: Mapping[str, Any])
         material: from `gather`.
         build: the formats to use; `quant.learn` does not matter, nothing is learned.
         out: run folder.
-        facts: for the manifest: how the formats were found.
+        facts: for the manifest: how the formats came about.
 
     Raises:
         ConfigError: the folder holds a trained model.

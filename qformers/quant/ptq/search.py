@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 
 from qformers.errors import ConfigError
 from qformers.precision.fixed import Fixed
-from qformers.quant.ptq.bench import Bench, Point
+from qformers.quant.ptq.bench import Bench, Trial
 from qformers.quant.ptq.budget import Budget
-from qformers.quant.ptq.evaluator import Measured
+from qformers.quant.ptq.evaluator import Evaluation
 from qformers.quant.ptq.moves import Limits, Move, down, saving, up
 from qformers.quant.ptq.sensitivity import LEAST, Sensitivity, predicted_path, table
 from qformers.quant.ptq.slots import Slot
@@ -26,15 +26,15 @@ Formats = Mapping[Slot, Fixed]
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """Result of a search, and what was seen on the way."""
 
-    point: Point
+    point: Trial
     sensitivity: Sensitivity
-    path: tuple[Point, ...]  # measured points of the predicted path
+    path: tuple[Trial, ...]  # measured points of the predicted path
 
 
-def search(bench: Bench, limits: Limits, budget: Budget, evaluations: int) -> Found:
+def search(bench: Bench, limits: Limits, budget: Budget, evaluations: int) -> SearchResult:
     """Find bits that keep to the budget.
 
     Args:
@@ -67,10 +67,10 @@ def search(bench: Bench, limits: Limits, budget: Budget, evaluations: int) -> Fo
             f"no model of {len(bench.points)} measured keeps to the budget: raise it, or give more validation jets. "
             f"Received: {budget}; fewest EBOPs: {lowest}"
         )
-    return Found(best, known, tuple(walked))
+    return SearchResult(best, known, tuple(walked))
 
 
-def uniform(bench: Bench, start: Formats, free: frozenset[Slot], widths: range) -> dict[int, Point]:
+def uniform(bench: Bench, start: Formats, free: frozenset[Slot], widths: range) -> dict[int, Trial]:
     """The usual way, for comparison: all weights, biases and values of one width, integer bits as in the search.
 
     Formats of tables, and of what the model fixes, stay at the start.
@@ -78,7 +78,7 @@ def uniform(bench: Bench, start: Formats, free: frozenset[Slot], widths: range) 
     points = {}
     for width in widths:
         formats = {slot: _wide(form, width) if slot in free else form for slot, form in start.items()}
-        points[width] = Point(formats, bench.measure("uniform", formats))
+        points[width] = Trial(formats, bench.measure("uniform", formats))
     return points
 
 
@@ -86,25 +86,25 @@ def _wide(form: Fixed, width: int) -> Fixed:
     return replace(form, fraction_bits=form.fraction_bits + width - form.width)
 
 
-def _walk(bench: Bench, path: list[dict[Slot, Fixed]], budget: Budget) -> list[Point]:
+def _walk(bench: Bench, path: list[dict[Slot, Fixed]], budget: Budget) -> list[Trial]:
     """Measure points of the predicted path, from its start until it is well beyond the budget."""
     costs = [bench.cost.total(formats) for formats in path]
     span = math.log(costs[0] / max(costs[-1], 1))
-    points: list[Point] = []
+    points: list[Trial] = []
     due = 0.0
     for formats, ebops in zip(path, costs, strict=True):
         if math.log(costs[0] / ebops) < due:
             continue
         due += span / PATH_POINTS
         measured = bench.measure("path", formats)
-        points.append(Point(formats, measured))
+        points.append(Trial(formats, measured))
         far = BEYOND * (budget.max_loss or math.inf)
         if measured.expected_lost > far or (budget.ebops is not None and ebops < budget.ebops / 2):
             break
     return points
 
 
-def _head_start(path: list[dict[Slot, Fixed]], walked: list[Point], budget: Budget, bench: Bench) -> Formats:
+def _head_start(path: list[dict[Slot, Fixed]], walked: list[Trial], budget: Budget, bench: Bench) -> Formats:
     """The point of the path from which single steps are measured."""
     if budget.ebops is not None:
         above = [formats for formats in path if bench.cost.total(formats) >= 1.25 * budget.ebops]
@@ -124,7 +124,7 @@ def _steps(
     here, spent, prices, closed = bench.measure("step", formats), 0, dict[Move, float](), set[Move]()
     while spent < evaluations and not (budget.ebops is not None and here.ebops <= budget.ebops):
         queue = _queue(bench, limits, known, formats, prices, closed)
-        tried: list[tuple[float, Move, Measured]] = []
+        tried: list[tuple[float, Move, Evaluation]] = []
         while queue and len(tried) < TRIES and spent < evaluations:
             price, _, move = heapq.heappop(queue)
             if tried and min(tried, key=lambda item: item[0])[0] <= price:

@@ -10,7 +10,7 @@ from typing import Any
 from qformers.precision.fixed import Fixed
 from qformers.quant.ptq.bench import Bench
 from qformers.quant.ptq.cost import Cost
-from qformers.quant.ptq.evaluator import Measured
+from qformers.quant.ptq.evaluator import Evaluation
 from qformers.quant.ptq.moves import STRIDE, Limits, Move, saving
 from qformers.quant.ptq.slots import Slot, place_of
 
@@ -28,9 +28,9 @@ class Sensitivity:
         clips: slot -> integer bits taken -> result of that alone.
     """
 
-    start: Measured
-    cuts: Mapping[Slot, Mapping[int, Measured]]
-    clips: Mapping[Slot, Mapping[int, Measured]]
+    start: Evaluation
+    cuts: Mapping[Slot, Mapping[int, Evaluation]]
+    clips: Mapping[Slot, Mapping[int, Evaluation]]
 
     def loss(self, slot: Slot, form: Fixed, start: Fixed) -> float:
         """Divergence that a slot adds in this format, by the table; infinite where it is hopeless."""
@@ -62,8 +62,8 @@ class Sensitivity:
 def table(bench: Bench, limits: Limits) -> Sensitivity:
     """Measure every slot alone, from its widest format down to where it is hopeless."""
     start = bench.measure("start", limits.start)
-    cuts: dict[Slot, dict[int, Measured]] = {}
-    clips: dict[Slot, dict[int, Measured]] = {}
+    cuts: dict[Slot, dict[int, Evaluation]] = {}
+    clips: dict[Slot, dict[int, Evaluation]] = {}
     for slot, form in limits.start.items():
         cuts[slot] = {less.fraction_bits: measured for less, measured in _alone(bench, limits, slot, start, limits.cut)}
         clips[slot] = {
@@ -74,8 +74,8 @@ def table(bench: Bench, limits: Limits) -> Sensitivity:
 
 
 def _alone(
-    bench: Bench, limits: Limits, slot: Slot, start: Measured, take: Callable[[Slot, Fixed], Fixed | None]
-) -> Iterator[tuple[Fixed, Measured]]:
+    bench: Bench, limits: Limits, slot: Slot, start: Evaluation, take: Callable[[Slot, Fixed], Fixed | None]
+) -> Iterator[tuple[Fixed, Evaluation]]:
     """Formats of one slot from its widest on, one bit less each time, until it is hopeless."""
     less = take(slot, limits.start[slot])
     while less is not None:
@@ -96,10 +96,10 @@ def predicted_path(limits: Limits, known: Sensitivity, cost: Cost) -> list[dict[
     path, best = [formats], dict[Slot, tuple[float, Move]]()
     while True:
         for slot in [slot for slot in limits.start if slot in dirty]:  # in order: equal moves, equal choice
-            found = _best_of(slot, formats, limits, known, cost)
+            cut = _best_of(slot, formats, limits, known, cost)
             best.pop(slot, None)
-            if found is not None:
-                best[slot] = found
+            if cut is not None:
+                best[slot] = cut
         if not best:
             return path
         _, move = min(best.values(), key=lambda item: item[0])
@@ -129,5 +129,5 @@ def _best_of(
     return min(rated, key=lambda item: item[0], default=None)
 
 
-def _json(slot: Slot, bits: dict[str, int], measured: Measured) -> dict[str, Any]:
+def _json(slot: Slot, bits: dict[str, int], measured: Evaluation) -> dict[str, Any]:
     return {"layer": slot.layer, "slot": slot.name, "place": place_of(slot), **bits, **measured.as_json()}

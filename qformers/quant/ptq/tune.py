@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from qformers.builds.build import Build, load
 from qformers.builds.models import build_model
-from qformers.data import Events
+from qformers.data import AnyEvents, SplitName
 from qformers.errors import ConfigError
 from qformers.files import replacing
 from qformers.manifest import versions
 from qformers.models.inputs import host_inputs
 from qformers.precision.fixed import Fixed
-from qformers.quant.ptq.evaluator import Jets
+from qformers.quant.ptq.evaluator import SearchJets
 from qformers.quant.ptq.journal import key_of
 from qformers.quant.ptq.moves import Limits
 from qformers.quant.ptq.ranges import Rule, fitted, seen
@@ -70,7 +70,7 @@ def start_of(material: Material, rule: Rule, widest: int) -> Start:
     return Start(formats, frozenset(ranges))
 
 
-def search_jets(material: Material, jets: int) -> Jets:
+def search_jets(material: Material, jets: int) -> SearchJets:
     """Jets of the validation split, filled up with training jets where it has fewer, and what float says of them.
 
     The divergence from float needs no labels, and more jets say more of it. Labels count for the validation jets alone.
@@ -82,25 +82,26 @@ def search_jets(material: Material, jets: int) -> Jets:
         raise ConfigError(f"at least one jet is needed to search: set --jets. Received: {jets}")
     shop = material.shop
     parts, left = [], jets
-    for split in ("val", "train"):
+    splits: tuple[SplitName, ...] = ("val", "train")
+    for split in splits:
         if left:
             parts.append(_drawn(material.sources[split].load(), left, material.build.seed))
             left -= len(parts[-1])
     inputs = [host_inputs(shop.template, part) for part in parts]
-    return Jets(
+    return SearchJets(
         {name: np.concatenate([one[name] for one in inputs]) for name in inputs[0]},
         parts[0].labels,
         np.concatenate([float_answers(material, part) for part in parts]),
     )
 
 
-def which(jets: Jets) -> str:
+def which(jets: SearchJets) -> str:
     """The jets of a search in words."""
     judged, others = len(jets.labels), len(jets.float_logits) - len(jets.labels)
     return f"{judged:,} validation jets" + (f" and, without labels, {others:,} training jets" if others else "")
 
 
-def float_answers(material: Material, events: Events) -> NDArray[np.float32]:
+def float_answers(material: Material, events: AnyEvents) -> NDArray[np.float32]:
     """Outputs (n, classes) of the float model."""
     model = material.shop.float_model
     inputs = host_inputs(model, events)
@@ -112,14 +113,14 @@ def float_answers(material: Material, events: Events) -> NDArray[np.float32]:
     )
 
 
-def _drawn(events: Events, jets: int, seed: int) -> Events:
+def _drawn(events: AnyEvents, jets: int, seed: int) -> AnyEvents:
     """Up to `jets` of them, at random, in their order."""
     if jets >= len(events):
         return events
     return events[np.sort(np.random.default_rng([seed, 1]).permutation(len(events))[:jets])]
 
 
-def search_key(material: Material, start: Start, jets: Jets) -> str:
+def search_key(material: Material, start: Start, jets: SearchJets) -> str:
     """Names all that an evaluation depends on: weights, jets, architecture, formats' modes and versions."""
     data = hashlib.sha256(np.ascontiguousarray(jets.labels).tobytes() + jets.float_logits.tobytes())
     for name in sorted(jets.inputs):
@@ -136,7 +137,7 @@ def search_key(material: Material, start: Start, jets: Jets) -> str:
 
 
 def write_yaml(material: Material, config: Path, formats: Mapping[Slot, Fixed], path: Path, plain: bool) -> Build:
-    """Write the build file of the formats found, and return what it says.
+    """Write the build file of the tuned formats, and return what it says.
 
     Args:
         material: the model.

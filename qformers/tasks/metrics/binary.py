@@ -47,14 +47,14 @@ def _curve(scores: Floats, labels: Labels) -> tuple[Floats, Floats, Floats]:
 
 def precision_at_recall(scores: Floats, labels: Labels, recall: float) -> float:
     """Highest precision over all thresholds whose recall is at least `recall`."""
-    found, reached, _ = _curve(scores, labels)
-    return float(found[reached >= recall - 1e-12].max())
+    precisions, reached, _ = _curve(scores, labels)
+    return float(precisions[reached >= recall - 1e-12].max())
 
 
 def recall_at_precision(scores: Floats, labels: Labels, precision: float) -> float:
     """Highest recall over all thresholds whose precision is at least `precision`; 0 where none has."""
-    found, reached, _ = _curve(scores, labels)
-    return float(reached[found >= precision - 1e-12].max(initial=0.0))
+    precisions, reached, _ = _curve(scores, labels)
+    return float(reached[precisions >= precision - 1e-12].max(initial=0.0))
 
 
 def threshold_table(scores: Floats, labels: Labels, recalls: Sequence[float] = RECALLS) -> list[Threshold]:
@@ -126,8 +126,8 @@ def report_by_event(scores: Sequence[Floats], labels: Sequence[Labels]) -> dict[
     both = [i for i, truth in enumerate(labels) if 0 < np.count_nonzero(truth) < len(truth)]
     if not both:
         raise ValueError(f"an event with points of both labels is needed. Received: none in {len(labels)} events")
-    found = [report(scores[i], labels[i]) for i in both]
-    means = {name: float(np.mean([one[name] for one in found])) for name in ("auprc", "roc_auc", "f1")}
+    reports = [report(scores[i], labels[i]) for i in both]
+    means = {name: float(np.mean([one[name] for one in reports])) for name in ("auprc", "roc_auc", "f1")}
     return {**means, "events": len(both)}
 
 

@@ -154,8 +154,8 @@ def discriminant(logits: Floats, signal: int, background: int | None) -> NDArray
         return np.asarray(wide[:, signal] - wide[:, background])
     others = np.delete(wide, signal, axis=1)
     highest = others.max(axis=1)
-    found = wide[:, signal] - highest - np.log(np.exp(others - highest[:, None]).sum(axis=1))
-    return np.asarray(np.round(found, TIE_DECIMALS))
+    ratio = wide[:, signal] - highest - np.log(np.exp(others - highest[:, None]).sum(axis=1))
+    return np.asarray(np.round(ratio, TIE_DECIMALS))
 
 
 def passing_background(signal: Floats, background: Floats, efficiency: float) -> float:
@@ -214,15 +214,15 @@ def rejections(logits: Floats, labels: Labels, class_names: Sequence[str]) -> di
     """
     jetclass = is_jetclass(class_names)
     background = list(class_names).index(BACKGROUND) if jetclass else None
-    found = {}
+    rejected = {}
     for index, name in enumerate(class_names):
         if index == background:
             continue
         scores = discriminant(logits, index, background)
         against = labels == background if jetclass else labels != index
         efficiency = JETCLASS_EFFICIENCIES.get(name, EFFICIENCY) if jetclass else EFFICIENCY
-        found[name] = rejection(scores[labels == index], scores[against], efficiency)
-    return found
+        rejected[name] = rejection(scores[labels == index], scores[against], efficiency)
+    return rejected
 
 
 def confusion_counts(logits: Floats, labels: Labels) -> NDArray[np.int64]:
@@ -249,7 +249,7 @@ def report(logits: Floats, labels: Labels, class_names: Sequence[str]) -> dict[s
         "classes": list(class_names),
         "accuracy": accuracy(logits, labels).as_json(),
         "auc": {**macro_auc(logits, labels).as_json(), "kind": "macro one-vs-one"},
-        "rejection": {name: found.as_json() for name, found in rejections(logits, labels, class_names).items()},
+        "rejection": {name: value.as_json() for name, value in rejections(logits, labels, class_names).items()},
         "rejection_against": BACKGROUND if is_jetclass(class_names) else "all other classes",
         "confusion": confusion_counts(logits, labels).tolist(),
     }

@@ -123,16 +123,16 @@ def tracking_report(
         _, inverse, counts = np.unique(ids, return_inverse=True, return_counts=True)
         eligible = (ids != NO_PARTICLE) & np.asarray(good, bool) & (counts[inverse] > 1)
         lowest = np.flatnonzero(eligible & (momentum > min(thresholds_gev)))
-        found = neighbours(x, ids, lowest)
+        near = neighbours(x, ids, lowest)
         for threshold in thresholds_gev:
             rows = momentum[lowest] > threshold
             points[threshold] += int(rows.sum())
             if not rows.any():
                 continue
             shares = {
-                "ap": found.within_k[rows] / found.k[rows],
-                "precision_at_19": found.within_fixed[rows] / FIXED_NEIGHBOURS,
-                "recall_at_19": found.within_fixed[rows] / found.k[rows],
+                "ap": near.within_k[rows] / near.k[rows],
+                "precision_at_19": near.within_fixed[rows] / FIXED_NEIGHBOURS,
+                "recall_at_19": near.within_fixed[rows] / near.k[rows],
             }
             for name, values in shares.items():
                 per_event[name].setdefault(f"{threshold:g}", []).append(float(values.mean()))

@@ -216,8 +216,8 @@ def neighbour_tracks(embedding: Floats, particle_ids: Ints, pt: Floats) -> dict[
     ids, inverse, counts = np.unique(particle_ids, return_inverse=True, return_counts=True)
     wanted = (counts > 1) & (ids != NO_PARTICLE)
     queries = np.flatnonzero(wanted[inverse])
-    found = neighbours(embedding, particle_ids, queries)
-    correct = found.within_k / np.maximum(found.k, 1)
+    near = neighbours(embedding, particle_ids, queries)
+    correct = near.within_k / np.maximum(near.k, 1)
     track = np.cumsum(wanted)[inverse[queries]] - 1  # row of each query
     size = int(wanted.sum())
 
@@ -225,7 +225,7 @@ def neighbour_tracks(embedding: Floats, particle_ids: Ints, pt: Floats) -> dict[
         return np.asarray(np.bincount(track, values, minlength=size) / np.maximum(counts[wanted], 1))
 
     precision, completeness = mean(correct), mean(correct > 0.5)
-    noise = mean(found.noise_within_k / np.maximum(found.k, 1))
+    noise = mean(near.noise_within_k / np.maximum(near.k, 1))
     return {
         "particle_id": ids[wanted],
         "length": counts[wanted],

@@ -13,7 +13,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from qformers.generate.jets.plan import Settings
+from qformers.generate.jets.plan import JetSettings
 from qformers.generate.record import Arrays
 
 NAME = "manifest.json"
@@ -31,7 +31,7 @@ class FileEntry(TypedDict):
     content_sha256: str  # of its arrays: equal for equal jets, also where the format stores the time
 
 
-class Manifest(TypedDict):
+class JetManifest(TypedDict):
     """The whole record of a folder."""
 
     format: int
@@ -64,33 +64,33 @@ def _version(name: str) -> str:
         return "not installed"
 
 
-def new(settings: Settings, command: str) -> Manifest:
+def new(settings: JetSettings, command: str) -> JetManifest:
     """The manifest of a run that has made nothing yet."""
     versions = {"python": platform.python_version(), **{name: _version(name) for name in _RECORDED_VERSIONS}}
-    return Manifest(format=FORMAT, command=command, settings=settings.as_dict(), versions=versions, files={})
+    return JetManifest(format=FORMAT, command=command, settings=settings.as_dict(), versions=versions, files={})
 
 
-def save(folder: Path, manifest: Manifest) -> None:
+def save(folder: Path, manifest: JetManifest) -> None:
     """Write the manifest in one step: a reader sees the old one or the new one."""
     temporary = folder / f".{NAME}.{os.getpid()}.tmp"
     temporary.write_text(json.dumps(manifest, indent=1) + "\n")
     temporary.replace(folder / NAME)
 
 
-def load(folder: Path) -> Manifest:
+def load(folder: Path) -> JetManifest:
     """Read the manifest of a folder."""
     path = folder / NAME
     try:
-        loaded: Manifest = json.loads(path.read_text())
+        loaded: JetManifest = json.loads(path.read_text())
     except json.JSONDecodeError as error:
         raise ValueError(f"{path} is not a manifest ({error}); generate into another folder") from error
-    missing = [key for key in Manifest.__required_keys__ if key not in loaded]
+    missing = [key for key in JetManifest.__required_keys__ if key not in loaded]
     if missing:
         raise ValueError(f"{path} is not a manifest: it lacks {', '.join(sorted(missing))}; use another folder")
     return loaded
 
 
-def _differences(old: Manifest, fresh: Manifest) -> list[str]:
+def _differences(old: JetManifest, fresh: JetManifest) -> list[str]:
     lines = []
     if old["format"] != fresh["format"]:
         lines.append(f"generator format: {old['format']} there, {fresh['format']} now")
@@ -101,7 +101,7 @@ def _differences(old: Manifest, fresh: Manifest) -> list[str]:
     return lines + [f"{key}: {there} there, {now} now" for key, there, now in keys if there != now]
 
 
-def open_folder(folder: Path, settings: Settings, command: str) -> Manifest:
+def open_folder(folder: Path, settings: JetSettings, command: str) -> JetManifest:
     """Begin a folder, or resume it; a folder made by other settings or versions is refused."""
     fresh = new(settings, command)
     if not (folder / NAME).exists():

@@ -1,27 +1,26 @@
 """Generate a preset into a folder: chunk by chunk, in parallel, resumable, with progress and an ETA."""
 
-import fcntl
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from qformers.generate import manifest as manifests
+from qformers.files import alone
+from qformers.generate.jets import manifest as manifests
 from qformers.generate.jets.chunk import Report, make
-from qformers.generate.jets.plan import SPLITS, Chunk, Settings, chunks, numpy_seed
-from qformers.generate.progress import JetProgress
+from qformers.generate.jets.plan import SPLITS, Chunk, JetSettings, chunks, numpy_seed
 from qformers.generate.record import Arrays
+from qformers.progress import Reporter, Silent
 
 PARTS = ".parts"  # lhc5: chunks of single classes that wait to be mixed into one file
 
 
-class Stopped(Exception):
+class WorkerStopped(Exception):
     """A worker was asked to stop between two batches."""
 
 
@@ -33,7 +32,7 @@ class OutputFile:
     chunks: tuple[Chunk, ...]
 
 
-def output_files(settings: Settings) -> list[OutputFile]:
+def output_files(settings: JetSettings) -> list[OutputFile]:
     """Every file of a run, in the order of production."""
     planned = chunks(settings)
     if settings.preset == "jetclass":
@@ -68,7 +67,7 @@ def mix(parts: list[Arrays], seed: list[int]) -> Arrays:
     return {name: array[order] for name, array in joined.items()}
 
 
-def finish(folder: Path, file: OutputFile, settings: Settings) -> manifests.FileEntry:
+def finish(folder: Path, file: OutputFile, settings: JetSettings) -> manifests.FileEntry:
     """Turn the parts of a file into the file, and return its manifest entry."""
     parts = []
     for chunk in file.chunks:
@@ -108,23 +107,23 @@ def _report_to_parent(new_jets: int) -> None:
     with _shared["counter"].get_lock():
         _shared["counter"].value += new_jets
     if _shared["stop"].is_set() or os.getppid() != _shared["parent"]:
-        raise Stopped
+        raise WorkerStopped
 
 
-def _work(settings: Settings, chunk: Chunk, path: Path) -> None:
+def _work(settings: JetSettings, chunk: Chunk, path: Path) -> None:
     save_part(path, make(settings, chunk, _report_to_parent))
 
 
 def _in_turn(
-    settings: Settings, waiting: list[Chunk], folder: Path, done: Callable[[Chunk], None], bar: Report
+    settings: JetSettings, waiting: list[Chunk], folder: Path, done: Callable[[Chunk], None], tick: Report
 ) -> None:
     for chunk in waiting:
-        save_part(part_path(folder, chunk), make(settings, chunk, bar))
+        save_part(part_path(folder, chunk), make(settings, chunk, tick))
         done(chunk)
 
 
 def _in_parallel(
-    settings: Settings, waiting: list[Chunk], folder: Path, done: Callable[[Chunk], None], bar: Report, jobs: int
+    settings: JetSettings, waiting: list[Chunk], folder: Path, done: Callable[[Chunk], None], tick: Report, jobs: int
 ) -> None:
     import multiprocessing
 
@@ -139,7 +138,7 @@ def _in_parallel(
         try:
             while running:
                 finished, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
-                bar(counter.value - shown)
+                tick(counter.value - shown)
                 shown = counter.value
                 for future in finished:
                     chunk = running.pop(future)
@@ -159,32 +158,32 @@ def _remove_leftovers(folder: Path) -> None:
                 path.unlink()
 
 
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Hold the folder against a second run; the lock ends with the process, however that ends."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RuntimeError(
-                f"another process is generating into {folder}; wait for it or give another --out"
-            ) from error
-        yield
-    finally:
-        os.close(descriptor)
+def generate(
+    settings: JetSettings, folder: Path, jobs: int, command: str, reporter: Reporter | None = None
+) -> manifests.JetManifest:
+    """Make all files of ``settings`` that ``folder`` does not hold yet, and return its manifest.
 
+    Args:
+        settings: what to make.
+        folder: made if it is missing; one run at a time.
+        jobs: processes.
+        command: that made it, for the manifest.
+        reporter: told how many jets there are.
 
-def generate(settings: Settings, folder: Path, jobs: int, command: str) -> manifests.Manifest:
-    """Make all files of ``settings`` that ``folder`` does not hold yet, and return its manifest."""
+    Raises:
+        ValueError: no process, or the folder holds jets of other settings, or a file of it has been changed.
+        RuntimeError: another process generates into the folder.
+    """
     if jobs < 1:
         raise ValueError(f"jobs must be at least 1. Received: jobs={jobs}")
-    folder.mkdir(parents=True, exist_ok=True)
-    with alone(folder):
-        return _generate(settings, folder, jobs, command)
+    held = RuntimeError(f"another process is generating into {folder}; wait for it or give another --out")
+    with alone(folder, held):
+        return _generate(settings, folder, jobs, command, reporter or Silent())
 
 
-def _generate(settings: Settings, folder: Path, jobs: int, command: str) -> manifests.Manifest:
+def _generate(
+    settings: JetSettings, folder: Path, jobs: int, command: str, reporter: Reporter
+) -> manifests.JetManifest:
     manifest = manifests.open_folder(folder, settings, command)
     _remove_leftovers(folder)
     files = [file for file in output_files(settings) if file.name not in manifest["files"]]
@@ -201,15 +200,15 @@ def _generate(settings: Settings, folder: Path, jobs: int, command: str) -> mani
 
     for file in files:
         done(None, file)
-    with JetProgress(settings.preset, settings.jets, finished_jets) as bar:
+    tick = reporter.task(f"{settings.preset} jets", settings.jets, finished_jets)
 
-        def chunk_done(chunk: Chunk) -> None:
-            done(chunk, file_of[chunk])
+    def chunk_done(chunk: Chunk) -> None:
+        done(chunk, file_of[chunk])
 
-        if jobs == 1:
-            _in_turn(settings, waiting, folder, chunk_done, bar.advance)
-        else:
-            _in_parallel(settings, waiting, folder, chunk_done, bar.advance, jobs)
+    if jobs == 1:
+        _in_turn(settings, waiting, folder, chunk_done, tick)
+    else:
+        _in_parallel(settings, waiting, folder, chunk_done, tick, jobs)
     if (folder / PARTS).exists():
         (folder / PARTS).rmdir()
     return manifest

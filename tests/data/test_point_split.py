@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 
 from qformers.data.points import candidates
-from qformers.data.points import source as point_source
 from qformers.data.points.line_segments import FAKE, Segments, write_segments
-from qformers.data.points.readers import POINT_DATASETS, CandidateReader, SegmentReader, TrackmlReader
+from qformers.data.points.readers import CandidateReader, SegmentReader, TrackmlReader
 from qformers.data.points.segment_features import Lda
-from qformers.data.points.source import PointOptions, PointSource
+from qformers.data.points.split import PointOptions, PointSplit
 from qformers.data.points.trackml import TrackmlOptions
 from qformers.errors import DataError
 from qformers.generate import cli as top
@@ -30,7 +29,7 @@ READER = TrackmlReader(TrackmlOptions(features="place"), phi_sectors=8)
 
 
 def source(paths, **options):
-    return PointSource(READER, paths, PointOptions(**{"num_points": 400, **options}), "train")
+    return PointSplit(READER, paths, PointOptions(**{"num_points": 400, **options}), "train")
 
 
 def rows(events):
@@ -62,14 +61,18 @@ def test_the_cache_gives_the_same_and_is_made_again_when_it_is_damaged(hits, tmp
     assert rows(cached.load()) == rows(plain)
     files = sorted((tmp_path / "c").iterdir())
     assert len(files) == 2
-    reads = []
-    monkeypatch.setattr(point_source, "_pack", lambda path, clouds: reads.append(path))
+    reads, read = [], TrackmlReader.read
+    monkeypatch.setattr(TrackmlReader, "read", lambda self, path: reads.append(path) or read(self, path))
     assert rows(source(hits[:2], cache=tmp_path / "c").load()) == rows(plain)
     assert reads == []
-    files[0].write_bytes(files[0].read_bytes()[:100])
+    victim = files[0] / "features.npy"
+    content = victim.read_bytes()
+    victim.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     assert rows(source(hits[:2], cache=tmp_path / "c").load()) == rows(plain)
-    assert reads == [files[0]]
-    finer = PointSource(
+    assert [path.name.split(".")[0] for path in reads] == [files[0].name.rsplit("-", 1)[0]]
+    assert rows(source(hits[:2], cache=tmp_path / "c").load()) == rows(plain)
+    assert len(reads) == 1
+    finer = PointSplit(
         TrackmlReader(TrackmlOptions(features="place"), phi_sectors=4),
         hits[:2],
         PointOptions(num_points=800, cache=tmp_path / "c"),
@@ -92,8 +95,7 @@ def test_wrong_numbers_are_refused(hits):
     assert len(source(hits, max_files=2)) == 16
 
 
-def test_the_table_names_the_data_sets_and_a_window_reader_counts(hits):
-    assert set(POINT_DATASETS) == {"trackml", "line_segments", "candidates"}
+def test_a_window_reader_counts(hits):
     reader = TrackmlReader(TrackmlOptions(features="place"), phi_sectors=4, eta_edges=(-2.0, 0.0, 2.0))
     assert len(reader.read(hits[0])) == reader.per_file == 8
     whole = TrackmlReader(TrackmlOptions(features="place"))
@@ -108,7 +110,7 @@ def test_line_segments_come_as_points(tmp_path):
     lda = Lda(rng.normal(size=(24, 7)), (1.0,) * 7)
     lda.save(tmp_path / "lda.json")
     for fitted in (lda, tmp_path / "lda.json"):
-        made = PointSource(SegmentReader(fitted), [tmp_path / "graph_5.npz"], PointOptions(32, cache=tmp_path)).load()
+        made = PointSplit(SegmentReader(fitted), [tmp_path / "graph_5.npz"], PointOptions(32, cache=tmp_path)).load()
         assert made.features.shape == (1, 32, 24)
         assert made.coords.shape == (1, 32, 7)
         assert made.labels.sum() == 20

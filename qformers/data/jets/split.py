@@ -1,29 +1,63 @@
-"""`Source`: one split of a data set, as a whole or as a stream of shuffled batches."""
+"""`JetSplit`: one split of a data set of jets, as a whole or as a stream of shuffled batches."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
+from typing import Any
 
 import numpy as np
-from tqdm import tqdm
+from numpy.typing import NDArray
 
 from qformers.config.sections import DataConfig
+from qformers.data.cache import ArrayCache, Resident
 from qformers.data.events import Events
-from qformers.data.jets.cache import Cache
-from qformers.data.jets.reader import Reader
-from qformers.data.stream import Piece, Prefetch, batches, empty, interleave, merged, mixed, put, refuse_batch_size
+from qformers.data.jets.pieces import Piece, batches, empty, interleave, merged, mixed, put
+from qformers.data.jets.reader import JetReader
+from qformers.data.split import SplitName, split_files
+from qformers.data.stream import Prefetch, picks, refuse_batch_size
 from qformers.errors import DataError
+from qformers.progress import Reporter, Silent
 
 PIECES_IN_POOL = 64  # the shuffle pool mixes about so many pieces, from as many files as there are
 SMALLEST_PIECE, LARGEST_PIECE = 128, 4096
 LONGEST_RUN = 8192  # jets decoded at once when a file is read from end to end
+DTYPES: dict[str, type] = {"features": np.float32, "vectors": np.float32, "mask": np.float32, "labels": np.int64}
 
 
 @dataclass(frozen=True)
-class Plan:
+class JetDataset:
+    """A data set of jets.
+
+    Attributes:
+        reader: knows the files, made from the data section of a build.
+        learns: key of `qformers.tasks.TASKS`.
+    """
+
+    reader: Callable[[DataConfig], JetReader]
+    learns: str = "jet_tagging"
+
+    def open(self, config: DataConfig, split: SplitName, reporter: Reporter | None = None) -> JetSplit:
+        """One split of the data set.
+
+        Raises:
+            DataError: an unknown feature set or class, a section `points`, a file that cannot be used, no jet.
+        """
+        if config.points is not None:
+            raise DataError(
+                f"data.points: '{config.dataset}' is a data set of jets, which has no points; leave the section out. "
+                f"Received: points with task {config.points.task}"
+            )
+        return JetSplit(config, self.reader(config), split_files(config, split), split, reporter)
+
+    def task(self, config: DataConfig) -> str:
+        """The one that its labels are for."""
+        return self.learns
+
+
+@dataclass(frozen=True)
+class FilePlan:
     """What of a file is used: its pieces cut down to max_jets."""
 
     path: Path
@@ -35,7 +69,7 @@ class Plan:
         return sum(piece.jets for piece in self.pieces)
 
 
-class Source:
+class JetSplit:
     """Jets of one split.
 
     A split that fits in `shuffle_jets` is decoded once and kept; a larger one is read piece by piece in every epoch
@@ -43,13 +77,21 @@ class Source:
     without one, each piece decompresses every basket or chunk of the file that it touches.
     """
 
-    def __init__(self, config: DataConfig, reader: Reader, paths: Sequence[Path], split: str = "data") -> None:
+    def __init__(
+        self,
+        config: DataConfig,
+        reader: JetReader,
+        paths: Sequence[Path],
+        split: str = "data",
+        reporter: Reporter | None = None,
+    ) -> None:
         """
         Args:
             config: the data section of a build.
             reader: knows the files.
             paths: files of the split, in order.
             split: its name, for messages.
+            reporter: told how far counting, decoding and loading are.
 
         Raises:
             DataError: a file cannot be used, or no jet is left.
@@ -60,11 +102,12 @@ class Source:
         self._config = config
         self._reader = reader
         self._split = split
-        self._lock = Lock()  # two streams of one source may prepare it at the same time
-        self._resident: Events | None = None
+        self._reporter = reporter or Silent()
+        self._resident = Resident(self._load)
+        self._folders = Resident(self._decoded_files)  # source file -> its decoded form
         key = f"{config.dataset}|{config.features}|{config.num_particles}|{config.padding}|{config.classes}"
-        self._cache = Cache(Path(config.cache), key, self.class_names, self.feature_set) if config.cache else None
-        self._folders: dict[Path, Path] | None = None  # source file -> its decoded form, once checked
+        key = f"{key}|{self.class_names}|{self.feature_set}"
+        self._cache = ArrayCache(Path(config.cache), key, tuple(DTYPES)) if config.cache else None
         self._plans = self._plan()
         self._jets = sum(plan.jets for plan in self._plans)
         if not self._jets:
@@ -81,10 +124,9 @@ class Source:
         Raises:
             DataError: a file cannot be used.
         """
-        with self._lock:
-            return self._load()
+        return self._resident.value()
 
-    def stream(self, batch_size: int, seed: int, epoch: int, drop_last: bool = True) -> Prefetch:
+    def stream(self, batch_size: int, seed: int, epoch: int, drop_last: bool = True) -> Prefetch[Events]:
         """Batches of one epoch, each jet exactly once, in an order that depends on (seed, epoch) alone.
 
         Args:
@@ -100,42 +142,35 @@ class Source:
         return Prefetch(lambda: self._epoch(batch_size, np.random.default_rng([seed, epoch]), drop_last))
 
     def _epoch(self, batch_size: int, rng: np.random.Generator, drop_last: bool) -> Iterator[Events]:
-        runs: Iterator[Events]
         if len(self) <= self._config.shuffle_jets:
-            with self._lock:
-                if self._resident is None:
-                    self._resident = self._load()
-            order = rng.permutation(len(self))
-            resident = self._resident
-            runs = (resident[order[i : i + batch_size]] for i in range(0, len(order), batch_size))
-        else:
-            with self._lock:
-                self._prepare_cache()
-            pool = empty(self._config.shuffle_jets, self._config.num_particles, self.class_names, self.feature_set)
-            pieces = interleave([piece for plan in self._plans for piece in plan.pieces], rng)
-            runs = mixed((self._read(piece) for piece in pieces), pool, rng)
+            resident = self._resident.kept()
+            for pick in picks(len(self), batch_size, rng, drop_last):
+                yield resident[pick]
+            return
+        self._prepare_cache()
+        pool = empty(self._config.shuffle_jets, self._config.num_particles, self.class_names, self.feature_set)
+        pieces = interleave([piece for plan in self._plans for piece in plan.pieces], rng)
+        runs = mixed((self._read(piece) for piece in pieces), pool, rng)
         yield from batches(runs, batch_size, drop_last)
 
     def _load(self) -> Events:
-        if self._resident is not None:
-            return self._resident
         self._prepare_cache()
         events = empty(len(self), self._config.num_particles, self.class_names, self.feature_set)
-        row = 0
-        with tqdm(total=len(self), desc=f"load {self._split}", unit="jet", unit_scale=True, disable=None) as bar:
-            for plan in self._plans:
-                for piece in self._runs(plan):
-                    put(events, slice(row, row + piece.jets), self._read(piece))
-                    row += piece.jets
-                    bar.update(piece.jets)
+        row, tick = 0, self._reporter.task(f"load {self._split}", len(self))
+        for plan in self._plans:
+            for piece in self._runs(plan):
+                put(events, slice(row, row + piece.jets), self._read(piece))
+                row += piece.jets
+                tick(piece.jets)
         return events
 
-    def _runs(self, plan: Plan) -> Iterator[Piece]:
+    def _runs(self, plan: FilePlan) -> Iterator[Piece]:
         return merged(plan.pieces, min(LONGEST_RUN, self._config.shuffle_jets))
 
     def _read(self, piece: Piece) -> Events:
-        if self._cache is not None and self._folders is not None:
-            return self._cache.read(self._folders[piece.path], piece.row, piece.jets)
+        if self._cache is not None:
+            arrays = self._cache.read(self._folders.kept()[piece.path], piece.row, piece.jets)
+            return Events(**arrays, class_names=self.class_names, feature_set=self.feature_set)
         return self._decode(piece)
 
     def _decode(self, piece: Piece) -> Events:
@@ -147,33 +182,42 @@ class Source:
         return events[: piece.jets]
 
     def _prepare_cache(self) -> None:
-        """Check the decoded form of every file and make what is missing, cut short or damaged."""
-        if self._cache is None or self._folders is not None:
-            return
-        cache = self._cache
-        folders = {}
-        with tqdm(total=len(self), desc=f"decode {self._split}", unit="jet", unit_scale=True, disable=None) as bar:
-            for plan in self._plans:
-                folder = folders[plan.path] = cache.folder(plan.path, plan.jets)
-                if not cache.valid(folder, plan.jets):
-                    cache.write(plan.path, folder, (self._decode(piece) for piece in self._runs(plan)), plan.jets)
-                bar.update(plan.jets)
-        self._folders = folders
+        if self._cache is not None:
+            self._folders.kept()
 
-    def _plan(self) -> list[Plan]:
+    def _decoded_files(self) -> dict[Path, Path]:
+        """Check the decoded form of every file and make what is missing, cut short or damaged."""
+        folders: dict[Path, Path] = {}
+        tick = self._reporter.task(f"decode {self._split}", len(self))
+        for plan in self._plans:
+            if self._cache is not None:
+                folder = folders[plan.path] = self._cache.folder(plan.path, plan.jets)
+                if not self._cache.valid(folder, plan.jets):
+                    blocks = (_arrays(self._decode(piece)) for piece in self._runs(plan))
+                    self._cache.write(plan.path, folder, blocks, plan.jets, plan.jets)
+            tick(plan.jets)
+        return folders
+
+    def _plan(self) -> list[FilePlan]:
         """Count the kept jets of every file and share max_jets among the files."""
         size = min(max(self._config.shuffle_jets // PIECES_IN_POOL, SMALLEST_PIECE), LARGEST_PIECE)
         size = min(size, self._config.shuffle_jets)
         counted: list[list[tuple[int, int, int]]] = []  # per file: start, stop, kept jets
-        for path in tqdm(self.paths, desc=f"count {self._split}", unit="file", disable=None, leave=False):
+        tick = self._reporter.task(f"count {self._split}", len(self.paths))
+        for path in self.paths:
             kept = self._reader.kept(path)
+            tick()
             starts = range(0, len(kept), size)
             counted.append([(i, min(i + size, len(kept)), int(kept[i : i + size].sum())) for i in starts])
         shares = share([sum(jets for _, _, jets in file) for file in counted], self._config.max_jets)
         return [_cut(path, file, jets) for path, file, jets in zip(self.paths, counted, shares, strict=True) if jets]
 
 
-def _cut(path: Path, file: list[tuple[int, int, int]], jets: int) -> Plan:
+def _arrays(events: Events) -> dict[str, NDArray[Any]]:
+    return {name: np.asarray(getattr(events, name), dtype) for name, dtype in DTYPES.items()}
+
+
+def _cut(path: Path, file: list[tuple[int, int, int]], jets: int) -> FilePlan:
     pieces: list[Piece] = []
     row = 0
     for start, stop, kept in file:
@@ -181,7 +225,7 @@ def _cut(path: Path, file: list[tuple[int, int, int]], jets: int) -> Plan:
         if taken:
             pieces.append(Piece(path, start, stop, row, taken))
             row += taken
-    return Plan(path, tuple(pieces))
+    return FilePlan(path, tuple(pieces))
 
 
 def share(counts: Sequence[int], limit: int | None) -> list[int]:

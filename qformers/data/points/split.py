@@ -1,28 +1,24 @@
-"""`PointSource`: one split of a per-point data set, as a whole or as a stream of shuffled batches.
-
-The counterpart of `qformers.data.jets.source.Source`: `len`, `load()`, `stream(batch_size, seed, epoch, drop_last)`.
-"""
+"""`PointSplit`: one split of a data set of points, as a whole or as a stream of shuffled batches."""
 
 from __future__ import annotations
 
-import hashlib
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from tqdm import tqdm
+from numpy.typing import NDArray
 
+from qformers.data.cache import ArrayCache
 from qformers.data.events import FeatureSet
-from qformers.data.points.events import POINT_FIELDS, PointCloud, PointEvents, stack
+from qformers.data.points.events import POINT_FIELDS, PointCloud, PointEvents, PointLayout, stack
 from qformers.data.points.readers import PointReader
-from qformers.data.stream import refuse_batch_size
+from qformers.data.stream import Prefetch, refuse_batch_size
 from qformers.errors import DataError
-from qformers.files import replacing
+from qformers.progress import Reporter, Silent
 
-CACHE_FORMAT = 1  # raise when the layout or the decoding changes
+CACHED = (*POINT_FIELDS, "lengths", "events")  # points of all clouds of a file, one after the other; and of each cloud
 
 
 @dataclass(frozen=True)
@@ -44,19 +40,27 @@ class PointOptions:
     shuffle_clouds: int = 2000
 
 
-class PointSource:
+class PointSplit:
     """Clouds of one split.
 
     Memory: one file and `shuffle_clouds` clouds without padding while streaming; `load` holds all of them, padded.
     """
 
-    def __init__(self, reader: PointReader, paths: Sequence[Path], options: PointOptions, split: str = "data") -> None:
+    def __init__(
+        self,
+        reader: PointReader,
+        paths: Sequence[Path],
+        options: PointOptions,
+        split: str = "data",
+        reporter: Reporter | None = None,
+    ) -> None:
         """
         Args:
             reader: knows the files.
             paths: files of the split, in order.
             options: see `PointOptions`.
             split: its name, for messages.
+            reporter: told how far loading is.
 
         Raises:
             DataError: no file, or numbers that must be positive are not.
@@ -67,6 +71,8 @@ class PointSource:
         self.paths = tuple(paths)[: options.max_files]
         self._reader = reader
         self._split = split
+        self._reporter = reporter or Silent()
+        self._cache = ArrayCache(options.cache, reader.key(), CACHED) if options.cache else None
         if not self.paths:
             raise DataError(f"data.{split}: no file; name some, or make them with scripts/generate_data.py tracks")
         if options.num_points < 1 or options.shuffle_clouds < 1:
@@ -87,18 +93,14 @@ class PointSource:
 
     def clouds(self, path: Path) -> list[PointCloud]:
         """The clouds of one file, from the cache where there is one."""
-        if self.options.cache is None:
+        if self._cache is None:
             return self._reader.read(path)
-        stat = path.stat()
-        text = f"{CACHE_FORMAT}|{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}|{self._reader.key()}"
-        name = f"{path.name.split('.')[0]}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.npz"
-        stored = self.options.cache / name
-        try:
-            return _unpacked(stored, self._reader)
-        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):  # none yet, or cut short
-            found = self._reader.read(path)
-            _pack(stored, found)
-            return found
+        folder = self._cache.folder(path, self._reader.per_file)
+        if self._cache.valid(folder, self._reader.per_file):
+            return _unpacked(self._cache.read(folder), self.layout)
+        clouds = self._reader.read(path)
+        self._cache.write(path, folder, [_packed(clouds)], len(clouds), None)
+        return clouds
 
     def load(self) -> PointEvents:
         """All clouds, in the order of the files.
@@ -106,10 +108,13 @@ class PointSource:
         Raises:
             DataError: a file cannot be used, or a cloud does not fit.
         """
-        paths = tqdm(self.paths, desc=f"load {self._split}", unit="file", disable=None)
-        return self._stacked([cloud for path in paths for cloud in self.clouds(path)])
+        clouds, tick = [], self._reporter.task(f"load {self._split}", len(self.paths))
+        for path in self.paths:
+            clouds += self.clouds(path)
+            tick()
+        return self._stacked(clouds)
 
-    def stream(self, batch_size: int, seed: int, epoch: int, drop_last: bool = True) -> Iterator[PointEvents]:
+    def stream(self, batch_size: int, seed: int, epoch: int, drop_last: bool = True) -> Prefetch[PointEvents]:
         """Batches of one epoch, each cloud exactly once, in an order that depends on (seed, epoch) alone.
 
         Args:
@@ -122,7 +127,7 @@ class PointSource:
             DataError: fewer clouds than one batch; from the iterator: a file cannot be used, a cloud does not fit.
         """
         refuse_batch_size(batch_size, len(self), drop_last, f"data.{self._split}: has {len(self)} events or regions")
-        return self._batches(batch_size, np.random.default_rng([seed, epoch]), drop_last)
+        return Prefetch(lambda: self._batches(batch_size, np.random.default_rng([seed, epoch]), drop_last))
 
     def _batches(self, batch_size: int, rng: np.random.Generator, drop_last: bool) -> Iterator[PointEvents]:
         waiting: list[PointCloud] = []
@@ -152,23 +157,20 @@ class PointSource:
         return stack(clouds, self.options.num_points, self.options.overflow)
 
 
-def _pack(path: Path, clouds: list[PointCloud]) -> None:
-    arrays: dict[str, Any] = {name: np.concatenate([getattr(c, name) for c in clouds]) for name in POINT_FIELDS}
-    arrays["lengths"] = np.array([len(cloud) for cloud in clouds])
-    arrays["events"] = np.array([cloud.event for cloud in clouds])
-    with replacing(path) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, **arrays)
+def _packed(clouds: list[PointCloud]) -> dict[str, NDArray[Any]]:
+    arrays: dict[str, NDArray[Any]] = {
+        name: np.concatenate([getattr(cloud, name) for cloud in clouds]) for name in POINT_FIELDS
+    }
+    return {
+        **arrays,
+        "lengths": np.array([len(cloud) for cloud in clouds]),
+        "events": np.array([cloud.event for cloud in clouds]),
+    }
 
 
-def _unpacked(path: Path, reader: PointReader) -> list[PointCloud]:
-    with np.load(path, allow_pickle=False) as stored:
-        arrays = {name: stored[name] for name in (*POINT_FIELDS, "lengths", "events")}
+def _unpacked(arrays: dict[str, NDArray[Any]], layout: PointLayout) -> list[PointCloud]:
     ends = np.cumsum(arrays["lengths"])
-    if len(ends) != reader.per_file:
-        raise ValueError("made for other regions")
     return [
-        PointCloud(
-            **{name: arrays[name][end - length : end] for name in POINT_FIELDS}, event=int(event), layout=reader.layout
-        )
+        PointCloud(**{name: arrays[name][end - length : end] for name in POINT_FIELDS}, event=int(event), layout=layout)
         for end, length, event in zip(ends, arrays["lengths"], arrays["events"], strict=True)
     ]

@@ -1,0 +1,104 @@
+"""`PointDataset`: a per-point data set, from the data section of a build to its splits; and the readers' settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qformers.config.sections import DataConfig, PointsConfig
+from qformers.data.points.filtering import Kept
+from qformers.data.points.readers import CandidateReader, PointReader, SegmentReader, TrackmlReader
+from qformers.data.points.split import PointOptions, PointSplit
+from qformers.data.points.trackml import TrackmlOptions
+from qformers.data.split import SplitName, split_files
+from qformers.errors import DataError
+from qformers.progress import Reporter
+
+
+@dataclass(frozen=True)
+class PointDataset:
+    """A data set with events of points.
+
+    Attributes:
+        reader: knows the files, made from the data section of a build and its section `points`.
+        files: patterns of its files of events in a folder.
+        write: writes the kept points of a file, see `qformers.data.points.filtering`; called with the reader, the file,
+            which of its points are kept (n,) and the folder of the new file, which it returns.
+    """
+
+    reader: Callable[[DataConfig, PointsConfig], PointReader]
+    files: tuple[str, ...]
+    write: Callable[[Any, Path, Kept, Path], Path]
+
+    def reader_of(self, config: DataConfig) -> PointReader:
+        """What reads the files of a data section.
+
+        Raises:
+            DataError: no section `points`, an unknown feature set, settings that do not go with the data set.
+        """
+        return self.reader(config, _section(config))
+
+    def open(self, config: DataConfig, split: SplitName, reporter: Reporter | None = None) -> PointSplit:
+        """One split of the data set.
+
+        Raises:
+            DataError: as `reader_of`, or no file.
+        """
+        reader, points, cache = self.reader_of(config), _section(config), Path(config.cache) if config.cache else None
+        options = PointOptions(config.num_particles, points.too_many, config.max_jets, cache, config.shuffle_jets)
+        return PointSplit(reader, split_files(config, split), options, split, reporter)
+
+    def task(self, config: DataConfig) -> str:
+        """The one that the section `points` names."""
+        return _section(config).task
+
+
+def _section(config: DataConfig) -> PointsConfig:
+    if config.points is None:
+        raise DataError(
+            f"data.points: '{config.dataset}' is a data set of points; say what is asked of each with a section "
+            f"'points: {{task: tracking}}' or 'points: {{task: pileup}}'. Received: no section"
+        )
+    return config.points
+
+
+def _regions(points: PointsConfig) -> dict[str, Any]:
+    return {"phi_sectors": points.phi_sectors, "eta_edges": points.eta_edges, "overlap": points.overlap}
+
+
+def trackml(config: DataConfig, points: PointsConfig) -> TrackmlReader:
+    """Of TrackML's tables."""
+    options = TrackmlOptions(config.features, points.layers, points.task)
+    return TrackmlReader(options, **_regions(points))
+
+
+def line_segments(config: DataConfig, points: PointsConfig) -> SegmentReader:
+    """Of HEPT-CMS line segments.
+
+    Raises:
+        DataError: no LDA, or regions.
+    """
+    if points.lda is None:
+        raise DataError(
+            "data.points.lda: line_segments need the file of an LDA fitted on training events; it is missing "
+            "(scripts/fit_lda.py makes it)"
+        )
+    if points.phi_sectors > 1 or points.eta_edges:
+        raise DataError(
+            f"data.points: line_segments come as whole events, their coordinates are not eta and phi. "
+            f"Received: phi_sectors={points.phi_sectors}, eta_edges={list(points.eta_edges)}"
+        )
+    return SegmentReader(Path(points.lda), points.task, points.fakes_per_true)
+
+
+def candidates(config: DataConfig, points: PointsConfig) -> CandidateReader:
+    """Of particle-flow candidates.
+
+    Raises:
+        DataError: another task than pileup.
+    """
+    if points.task != "pileup":
+        raise DataError(f"data.points.task: candidates have pileup only. Received: task={points.task}")
+    return CandidateReader(config.features, **_regions(points))

@@ -1,0 +1,96 @@
+"""`Split`, what a data set hands over, and `Dataset`, what a line of `qformers.data.DATASETS` is.
+
+Streams, caches and shuffling of the two kinds of data are in `qformers.data.jets` and `qformers.data.points`; training,
+calibration and metrics know no more of either than stands here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from glob import glob
+from pathlib import Path
+from typing import Literal, Protocol
+
+from qformers.config.sections import DataConfig
+from qformers.data.events import Events, FeatureSet
+from qformers.data.points.events import PointEvents
+from qformers.errors import DataError
+from qformers.progress import Reporter
+
+SplitName = Literal["train", "val", "test"]
+AnyEvents = Events | PointEvents  # jets, or events of points
+
+
+class Split(Protocol):
+    """One split of a data set, as a whole or as a stream of shuffled batches."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, in label order."""
+
+    @property
+    def feature_set(self) -> FeatureSet:
+        """The F numbers of a particle or point."""
+
+    def __len__(self) -> int:
+        """Jets or events in the split."""
+
+    def load(self) -> AnyEvents:
+        """All of them, in the order of the files.
+
+        Raises:
+            DataError: a file cannot be used.
+        """
+
+    def stream(self, batch_size: int, seed: int, epoch: int, drop_last: bool = True) -> Iterator[AnyEvents]:
+        """Batches of one epoch, each event exactly once, in an order that depends on (seed, epoch) alone.
+
+        Args:
+            batch_size: events per batch.
+            seed: of the training.
+            epoch: its number, counted from 0.
+            drop_last: leave out the last batch when it is shorter.
+
+        Raises:
+            DataError: fewer events than one batch; from the iterator: a file cannot be used.
+        """
+
+
+class Dataset(Protocol):
+    """A data set: how its files are opened, and what its labels are good for."""
+
+    def open(self, config: DataConfig, split: SplitName, reporter: Reporter | None = None) -> Split:
+        """One split; its files (`split_files`) are opened to be counted, nothing is decoded yet.
+
+        Args:
+            config: the data section of a build.
+            split: which of its three globs.
+            reporter: told how far counting, decoding and loading are.
+
+        Raises:
+            DataError: settings that do not go with the data set, no file, a file that cannot be used.
+        """
+
+    def task(self, config: DataConfig) -> str:
+        """What a model learns from the labels, a key of `qformers.tasks.TASKS`."""
+
+
+def split_files(config: DataConfig, split: SplitName) -> list[Path]:
+    """The files that the globs of a split match, in their order.
+
+    Raises:
+        DataError: no glob is given, or one matches nothing.
+    """
+    globs: tuple[str, ...] = getattr(config, split)
+    if not globs:
+        raise DataError(f"data.{split}: no glob is given; name the files, e.g. [data/{split}/*.root]")
+    files: dict[Path, None] = {}  # ordered, and each file once even where two globs match it
+    for pattern in globs:
+        matches = sorted(glob(pattern, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
+        if not matches:
+            raise DataError(
+                f"data.{split}: no file matches '{pattern}' (looked from {Path.cwd()}); "
+                f"correct the glob, or make jets with scripts/generate_data.py"
+            )
+        files.update(dict.fromkeys(Path(match) for match in matches))
+    return list(files)
