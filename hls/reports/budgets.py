@@ -74,12 +74,12 @@ def parse_budget(text: str) -> Budget:
     Raises:
         HlsError: not of this form, unknown key (with the nearest one), or percent of what a device does not hold.
     """
-    found = re.fullmatch(
+    match = re.fullmatch(
         r"\s*(\w+)\s*(?:@\s*([\w.-]+))?\s*(<=|<)\s*([0-9][0-9_,]*\.?[0-9]*(?:[eE][+-]?\d+)?)\s*(%?)\s*", text
     )
-    if not found:
+    if not match:
         raise HlsError(f"a budget is written key<=number, e.g. lut<=20% or latency_ns<=200. Received: {text!r}")
-    key, source, sign, number, percent = found.groups()
+    key, source, sign, number, percent = match.groups()
     if key not in KEYS:
         raise HlsError(f"budget '{text}': unknown key '{key}'{nearest(key, KEYS)}")
     if percent and (key not in RESOURCES or key in ("carry", "srl")):

@@ -22,7 +22,7 @@ ERROR_BARS: Mapping[str, str] = {
         "estimated / routed LUT of its predecessor da4ml: mean 0.953, 0.883-1.032 over 20 routed designs without DSP "
         "(JEDI-linear); alkaid 0.8.2 estimates 0.86-0.97 of da4ml 0.6.0 on ten public models; FF +41 % (da4ml)"
     ),
-    # that design went through Yosys's own mappings, not those of hls/reports/yosys/mul.py and yosys_add.py
+    # that design went through Yosys's own mappings, not those of hls/reports/yosys/*.v
     "yosys": (
         "one design with DSP: 5,531 LUT against 5,804 routed by Vivado 2025.1, FF 4,176 against 3,420, the same 80 "
         "DSP; none yet whose products or adders of three operands were mapped to LUTs here"

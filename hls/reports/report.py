@@ -98,5 +98,5 @@ def load_report(path: Path) -> Report:
 
 def load_reports(run: Path) -> dict[str, Report]:
     """All reports of a run folder, by source."""
-    found = (load_report(path) for path in sorted((run / FOLDER).glob("*.json")))
-    return {report.source: report for report in found}
+    reports = (load_report(path) for path in sorted((run / FOLDER).glob("*.json")))
+    return {report.source: report for report in reports}

@@ -23,12 +23,14 @@ from numpy.typing import NDArray
 
 from hls.backends.simulators import cxx
 from hls.errors import HlsError
+from hls.templates import fill
 from qformers.progress import Reporter, Silent
 
 FLAGS = ("-O1", "-w", "-fPIC", "-std=c++17", "-fno-gnu-unique", "-fvisibility-inlines-hidden")
 STATEMENTS = 100  # in a function
 FUNCTIONS = 20  # in a file: each file reads the templates of ap_fixed once
 ROWS = 64  # events per call
+HEADER, PART, TOP = (Path(__file__).with_name(name) for name in ("csim_parts.hh", "csim_part.cc", "csim_top.hh"))
 NAME = "model"  # of alkaid's function; the library is named by its content
 
 _DEFINITION = re.compile(r"^ +(?P<type>ap_u?fixed<-?\d+,-?\d+>) v(?P<number>\d+) = (?P<value>[^;]+);(?: // \S+)?$")
@@ -77,7 +79,7 @@ def compile_comb(comb: Path, folder: Path, reporter: Reporter | None = None) -> 
         HlsError: alkaid wrote a line that is not understood.
     """
     version = importlib.metadata.version("alkaid")
-    key = cxx.digest([comb, Path(__file__)], version, cxx.compiler(), *FLAGS)[:16]
+    key = cxx.digest([comb, Path(__file__), HEADER, PART, TOP], version, cxx.compiler(), *FLAGS)[:16]
     library = folder / f"{NAME}-{key}.so"
     if library.exists():
         return library
@@ -107,18 +109,18 @@ def run_library(library: Path, rows: Array, outputs: int, reporter: Reporter | N
     """
     function = ctypes.CDLL(str(library.resolve())).inference_f64
     function.restype, function.argtypes = None, [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t]
-    rows, found = np.ascontiguousarray(rows, np.float64), np.zeros((len(rows), outputs))
+    rows, results = np.ascontiguousarray(rows, np.float64), np.zeros((len(rows), outputs))
     tick = (reporter or Silent()).task("simulate", len(rows))
 
     def part(start: int) -> int:
-        some, out = rows[start : start + ROWS], found[start : start + ROWS]
+        some, out = rows[start : start + ROWS], results[start : start + ROWS]
         function(some.ctypes.data, out.ctypes.data, len(some), 1)
         return len(some)
 
     with ThreadPoolExecutor(cxx.cores()) as pool:
         for done in as_completed([pool.submit(part, start) for start in range(0, len(rows), ROWS)]):
             tick(done.result())
-    return found
+    return results
 
 
 def read_function(text: str) -> Function:
@@ -137,18 +139,32 @@ def read_function(text: str) -> Function:
     for line in lines:
         if table := _TABLE.match(line):
             tables[table["name"]] = table["text"]
-        elif found := _DEFINITION.match(line):
-            statements.append(_statement(line, found["value"], int(found["number"]), found["type"]))
-        elif found := _OUTPUT.match(line):
-            statements.append(_statement(line, found["value"]))
+        elif defined := _DEFINITION.match(line):
+            statements.append(_statement(line, defined["value"], int(defined["number"]), defined["type"]))
+        elif output := _OUTPUT.match(line):
+            statements.append(_statement(line, output["value"]))
         elif line.strip() not in ("", "}", ";", "} // namespace comb_logic") and "#pragma HLS" not in line:
             raise HlsError(f"a line of the C++ that alkaid wrote is not understood: {line.strip()[:100]!r}")
     return Function(head, types["inputs"], types["outputs"], tables, tuple(statements))
 
 
 def _statement(line: str, value: str, number: int | None = None, kind: str | None = None) -> Statement:
-    uses = frozenset(int(found) for found in _VARIABLE.findall(value))
+    uses = frozenset(int(number) for number in _VARIABLE.findall(value))
     return Statement(line.partition(" //")[0].strip(), uses, frozenset(_TABLE_USE.findall(value)), number, kind)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some of alkaid's statements, one after the other, in a function of their own."""
+
+    number: int
+    statements: tuple[Statement, ...]
+
+    @property
+    def taken(self) -> list[int]:
+        """Variables of other parts that it reads."""
+        own = {statement.number for statement in self.statements}
+        return sorted(frozenset[int]().union(*(statement.uses for statement in self.statements)) - own)
 
 
 def _write(comb: Path, folder: Path) -> list[Path]:
@@ -158,61 +174,44 @@ def _write(comb: Path, folder: Path) -> list[Path]:
 
     HLSModel(CombLogic.load(comb), folder, NAME, "vitis").write({})
     function = read_function((folder / f"src/{NAME}.hh").read_text())
-    parts = folder / "parts"
-    chunks = [function.statements[i : i + STATEMENTS] for i in range(0, len(function.statements), STATEMENTS)]
-    kept, header = _kept(function, chunks)
-    cxx.write_changed(parts / "parts.hh", header)
-    cxx.write_changed(parts / f"{NAME}.hh", _top(function, len(chunks)))
+    written, every = folder / "parts", range(0, len(function.statements), STATEMENTS)
+    parts = [Part(at // STATEMENTS, function.statements[at : at + STATEMENTS]) for at in every]
+    kept, arrays = _kept(parts)
+    header = fill(
+        HEADER,
+        preamble=function.preamble,
+        inputs=function.inputs,
+        outputs=function.outputs,
+        arrays=arrays,
+        name=NAME,
+        parts=len(parts),
+    )
+    cxx.write_changed(written / "parts.hh", header)
+    # in place of alkaid's header, for its bridge: the same function, which calls the parts
+    cxx.write_changed(written / f"{NAME}.hh", fill(TOP, name=NAME, parts=len(parts)))
     sources = []
-    for at in range(0, len(chunks), FUNCTIONS):
-        some = chunks[at : at + FUNCTIONS]
-        needed = frozenset[str]().union(*(statement.tables for chunk in some for statement in chunk))
-        text = ['#include "parts.hh"', "namespace comb_logic {"]
-        text += [f"static {function.tables[name]}" for name in sorted(needed)]
-        text += [_part(number, chunk, kept) for number, chunk in enumerate(some, at)]
-        sources.append(cxx.write_changed(parts / f"part{at // FUNCTIONS}.cc", "\n".join([*text, "}\n"])))
+    for at in range(0, len(parts), FUNCTIONS):
+        some = parts[at : at + FUNCTIONS]
+        used = frozenset[str]().union(*(statement.tables for part in some for statement in part.statements))
+        text = fill(PART, name=NAME, tables=[function.tables[name] for name in sorted(used)], parts=some, kept=kept)
+        sources.append(cxx.write_changed(written / f"part{at // FUNCTIONS}.cc", text))
     return [*sources, folder / f"sim/{NAME}_bridge.cc"]
 
 
-def _kept(function: Function, chunks: Sequence[Sequence[Statement]]) -> tuple[dict[int, str], str]:
-    """Where values are kept that another part needs, number -> element of `State`; and the header that declares it."""
-    defined = {s.number: (at, s.type) for at, chunk in enumerate(chunks) for s in chunk if s.number is not None}
-    across = {use for at, chunk in enumerate(chunks) for s in chunk for use in s.uses if defined[use][0] != at}
+def _kept(parts: Sequence[Part]) -> tuple[dict[int, str], list[tuple[str, str, int]]]:
+    """Where values are kept that another part needs: number -> element of an array of `State`; and these arrays, as
+    (type of an element, name, length)."""
+    defined = {s.number: (part.number, s.type) for part in parts for s in part.statements if s.number is not None}
+    across = {use for part in parts for s in part.statements for use in s.uses if defined[use][0] != part.number}
     kept: dict[int, str] = {}
     counts: dict[str, int] = {}
     for number in sorted(across):
         kind = str(defined[number][1])
         kept[number] = f"{_array(kind)}[{counts.setdefault(kind, 0)}]"
         counts[kind] += 1
-    arrays = [f"    {kind} {_array(kind)}[{count}];" for kind, count in counts.items()]
-    signatures = [
-        f"void {NAME}_part{at}(input_t *model_inp, output_t *model_out, State &s);" for at in range(len(chunks))
-    ]
-    aliases = [f"typedef {function.inputs} input_t;", f"typedef {function.outputs} output_t;"]
-    return kept, "\n".join([function.preamble, *aliases, "struct State {", *arrays, "};", *signatures, "}\n"])
+    return kept, [(kind, _array(kind), count) for kind, count in counts.items()]
 
 
 def _array(kind: str) -> str:
     """``ap_fixed<9,-3>`` -> ``fixed_9_m3``."""
     return kind.removeprefix("ap_").replace("<", "_").replace(",", "_").replace("-", "m").rstrip(">")
-
-
-def _part(number: int, chunk: Sequence[Statement], kept: dict[int, str]) -> str:
-    own = {statement.number for statement in chunk}
-    taken = sorted(frozenset[int]().union(*(statement.uses for statement in chunk)) - own)
-    lines = [f"void {NAME}_part{number}(input_t *model_inp, output_t *model_out, State &s) {{"]
-    lines += [f"    auto &v{use} = s.{kept[use]};" for use in taken]
-    for statement in chunk:
-        lines.append(f"    {statement.text}")
-        if statement.number in kept:
-            lines.append(f"    s.{kept[statement.number]} = v{statement.number};")
-    return "\n".join([*lines, "}"])
-
-
-def _top(function: Function, parts: int) -> str:
-    """In place of alkaid's header, for its bridge: the same function, which calls the parts."""
-    calls = [f"    {NAME}_part{at}(model_inp, model_out, *s);" for at in range(parts)]
-    signature = f"template <typename inp_t, typename out_t> void {NAME}(inp_t model_inp[], out_t model_out[]) {{"
-    state = "    static thread_local std::unique_ptr<State> s(new State);"
-    head = ["#pragma once", "#include <memory>", '#include "parts.hh"', "namespace comb_logic {"]
-    return "\n".join([*head, signature, state, *calls, "}", "}\n"])

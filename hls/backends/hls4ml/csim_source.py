@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hls.backends.simulators.cxx import write_changed
 from hls.errors import HlsError
+from hls.templates import fill
 
 _CALL = re.compile(r"^\s*(?P<call>nnet::\w+<[^;]*>\((?P<arguments>[\w, ]+)\);)\s*// (?P<layer>\w+)\s*$")
 _ARRAY = re.compile(r"(?P<type>\w+) (?P<name>\w+)\[(?P<size>\d+(?:\*\d+)*)\]")
@@ -23,6 +26,8 @@ _WEIGHT = re.compile(r"^(?P<type>\w+) (?P<name>\w+)\[(?P<size>\d+)\];", re.MULTI
 _GUARD = re.compile(r"^#ifndef (\w+_H_)$", re.MULTILINE)
 _COST = {"softmax": 6, "softmax_multidim": 6, "einsum": 3, "einsum_dense": 3, "dense": 3}  # of compilation, roughly
 
+LAYERS = "// hls-fpga-machine-learning insert layers"  # hls4ml's comment in front of the layer calls
+PART, TOP = Path(__file__).with_name("csim_part.cc"), Path(__file__).with_name("csim_top.cc")
 WEIGHTS_FOLDER = "csim_weights_folder"  # C++ variable in place of a path fixed at compile time: projects may be moved
 
 
@@ -78,7 +83,7 @@ def read_top(project: Path, name: str) -> Top:
     signature = text.partition(f"void {name}(")[2].partition(")")[0]
     ports = tuple(_arrays(signature))
     calls = []
-    body = text.partition("// hls-fpga-machine-learning insert layers")[2]
+    body = text.partition(LAYERS)[2]
     for line in body.splitlines():
         match = _CALL.match(line)
         if match:
@@ -91,111 +96,86 @@ def read_top(project: Path, name: str) -> Top:
         arrays[alias] = Array(arrays[source].type, alias, arrays[source].size)
     if not ports or not calls:
         raise HlsError(
-            f"{path}: found {len(ports)} ports and {len(calls)} layer calls; is it an hls4ml io_parallel project?"
+            f"{path} has {len(ports)} ports and {len(calls)} layer calls; is it an hls4ml io_parallel project?"
         )
     return Top(name, text, ports, arrays, tuple(calls))
 
 
+@dataclass(frozen=True)
+class Layer:
+    """The function around a layer call.
+
+    Attributes:
+        index: number of the call.
+        call: what it does.
+        arrays: of the top function, that it takes.
+        output: the one that it writes, if it does.
+    """
+
+    index: int
+    call: Call
+    arrays: tuple[Array, ...]
+    output: Array | None
+
+    @property
+    def name(self) -> str:
+        """Of the C++ function."""
+        return f"csim_{self.index}_{self.call.layer}"
+
+    @property
+    def parameters(self) -> str:
+        """Of the C++ function."""
+        return ", ".join(f"{array.type} *{array.name}" for array in self.arrays)
+
+
 def write_sources(top: Top, project: Path, folder: Path, parts: int) -> list[Path]:
     """Write ``top.cpp`` and ``part<k>.cpp`` and return them, the slowest to compile first."""
-    weights = {match["name"]: match for match in _weight_matches(project)}
-    guards = [guard for path in _weight_headers(project) for guard in _GUARD.findall(path.read_text())]
-    wrappers = {index: _wrapper(top, call, index, set(weights)) for index, call in enumerate(top.calls)}
-    groups = _deal(top.calls, parts)
-    externs = "".join(f"extern {w['type']} {w['name']}[{w['size']}];\n" for w in weights.values())
-    skip = "".join(f"#define {guard}\n" for guard in guards)
-    # parameters.h defines objects: in a nameless namespace each file has its own
-    head = f'#include "defines.h"\n{_includes(project)}{skip}{externs}namespace {{\n#include "parameters.h"\n}}\n\n'
+    weights = {match["name"]: match.groupdict() for match in _weight_matches(project)}
+    shared: dict[str, Any] = {
+        "includes": _includes(project),
+        "guards": [guard for path in _weight_headers(project) for guard in _GUARD.findall(path.read_text())],
+        "weights": list(weights.values()),
+    }
+    layers = [_layer(top, call, index, set(weights)) for index, call in enumerate(top.calls)]
     written = []
-    for number, group in enumerate(groups):
-        body = "\n".join(f"{wrappers[i][0]} {{ {top.calls[i].statement} }}" for i in group)
-        written.append(write_changed(folder / f"part{number}.cpp", head + body + "\n"))
-    declarations = "".join(f"{wrapper[0]};\n" for wrapper in wrappers.values())
-    return [
-        *written,
-        write_changed(folder / "top.cpp", _top_source(top, declarations, {i: w[1] for i, w in wrappers.items()})),
-    ]
+    for number, group in enumerate(_deal(top.calls, parts)):
+        text = fill(PART, **shared, layers=[layers[index] for index in group])
+        written.append(write_changed(folder / f"part{number}.cpp", text))
+    return [*written, write_changed(folder / "top.cpp", _top_source(top, layers))]
 
 
-def _wrapper(top: Top, call: Call, index: int, weights: set[str]) -> tuple[str, str]:
-    """Signature and call of the function around layer call number `index`."""
+def _layer(top: Top, call: Call, index: int, weights: set[str]) -> Layer:
     names = [name for name in call.arguments if name not in weights]
     unknown = [name for name in names if name not in top.arrays]
     if unknown:
         raise HlsError(
             f"firmware/{top.name}.cpp: layer '{call.layer}' uses '{unknown[0]}', which is no array of the top function"
         )
-    parameters = ", ".join(f"{top.arrays[name].type} *{name}" for name in names)
-    return f"void csim_{index}_{call.layer}({parameters})", f"csim_{index}_{call.layer}({', '.join(names)});"
+    return Layer(index, call, tuple(top.arrays[name] for name in names), top.output_of(call))
 
 
-def _top_source(top: Top, declarations: str, replacement: dict[int, str]) -> str:
-    """The top function with its calls replaced, followed by a loop over events."""
-    lines, index = [], 0
-    head, mark, body = top.text.partition("// hls-fpga-machine-learning insert layers")
-    for line in body.splitlines():
-        if _CALL.match(line):
-            output = top.output_of(top.calls[index])
-            tap = f" CSIM_TAP({index}, {output.name}, {output.size})" if output else ""
-            line, index = replacement[index] + tap, index + 1
-        lines.append(line)
-    opening = head.replace(f"void {top.name}(", f"{_TAPS}\n{declarations}\nvoid {top.name}(", 1)
-    return opening + mark + "\n".join(lines) + _run_source(top)
+def _top_source(top: Top, layers: Sequence[Layer]) -> str:
+    """The top function with its calls replaced, followed by a loop over events.
 
-
-_TAPS = """
-#ifdef CSIM_TRACE
-static thread_local double *const *csim_taps;
-static thread_local long csim_event;
-#define CSIM_TAP(K, ARRAY, SIZE) \\
-    for (long csim_i = 0; csim_i < (SIZE); csim_i++) csim_taps[K][csim_event * (SIZE) + csim_i] = double(ARRAY[csim_i]);
-#else
-#define CSIM_TAP(K, ARRAY, SIZE)
-#endif
-"""
-
-
-def _run_source(top: Top) -> str:
-    """``csim_run(weights folder, events, inputs, outputs, taps)``: arrays of doubles, one row per event.
-
-    Every name starts with csim_, for the ports are called as the model calls them.
+    The loop is ``csim_run(weights folder, events, inputs, outputs, taps)``: arrays of doubles, one row per event.
     """
+    before, _, signature = top.text.partition(f"void {top.name}(")
+    head, mark, body = signature.partition(LAYERS)
+    first, *lines = body.splitlines()
+    calls = iter(layers)
     outputs = _output_names(top)
-    inputs = [port for port in top.ports if port.name not in outputs]
-    results = [port for port in top.ports if port.name in outputs]
-    fill = [
-        _copy(p, f"{p.name}[csim_i] = {p.type}(csim_data[{k}][csim_n * {p.size} + csim_i])")
-        for k, p in enumerate(inputs)
-    ]
-    read = [
-        _copy(p, f"csim_result[{k}][csim_n * {p.size} + csim_i] = double({p.name}[csim_i])")
-        for k, p in enumerate(results)
-    ]
-    declare = "\n    ".join(f"static thread_local {port.type} {port.name}[{port.size}];" for port in top.ports)
-    body = "\n        ".join([*fill, f"{top.name}({', '.join(port.name for port in top.ports)});", *read])
-    return f"""
-const char *{WEIGHTS_FOLDER} = "";
-
-extern "C" __attribute__((visibility("default"))) void csim_run(const char *csim_weights, long csim_events,
-                                                                double *const *csim_data, double *const *csim_result,
-                                                                double *const *csim_rows) {{
-    {WEIGHTS_FOLDER} = csim_weights;
-    {declare}
-#ifdef CSIM_TRACE
-    csim_taps = csim_rows;
-#endif
-    for (long csim_n = 0; csim_n < csim_events; csim_n++) {{
-#ifdef CSIM_TRACE
-        csim_event = csim_n;
-#endif
-        {body}
-    }}
-}}
-"""
-
-
-def _copy(port: Array, statement: str) -> str:
-    return f"for (long csim_i = 0; csim_i < {port.size}; csim_i++) {statement};"
+    return fill(
+        TOP,
+        before=before,
+        name=top.name,
+        opening=head + mark + first,
+        body=[next(calls) if _CALL.match(line) else line for line in lines],
+        layers=layers,
+        folder=WEIGHTS_FOLDER,
+        ports=top.ports,
+        inputs=[port for port in top.ports if port.name not in outputs],
+        results=[port for port in top.ports if port.name in outputs],
+    )
 
 
 def _output_names(top: Top) -> set[str]:
@@ -212,10 +192,10 @@ def _deal(calls: tuple[Call, ...], parts: int) -> list[list[int]]:
     return groups
 
 
-def _includes(project: Path) -> str:
-    """The headers that parameters.h includes, other than weights."""
+def _includes(project: Path) -> list[str]:
+    """The lines by which parameters.h includes headers other than weights."""
     lines = (project / "firmware" / "parameters.h").read_text().splitlines()
-    return "".join(f"{line}\n" for line in lines if line.startswith("#include") and "weights/" not in line)
+    return [line for line in lines if line.startswith("#include") and "weights/" not in line]
 
 
 def _weight_headers(project: Path) -> list[Path]:

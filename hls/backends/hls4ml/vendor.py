@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hls.errors import HlsError, VendorToolMissing
+from hls.templates import fill
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ TOOLS: dict[str, tuple[Tool, ...]] = {
     ),
     "vivado": (Tool("vivado_hls", ("-f", "build_prj.tcl")),),
 }
-OPTIONS = {"reset": 1, "csim": 1, "synth": 1, "cosim": 0, "validation": 0, "export": 1, "vsynth": 0, "fifo_opt": 0}
+OPTIONS = Path(__file__).with_name("build_opt.tcl")
 
 
 def find_tool(project: Path, backend: str) -> Tool:
@@ -55,14 +56,13 @@ def write_options(project: Path) -> None:
 
     Its own defaults run the RTL co-simulation, which for an unrolled transformer takes days.
     """
-    lines = "".join(f"    {name:<10} {value}\n" for name, value in OPTIONS.items())
-    options = project / "build_opt.tcl"
+    text, options = fill(OPTIONS), project / "build_opt.tcl"
     if options.exists():
-        options.write_text(f"array set opt {{\n{lines}}}\n")
+        options.write_text(text)
         return
-    script = project / "build_prj.tcl"
-    head, mark, rest = script.read_text().partition("array set opt {\n")
-    script.write_text(f"{head}{mark}{lines}}}\n{rest.partition('}' + chr(10))[2]}")
+    script = project / "build_prj.tcl"  # of Vivado HLS: the options stand in it
+    head, _, rest = script.read_text().partition("array set opt {\n")
+    script.write_text(f"{head}{text}{rest.partition('}' + chr(10))[2]}")
 
 
 def synthesise(project: Path, backend: str, top: str) -> Path:

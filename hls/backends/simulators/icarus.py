@@ -17,49 +17,13 @@ from pathlib import Path
 from hls.backends.simulators.cxx import last_lines
 from hls.backends.simulators.verilator import ToolMissing
 from hls.errors import CompileError, HlsError
+from hls.templates import fill
 from qformers.files import replacing
 
 NEEDED = 11  # major version: earlier ones have no -g2012 that reads alkaid's tables
 HINT = "apt-get install iverilog"
 
-_BENCH = """`timescale 1 ns / 1 ps
-// {events} events, one per clock cycle, through {top}; reads inputs.hex and expected.hex, writes outputs.hex.
-// Prints "PASS" when every output comes {latency} cycles after its input and equals the expected one.
-module tb_{top};
-    localparam EVENTS = {events};
-    localparam LATENCY = {latency};
-    localparam EXTRA = {extra};
-    reg clk = 0;
-    reg [{in_high}:0] stimulus [0:EVENTS-1];
-    reg [{out_high}:0] expected [0:EVENTS-1];
-    reg [{in_high}:0] model_inp;
-    wire [{out_high}:0] model_out;
-    integer cycle, wrong, file;
-
-    {top} dut (.clk(clk), .model_inp(model_inp), .model_out(model_out));
-
-    always #({half_ns}) clk = ~clk;
-
-    initial begin
-        $readmemh("inputs.hex", stimulus);
-        $readmemh("expected.hex", expected);
-        file = $fopen("outputs.hex", "w");
-        wrong = 0;
-        for (cycle = 0; cycle < EVENTS + EXTRA; cycle = cycle + 1) begin
-            model_inp = stimulus[cycle < EVENTS ? cycle : EVENTS - 1];
-            @(posedge clk);
-            @(negedge clk);
-            $fdisplay(file, "%h", model_out);
-            if (cycle >= LATENCY && cycle < EVENTS + LATENCY)
-                if (model_out !== expected[cycle - LATENCY]) wrong = wrong + 1;
-        end
-        $fclose(file);
-        if (wrong == 0) $display("PASS: %0d events, latency %0d cycles", EVENTS, LATENCY);
-        else $display("FAIL: %0d of %0d events differ", wrong, EVENTS);
-        $finish;
-    end
-endmodule
-"""
+_BENCH = Path(__file__).with_name("bench.v")
 
 
 @dataclass(frozen=True)
@@ -89,7 +53,8 @@ class Bench:
         for name, vectors in (("inputs.hex", self.inputs), ("expected.hex", self.expected)):
             with replacing(folder / name) as temporary:
                 temporary.write_text("".join(f"{vector:x}\n" for vector in vectors))
-        text = _BENCH.format(
+        text = fill(
+            _BENCH,
             top=self.top,
             events=len(self.inputs),
             latency=self.latency_cycles,
@@ -144,6 +109,6 @@ def find_icarus() -> str:
     said = subprocess.run([path, "-V"], capture_output=True, text=True, check=False).stdout  # noqa: S603
     version = re.search(r"Icarus Verilog version (\d+)", said)
     if version is None or int(version[1]) < NEEDED:
-        found = version[0] if version else "an unknown version"
-        raise ToolMissing(f"{path} is {found}, at least {NEEDED} is needed: {HINT}")
+        said = version[0] if version else "an unknown version"
+        raise ToolMissing(f"{path} is {said}, at least {NEEDED} is needed: {HINT}")
     return path

@@ -63,10 +63,10 @@ def number(path: Path, what: str, text: str) -> float:
     Raises:
         ReportError: there is none.
     """
-    found = re.match(r"[<~\s]*(-?\d[\d,]*(?:\.\d+)?(?:[eE][+-]?\d+)?)", text)
-    if not found:
+    number = re.match(r"[<~\s]*(-?\d[\d,]*(?:\.\d+)?(?:[eE][+-]?\d+)?)", text)
+    if not number:
         raise ReportError(f"{path}: '{what}' must be a number. Received: {text.strip()!r}")
-    return float(found.group(1).replace(",", ""))
+    return float(number.group(1).replace(",", ""))
 
 
 def count(path: Path, what: str, text: str) -> int:

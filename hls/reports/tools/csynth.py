@@ -91,7 +91,7 @@ def read_rpt(path: Path) -> Reading:
     head = find_line(lines, r"== (Vivado|Vitis) HLS Report for '.*'")
     if head is None:
         raise missing(path, "Vivado/Vitis HLS Report for ...", COMMAND)
-    found = re.match(r"== (Vivado|Vitis) HLS Report for '(.*)'", lines[head])
+    title = re.match(r"== (Vivado|Vitis) HLS Report for '(.*)'", lines[head])
     facts = _facts(lines)
 
     def rows(section: str, pattern: str) -> list[list[str]]:
@@ -111,8 +111,8 @@ def read_rpt(path: Path) -> Reading:
     used = _columns(path, area, "Total")
     return _reading(
         path,
-        design=found.group(2) if found else "",
-        tool=f"{found.group(1) if found else ''} HLS {facts['Version'].split()[0]}",
+        design=title.group(2) if title else "",
+        tool=f"{title.group(1) if title else ''} HLS {facts['Version'].split()[0]}",
         part=facts["Target device"],
         resources=used,
         clock=tuple(number(path, f"Timing {clocks[0][0]}", cell) for cell in clocks[0][1:4]),
@@ -162,8 +162,8 @@ def read_summary(path: Path) -> Reading:
 def _facts(lines: list[str]) -> dict[str, str]:
     facts = {"Version": "?", "Target device": "", "Date": ""}
     for line in lines[:40]:
-        if found := re.match(r"\s*\* ([A-Z][a-z]+(?: [a-z]+)?):\s*(.*\S)", line):
-            facts[found.group(1)] = found.group(2)
+        if entry := re.match(r"\s*\* ([A-Z][a-z]+(?: [a-z]+)?):\s*(.*\S)", line):
+            facts[entry.group(1)] = entry.group(2)
     return facts
 
 

@@ -24,8 +24,8 @@ def read_folder(folder: Path) -> list[Report]:
     Raises:
         ReportError: none found, a file that cannot be read, or several designs or solutions.
     """
-    found = {path: kind for path in _candidates(folder) if (kind := kind_of(path)) is not None}
-    kinds = {path: found[path] for path in _without_copies(list(found))}
+    recognised = {path: kind for path in _candidates(folder) if (kind := kind_of(path)) is not None}
+    kinds = {path: recognised[path] for path in _without_copies(list(recognised))}
     if not kinds:
         known = ", ".join(known.title for known in READERS.values())
         raise ReportError(f"{folder}: holds no vendor report; run synthesis first. Known reports are {known}")
@@ -83,11 +83,11 @@ def _stem(path: Path) -> str:
 def _top_name(paths: Sequence[Path], kinds: dict[Path, str]) -> str | None:
     for folder in list(paths[0].parents)[:4]:  # <project>/<solution>/syn/report
         for name in PROJECT_FILES:
-            if (folder / name).is_file() and (found := re.search(r'\btop="(\w+)"', load(folder / name))):
-                return found.group(1)
+            if (folder / name).is_file() and (top := re.search(r'\btop="(\w+)"', load(folder / name))):
+                return top.group(1)
     for path in paths:
-        if kinds[path] == CSYNTH[2] and (found := re.search(r"Synthesis Summary Report of '(\w+)'", load(path))):
-            return found.group(1)
+        if kinds[path] == CSYNTH[2] and (top := re.search(r"Synthesis Summary Report of '(\w+)'", load(path))):
+            return top.group(1)
     return None
 
 

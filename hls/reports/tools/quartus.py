@@ -24,16 +24,16 @@ JTAG = "altera_reserved_tck"  # clock of the debug port, never the design's
 def sections(text: str) -> dict[str, list[list[str]]]:
     """All titled tables of a report; no rows = "No paths to report"; a table that is cut off is left out."""
     lines = text.splitlines()
-    found: dict[str, list[list[str]]] = {}
+    tables: dict[str, list[list[str]]] = {}
     for n in range(1, len(lines) - 1):
         title = re.fullmatch(r"; ([^;]+?)\s*;\s*", lines[n])
         if not title or not re.fullmatch(r"[-+]+\s*", lines[n - 1]):
             continue
         if re.fullmatch(r"-+\s*", lines[n + 1]):
-            found[title.group(1)] = []
+            tables[title.group(1)] = []
         elif (rows := table(lines, n + 1, ";")) is not None:
-            found[title.group(1)] = rows
-    return found
+            tables[title.group(1)] = rows
+    return tables
 
 
 def _whole(path: Path, text: str, tables: dict[str, list[list[str]]], endings: tuple[str, ...], command: str) -> None:
@@ -51,9 +51,9 @@ def _whole(path: Path, text: str, tables: dict[str, list[list[str]]], endings: t
 
 
 def _version(text: str) -> str:
-    found = re.search(r"Quartus (?:Prime|II)[\w -]*Version\s*[:;]?\s*(?:Version )?([\w.]+)", text)
+    version = re.search(r"Quartus (?:Prime|II)[\w -]*Version\s*[:;]?\s*(?:Version )?([\w.]+)", text)
     edition = re.search(r"\b(Pro|Standard|Lite|Web|Full|Subscription) (?:Edition|Version)", text)
-    return " ".join(["Quartus", *(match.group(1) for match in (found, edition) if match)])
+    return " ".join(["Quartus", *(match.group(1) for match in (version, edition) if match)])
 
 
 def read_fit(path: Path) -> Reading:

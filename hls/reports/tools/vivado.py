@@ -38,8 +38,8 @@ def header(path: Path, lines: list[str], command: str) -> dict[str, str]:
     """
     facts: dict[str, str] = {}
     for line in lines[:30]:
-        if found := re.match(r"\| ([A-Z][\w ]*?)\s*: (.*)", line):
-            facts.setdefault(found.group(1), found.group(2).strip())
+        if entry := re.match(r"\| ([A-Z][\w ]*?)\s*: (.*)", line):
+            facts.setdefault(entry.group(1), entry.group(2).strip())
     only_known(path, facts, ("Tool Version", "Command", "Design", "Device"), "header", command)
     return facts
 

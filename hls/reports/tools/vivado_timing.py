@@ -96,8 +96,8 @@ def _body(path: Path, lines: list[str], title: str) -> tuple[str, list[str]]:
 def _periods(path: Path, lines: list[str]) -> dict[str, float]:
     """ "Clock Summary": period in ns of every clock; a generated clock is indented."""
     _, rows = _body(path, lines, "Clock Summary")
-    found = (re.match(r"\s*(\S+)\s+\{[^}]*\}\s+([\d.]+)\s+[\d.]+", row) for row in rows)
-    return {match.group(1): float(match.group(2)) for match in found if match}
+    matches = (re.match(r"\s*(\S+)\s+\{[^}]*\}\s+([\d.]+)\s+[\d.]+", row) for row in rows)
+    return {match.group(1): float(match.group(2)) for match in matches if match}
 
 
 def _intra(path: Path, lines: list[str]) -> dict[str, float]:

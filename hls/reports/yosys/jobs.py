@@ -14,18 +14,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from hls.errors import HlsError
-from hls.reports.yosys import add as yosys_add
-from hls.reports.yosys import mul as yosys_mul
 from hls.reports.yosys.run import Halt, Usage, Yosys, YosysHalted, YosysStopped, run_script
-from hls.reports.yosys.shell import commands as shell_commands
 from hls.reports.yosys.shell import shell_verilog
 from hls.reports.yosys.stat import parse_stat
+from hls.templates import fill
 from qformers.files import replacing, sha256, sweep, write_json
 from qformers.progress import Ticker
 
 FAMILY = "xcup"
 PASSES = 100  # headings of one run that the progress bar counts; what a run has less is added at its end
-LIBRARY = "read_verilog -lib +/xilinx/cells_sim.v"  # what the two mappings put in
+HERE = Path(__file__).parent  # of the scripts, *.ys
+MAPPINGS = (HERE / "add_three.v", HERE / "mul_rows.v")  # of Yosys' own cells to those of the devices
 _AWKWARD = re.compile(r'["*?\[;\n]')  # in a path, Yosys would read these as syntax
 
 
@@ -50,7 +49,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Part:
-    """What a job found: primitive -> number, what it took, and its shell."""
+    """Result of a job: primitive -> number, what it took, and its shell."""
 
     cells: Mapping[str, int]
     usage: Usage
@@ -91,40 +90,14 @@ class Bench:
         return "dsp" if self.dsp else "nodsp"
 
     @property
-    def synth(self) -> str:
-        """Without pads and clock buffer: the design is a part of a larger one."""
-        return f"synth_xilinx -family {FAMILY} -noiopad -noclkbuf{'' if self.dsp else ' -nodsp'}"
-
-    @property
     def commands(self) -> tuple[str, ...]:
-        """What is done with a stage, or with a design in one piece, between reading and counting.
-
-        -nordff: a table is not made one memory with the register behind it, because that search did not end (N = 16)
-        and memory_map takes the two apart again. memory_map itself: UltraScale+ has no memory that is read without a
-        clock.
-
-        `keep_hierarchy`: tables, and multipliers that are to be LUTs, are mapped once for all their instances. With
-        each copied into its place a stage with 512 uses of one table took 503 s and 1,529 MiB for 42,297 LUT; this
-        way 57 s and 557 MiB for 40,784 LUT. (Adders too: a third of the time less, but 4 to 18 % more LUTs.)
-        """
-        once = "*table_*" if self.dsp else "*table_* *multiplier*"
-        keep = f"setattr -mod -set keep_hierarchy 1 {once}"
-        products = () if self.dsp else ("wreduce t:$mul", f"techmap -map {yosys_mul.FILE}")
-        memory = ("memory -nomap -nordff", "memory_map")
-        return LIBRARY, keep, "proc", *yosys_add.COMMANDS, "flatten", *memory, *products, self.synth
+        """What is done with a stage, or with a design in one piece, between reading and counting."""
+        return tuple(fill(HERE / "design.ys", family=FAMILY, dsp=self.dsp).splitlines())
 
     @property
     def top_commands(self) -> tuple[str, ...]:
-        """What is done with registers around the shells of stages.
-
-        Shift registers are sought in single bits. `synth_xilinx` would seek those of variable length first, in whole
-        words: for 226 thousand register bits (N = 16) that did not end in 10 minutes, this way all takes some minutes.
-        """
-        tidy = ("opt_merge", "opt_dff", "opt_clean")
-        return (
-            *("proc", "flatten", *tidy, "simplemap", *tidy, "xilinx_srl -fixed -minlen 3"),
-            *(f"{self.synth} -nosrl -run {labels}" for labels in ("begin:prepare", "fine:")),
-        )
+        """What is done with registers around the shells of stages."""
+        return tuple(fill(HERE / "top.ys", family=FAMILY, dsp=self.dsp).splitlines())
 
     def left_s(self) -> float:
         """Seconds until the deadline."""
@@ -207,26 +180,24 @@ class Bench:
         inputs = [*job.sources, *job.shells]
         said = [
             self.tool.version,
-            *(yosys_add.VERILOG, yosys_mul.VERILOG),
-            *self._script(job, names_only=True),
+            *(path.read_text() for path in MAPPINGS),
+            *self._script(job, names_only=True).splitlines(),
             *(sha256(path) for path in inputs),
         ]
         return hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]
 
-    def _script(self, job: Job, names_only: bool = False) -> list[str]:
+    def _script(self, job: Job, names_only: bool = False) -> str:
         def quoted(path: Path) -> str:
             return f'"{path.name if names_only else path.resolve()}"'
 
-        lines = [
-            *(f"read_verilog -sv {quoted(path)}" for path in job.shells),
-            f"read_verilog -sv -defer {' '.join(quoted(path) for path in job.sources)}",
-            f"hierarchy -top {job.module}",
-            *(self.top_commands if job.shells else self.commands),
-            f"tee -q -o stat.json stat -json -top {job.module}",
-        ]
-        if job.keeps_shell:
-            lines += shell_commands(job.module)
-        return lines
+        return fill(
+            HERE / "job.ys",
+            module=job.module,
+            sources=[quoted(path) for path in job.sources],
+            shells=[quoted(path) for path in job.shells],
+            commands=self.top_commands if job.shells else self.commands,
+            keeps_shell=job.keeps_shell,
+        )
 
     def _synthesise(self, job: Job, shell: Path, on_pass: Callable[[str], None]) -> Part:
         if bad := next((path for path in job.sources if _AWKWARD.search(str(path.resolve()))), None):
@@ -234,11 +205,10 @@ class Bench:
         log = self.folder / f"{job.name}-{self.variant}.log"
         with tempfile.TemporaryDirectory(prefix="yosys-") as name:  # not in `folder`: abc takes no space in a path
             work = Path(name)
-            for mapping in (yosys_add, yosys_mul):
-                (work / mapping.FILE).write_text(mapping.VERILOG)
-            script = "\n".join(self._script(job)) + "\n"
+            for mapping in MAPPINGS:
+                (work / mapping.name).write_text(mapping.read_text())
             try:
-                usage = run_script(self.tool, script, work, log, self.left_s(), on_pass, self._halt)
+                usage = run_script(self.tool, self._script(job), work, log, self.left_s(), on_pass, self._halt)
             except (YosysStopped, YosysHalted) as stop:
                 raise type(stop)(f"{stop} of '{job.module}'") from stop
             except HlsError as error:

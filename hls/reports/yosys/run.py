@@ -109,10 +109,10 @@ def find_yosys() -> Yosys:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise HlsError(f"{program} does not run ({error}); yosys {wanted}") from error
     version = said.stdout.strip() or said.stderr.strip()
-    found = _VERSION.match(version)
-    if found is None:
+    numbers = _VERSION.match(version)
+    if numbers is None:
         raise HlsError(f"{program} -V does not tell a version; yosys {wanted}. Received: {version[:80]!r}")
-    if (int(found[1]), int(found[2])) < OLDEST:
+    if (int(numbers[1]), int(numbers[2])) < OLDEST:
         raise HlsError(f"yosys is too old: {wanted}. Received: {version} from {program}")
     return Yosys(program, version)
 
@@ -202,11 +202,11 @@ class _Memory:
 
     def look(self) -> None:
         try:
-            found = _PEAK.search(self._status.read_text())
+            peak = _PEAK.search(self._status.read_text())
         except OSError:  # the process ended, or this is not Linux
             return
-        if found:
-            self.peak_mib = max(self.peak_mib, round(int(found[1]) / 1024, 1))
+        if peak:
+            self.peak_mib = max(self.peak_mib, round(int(peak[1]) / 1024, 1))
 
 
 def _follow(output: IO[str], kept: TextIO, on_pass: Callable[[str], None], memory: _Memory) -> list[str]:
@@ -223,7 +223,7 @@ def _follow(output: IO[str], kept: TextIO, on_pass: Callable[[str], None], memor
 
 
 def _last_pass(tail: list[str]) -> str:
-    names = [found[1].rstrip(".") for line in tail if (found := _PASS.match(line))]
+    names = [heading[1].rstrip(".") for line in tail if (heading := _PASS.match(line))]
     return names[-1] if names else "its start"
 
 

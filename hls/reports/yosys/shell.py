@@ -9,18 +9,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hls.errors import HlsError
+from hls.templates import fill
 
 _BIT = re.compile(r"(.+)\[(\d+)\]$")
-
-
-def commands(module: str) -> list[str]:
-    """Yosys commands, after the mapping, that write ``shell.json`` for `shell_verilog`. The design is spent then."""
-    core = f"{module}_core"
-    box = [f"cd {module}", "splitnets -ports", f"submod -name {core} t:*", "cd ..", f"blackbox {core}"]
-    return [*box, f"opt_clean -purge {module}", f"json -o shell.json {module}"]
 
 
 def shell_verilog(text: str, module: str) -> str:
@@ -46,17 +41,13 @@ def shell_verilog(text: str, module: str) -> str:
     used = sorted({bit for way, bit in core.values() if way == "input" and bit in names}, key=str)
     driven = sorted({bit for way, bit in core.values() if way == "output"}, key=str)
     names.update({bit: f"driven[{index}]" for index, bit in enumerate(driven)})
-    body = [f"    wire [{max(1, len(driven)) - 1}:0] driven;"]
-    if used and driven:
-        inputs = ", ".join(names[bit] for bit in reversed(used))
-        body.append(f"    {module}_core core (.used({{{inputs}}}), .driven(driven));")
-    for name, (way, bit) in ports.items():
-        if way == "output":
-            value = f"1'b{bit}" if isinstance(bit, str) else names.get(bit, "1'bx")
-            body.append(f"    assign {name} = {value};")
-    wide = f"input [{len(used) - 1}:0] used, output [{len(driven) - 1}:0] driven"
-    box = [f"(* blackbox *) module {module}_core({wide}); endmodule"] if used and driven else []
-    return "\n".join([*box, f"module {module}({', '.join(_declarations(ports))});", *body, "endmodule", ""])
+    values = {
+        name: f"1'b{bit}" if isinstance(bit, str) else names.get(bit, "1'bx")
+        for name, (way, bit) in ports.items()
+        if way == "output"
+    }
+    given = {"ports": _declarations(ports), "used": [names[bit] for bit in used], "driven": len(driven)}
+    return fill(Path(__file__).with_name("shell.v"), module=module, values=values, **given)
 
 
 def _connections(cells: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Any]]]:
@@ -66,9 +57,9 @@ def _connections(cells: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Any
 def _declarations(ports: Mapping[str, tuple[str, Any]]) -> list[str]:
     widths: dict[str, tuple[str, int | None]] = {}
     for name, (way, _) in ports.items():
-        found = _BIT.match(name)
-        if found is None:
+        bit = _BIT.match(name)
+        if bit is None:
             widths[name] = (way, None)
         else:
-            widths[found[1]] = (way, max(int(found[2]), widths.get(found[1], (way, 0))[1] or 0))
+            widths[bit[1]] = (way, max(int(bit[2]), widths.get(bit[1], (way, 0))[1] or 0))
     return [f"{way} {name}" if top is None else f"{way} [{top}:0] {name}" for name, (way, top) in widths.items()]

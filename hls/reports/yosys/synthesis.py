@@ -124,18 +124,18 @@ def _notes(sources: Sequence[Path], dsp: bool) -> tuple[str, ...]:
     if fused := sum(len(_TERNARY.findall(path.read_text())) for path in sources):
         notes.append(
             f"{fused} adders of three operands are mapped to one LUT per bit with both outputs used "
-            "(hls/reports/yosys/add.py), as a vendor's tool does; Yosys by itself takes two"
+            "(hls/reports/yosys/add_three.v), as a vendor's tool does; Yosys by itself takes two"
         )
     if not dsp:
         notes.append(
-            "products are mapped to rows of LUTs and carry (hls/reports/yosys/mul.py); no routed design to compare"
+            "products are mapped to rows of LUTs and carry (hls/reports/yosys/mul_rows.v); no routed design to compare"
         )
     return tuple(notes)
 
 
 def _number(stage: str) -> int:
-    found = _STAGE.match(stage)
-    return int(found[1]) if found else -1
+    match = _STAGE.match(stage)
+    return int(match[1]) if match else -1
 
 
 def _report(

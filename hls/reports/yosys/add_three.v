@@ -1,22 +1,11 @@
-"""An adder of three operands in one LUT per bit, as a mapping for Yosys.
-
-Yosys 0.23 adds the three bits of a column in one LUT, and in another finds what they carry: two LUTs per bit. The
-devices' LUT has two outputs of five common inputs, and the vendor's tools use both: majority of the three bits (carried
-by a wire to the next column), and their sum with the majority of the column before, which goes on the carry chain.
-
-To be used within a module of one such adder, after `alumacc`, before it is flattened: among its neighbours Yosys would
-make one sum of several adders.
-"""
-
-from __future__ import annotations
-
-FILE = "add_three.v"
-MODULES = "*ternary_adder*"  # alkaid's name, with what Yosys puts around it
-COMMANDS = (
-    *(f"{command} {MODULES}" for command in ("opt_clean", "wreduce", "opt_clean", "alumacc")),
-    f"techmap -map {FILE} {MODULES}",
-)
-VERILOG = r"""
+// An adder of three operands in one LUT per bit, as a mapping for Yosys.
+//
+// Yosys 0.23 adds the three bits of a column in one LUT, and in another finds what they carry: two LUTs per bit. The
+// devices' LUT has two outputs of five common inputs, and the vendor's tools use both: majority of the three bits (carried
+// by a wire to the next column), and their sum with the majority of the column before, which goes on the carry chain.
+//
+// To be used within a module of one such adder, after alumacc, before it is flattened: among its neighbours Yosys would
+// make one sum of several adders.
 (* techmap_celltype = "$macc" *)
 module qformers_add_three (A, B, Y);
   parameter CONFIG = 4'b0000;
@@ -158,4 +147,3 @@ module qformers_add_three (A, B, Y);
     end
   endgenerate
 endmodule
-"""

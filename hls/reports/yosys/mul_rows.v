@@ -1,18 +1,12 @@
-"""A multiplier of LUTs and carry chains, as a mapping for Yosys.
-
-Yosys 0.23 maps a product without DSP to a compressor tree, and abc then maps that for speed: 105, 182 and 255 LUT (and
-60 to 80 wide multiplexers) for 6 x 6, 8 x 8 and 10 x 10 bits. Here every bit of the narrower factor is one row, added
-with one LUT and one carry bit per column, and the first two rows share one, as the dual-output LUT of these devices
-allows: 31 and 57 LUT for 6 x 6 and 8 x 8. Up to six bits together are one LUT per bit of the product. The vendor's
-tools also add rows on carry chains. An attention layer is mostly such products, so its sum of LUTs depends on this.
-
-To be used after `wreduce`: Verilog widens both factors to the width of the product, and 6 x 6 would count as 12 x 12.
-"""
-
-from __future__ import annotations
-
-FILE = "mul_rows.v"
-VERILOG = r"""
+// A multiplier of LUTs and carry chains, as a mapping for Yosys.
+//
+// Yosys 0.23 maps a product without DSP to a compressor tree, and abc then maps that for speed: 105, 182 and 255 LUT (and
+// 60 to 80 wide multiplexers) for 6 x 6, 8 x 8 and 10 x 10 bits. Here every bit of the narrower factor is one row, added
+// with one LUT and one carry bit per column, and the first two rows share one, as the dual-output LUT of these devices
+// allows: 31 and 57 LUT for 6 x 6 and 8 x 8. Up to six bits together are one LUT per bit of the product. The vendor's
+// tools also add rows on carry chains. An attention layer is mostly such products, so its sum of LUTs depends on this.
+//
+// To be used after wreduce: Verilog widens both factors to the width of the product, and 6 x 6 would count as 12 x 12.
 (* techmap_celltype = "$mul" *)
 module qformers_mul_rows (A, B, Y);
   parameter A_SIGNED = 0;
@@ -121,4 +115,3 @@ module qformers_mul_rows (A, B, Y);
     end
   endgenerate
 endmodule
-"""
