@@ -12,10 +12,10 @@ from hls.compare.draw.page import write_page
 from hls.compare.draw.pareto import plot
 from hls.compare.read.published import read_published
 from hls.compare.read.run import Run, read_runs
+from hls.compare.table.columns import tabulate
 from hls.compare.table.diff import Diff
 from hls.compare.table.diff import compare as compare_layers
 from hls.compare.table.files import write_csv, write_markdown, write_table_json
-from hls.compare.table.rows import tabulate
 from hls.compare.table.terminal import print_diff, print_table
 from hls.compare.table.verdicts import Judged, judge, print_judged
 from hls.errors import HlsError
@@ -110,7 +110,8 @@ def with_vendor(runs: Sequence[Run], given: Sequence[str]) -> tuple[Run, ...]:
                 )
         if name not in by_name:
             raise HlsError(f"--vendor {text}: '{name}' is none of the runs {', '.join(by_name)}")
-        run, found = by_name[name], {report.source: report for report in read_vendor(Path(path))}
-        fresh = {file: why for file, why in (run.stale or {}).items() if file.split("/")[-1][:-5] not in found}
-        by_name[name] = replace(run, reports={**(run.reports or {}), **found}, stale=fresh)
+        run, added = by_name[name], {report.source: report for report in read_vendor(Path(path))}
+        replaced = {f"reports/{source}.json" for source in added}
+        stale = {file: why for file, why in (run.stale or {}).items() if file not in replaced}
+        by_name[name] = replace(run, reports={**(run.reports or {}), **added}, stale=stale)
     return tuple(by_name.values())

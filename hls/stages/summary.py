@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hls.compare.read.sources import how_to
+from hls.compare.table.sources import how_to
 from hls.reports.report import load_reports
 from qformers.tasks.score_names import spell
 

@@ -15,11 +15,11 @@ from support.compare_runs import LAYERS, audit, bare, complete, put, simulated, 
 from hls.compare.draw.pareto import plot, spell
 from hls.compare.read.published import FILE, WARNING, drawn, read_published
 from hls.compare.read.run import read_run, read_runs
+from hls.compare.table.columns import tabulate
 from hls.compare.table.diff import change, spelt
 from hls.compare.table.diff import compare as compare_layers
 from hls.compare.table.layers import read_layers
 from hls.compare.table.points import Point, frontier, points
-from hls.compare.table.rows import tabulate
 from hls.errors import HlsError
 from hls.reports.report import Report
 from hls.stages.compare import compare, with_vendor

@@ -16,13 +16,11 @@ import pytest
 from support.compare_runs import bare, complete, put, simulated, trained
 from support.paths import SCRIPTS
 
-from hls.compare.draw.markup import element, fill, markup, safe_json
 from hls.compare.draw.page import write_page
 from hls.compare.read.published import read_published
 from hls.compare.read.run import read_runs
+from hls.compare.table.columns import tabulate
 from hls.compare.table.diff import compare as compare_layers
-from hls.compare.table.rows import tabulate
-from hls.errors import HlsError
 
 SCRIPT = SCRIPTS / "compare_reports.py"
 HOSTILE = "</script><img src=x onerror=alert(1)>"
@@ -82,23 +80,15 @@ def test_text_of_files_is_escaped(tmp_path: Path) -> None:
     assert "onerror=alert(1)&gt;" in page
 
 
-def test_a_gap_in_the_template_is_an_error(tmp_path: Path) -> None:
-    template = tmp_path / "t.html"
-    template.write_text("<p>@@{name} @@{date}</p>")
-    with pytest.raises(HlsError, match=r"t.html: 'date' is a hole without a value"):
-        fill(template, {"name": "x"})
-    with pytest.raises(HlsError, match=r"t.html: 'more' is a value without a hole"):
-        fill(template, {"name": "x", "date": "y", "more": "z"})
-    assert fill(template, {"name": "$x", "date": "@@{name}"}) == "<p>$x @@{name}</p>"
-
-
-def test_markup_escapes_text_attributes_and_json() -> None:
-    assert (
-        markup(element("p", "<b>", element("i", "&"), "x", title='"<'))
-        == '<p title="&quot;<">&lt;b&gt;<i>&amp;</i>x</p>'
-    )
-    assert safe_json(HOSTILE).count("<") == 0
-    assert json.loads(safe_json(HOSTILE)) == HOSTILE
+def test_the_data_of_the_plot_cannot_leave_its_element(tmp_path: Path) -> None:
+    run = complete(tmp_path, "part_a", 0.7, 90_000)
+    put(run / "rtl.json", {**json.loads((run / "rtl.json").read_text()), "backend": HOSTILE})
+    report = json.loads((run / "reports" / "alkaid.json").read_text())
+    page = page_of(tmp_path / "out", run)
+    text = page.partition('<script type="application/json" id="data">')[2].partition("</script>")[0]
+    assert not set("<>&'") & set(text)
+    costs = json.loads(text)["builds"][0]["costs"]["lut"]
+    assert report["resources"]["lut"] in [point["value"] for point in costs]
 
 
 def test_the_page_says_what_is_missing_stale_and_different(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from rich.console import Console
 from support.compare_runs import complete, put, reported, simulated
 
 from hls.compare.read.run import read_runs
+from hls.compare.table.columns import tabulate
 from hls.compare.table.points import points
-from hls.compare.table.rows import tabulate
 from hls.errors import HlsError
 from hls.stages.compare import compare
 from hls.stages.summary import summary

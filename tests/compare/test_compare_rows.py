@@ -12,8 +12,8 @@ from support.compare_runs import bare, complete, put, reported, simulated, train
 
 from hls.compare.read.run import read_run, read_runs
 from hls.compare.table.cells import Table
+from hls.compare.table.columns import tabulate
 from hls.compare.table.files import to_json, write_csv, write_markdown
-from hls.compare.table.rows import tabulate
 from hls.errors import HlsError
 from hls.reports.report import Report
 

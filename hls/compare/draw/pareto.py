@@ -13,7 +13,6 @@ from typing import Any
 from hls.compare.read.published import WARNING, Reference, drawn
 from hls.compare.table.cells import OTHER_TASK, Column, Table
 from hls.compare.table.points import frontier, points
-from hls.compare.table.terminal import heading
 from qformers.files import replacing
 
 PANELS = {"lut": "LUT", "latency_ns": "Latency [ns]"}
@@ -60,7 +59,7 @@ def plot(table: Table, references: tuple[Reference, ...], stem: Path) -> list[Pa
             axes.margins(0.07)
             axes.grid(alpha=0.25, which="major", lw=0.6)
             plain_ticks(axes)
-        panels[0].set_ylabel(heading(metric)[:1].upper() + heading(metric)[1:])
+        panels[0].set_ylabel(metric.heading[:1].upper() + metric.heading[1:])
         _legends(figure, table, sources, shown)
         if shown:
             figure.text(0.055, 0.012, "\n".join(textwrap.wrap(f"{WARNING} {_CAPTION}", 185)), fontsize=10, va="bottom")
@@ -73,8 +72,8 @@ def plot(table: Table, references: tuple[Reference, ...], stem: Path) -> list[Pa
 def _sources(table: Table, metric: Column) -> list[str]:
     """Sources in either panel, in the order of the columns."""
     order = list(table.groups)
-    found = {point.source for quantity in PANELS for point in points(table, quantity, metric.key)}
-    return sorted(found, key=order.index)
+    sources = {point.source for quantity in PANELS for point in points(table, quantity, metric.key)}
+    return sorted(sources, key=order.index)
 
 
 def plain_ticks(axes: Any) -> None:
@@ -119,19 +118,19 @@ def _title(reference: Reference) -> str:
 
 
 def _ours(axes: Any, table: Table, quantity: str, sources: Sequence[str], metric: Column) -> None:
-    found, colours = points(table, quantity, metric.key), _builds(table)
-    absent = [name for name in colours if all(point.build != name for point in found)]
+    marks, colours = points(table, quantity, metric.key), _builds(table)
+    absent = [name for name in colours if all(point.build != name for point in marks)]
     if absent:
         others = {str(row["build"].value) for row in table.cells if row[metric.key].missing == OTHER_TASK}
         said = {name: f"has no {metric.head}" if name in others else f"no {_PLAIN[quantity]} yet" for name in absent}
         words = "\n".join(f"{name}: {why}" for name, why in said.items())
         axes.text(0.03, 0.03, words, transform=axes.transAxes, va="bottom", fontsize=10, color="#b00000")
-    lines = {source: frontier([point for point in found if point.source == source]) for source in sources}
+    lines = {source: frontier([point for point in marks if point.source == source]) for source in sources}
     known = [source for source in sources if lines[source]]
     if known:  # of the source nearest to a routed design only: lines of several sources would cross
         line = lines[known[-1]]
         axes.step([p.value for p in line], [p.score for p in line], where="post", color="0.45", lw=1.2, ls="--")
-    for point in found:
+    for point in marks:
         face = "white" if point.stale else colours[point.build]
         style = {"color": colours[point.build], "mfc": face, "mec": "black", "mew": 0.8, "ms": 9, "capsize": 3}
         marker = SOURCE_MARKERS[sources.index(point.source) % len(SOURCE_MARKERS)]

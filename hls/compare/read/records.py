@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from hls.errors import HlsError
 
+SIMULATORS = ("verilator", "icarus", "interpreter")  # whose latency is taken, first that measured one
+
 
 class Record(BaseModel):
     """Base: immutable; keys that the comparison does not use are left aside."""
@@ -32,6 +34,16 @@ class Metrics(Record):
     accuracy: Measured
     auc: Measured
 
+    @property
+    def scores(self) -> dict[str, Measured]:
+        """Name of the score -> its value and error."""
+        return {"accuracy": self.accuracy, "auc": self.auc}
+
+    @property
+    def counted(self) -> str:
+        """How much it was measured on."""
+        return f"{self.jets:,} jets"
+
 
 class PointMetrics(Record):
     """The same of a task with one answer per point: the score of its task, and what it was counted on."""
@@ -50,8 +62,8 @@ class PointMetrics(Record):
     @property
     def scores(self) -> dict[str, Measured]:
         """Name of the score -> its value and error."""
-        found = {"ap_0.9": self.ap, "auprc": self.auprc}
-        return {name: measured for name, measured in found.items() if measured is not None}
+        scores = {"ap_0.9": self.ap, "auprc": self.auprc}
+        return {name: measured for name, measured in scores.items() if measured is not None}
 
     @property
     def counted(self) -> str:
@@ -131,6 +143,13 @@ class Rtl(Record):
     levels: Mapping[str, RtlLevel]
     latency_cycles_reported: int | None = None
     equal: bool
+
+    @property
+    def timed(self) -> tuple[str, RtlLevel] | None:
+        """The simulator whose latency counts, and its level; None if none measured it."""
+        names = sorted(self.levels, key=lambda name: SIMULATORS.index(name) if name in SIMULATORS else len(SIMULATORS))
+        measured = (name for name in names if self.levels[name].latency_cycles is not None)
+        return next(((name, self.levels[name]) for name in measured), None)
 
 
 class AuditRow(Record):

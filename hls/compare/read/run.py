@@ -8,13 +8,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hls.compare.read.own import with_own
-from hls.compare.read.records import Csim, FirmwareManifest, Manifest, Metrics, PointMetrics, Rtl, Sparsity, read
+from hls.compare.read.records import (
+    Csim,
+    FirmwareManifest,
+    Manifest,
+    Metrics,
+    PointMetrics,
+    Rtl,
+    RtlLevel,
+    Sparsity,
+    read,
+)
 from hls.errors import HlsError
 from hls.reports.report import Report, load_reports
 from qformers.builds.build import Build, load
 from qformers.files import sha256
 
+RTL_FILE = "rtl.json"
 FREE = ("quant.layers",)  # its keys are layer names, not keys of the schema: compared as a whole
 
 
@@ -55,6 +65,12 @@ class Run:
         return self.label or self.path.resolve().name
 
     @property
+    def task(self) -> str:
+        """What it learns: "jets" for classes of jets, else the task of its points."""
+        points = self.build.data.points
+        return points.task if points else "jets"
+
+    @property
     def yaml(self) -> str:
         """The build file to give to the scripts that are still to be run."""
         return f"firmware_configs/{self.build.name}.yaml"
@@ -80,12 +96,12 @@ def read_run(path: Path) -> Run:
         manifest=read(path / "qat" / "manifest.json", Manifest),
         sparsity=read(path / "qat" / "sparsity.json", Sparsity),
         csim=read(path / "csim.json", Csim),
-        rtl=read(path / "rtl.json", Rtl),
+        rtl=read(path / RTL_FILE, Rtl),
         reports=load_reports(path),
         firmware=_firmware(path),
     )
     run = replace(run, stale=find_stale(run))
-    return replace(run, reports=with_own(run))
+    return replace(run, reports=_with_own(run))
 
 
 def read_runs(paths: Sequence[Path]) -> tuple[Run, ...]:
@@ -104,22 +120,50 @@ def read_runs(paths: Sequence[Path]) -> tuple[Run, ...]:
 
 
 def _firmware(path: Path) -> dict[str, FirmwareManifest]:
-    found = {}
-    for file in sorted(path.glob("firmware/*/manifest.json")):
-        manifest = read(file, FirmwareManifest)
-        if manifest is not None:
-            found[file.parent.name] = manifest
-    return found
+    files = {file.parent.name: file for file in sorted(path.glob("firmware/*/manifest.json"))}
+    read_ones = {name: read(file, FirmwareManifest) for name, file in files.items()}
+    return {name: manifest for name, manifest in read_ones.items() if manifest is not None}
+
+
+def _with_own(run: Run) -> dict[str, Report]:
+    """The run's reports, with latency and II as the RTL simulation measured them and the EBOPs of the trained model.
+
+    A report of the same stage that lies in the run already is kept instead.
+    """
+    reports: dict[str, Report] = dict(run.reports or {})
+    stages = {report.stage for report in reports.values()}
+    if "model" not in stages and run.manifest and run.manifest.ebops:
+        reports["ebops"] = Report("ebops", "model", "HGQ2", detail={"ebops": run.manifest.ebops})
+    timed = run.rtl.timed if run.rtl else None
+    if "rtlsim" not in stages and timed is not None:
+        reports[timed[0]] = _simulated(run, *timed)
+    return reports
+
+
+def _simulated(run: Run, name: str, level: RtlLevel) -> Report:
+    """Cycles are measured; their period is what the backend was asked for."""
+    estimates = [report for report in (run.reports or {}).values() if report.stage == "estimate"]
+    clock = next((r.clock_ns for r in estimates if r.clock_ns is not None), run.build.firmware.clock_ns)
+    cycles = level.latency_cycles or 0
+    return Report(
+        source=name,
+        stage="rtlsim",
+        clock_ns=clock,
+        latency_cycles=cycles,
+        latency_ns=cycles * clock,
+        ii_cycles=level.ii_cycles,
+        files=(RTL_FILE,),
+    )
 
 
 def leaves(tree: Any, place: str = "") -> dict[str, Any]:
     """Nested mappings as ``{"train.qat.epochs": 25}``."""
     if not isinstance(tree, Mapping) or place in FREE:
         return {place: tree}
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for key, value in tree.items():
-        found |= leaves(value, f"{place}.{key}".lstrip("."))
-    return found
+        flat |= leaves(value, f"{place}.{key}".lstrip("."))
+    return flat
 
 
 def settings(build: Build) -> dict[str, Any]:
@@ -133,17 +177,17 @@ def find_stale(run: Run) -> dict[str, str]:
     A stage counts as of this build when its hash is that of build.yaml or that of the quantised training: the hash
     changes with the schema, too, and a training is compared key by key.
     """
-    found: dict[str, str] = {}
+    stale: dict[str, str] = {}
     for phase, manifest in (("float", run.float_manifest), ("qat", run.manifest)):
         if manifest and (changed := _changed(manifest.settings, settings(run.build))):
-            found[f"{phase}/manifest.json"] = f"trained with other settings than build.yaml has: {'; '.join(changed)}"
+            stale[f"{phase}/manifest.json"] = f"trained with other settings than build.yaml has: {'; '.join(changed)}"
     good = {run.build.hash, *([run.manifest.build_hash] if run.manifest else [])}
     hashes: dict[str, Any] = {f"reports/{name}.json": r.detail.get("build_hash") for name, r in _reports(run)}
-    hashes |= {"csim.json": run.csim and run.csim.build_hash, "rtl.json": run.rtl and run.rtl.build_hash}
+    hashes |= {"csim.json": run.csim and run.csim.build_hash, RTL_FILE: run.rtl and run.rtl.build_hash}
     for file, value in hashes.items():
         if value is not None and value not in good:
-            found[file] = f"is of build {value}, build.yaml is {run.build.hash}: run that stage again"
-    return {**found, **_other_model(run, found)}
+            stale[file] = f"is of build {value}, build.yaml is {run.build.hash}: run that stage again"
+    return {**stale, **_other_model(run, stale)}
 
 
 def _reports(run: Run) -> list[tuple[str, Report]]:
@@ -161,19 +205,20 @@ def _other_model(run: Run, known: Mapping[str, str]) -> dict[str, str]:
     model = run.path / "qat" / "model.keras"
     if not model.is_file():
         return {}
-    digest, found = sha256(model), {}
+    digest = sha256(model)
+    other: dict[str, str] = {}
     firmware = run.firmware or {}
     old = {name for name, m in firmware.items() if m.model_file_sha256 not in (None, digest)}
-    users = {"csim.json": run.csim and run.csim.backend, "rtl.json": run.rtl and run.rtl.backend}
+    users = {"csim.json": run.csim and run.csim.backend, RTL_FILE: run.rtl and run.rtl.backend}
     for name in sorted(old):
-        found[f"firmware/{name}"] = "was written from another qat/model.keras: export it again"
+        other[f"firmware/{name}"] = "was written from another qat/model.keras: export it again"
     for file, backend in users.items():
         if backend in old and file not in known:
-            found[file] = f"is of firmware/{backend}, written from another qat/model.keras: export and simulate"
+            other[file] = f"is of firmware/{backend}, written from another qat/model.keras: export and simulate"
     weights = {m.model_sha256 for name, m in firmware.items() if name not in old and m.model_sha256}
     for name, report in _reports(run):
         seen, seen_file = report.detail.get("model_sha256"), report.detail.get("model_file_sha256")
-        other = (seen is not None and weights and seen not in weights) or seen_file not in (None, digest)
-        if other and f"reports/{name}.json" not in known:
-            found[f"reports/{name}.json"] = "is of another quantised model: make the report again"
-    return found
+        differs = (seen is not None and weights and seen not in weights) or seen_file not in (None, digest)
+        if differs and f"reports/{name}.json" not in known:
+            other[f"reports/{name}.json"] = "is of another quantised model: make the report again"
+    return other

@@ -2,38 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from hls.compare.read.run import Run
 
 OTHER_TASK = "another task"  # why a build has no score of this name
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column.
-
-    Attributes:
-        key: name in CSV and JSON, e.g. "yosys.lut".
-        group: heading above it; columns of one source and stage share one.
-        head: heading.
-        unit: shown with the heading, "" for none.
-        number: whether it holds numbers (aligned right, sorted by value).
-        digits: after the decimal point.
-        source, stage: of the report that it shows, "" for a column that shows none.
-        metric: whether it says how well the quantised model does: plots show it over the cost.
-    """
-
-    key: str
-    group: str
-    head: str
-    unit: str = ""
-    number: bool = True
-    digits: int = 0
-    source: str = ""
-    stage: str = ""
-    metric: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,6 +42,43 @@ class Cell:
         return " ".join(parts)
 
 
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Attributes:
+        key: name in CSV and JSON, e.g. "yosys.lut".
+        group: heading above it; columns of one source and stage share one.
+        head: heading.
+        cell: what stands in it for a run.
+        unit: shown with the heading, "" for none.
+        number: whether it holds numbers (aligned right, sorted by value).
+        digits: after the decimal point.
+        task: of the builds that have it ("jets", or a task of points); builds of another task have no value, and it is
+            left out where none has that task. "" for all builds.
+        metric: whether it says how well the quantised model does: plots show it over the cost.
+        quantity: the cost that it holds, e.g. "lut", "latency_ns" or "ebops", "" for none: plots show it across.
+        source: of the report that it shows, "" for a column that shows none.
+    """
+
+    key: str
+    group: str
+    head: str
+    cell: Callable[[Run], Cell]
+    unit: str = ""
+    number: bool = True
+    digits: int = 0
+    task: str = ""
+    metric: bool = False
+    quantity: str = ""
+    source: str = ""
+
+    @property
+    def heading(self) -> str:
+        """Heading with unit."""
+        return f"{self.head} [{self.unit}]" if self.unit else self.head
+
+
 def spell_percent(percent: float) -> str:
     """A share of a device: one decimal, two where it is tiny."""
     return f"{percent:.{1 if percent >= 0.1 else 2}f} %" if percent else "0 %"
@@ -97,10 +108,10 @@ class Table:
     @property
     def groups(self) -> dict[str, list[Column]]:
         """Columns by group, in order."""
-        found: dict[str, list[Column]] = {}
+        groups: dict[str, list[Column]] = {}
         for column in self.columns:
-            found.setdefault(column.group, []).append(column)
-        return found
+            groups.setdefault(column.group, []).append(column)
+        return groups
 
     @property
     def metrics(self) -> list[Column]:
@@ -109,13 +120,13 @@ class Table:
 
     def missing(self) -> list[tuple[str, str]]:
         """(build, what was not run and how to run it), each once."""
-        found = {
+        told = {
             (run.name, cell.missing): None
             for run, row in zip(self.runs, self.cells, strict=True)
             for cell in row.values()
             if cell.missing.startswith("not run")
         }
-        return list(found)
+        return list(told)
 
     def stale(self) -> list[tuple[str, str, str]]:
         """(build, file, why it is out of date)."""

@@ -10,7 +10,6 @@ from typing import Any
 
 from hls.compare.table.cells import Cell, Column, Table
 from hls.compare.table.diff import Diff, spelt
-from hls.compare.table.terminal import heading
 from hls.compare.table.verdicts import Judged
 from qformers.files import replacing, write_json
 
@@ -72,7 +71,7 @@ def write_markdown(table: Table, diff: Diff | None, path: Path) -> None:
     for group, columns in table.groups.items():
         shown = [first, *(column for column in columns if column is not first)]
         rows = [[_markdown(row[c.key].text(c)) for c in shown] for row in table.cells]
-        lines += [f"## {_markdown(group)}", "", *_block([heading(c) for c in shown], rows, [c.number for c in shown])]
+        lines += [f"## {_markdown(group)}", "", *_block([c.heading for c in shown], rows, [c.number for c in shown])]
     lines += ["## Notes", "", *(f"- {_markdown(note)}" for note in table.notes), ""]
     if table.stale():
         lines += ["## Out of date", "", *(f"- {_markdown(' '.join(entry))}" for entry in table.stale()), ""]

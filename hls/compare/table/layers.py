@@ -78,16 +78,16 @@ def read_layers(run: Run) -> Layers:
     """
     bits, source, missing = _widths(run)
     costs = read(run.path / "firmware" / "alkaid" / "layers.json", LayerCosts)
-    found = {name: Layer(name, kinds) for name, kinds in bits.items()}
+    layers = {name: Layer(name, kinds) for name, kinds in bits.items()}
     if costs is None:
         missing.append(f"{run.name}: no LUT per layer; not run: scripts/export_hls.py {run.yaml} --backend alkaid")
     for cost in costs.layers if costs else ():
         numbers = {key: value for key in COSTS if (value := getattr(cost, key, None)) is not None}
-        found[cost.layer] = Layer(cost.layer, bits.get(cost.layer, {}), numbers)
+        layers[cost.layer] = Layer(cost.layer, bits.get(cost.layer, {}), numbers)
     for row in run.sparsity.layers if run.sparsity else ():
-        known = found.get(row.layer, Layer(row.layer))
-        found[row.layer] = replace(known, costs={**known.costs, "zeros": row.zeros})
-    return Layers(found, source, tuple(missing))
+        known = layers.get(row.layer, Layer(row.layer))
+        layers[row.layer] = replace(known, costs={**known.costs, "zeros": row.zeros})
+    return Layers(layers, source, tuple(missing))
 
 
 def _widths(run: Run) -> tuple[dict[str, dict[str, Bits]], str, list[str]]:
@@ -114,7 +114,7 @@ def _audited(rows: Sequence[AuditRow]) -> dict[str, dict[str, Bits]]:
     grouped: dict[str, dict[str, list[AuditRow]]] = {}
     for row in rows:
         grouped.setdefault(row.layer, {}).setdefault(_PLACES.get(row.place, row.place), []).append(row)
-    return {layer: {kind: _merged(found) for kind, found in kinds.items()} for layer, kinds in grouped.items()}
+    return {layer: {kind: _merged(some) for kind, some in kinds.items()} for layer, kinds in grouped.items()}
 
 
 def _merged(rows: Sequence[AuditRow]) -> Bits:
@@ -131,16 +131,16 @@ def _exported(file: Path) -> dict[str, dict[str, Bits]]:
         rows = PrecisionTable.from_json((tree or {})["layers"]).rows
     except (KeyError, TypeError, ConfigError) as error:
         raise HlsError(f"{file} is no table of formats ({error}); export the project again") from error
-    found: dict[str, dict[str, Bits]] = {}
+    widths: dict[str, dict[str, Bits]] = {}
     for row in rows:
         kinds: dict[str, list[str]] = {}  # -> slots: two operands are input0 and input1
         for slot in row.settings:
             if (kind := _PLACES.get(slot.rstrip("01"))) is not None:
                 kinds.setdefault(kind, []).append(slot)
-        found[row.layer] = {
+        widths[row.layer] = {
             kind: _widest({slot: row.settings[slot] for slot in slots}) for kind, slots in kinds.items()
         }
-    return found
+    return widths
 
 
 def _widest(slots: Mapping[str, Setting]) -> Bits:
@@ -155,7 +155,7 @@ def _declared(file: Path) -> dict[str, dict[str, Bits]]:
         tree: Any = yaml.safe_load(file.read_text())
     except yaml.YAMLError as error:
         raise HlsError(f"{file} is not YAML ({error}); export the project again") from error
-    found: dict[str, dict[str, Bits]] = {}
+    widths: dict[str, dict[str, Bits]] = {}
     for layer, formats in (tree if isinstance(tree, dict) else {}).items():
         for key, kind in _FORMATS.items():
             spelt = formats.get(key) if isinstance(formats, dict) else None
@@ -166,8 +166,8 @@ def _declared(file: Path) -> dict[str, dict[str, Bits]]:
             except ValueError as error:
                 raise HlsError(f"{file}: '{layer}.{key}': {error}") from error
             if form.step <= 1 or kind == "activation":  # hls4ml spells a bias that is not there as ufixed<2,32>
-                found.setdefault(str(layer), {})[kind] = Bits(form.width, form.width, False, f"{key} {spelt}")
-    return found
+                widths.setdefault(str(layer), {})[kind] = Bits(form.width, form.width, False, f"{key} {spelt}")
+    return widths
 
 
 def in_order(first: list[str], second: list[str]) -> list[str]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hls.compare.read.run import Run
-from hls.compare.read.sources import group_of, reports_of
+from hls.compare.table.sources import group_of, reports_of
 from hls.reports.error_bars import error_bar
 from hls.reports.report import STAGES
 
-_SCORES = {  # task of points, "" = classes of jets
-    "": "accuracy, AUC (macro): of the quantised model on the test split with statistical errors; float beside it.",
+_SCORES = {  # by task
+    "jets": "accuracy, AUC (macro): of the quantised model on the test split with statistical errors; float beside it.",
     "tracking": "AP@0.9: share of the nearest neighbours of a point that are of its particle, pT > 0.9 GeV; of the "
     "quantised model on the windows of the test split with statistical errors; float beside it.",
     "pileup": "AUPRC: area under precision over recall of the points to keep; of the quantised model on the windows of "
@@ -25,7 +25,7 @@ def footnotes(runs: Sequence[Run], sources: Sequence[tuple[str, str]]) -> tuple[
         runs: the rows.
         sources: (source, stage), in the order of the columns.
     """
-    tasks = {run.build.data.points.task if run.build.data.points else "" for run in runs}
+    tasks = {run.task for run in runs}
     notes = [text for task, text in _SCORES.items() if task in tasks]
     if len(tasks) > 1:
         notes.append("The plots show one score at a time: builds of another task are left out of it.")

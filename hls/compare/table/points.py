@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hls.compare.read.sources import group_of
 from hls.compare.table.cells import Cell, Table
+from hls.compare.table.sources import group_of
 
 
 @dataclass(frozen=True)
@@ -37,18 +37,18 @@ def points(table: Table, quantity: str, metric: str = "accuracy") -> list[Point]
         quantity: field of a report, e.g. "lut" or "latency_ns", or "ebops".
         metric: key of the column of the score; builds without it have no point.
     """
-    found = []
+    drawn = []
     for row in table.cells:
         score = row.get(metric, Cell())
         if not isinstance(score.value, float):
             continue
         for column in table.columns:
             cell = row[column.key]
-            if column.key.rpartition(".")[2] != quantity or not isinstance(cell.value, int | float):
+            if column.quantity != quantity or not isinstance(cell.value, int | float):
                 continue
             label = column.group if column.source else group_of("EBOPs", "model")
-            found.append(_point(row["build"], label, cell, score))
-    return found
+            drawn.append(_point(row["build"], label, cell, score))
+    return drawn
 
 
 def _point(build: Cell, source: str, cell: Cell, score: Cell) -> Point:
@@ -56,10 +56,10 @@ def _point(build: Cell, source: str, cell: Cell, score: Cell) -> Point:
     return Point(str(build.value), source, float(cell.value or 0), float(score.value or 0), score.error, stale)
 
 
-def frontier(found: list[Point]) -> list[Point]:
-    """Those that no other beats in both value and score, by rising value."""
+def frontier(some: list[Point]) -> list[Point]:
+    """Those of some points that no other beats in both value and score, by rising value."""
     best: list[Point] = []
-    for point in sorted(found, key=lambda p: (p.value, -p.score)):
+    for point in sorted(some, key=lambda p: (p.value, -p.score)):
         if not best or point.score > best[-1].score:
             best.append(point)
     return best

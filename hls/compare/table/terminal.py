@@ -24,7 +24,7 @@ def print_table(table: Table, console: Console) -> None:
         shown.add_column(first.head, no_wrap=True)
         rest = [column for column in columns if column is not first]
         for column in rest:
-            shown.add_column(escape(heading(column)), justify="right" if column.number else "left")
+            shown.add_column(escape(column.heading), justify="right" if column.number else "left")
         for row in table.cells:
             shown.add_row(escape(str(row[first.key].value)), *(_styled(row[c.key], c) for c in rest))
         console.print(shown)
@@ -34,11 +34,6 @@ def print_table(table: Table, console: Console) -> None:
         console.print(f"STALE {name}/{file} {why}", markup=False, style="bold yellow", soft_wrap=True)
     for note in table.notes:
         console.print(f"- {note}", markup=False, highlight=False, soft_wrap=True)
-
-
-def heading(column: Column) -> str:
-    """Heading with unit."""
-    return f"{column.head} [{column.unit}]" if column.unit else column.head
 
 
 def _styled(cell: Cell, column: Column) -> str:

@@ -9,8 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from hls.compare.read.run import Run
-from hls.compare.read.share import device_of
-from hls.compare.read.sources import group_of
+from hls.compare.table.sources import device_of, group_of
 from hls.reports.budgets import Verdict, check, parse_budget
 
 
@@ -41,15 +40,15 @@ def judge(runs: Sequence[Run], budgets: Sequence[str], device: str | None) -> li
         HlsError: a budget that cannot be read.
     """
     parsed = [parse_budget(text) for text in budgets]
-    found = []
+    judged = []
     for run in runs:
         stale = run.stale or {}
         reports = {name: r for name, r in (run.reports or {}).items() if not _late(name, r.files, stale)}
         for budget in parsed:
             source = reports.get(budget.source)
             part = device or (device_of(source, run.build.firmware.part) if source else run.build.firmware.part)
-            found.append(Judged(run.name, check([budget], reports, part)[0]))
-    return found
+            judged.append(Judged(run.name, check([budget], reports, part)[0]))
+    return judged
 
 
 def _late(name: str, files: tuple[str, ...], stale: Mapping[str, str]) -> bool:
@@ -61,6 +60,6 @@ def print_judged(judged: Sequence[Judged], console: Console) -> None:
     colours = {"pass": "green", "fail": "bold red", "unknown": "bold yellow"}
     for item in judged:
         reason = f": {item.verdict.reason}" if item.verdict.reason else ""
-        found = f": {item.value} {item.source}".rstrip(" :")
-        said = f"{item.build}: {item.verdict.budget.text}{found}{reason}"
+        stated = f": {item.value} {item.source}".rstrip(" :")
+        said = f"{item.build}: {item.verdict.budget.text}{stated}{reason}"
         console.print(f"[{colours[item.verdict.outcome]}]{item.verdict.outcome}[/] {escape(said)}", soft_wrap=True)

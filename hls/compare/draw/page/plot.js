@@ -36,8 +36,8 @@ function html(name, attributes, ...children) {
 }
 
 function sourcesOf(quantity) {
-  const found = DATA.builds.flatMap((build) => build.costs[quantity].map((cost) => cost.source));
-  return DATA.sources.filter((source) => found.includes(source));
+  const stated = DATA.builds.flatMap((build) => build.costs[quantity].map((cost) => cost.source));
+  return DATA.sources.filter((source) => stated.includes(source));
 }
 
 function ourPoints(quantity, metric, source) {
@@ -91,20 +91,20 @@ function scale(values, low, high, log) {
 
 function logTicks(low, high) {
   const steps = high / low > 30 ? [1, 2, 5] : [1, 1.5, 2, 3, 4, 5, 6, 8];
-  const found = [];
+  const ticks = [];
   for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++) {
-    for (const step of steps) found.push(step * 10 ** power);
+    for (const step of steps) ticks.push(step * 10 ** power);
   }
-  return found.filter((tick) => tick >= low && tick <= high);
+  return ticks.filter((tick) => tick >= low && tick <= high);
 }
 
 function linearTicks(low, high) {
   const rough = (high - low) / 7;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= rough);
-  const found = [];
-  for (let tick = Math.ceil(low / step); tick * step <= high; tick++) found.push(tick * step);
-  return found;
+  const ticks = [];
+  for (let tick = Math.ceil(low / step); tick * step <= high; tick++) ticks.push(tick * step);
+  return ticks;
 }
 
 function short(value) {
@@ -240,8 +240,8 @@ function draw() {
 }
 
 function sources() {
-  const found = sourcesOf(control("x").value);
-  const options = [["all", "all sources"], ...found.map((source) => [source, source])];
+  const names = sourcesOf(control("x").value);
+  const options = [["all", "all sources"], ...names.map((source) => [source, source])];
   control("source").replaceChildren(...options.map(([value, text]) => html("option", { value }, text)));
 }
 

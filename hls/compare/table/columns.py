@@ -1,0 +1,176 @@
+"""The columns of the comparison, and the table of some runs.
+
+**To add a column**, add a `Column` to `COLUMNS`, where it is to stand: with its heading, and with a function from a run
+to the cell. CSV, JSON, Markdown, the terminal and the page show it then. A number that a report states
+(`hls.reports.report.Report`: a resource, a time) has a column for every source that states it: add it to ``COUNTED`` or
+``STATED`` in `hls.compare.table.sources` instead. A file that the comparison does not read yet is a field of
+`hls.compare.read.run.Run` and a record in `hls.compare.read.records`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from hls.compare.read.records import Agreement, Rtl
+from hls.compare.read.run import Run
+from hls.compare.table.cells import OTHER_TASK, Cell, Column, Table
+from hls.compare.table.notes import footnotes
+from hls.compare.table.sources import source_columns
+from qformers.config.section import architecture_of
+from qformers.tasks.score_names import spell
+
+BUILD, SIMULATED, ORIGIN = "Build", "Equal to the quantised model", "Provenance"
+
+# field of a model -> how it is said
+_WORDS = {"pairs": "pairs", "width": "D", "heads": "H", "blocks": "blocks", "layers": "layers", "block_size": "S"}
+_WORDS |= {"hashes": "hashes"}
+
+
+def tabulate(runs: Sequence[Run], device: str | None = None) -> Table:
+    """The table of some runs.
+
+    Args:
+        runs: one row each.
+        device: that percentages are of; None = the one of each report, or of the build where a report names none.
+    """
+    tasks = {run.task for run in runs}
+    own = [column for column in COLUMNS if column.task in ("", *tasks)]
+    sources = source_columns(runs, device)
+    reported = [column for columns in sources.values() for column in columns]
+    rows = tuple({column.key: _cell(run, column) for column in (*own, *reported)} for run in runs)
+    before = [column for column in own if column.group == BUILD]
+    shown = (*before, *reported, *(column for column in own if column.group != BUILD))
+    return Table(shown, tuple(runs), rows, footnotes(runs, list(sources)))
+
+
+def _cell(run: Run, column: Column) -> Cell:
+    return column.cell(run) if column.task in ("", run.task) else Cell(missing=OTHER_TASK)
+
+
+def _missing(command: str) -> Cell:
+    return Cell(missing=f"not run: {command}")
+
+
+def _stale(run: Run, file: str) -> str:
+    return (run.stale or {}).get(file, "")
+
+
+def _inputs(run: Run) -> Cell:
+    data = run.build.data
+    if data.points is None:
+        return Cell(data.features, note=f"feature set of {data.dataset}")
+    coords = getattr(run.build.model, "coords", 0)
+    return Cell(f"{data.features} + {coords} coordinates", note=f"of the points of {data.dataset}")
+
+
+def describe(run: Run) -> str:
+    """The architecture in a few words: its name, then pair bias, width, heads, blocks and so on where it has them."""
+    model = run.build.model
+    words = [f"{word} {getattr(model, key)}" for key, word in _WORDS.items() if hasattr(model, key)]
+    return ", ".join([architecture_of(model), *words])
+
+
+def _score(name: str, phase: str = "qat", scale: float = 1.0) -> Callable[[Run], Cell]:
+    """A score on the test split: of the quantised model (``qat``) or of the float one."""
+
+    def cell(run: Run) -> Cell:
+        metrics = run.metrics if phase == "qat" else run.float_metrics
+        if metrics is None:
+            return _missing(f"scripts/train.py {run.yaml}")
+        measured = metrics.scores.get(name)
+        if measured is None:
+            return Cell(missing=OTHER_TASK)
+        error = None if measured.error is None else measured.error * scale
+        flag = _stale(run, f"{phase}/manifest.json")
+        return Cell(measured.value * scale, error, note=f"test split, {metrics.counted}", flag=flag)
+
+    return cell
+
+
+def _ebops(run: Run) -> Cell:
+    if run.manifest is None or not run.manifest.ebops:
+        return _missing(f"scripts/train.py {run.yaml}")
+    return Cell(run.manifest.ebops, flag=_stale(run, "qat/manifest.json"))
+
+
+def _zeros(run: Run) -> Cell:
+    zeros = run.sparsity
+    if zeros is None:
+        return _missing(f"scripts/sparsity.py {run.yaml}")
+    note = f"{zeros.zeros:,} of {zeros.weights:,} weights; they save {zeros.ebops_saved:,.0f} EBOPs"
+    return Cell(100.0 * zeros.zeros / zeros.weights, note=note)
+
+
+def _csim(run: Run) -> Cell:
+    """Whether C simulation equals the quantised model."""
+    if run.csim is None:
+        return _missing(f"scripts/run_csim.py {run.yaml}")
+    parts = [run.csim.jets, run.csim.adversarial]
+    return _agreed(run.csim.equal, parts, run.csim.backend, _stale(run, "csim.json"))
+
+
+def _rtl(run: Run) -> Cell:
+    """Whether RTL simulation equals the quantised model."""
+    if run.rtl is None:
+        return _missing(f"scripts/run_rtl.py {run.yaml}")
+    parts = [part for level in run.rtl.levels.values() for part in (level.jets, level.adversarial) if part]
+    by = f"{run.rtl.backend} {run.rtl.flavour}, {', '.join(run.rtl.levels)}{_latency_differs(run.rtl)}"
+    return _agreed(run.rtl.equal, parts, by, _stale(run, "rtl.json"))
+
+
+def _agreed(equal: bool, parts: Sequence[Agreement], by: str, flag: str) -> Cell:
+    wrong, values = sum(part.values_different for part in parts), sum(part.values for part in parts)
+    events = " + ".join(f"{part.events:,}" for part in parts)
+    note = f"{by}: {wrong:,} of {values:,} outputs differ; {events} events"
+    right = equal and not wrong
+    return Cell(f"equal ({values:,})" if right else f"DIFFERS ({wrong:,} of {values:,})", flag=flag, note=note)
+
+
+def _latency_differs(rtl: Rtl) -> str:
+    if rtl.timed is None:
+        return ""
+    name, level = rtl.timed
+    if rtl.latency_cycles_reported in (None, level.latency_cycles):
+        return ""
+    return f"; latency {level.latency_cycles} cycles by {name}, the backend reports {rtl.latency_cycles_reported}"
+
+
+def _hash(run: Run) -> Cell:
+    """As it was recorded: the hash of the same build.yaml changes when the schema gains a key."""
+    trained = run.manifest if run.manifest and not _stale(run, "qat/manifest.json") else None
+    return Cell(trained.build_hash if trained else run.build.hash)
+
+
+def _date(run: Run) -> Cell:
+    return Cell(run.manifest.date[:10]) if run.manifest else _missing(f"scripts/train.py {run.yaml}")
+
+
+def _points_score(name: str, task: str) -> tuple[Column, Column]:
+    """A score of points, quantised and float."""
+    head = spell(name)
+    return (
+        Column(name, BUILD, head, _score(name), digits=4, task=task, metric=True),
+        Column(f"{name}_float", BUILD, f"float {head}", _score(name, "float"), digits=4, task=task),
+    )
+
+
+# in order; the columns of the sources stand behind those of the group "Build"
+COLUMNS = (
+    Column("build", BUILD, "build", lambda run: Cell(run.name, note=str(run.path)), number=False),
+    Column("model", BUILD, "model", lambda run: Cell(describe(run)), number=False),
+    Column("particles", BUILD, "N", lambda run: Cell(run.build.data.num_particles)),
+    Column("inputs", BUILD, "inputs", _inputs, number=False),
+    Column("accuracy", BUILD, "accuracy", _score("accuracy", scale=100.0), "%", digits=2, task="jets", metric=True),
+    Column("accuracy_float", BUILD, "float accuracy", _score("accuracy", "float", 100.0), "%", digits=2, task="jets"),
+    Column("auc", BUILD, "AUC", _score("auc"), digits=4, task="jets", metric=True),
+    Column("auc_float", BUILD, "float AUC", _score("auc", "float"), digits=4, task="jets"),
+    *_points_score("ap_0.9", "tracking"),
+    *_points_score("auprc", "pileup"),
+    Column("ebops", BUILD, "EBOPs", _ebops, quantity="ebops"),
+    Column("zeros", BUILD, "zero weights", _zeros, "%", digits=1),
+    Column("csim", SIMULATED, "C simulation", _csim, number=False),
+    Column("rtl", SIMULATED, "RTL simulation", _rtl, number=False),
+    Column("part", ORIGIN, "device", lambda run: Cell(run.build.firmware.part), number=False),
+    Column("hash", ORIGIN, "config", _hash, number=False),
+    Column("date", ORIGIN, "trained", _date, number=False),
+)
