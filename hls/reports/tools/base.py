@@ -63,10 +63,10 @@ def number(path: Path, what: str, text: str) -> float:
     Raises:
         ReportError: there is none.
     """
-    number = re.match(r"[<~\s]*(-?\d[\d,]*(?:\.\d+)?(?:[eE][+-]?\d+)?)", text)
-    if not number:
+    first = re.match(r"[<~\s]*(-?\d[\d,]*(?:\.\d+)?(?:[eE][+-]?\d+)?)", text)
+    if not first:
         raise ReportError(f"{path}: '{what}' must be a number. Received: {text.strip()!r}")
-    return float(number.group(1).replace(",", ""))
+    return float(first.group(1).replace(",", ""))
 
 
 def count(path: Path, what: str, text: str) -> int:
