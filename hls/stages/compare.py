@@ -21,7 +21,7 @@ from hls.compare.table.verdicts import Judged, judge, print_judged
 from hls.errors import HlsError
 from hls.reports.budgets import exit_code, parse_budget
 from hls.reports.devices import find_device
-from hls.reports.tools import read_vendor
+from hls.reports.tools import read_reports
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def with_vendor(runs: Sequence[Run], given: Sequence[str]) -> tuple[Run, ...]:
                 )
         if name not in by_name:
             raise HlsError(f"--vendor {text}: '{name}' is none of the runs {', '.join(by_name)}")
-        run, added = by_name[name], {report.source: report for report in read_vendor(Path(path))}
+        run, added = by_name[name], {report.source: report for report in read_reports(Path(path))}
         replaced = {f"reports/{source}.json" for source in added}
         stale = {file: why for file, why in (run.stale or {}).items() if file not in replaced}
         by_name[name] = replace(run, reports={**(run.reports or {}), **added}, stale=stale)

@@ -211,7 +211,7 @@ def test_vendor_reports_need_a_run_where_there_are_several(tmp_path: Path) -> No
 def test_a_vendor_report_becomes_a_column_of_its_own_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = read_runs([trained(tmp_path, "part_a"), trained(tmp_path, "part_b")])
     said = Report("csynth", "csynth", "Vitis HLS 2023.2", resources={"lut": 8851}, clock_ns=5.0)
-    monkeypatch.setattr("hls.stages.compare.read_vendor", lambda path: [said])
+    monkeypatch.setattr("hls.stages.compare.read_reports", lambda path: [said])
     table = tabulate(with_vendor(runs, ["part_b=solution1"]))
     assert table.cells[0]["csynth.lut"].missing == "not run: the vendor's tool (csynth), then --vendor REPORTS"
     assert table.cells[1]["csynth.lut"].value == 8851

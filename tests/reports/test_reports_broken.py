@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.paths import DATA
 
-from hls.reports.tools import ReportError, read_vendor
+from hls.reports.tools import ReportError, read_reports
 
 REPORTS = DATA / "reports"
 SOLUTION = "vitis_hls_2024_1/tagger_prj/solution1"
@@ -46,7 +46,7 @@ def test_cut_off_files_name_file_and_section(name: str, tmp_path: Path) -> None:
         path = tmp_path / Path(name).name
         path.write_text(text[:end])
         with pytest.raises(ReportError, match=rf"{re.escape(path.name)}: (section '|is cut off)"):
-            read_vendor(path)
+            read_reports(path)
 
 
 @pytest.mark.parametrize("name", WHOLE)
@@ -54,12 +54,12 @@ def test_wherever_a_file_is_cut_off_the_numbers_are_right_or_refused(name: str, 
     text = (REPORTS / name).read_text()
     path = tmp_path / Path(name).name
     path.write_text(text)
-    whole = read_vendor(path)
+    whole = read_reports(path)
     refused = 0
     for end in range(0, len(text), 37):
         path.write_text(text[:end])
         try:
-            assert read_vendor(path) == whole, f"cut off after {end} characters"
+            assert read_reports(path) == whole, f"cut off after {end} characters"
         except ReportError:
             refused += 1
     assert refused > 5
@@ -88,7 +88,7 @@ def test_a_missing_section_is_named(name: str, line: str, section: str, tmp_path
     path = tmp_path / Path(name).name
     path.write_text(text.replace(line, ""))
     with pytest.raises(ReportError, match=rf"{re.escape(path.name)}: section '.*{section}.*write the report again"):
-        read_vendor(path)
+        read_reports(path)
 
 
 def test_numbers_that_are_none(tmp_path: Path) -> None:
@@ -96,10 +96,10 @@ def test_numbers_that_are_none(tmp_path: Path) -> None:
     path = tmp_path / "csynth.xml"
     path.write_text(text.replace("<FF>20318</FF>", "<FF>many</FF>"))
     with pytest.raises(ReportError, match=r"csynth.xml: 'FF' must be a number. Received: 'many'"):
-        read_vendor(path)
+        read_reports(path)
     path.write_text(text.replace("<FF>20318</FF>", "<FF>20318.5</FF>"))
     with pytest.raises(ReportError, match=r"csynth.xml: 'FF' must be a whole number. Received: '20318.5'"):
-        read_vendor(path)
+        read_reports(path)
 
 
 def test_unknown_state_and_document_type(tmp_path: Path) -> None:
@@ -107,22 +107,22 @@ def test_unknown_state_and_document_type(tmp_path: Path) -> None:
     path = tmp_path / "util.rpt"
     path.write_text(text.replace("Design State : Routed", "Design State : Baked"))
     with pytest.raises(ReportError, match=r"util.rpt: Design State 'Baked' is unknown; known are Synthesized"):
-        read_vendor(path)
+        read_reports(path)
     path = tmp_path / "csynth.xml"
     path.write_text("<profile>\n<!DOCTYPE x>\n</profile>\n")
     with pytest.raises(ReportError, match=r"csynth.xml: has a DOCTYPE, which no HLS tool writes"):
-        read_vendor(path)
+        read_reports(path)
 
 
 def test_other_files_are_refused_with_what_is_known(tmp_path: Path) -> None:
     with pytest.raises(
         ReportError, match=r"drc.rpt: is no report that is known here; known are HLS csynth.xml, .*Quartus"
     ):
-        read_vendor(REPORTS / f"{JETNET}_route_drc.rpt")
+        read_reports(REPORTS / f"{JETNET}_route_drc.rpt")
     with pytest.raises(ReportError, match=r"holds no vendor report; run synthesis first"):
-        read_vendor(tmp_path)
+        read_reports(tmp_path)
     with pytest.raises(ReportError, match=r"gone.rpt: cannot be read \(No such file"):
-        read_vendor(tmp_path / "gone.rpt")
+        read_reports(tmp_path / "gone.rpt")
     (tmp_path / "empty.rpt").write_text(" \n")
     with pytest.raises(ReportError, match=r"empty.rpt: is empty"):
-        read_vendor(tmp_path / "empty.rpt")
+        read_reports(tmp_path / "empty.rpt")

@@ -9,7 +9,7 @@ import pytest
 from support.paths import DATA
 
 from hls.reports.report import Report, load_reports
-from hls.reports.tools import ReportError, read_vendor
+from hls.reports.tools import ReportError, read_reports
 
 REPORTS = DATA / "reports"
 SOLUTION = "vitis_hls_2024_1/tagger_prj/solution1"
@@ -17,7 +17,7 @@ JETNET = "vivado_2025_1/output_jetnet/reports/jetnet_post"
 
 
 def by_source(path: Path) -> dict[str, Report]:
-    return {report.source: report for report in read_vendor(path)}
+    return {report.source: report for report in read_reports(path)}
 
 
 def test_hls4ml_project_folder(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_modules_without_their_top_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
         ReportError, match=r"cannot tell the top function's report among softmax_latency_csynth.xml, tag"
     ):
-        read_vendor(tmp_path)
+        read_reports(tmp_path)
 
 
 def test_alkaid_project_folder_joins_the_reports_of_each_step() -> None:
@@ -88,12 +88,12 @@ def test_two_builds_or_designs_are_not_mixed(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "util.rpt").write_text(f"{text}{folder}\n")  # equal files would be copies
     with pytest.raises(ReportError, match=r"vivado-route: reports of two builds, in .*a and .*b; give one of them"):
-        read_vendor(tmp_path)
+        read_reports(tmp_path)
     (tmp_path / "b/util.rpt").write_text(text.replace(": jetnet\n", ": other\n"))
     with pytest.raises(ReportError, match=r"are of two designs \(jetnet, other\)"):
-        read_vendor(tmp_path)
+        read_reports(tmp_path)
     for name in ("one", "two"):
         shutil.copytree(REPORTS / "vitis_hls_2024_1", tmp_path / "hls" / name)
     (tmp_path / "hls/two/tagger_prj/solution1/syn/report/csynth.xml").write_text("<profile>\n</profile>\n")
     with pytest.raises(ReportError, match="holds several HLS solutions"):
-        read_vendor(tmp_path / "hls")
+        read_reports(tmp_path / "hls")

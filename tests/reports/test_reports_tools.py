@@ -8,7 +8,7 @@ import pytest
 from support.paths import DATA
 
 from hls.reports.report import Report
-from hls.reports.tools import ReportError, read_vendor
+from hls.reports.tools import ReportError, read_reports
 from hls.reports.tools.readers import READERS, kind_of
 
 REPORTS = DATA / "reports"
@@ -19,7 +19,7 @@ IMPL = "vivado_2020_2/tagger.runs/impl_1/tagger"
 
 def one(name: str) -> Report:
     """The only report of a file or folder of the test data."""
-    reports = read_vendor(REPORTS / name)
+    reports = read_reports(REPORTS / name)
     assert len(reports) == 1
     return reports[0]
 
@@ -94,7 +94,7 @@ def test_cosim_numbers_that_fill_their_columns(tmp_path: Path) -> None:
     text = (REPORTS / f"{SOLUTION}/sim/report/tagger_cosim.rpt").read_text()
     wide = tmp_path / "tagger_cosim.rpt"
     wide.write_text(text.replace("|             43|              1|", "|987654321012345|112233445566778|"))
-    assert read_vendor(wide)[0].latency_cycles == 987654321012345
+    assert read_reports(wide)[0].latency_cycles == 987654321012345
 
 
 def test_failed_cosim_is_no_pass() -> None:
@@ -107,7 +107,7 @@ def test_cosim_that_was_not_run() -> None:
     with pytest.raises(
         ReportError, match=r"tagger_cosim.rpt: neither Verilog nor VHDL was simulated .*run cosim_design"
     ):
-        read_vendor(REPORTS / "vivado_hls_2020_1/tagger_cosim.rpt")
+        read_reports(REPORTS / "vivado_hls_2020_1/tagger_cosim.rpt")
 
 
 # file -> source, stage, tool, part, resources
@@ -155,7 +155,7 @@ def test_hierarchical_utilisation_takes_the_top_whatever_is_called_like_it(tmp_p
     text = (REPORTS / f"{JETNET}_place_util.rpt").read_text()
     path = tmp_path / "util.rpt"
     path.write_text(text.replace("|   stage0     |", "|   jetnet     |"))
-    assert read_vendor(path)[0].resources["lut"] == 24869
+    assert read_reports(path)[0].resources["lut"] == 24869
 
 
 def test_timing_met() -> None:
@@ -185,7 +185,7 @@ def test_nets_tell_the_stage_whatever_the_file_is_called(net: str, source: str, 
     text = (REPORTS / f"{IMPL}_timing_summary_routed.rpt").read_text()
     path = tmp_path / "timing_routed.rpt"
     path.write_text(text.replace("fo=4, routed", f"fo=4, {net}"))
-    assert read_vendor(path)[0].source == source
+    assert read_reports(path)[0].source == source
 
 
 def test_timing_whose_stage_cannot_be_told(tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_timing_whose_stage_cannot_be_told(tmp_path: Path) -> None:
     path = tmp_path / "timing.rpt"
     path.write_text(text[: text.index("| Timing Details")])
     with pytest.raises(ReportError, match=r"timing.rpt: states neither a Design State nor a path.*_routed.rpt"):
-        read_vendor(path)
+        read_reports(path)
 
 
 def test_timing_without_constraints_states_no_period() -> None:
@@ -212,7 +212,7 @@ def test_power_that_melts_the_chip_says_so(tmp_path: Path) -> None:
     text = (REPORTS / f"{JETNET}_route_power.rpt").read_text()
     path = tmp_path / "power.rpt"
     path.write_text(text.replace("| 5.871        |", "| 132.871 (Junction temp exceeded!) |"))
-    report = read_vendor(path)[0]
+    report = read_reports(path)[0]
     assert report.power_w == 132.871
     assert report.detail["power"]["note"] == "Junction temp exceeded!"
 
@@ -261,7 +261,7 @@ def test_failed_fit_counts_nothing(tmp_path: Path) -> None:
     path = tmp_path / "filter.fit.summary"
     path.write_text(text.replace("Successful", "Failed"))
     with pytest.raises(ReportError, match=r"filter.fit.summary: Fitter Status is 'Failed .*see the fitter's messages"):
-        read_vendor(path)
+        read_reports(path)
 
 
 def test_every_reader_has_a_file_to_read() -> None:

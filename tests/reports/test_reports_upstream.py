@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from support.paths import DATA
 
-from hls.reports.tools import read_vendor
+from hls.reports.tools import read_reports
 
 REPORTS = DATA / "reports"
 JETNET = REPORTS / "vivado_2025_1/output_jetnet/reports"
@@ -38,7 +38,7 @@ def project(tmp_path: Path) -> Path:
 
 def test_hls4ml_reads_csynth_alike(project: Path) -> None:
     theirs = hls4ml_parse(project)["CSynthesisReport"]
-    ours = {report.source: report for report in read_vendor(project)}["csynth"]
+    ours = {report.source: report for report in read_reports(project)}["csynth"]
     numbers = {key: int(theirs[name]) for key, name in (("lut", "LUT"), ("ff", "FF"), ("dsp", "DSP"), ("uram", "URAM"))}
     assert numbers == {key: ours.resources[key] for key in numbers}
     assert int(theirs["BRAM_18K"]) == ours.resources["bram18"]
@@ -66,13 +66,13 @@ def test_alkaid_reads_vivado_2025_and_quartus_pro_alike() -> None:
     used = alkaid.parse_utilization_vivado((JETNET / "jetnet_post_route_util.rpt").read_text())
     slack = alkaid.parse_timing_summary_vivado((JETNET / "jetnet_post_route_timing.rpt").read_text())
     power = alkaid.parse_power_vivado((JETNET / "jetnet_post_route_power.rpt").read_text())
-    ours = {report.source: report for report in read_vendor(JETNET)}["vivado-route"]
+    ours = {report.source: report for report in read_reports(JETNET)}["vivado-route"]
     assert (used["LUT"], used["FF"], used["DSP"]) == tuple(ours.resources[key] for key in ("lut", "ff", "dsp"))
     assert 2 * used["Block RAM Tile"] == ours.resources["bram18"]
     assert slack["WNS(ns)"] == ours.detail["timing"]["wns_ns"]
     assert float(power["Total On-Chip Power (W)"]) == ours.power_w
     fit = alkaid.parse_utilization_quartus((QUARTUS / "jetnet.fit.rpt").read_text())
-    intel = read_vendor(QUARTUS)[0]
+    intel = read_reports(QUARTUS)[0]
     assert {key: fit[name] for key, name in (("alm", "ALM"), ("ff", "FF"), ("dsp", "DSP"), ("m20k", "M20K"))} == dict(
         intel.resources
     )

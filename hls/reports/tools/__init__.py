@@ -1,4 +1,4 @@
-"""Reports that vendor tools write: Vivado HLS, Vitis HLS, Vivado, Quartus."""
+"""Reports that the tools of FPGA vendors write: Vivado HLS, Vitis HLS, Vivado, Quartus."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from hls.reports.tools.base import ReportError
 from hls.reports.tools.folder import join, read_folder
 from hls.reports.tools.readers import READERS, read_file
 
-__all__ = ["READERS", "ReportError", "read_vendor"]
+__all__ = ["READERS", "ReportError", "read_reports"]
 
 
-def read_vendor(path: Path) -> list[Report]:
+def read_reports(path: Path) -> list[Report]:
     """Read a report file, or all reports below a project folder.
 
     Known layouts are hls4ml's (``<name>_prj/solution1/{syn,sim}/report``, ``vivado_synth.rpt``), alkaid's

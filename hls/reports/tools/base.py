@@ -1,4 +1,4 @@
-"""What the readers of vendor reports share: the error, one file's reading, bordered tables, numbers."""
+"""What the readers of the tools' reports share: the error, one file's reading, bordered tables, numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hls.reports.report import Report
 
 
 class ReportError(HlsError):
-    """A vendor report that cannot be read: unknown, cut off, or of a failed run."""
+    """A report that cannot be read: unknown, cut off, or of a failed run."""
 
 
 @dataclass(frozen=True)
