@@ -92,3 +92,13 @@ def test_the_script_simulates_and_synthesises_but_does_not_cosimulate(project: P
     script = (project.path / "build_prj.tcl").read_text()
     assert script.count("array set opt") == (0 if project.layout.backend == "vitis" else 1)
     assert script.count("{") == script.count("}")
+
+
+@pytest.mark.parametrize("project", ["vitis", "vivado"], indirect=True)
+def test_the_options_are_tcl(project: Project) -> None:
+    tcl = pytest.importorskip("tkinter", reason="this Python has no tkinter: apt-get install python3-tk").Tcl()
+    tcl.eval("proc open_project args {throw STOP {the options were read}}")  # what comes next needs the vendor's tool
+    script = "build_opt.tcl" if project.layout.backend == "vitis" else "build_prj.tcl"
+    tcl.eval(f"set argv {{}}; cd {{{project.path}}}; catch {{source {script}}}")
+    wanted = {"reset": 1, "csim": 1, "synth": 1, "cosim": 0, "validation": 0, "export": 1, "vsynth": 0, "fifo_opt": 0}
+    assert {key: int(tcl.eval(f"set opt({key})")) for key in wanted} == wanted

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from support.compare_runs import bare, complete, put, reported, simulated, trained
 
-from hls.compare.read.run import read_run, read_runs
-from hls.compare.table.cells import Table
-from hls.compare.table.columns import tabulate
+from hls.compare.draw.page import write_page
+from hls.compare.read.run import Run, read_run, read_runs
+from hls.compare.table.cells import Cell, Column, Table
+from hls.compare.table.columns import COLUMNS, ORIGIN, tabulate
 from hls.compare.table.files import to_json, write_csv, write_markdown
 from hls.errors import HlsError
 from hls.reports.report import Report
@@ -199,3 +200,23 @@ def test_a_device_can_be_named(tmp_path: Path) -> None:
     assert "VU13P" in table.cells[0]["yosys.lut"].note
     small = tabulate(read_runs([run]), "PYNQ-Z2")
     assert text(small, "yosys.lut") == "18,144 (34.1 %)"
+
+
+def test_a_column_is_added_in_one_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def epochs(run: Run) -> Cell:
+        if run.manifest is None:
+            return Cell(command="train it")
+        return Cell(run.build.train.qat.epochs, note="of the quantised training")
+
+    column = Column("epochs", ORIGIN, "epochs", epochs, unit="passes")
+    monkeypatch.setattr("hls.compare.table.columns.COLUMNS", (*COLUMNS, column))
+    table = table_of(trained(tmp_path, "part_a"), bare(tmp_path, "part_b"))
+    assert [text(table, "epochs", row) for row in (0, 1)] == ["25", "not run: train it"]
+    assert ("part_b", "not run: train it") in table.missing()
+    write_csv(table, tmp_path / "t.csv")
+    write_markdown(table, None, tmp_path / "t.md")
+    write_page(table, None, (), [], tmp_path / "t.html")
+    assert [row["epochs"] for row in csv.DictReader((tmp_path / "t.csv").open())] == ["25", "not run: train it"]
+    assert "epochs [passes]" in (tmp_path / "t.md").read_text()
+    assert 'title="of the quantised training" data-value="25"' in (tmp_path / "t.html").read_text()
+    assert to_json(table, None)["builds"][0]["cells"]["epochs"] == {"value": 25, "note": "of the quantised training"}

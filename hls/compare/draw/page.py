@@ -122,7 +122,7 @@ def _reference_data(references: tuple[Reference, ...]) -> list[dict[str, Any]]:
 
 def _words(cell: Cell) -> str:
     if cell.missing:
-        return "not run" if cell.missing.startswith("not run") else cell.missing
+        return cell.short
     return f"{cell.value}{' STALE' if cell.flag else ''}"
 
 
@@ -140,10 +140,10 @@ def run_data(run: Run) -> str:
 def _alerts(table: Table, judged: Sequence[Judged]) -> list[dict[str, Any]]:
     """What a reader must not miss: simulations that differ, files out of date, budgets that are not kept."""
     alerts = [
-        {"text": f"{row['build'].value}: {words} differs, {row[key].note}", "bad": True}
-        for row in table.cells
-        for key, words in (("csim", "C simulation"), ("rtl", "RTL simulation"))
-        if str(row[key].value).startswith("DIFFERS")
+        {"text": f"{run.name}: {column.head} differs, {row[column.key].note}", "bad": True}
+        for run, row in zip(table.runs, table.cells, strict=True)
+        for column in table.columns
+        if row[column.key].equal is False
     ]
     if late := dict.fromkeys(name for name, _, _ in table.stale()):
         alerts.append({"text": f"Out of date, see below: {', '.join(late)}", "bad": False})

@@ -34,12 +34,13 @@ def build_rows(table: Table) -> list[dict[str, Any]]:
 def _shown(cell: Cell, column: Column) -> dict[str, Any]:
     """Text of a cell and what is behind it; `value` is what it sorts by."""
     value = "" if cell.value is None or cell.missing else str(cell.value)
-    classes = ["number" if column.number else "text", "wide" if column.key == "model" else ""]
-    classes += [word for word in ("equal", "differs") if value.lower().startswith(word)]
+    classes = ["number" if column.number else "text", "wide" if column.wide else ""]
+    if cell.equal is not None:
+        classes.append("equal" if cell.equal else "differs")
     return {
         "text": spell(cell.value, column.digits),
         "value": value,
-        "missing": "not run" if cell.missing.startswith("not run") else cell.missing,
+        "missing": cell.short,
         "error": "" if cell.error is None else f"{cell.error:.{column.digits}f}",
         "percent": "" if cell.percent is None else spell_percent(cell.percent),
         "stale": bool(cell.flag),

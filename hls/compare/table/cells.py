@@ -18,17 +18,31 @@ class Cell:
         value: None when missing.
         error: statistical, of `value`.
         percent: `value` as a share of the device, 0 to 100 and more.
-        missing: why there is no value, e.g. "not run: scripts/run_csim.py ...".
+        reason: why there is no value, where nothing is to be run for it.
+        command: what gives the value, where it was not run.
         flag: a warning, e.g. that the number belongs to another model.
         note: more on it, for a tooltip.
+        equal: whether outputs are equal, for a cell that says so.
     """
 
     value: float | int | str | None = None
     error: float | None = None
     percent: float | None = None
-    missing: str = ""
+    reason: str = ""
+    command: str = ""
     flag: str = ""
     note: str = ""
+    equal: bool | None = None
+
+    @property
+    def missing(self) -> str:
+        """Why there is no value, e.g. "not run: scripts/run_csim.py ..."; "" where there is one."""
+        return f"not run: {self.command}" if self.command else self.reason
+
+    @property
+    def short(self) -> str:
+        """The same without the command."""
+        return "not run" if self.command else self.reason
 
     def text(self, column: Column) -> str:
         """The cell in words: the value with its error, percentage and warning, or the reason why it is missing."""
@@ -54,6 +68,7 @@ class Column:
         unit: shown with the heading, "" for none.
         number: whether it holds numbers (aligned right, sorted by value).
         digits: after the decimal point.
+        wide: whether its text may take several lines.
         task: of the builds that have it ("jets", or a task of points); builds of another task have no value, and it is
             left out where none has that task. "" for all builds.
         metric: whether it says how well the quantised model does: plots show it over the cost.
@@ -68,6 +83,7 @@ class Column:
     unit: str = ""
     number: bool = True
     digits: int = 0
+    wide: bool = False
     task: str = ""
     metric: bool = False
     quantity: str = ""
@@ -120,13 +136,13 @@ class Table:
 
     def missing(self) -> list[tuple[str, str]]:
         """(build, what was not run and how to run it), each once."""
-        told = {
+        lines = {
             (run.name, cell.missing): None
             for run, row in zip(self.runs, self.cells, strict=True)
             for cell in row.values()
-            if cell.missing.startswith("not run")
+            if cell.command
         }
-        return list(told)
+        return list(lines)
 
     def stale(self) -> list[tuple[str, str, str]]:
         """(build, file, why it is out of date)."""

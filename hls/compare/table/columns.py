@@ -44,11 +44,7 @@ def tabulate(runs: Sequence[Run], device: str | None = None) -> Table:
 
 
 def _cell(run: Run, column: Column) -> Cell:
-    return column.cell(run) if column.task in ("", run.task) else Cell(missing=OTHER_TASK)
-
-
-def _missing(command: str) -> Cell:
-    return Cell(missing=f"not run: {command}")
+    return column.cell(run) if column.task in ("", run.task) else Cell(reason=OTHER_TASK)
 
 
 def _stale(run: Run, file: str) -> str:
@@ -76,10 +72,10 @@ def _score(name: str, phase: str = "qat", scale: float = 1.0) -> Callable[[Run],
     def cell(run: Run) -> Cell:
         metrics = run.metrics if phase == "qat" else run.float_metrics
         if metrics is None:
-            return _missing(f"scripts/train.py {run.yaml}")
+            return Cell(command=f"scripts/train.py {run.yaml}")
         measured = metrics.scores.get(name)
         if measured is None:
-            return Cell(missing=OTHER_TASK)
+            return Cell(reason=OTHER_TASK)
         error = None if measured.error is None else measured.error * scale
         flag = _stale(run, f"{phase}/manifest.json")
         return Cell(measured.value * scale, error, note=f"test split, {metrics.counted}", flag=flag)
@@ -89,14 +85,14 @@ def _score(name: str, phase: str = "qat", scale: float = 1.0) -> Callable[[Run],
 
 def _ebops(run: Run) -> Cell:
     if run.manifest is None or not run.manifest.ebops:
-        return _missing(f"scripts/train.py {run.yaml}")
+        return Cell(command=f"scripts/train.py {run.yaml}")
     return Cell(run.manifest.ebops, flag=_stale(run, "qat/manifest.json"))
 
 
 def _zeros(run: Run) -> Cell:
     zeros = run.sparsity
     if zeros is None:
-        return _missing(f"scripts/sparsity.py {run.yaml}")
+        return Cell(command=f"scripts/sparsity.py {run.yaml}")
     note = f"{zeros.zeros:,} of {zeros.weights:,} weights; they save {zeros.ebops_saved:,.0f} EBOPs"
     return Cell(100.0 * zeros.zeros / zeros.weights, note=note)
 
@@ -104,7 +100,7 @@ def _zeros(run: Run) -> Cell:
 def _csim(run: Run) -> Cell:
     """Whether C simulation equals the quantised model."""
     if run.csim is None:
-        return _missing(f"scripts/run_csim.py {run.yaml}")
+        return Cell(command=f"scripts/run_csim.py {run.yaml}")
     parts = [run.csim.jets, run.csim.adversarial]
     return _agreed(run.csim.equal, parts, run.csim.backend, _stale(run, "csim.json"))
 
@@ -112,7 +108,7 @@ def _csim(run: Run) -> Cell:
 def _rtl(run: Run) -> Cell:
     """Whether RTL simulation equals the quantised model."""
     if run.rtl is None:
-        return _missing(f"scripts/run_rtl.py {run.yaml}")
+        return Cell(command=f"scripts/run_rtl.py {run.yaml}")
     parts = [part for level in run.rtl.levels.values() for part in (level.jets, level.adversarial) if part]
     by = f"{run.rtl.backend} {run.rtl.flavour}, {', '.join(run.rtl.levels)}{_latency_differs(run.rtl)}"
     return _agreed(run.rtl.equal, parts, by, _stale(run, "rtl.json"))
@@ -123,7 +119,8 @@ def _agreed(equal: bool, parts: Sequence[Agreement], by: str, flag: str) -> Cell
     events = " + ".join(f"{part.events:,}" for part in parts)
     note = f"{by}: {wrong:,} of {values:,} outputs differ; {events} events"
     right = equal and not wrong
-    return Cell(f"equal ({values:,})" if right else f"DIFFERS ({wrong:,} of {values:,})", flag=flag, note=note)
+    text = f"equal ({values:,})" if right else f"DIFFERS ({wrong:,} of {values:,})"
+    return Cell(text, flag=flag, note=note, equal=right)
 
 
 def _latency_differs(rtl: Rtl) -> str:
@@ -142,7 +139,7 @@ def _hash(run: Run) -> Cell:
 
 
 def _date(run: Run) -> Cell:
-    return Cell(run.manifest.date[:10]) if run.manifest else _missing(f"scripts/train.py {run.yaml}")
+    return Cell(run.manifest.date[:10]) if run.manifest else Cell(command=f"scripts/train.py {run.yaml}")
 
 
 def _points_score(name: str, task: str) -> tuple[Column, Column]:
@@ -157,7 +154,7 @@ def _points_score(name: str, task: str) -> tuple[Column, Column]:
 # in order; the columns of the sources stand behind those of the group "Build"
 COLUMNS = (
     Column("build", BUILD, "build", lambda run: Cell(run.name, note=str(run.path)), number=False),
-    Column("model", BUILD, "model", lambda run: Cell(describe(run)), number=False),
+    Column("model", BUILD, "model", lambda run: Cell(describe(run)), number=False, wide=True),
     Column("particles", BUILD, "N", lambda run: Cell(run.build.data.num_particles)),
     Column("inputs", BUILD, "inputs", _inputs, number=False),
     Column("accuracy", BUILD, "accuracy", _score("accuracy", scale=100.0), "%", digits=2, task="jets", metric=True),

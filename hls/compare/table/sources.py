@@ -97,7 +97,7 @@ def _counted(run: Run, source: str, stage: str, key: str, device: str | None) ->
         return _not_run(run, source, stage)
     value = report.resources.get(key)
     if value is None:
-        return Cell(missing=f"not stated by {source}")
+        return Cell(reason=f"not stated by {source}")
     shares, where = _shares(report, device_of(report, run.build.firmware.part, device))
     note = " · ".join(part for part in (_note(report), f"{'per cent of ' if key in shares else ''}{where}") if part)
     return Cell(value, percent=shares.get(key), flag=_flag(run, report), note=note)
@@ -110,7 +110,7 @@ def _stated(run: Run, source: str, stage: str, key: str) -> Cell:
         return _not_run(run, source, stage)
     value = getattr(report, key)
     if value is None:
-        return Cell(missing=f"not stated by {source}")
+        return Cell(reason=f"not stated by {source}")
     return Cell(value, flag=_flag(run, report), note=_note(report))
 
 
@@ -119,7 +119,7 @@ def _report(run: Run, source: str, stage: str) -> Report | None:
 
 
 def _not_run(run: Run, source: str, stage: str) -> Cell:
-    return Cell(missing=f"not run: {how_to(source, stage, run.yaml)}")
+    return Cell(command=how_to(source, stage, run.yaml))
 
 
 def _note(report: Report) -> str:

@@ -37,12 +37,12 @@ def print_table(table: Table, console: Console) -> None:
 
 
 def _styled(cell: Cell, column: Column) -> str:
-    text = escape("not run" if cell.missing.startswith("not run") else cell.text(column))
+    text = escape(cell.short or cell.text(column))
     if cell.missing:
         return f"[dim]{text}[/dim]"
     if cell.flag:
         return f"[bold yellow]{text}[/bold yellow]"
-    return f"[bold red]{text}[/bold red]" if text.startswith("DIFFERS") else text
+    return f"[bold red]{text}[/bold red]" if cell.equal is False else text
 
 
 def print_diff(diff: Diff, console: Console) -> None:
