@@ -78,8 +78,8 @@ def verilog(made: Engine, size: Sizes) -> dict[str, str]:
         # when x in front of each layer is written
         x_done=["load_done", *(f"points{index}_done" for index in range(len(made.x) - 1))],
         x_values=_x_values(made, size),
-        written_early=[f"sums_lanes{order}" for order in range(size.orders)]
-        + [f"in_lanes{order}" for order in range(size.orders)],
+        # words of an order that say where a block is written: read a clock before it is
+        written_early=[f"{kind}{order}" for kind in ("in_lanes", "sums_lanes") for order in range(size.orders)],
         encoder=_encoder(made, size),
         attention=_attention(made, size),
         points=_points(made, size),
