@@ -122,8 +122,8 @@ def _ours(axes: Any, table: Table, quantity: str, sources: Sequence[str], metric
     absent = [name for name in colours if all(point.build != name for point in marks)]
     if absent:
         others = {str(row["build"].value) for row in table.cells if row[metric.key].missing == OTHER_TASK}
-        said = {name: f"has no {metric.head}" if name in others else f"no {_PLAIN[quantity]} yet" for name in absent}
-        words = "\n".join(f"{name}: {why}" for name, why in said.items())
+        reasons = {name: f"has no {metric.head}" if name in others else f"no {_PLAIN[quantity]} yet" for name in absent}
+        words = "\n".join(f"{name}: {why}" for name, why in reasons.items())
         axes.text(0.03, 0.03, words, transform=axes.transAxes, va="bottom", fontsize=10, color="#b00000")
     lines = {source: frontier([point for point in marks if point.source == source]) for source in sources}
     known = [source for source in sources if lines[source]]

@@ -91,7 +91,7 @@ class Published(Section):
 
 @dataclass(frozen=True)
 class Reference:
-    """A published point with all that is to be said of it."""
+    """A published point with its publication, data set and stage."""
 
     point: Point
     work: Work

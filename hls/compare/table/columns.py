@@ -21,7 +21,7 @@ from qformers.tasks.score_names import spell
 
 BUILD, SIMULATED, ORIGIN = "Build", "Equal to the quantised model", "Provenance"
 
-# field of a model -> how it is said
+# field of a model -> its word in the table
 _WORDS = {"pairs": "pairs", "width": "D", "heads": "H", "blocks": "blocks", "layers": "layers", "block_size": "S"}
 _WORDS |= {"hashes": "hashes"}
 

@@ -37,9 +37,9 @@ def footnotes(runs: Sequence[Run], sources: Sequence[tuple[str, str]]) -> tuple[
         reports = reports_of(runs, source, stage)
         tools = ", ".join(dict.fromkeys(report.tool for report in reports if report.tool))
         bars = "; ".join(dict.fromkeys(report.error_bar for report in reports if report.error_bar))
-        said = f" ({tools})" if tools else ""
+        named = f" ({tools})" if tools else ""
         error = f" How far from a routed design: {bars}." if bars else ""
-        notes.append(f"{group_of(source, stage)}: {STAGES[stage]}{said}.{error}")
+        notes.append(f"{group_of(source, stage)}: {STAGES[stage]}{named}.{error}")
     if any("bram18" in report.resources for run in runs for report in (run.reports or {}).values()):
         notes.append("BRAM18: 18-kbit halves; one RAMB36 counts as two.")
     notes += [

@@ -61,5 +61,5 @@ def print_judged(judged: Sequence[Judged], console: Console) -> None:
     for item in judged:
         reason = f": {item.verdict.reason}" if item.verdict.reason else ""
         stated = f": {item.value} {item.source}".rstrip(" :")
-        said = f"{item.build}: {item.verdict.budget.text}{stated}{reason}"
-        console.print(f"[{colours[item.verdict.outcome]}]{item.verdict.outcome}[/] {escape(said)}", soft_wrap=True)
+        text = f"{item.build}: {item.verdict.budget.text}{stated}{reason}"
+        console.print(f"[{colours[item.verdict.outcome]}]{item.verdict.outcome}[/] {escape(text)}", soft_wrap=True)

@@ -178,13 +178,13 @@ class Bench:
 
     def _key(self, job: Job) -> str:
         inputs = [*job.sources, *job.shells]
-        said = [
+        content = [
             self.tool.version,
             *(path.read_text() for path in MAPPINGS),
             *self._script(job, names_only=True).splitlines(),
             *(sha256(path) for path in inputs),
         ]
-        return hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]
+        return hashlib.sha256("\n".join(content).encode()).hexdigest()[:16]
 
     def _script(self, job: Job, names_only: bool = False) -> str:
         def quoted(path: Path) -> str:

@@ -105,10 +105,10 @@ def find_yosys() -> Yosys:
         raise YosysMissing
     wanted = f"{OLDEST[0]}.{OLDEST[1]} or newer is needed ({INSTALL})"
     try:
-        said = subprocess.run([program, "-V"], capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+        answer = subprocess.run([program, "-V"], capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired) as error:
         raise HlsError(f"{program} does not run ({error}); yosys {wanted}") from error
-    version = said.stdout.strip() or said.stderr.strip()
+    version = answer.stdout.strip() or answer.stderr.strip()
     numbers = _VERSION.match(version)
     if numbers is None:
         raise HlsError(f"{program} -V does not tell a version; yosys {wanted}. Received: {version[:80]!r}")
