@@ -230,8 +230,8 @@ def text(content: Mapping[str, Any]) -> str:
                 [name, words, *(cell(mine.get(size)) for size in sizes), "" if power is None else f"{power:.2f}"]
             )
     return table(lines) + (
-        f"\n\nProcessor time of one event and memory beyond that before the first step; {content['layers']} of 4 layers, "  # noqa: E501
-        f"{machine_words(content['machine'])}, load {content['load']:.1f} at the "
+        f"\n\nProcessor time of one event and memory beyond that before the first step; "
+        f"{content['layers']} of 4 layers, {machine_words(content['machine'])}, load {content['load']:.1f} at the "
         f"end, {content['date']}. Slope: d log(time) / d log(N)."
     )
 

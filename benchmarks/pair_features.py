@@ -18,7 +18,7 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,14 +28,12 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.markdown import machine_words, table  # noqa: E402
 from qformers.builds.build import load  # noqa: E402
 from qformers.data import open_split  # noqa: E402
-from qformers.data.events import Events  # noqa: E402
 from qformers.files import write_json  # noqa: E402
 from qformers.manifest import machine  # noqa: E402
-from qformers.models.inputs import PAIR_NAMES, PAIR_RANGE, PAIR_SCALE, PAIR_SHIFT, pair_features  # noqa: E402
-from qformers.models.part.pairs import onchip_features  # noqa: E402
-from qformers.nn.float32 import Float32  # noqa: E402
-from qformers.nn.hgq import Hgq  # noqa: E402
 from qformers.precision.fixed import Fixed  # noqa: E402
+
+if TYPE_CHECKING:
+    from qformers.data.events import Events
 
 RESULTS = ROOT / "benchmarks" / "results" / "pair_features.json"
 QUANTILES = (0.01, 0.5, 0.99)
@@ -51,6 +49,8 @@ def off_diagonal(values: Array, mask: NDArray[Any]) -> Array:
 
 def from_chip(events: Events, vocabulary: Any) -> Array:
     """(pairs, 4): the four channels from what the chip computes."""
+    from qformers.models.part.pairs import onchip_features
+
     particles, features = events.features.shape[1:]
     vocabulary.declare(point="n", channel="f")
     x = vocabulary.input("features", (particles, features), "bnf")
@@ -65,6 +65,8 @@ def from_chip(events: Events, vocabulary: Any) -> Array:
 
 def from_host(exact: Array, form: Fixed) -> Array:
     """Standardised, clipped and rounded, then back in natural units."""
+    from qformers.models.inputs import PAIR_RANGE, PAIR_SCALE, PAIR_SHIFT
+
     z = np.clip((exact - PAIR_SHIFT) * PAIR_SCALE, -PAIR_RANGE, PAIR_RANGE)
     return np.asarray(form.quantise(z) / PAIR_SCALE + PAIR_SHIFT)
 
@@ -76,6 +78,10 @@ def measured(build_file: str, jets: int) -> dict[str, Any]:
         build_file: with a section quant; its training jets are read with the features ln pT, eta, phi.
         jets: at most so many.
     """
+    from qformers.models.inputs import PAIR_NAMES, pair_features
+    from qformers.nn.float32 import Float32
+    from qformers.nn.hgq import Hgq
+
     build = load(build_file, ["data.features=lnpt_eta_phi"])
     events = open_split(build.data, "train").load()
     events = events[slice(0, jets)]
@@ -102,7 +108,7 @@ def measured(build_file: str, jets: int) -> dict[str, Any]:
 
 
 def errors_of(values: Array, exact: Array) -> dict[str, list[float]]:
-    """Median and 99 % quantile of |error| and the correlation, of each channel: (pairs, 4) beside the exact (pairs, 4)."""  # noqa: E501
+    """Median and 99 % quantile of |error|, and the correlation, of each channel; values and exact are (pairs, 4)."""
     size = np.abs(values - exact)
     together = [float(np.corrcoef(values[:, i], exact[:, i])[0, 1]) for i in range(exact.shape[1])]
     return {

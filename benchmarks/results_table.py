@@ -27,7 +27,7 @@ PHASES = {"float": "float", "qat": "quantised"}
 RTL = {"verilator": "RTL (Verilator)", "icarus": "RTL (Icarus)", "interpreter": "traced arithmetic (interpreter)"}
 SIMULATIONS = {"csim": "C simulation (g++)", **RTL}
 JETS = ("accuracy", "AUC", "rejection at 50 % signal")
-STAGES = {"estimate": "estimate", "rtlsim": "RTL simulation", "synth": "logic synthesis"}
+STAGES = {"estimate": "estimate", "rtlsim": "RTL simulation", "synthesis": "logic synthesis"}
 COST = ("build", "source", "kind of number", "LUT", "FF", "DSP", "latency", "II")
 Row = dict[str, Any]
 
