@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from support.paths import ROOT
 
-sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
+sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT / "docs"))
 import write_reference
 
 from benchmarks import write_docs
