@@ -36,6 +36,7 @@ from qformers.models import MODELS  # noqa: E402
 MADE = "<!-- written by docs/write_reference.py; do not edit -->"
 WIDTH = 100  # columns of a help text
 PLAIN = {int: "whole number", float: "number", bool: "true or false", str: "text", NoneType: "null"}
+YAML = {"None": "null", "True": "true", "False": "false"}
 SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 HEAD = ("key", "type", "default", "meaning")
 SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
@@ -67,7 +68,8 @@ def comments_of(record: type[BaseModel]) -> dict[str, str]:
         if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
             end = following.lineno if following else (body.end_lineno or 0) + 1
             lines = [said[n] for n in range(statement.lineno, end) if n in said]
-            texts[statement.target.id] = " ".join(line for line in lines if not line.startswith(("fmt:", "noqa")))
+            text = " ".join(line for line in lines if not line.startswith(("fmt:", "noqa")))
+            texts[statement.target.id] = re.sub(r"\b(None|True|False)\b", lambda match: YAML[match[0]], text)
     return texts
 
 
