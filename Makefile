@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 JOBS ?= 2
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo demo-hept test test-all test-reference test-qkeras lint bench data venv clean
+.PHONY: demo demo-hept test test-all test-reference test-qkeras lint docs bench data venv clean
 .DEFAULT_GOAL := demo
 
 venv: $(STAMP)
@@ -65,6 +65,15 @@ lint: $(STAMP)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(RUN) docs/write_reference.py --check
+	$(RUN) benchmarks/write_docs.py --check
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
+
+# pages that commands write, and the site in build/site
+docs: $(STAMP)
+	$(RUN) docs/write_reference.py
+	$(RUN) benchmarks/write_docs.py
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
 
 bench: $(STAMP)
 	$(RUN) benchmarks/pair_features.py

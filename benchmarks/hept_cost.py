@@ -28,7 +28,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from benchmarks.markdown import print_table  # noqa: E402
+from benchmarks.markdown import machine_words, table  # noqa: E402
 from benchmarks.stream_memory import peak_mib  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "hept_cost.json"
@@ -208,21 +208,30 @@ def show(results: Path) -> None:
     if not results.exists():
         print(f"{results} is missing: run benchmarks/hept_cost.py without --show")
         return
-    content = json.loads(results.read_text())
+    print(text(json.loads(results.read_text())))
+
+
+def slope_of(content: Mapping[str, Any], model: str, step: str) -> float | None:
+    """The slope of a line of the table."""
+    mine = [row for row in content["rows"] if (row["model"], row["step"]) == (model, step) and "cpu_s" in row]
+    mine.sort(key=lambda row: row["points"])
+    return slope([row["points"] for row in mine], [row["cpu_s"] for row in mine])
+
+
+def text(content: Mapping[str, Any]) -> str:
+    """The table as Markdown, with the slopes."""
     rows, sizes = content["rows"], sorted({row["points"] for row in content["rows"]})
     lines = [["", "step", *(f"N = {size:,}" for size in sizes), "slope"]]
     for model, name in MODELS.items():
-        for step, text in STEPS.items():
+        for step, words in STEPS.items():
             mine = {row["points"]: row for row in rows if (row["model"], row["step"]) == (model, step)}
-            timed = [size for size in sizes if "cpu_s" in mine.get(size, {})]
-            found = slope(timed, [mine[size]["cpu_s"] for size in timed])
+            power = slope_of(content, model, step)
             lines.append(
-                [name, text, *(cell(mine.get(size)) for size in sizes), "" if found is None else f"{found:.2f}"]
+                [name, words, *(cell(mine.get(size)) for size in sizes), "" if power is None else f"{power:.2f}"]
             )
-    print_table(lines)
-    print(
-        f"\nProcessor time of one event and memory beyond that before the first step; {content['layers']} of 4 layers, "
-        f"{content['machine']['cores']} cores {content['machine']['processor']}, load {content['load']:.1f} at the "
+    return table(lines) + (
+        f"\n\nProcessor time of one event and memory beyond that before the first step; "
+        f"{content['layers']} of 4 layers, {machine_words(content['machine'])}, load {content['load']:.1f} at the "
         f"end, {content['date']}. Slope: d log(time) / d log(N)."
     )
 

@@ -6,20 +6,22 @@ at a time (jackknife). Differences are paired: the same windows, or the same par
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.markdown import print_table
+from benchmarks.markdown import table, with_error
 from benchmarks.pareto_table import read
+from benchmarks.results_table import simulated
 from qformers.tasks.metrics import points as metrics_points
 from qformers.tasks.metrics.binary import precision_at_recall
 
 REFERENCE = "firmware"  # what differences are taken to
 RECALL = 0.99
+SIMULATIONS = {"csim": "C simulation (g++)", "verilator": "RTL (Verilator)"}
 PT_GEV = 0.9
 FOLDS = 20  # parts of the events of which one is left out at a time
 SCORES = {"pileup": ("auprc", "precision_99"), "tracking": ("ap_0.9",)}
@@ -86,7 +88,21 @@ def firmware_of(run: Path) -> Row:
         found |= {name: report[name] for name in ("tool", "clock_ns", "latency_cycles", "latency_ns")}
         parts = [part for part in level.values() if isinstance(part, dict) and "values_different" in part]
         found["different"] = sum(part["values_different"] for part in parts)
+        found["simulations"] = simulations_of(run)
     return found
+
+
+def simulations_of(run: Path) -> Row:
+    """Level -> windows and adversarial ones: how many, their outputs, and those that differ from Keras."""
+    levels = read(run / "rtl.json")["levels"]
+    if (run / "csim.json").exists():
+        levels = {"csim": read(run / "csim.json"), **levels}
+    keys = ("events", "values", "values_different")
+    return {
+        level: {part: {key: compared[part][key] for key in keys} for part in ("jets", "adversarial")}
+        for level, compared in levels.items()
+        if level in SIMULATIONS
+    }
 
 
 def row_of(run: Path, phase: str, task: str, label: str) -> Row:
@@ -146,11 +162,6 @@ def collect(
     write_json(results, {"rows": rows})
 
 
-def number(entry: Mapping[str, float] | None, sign: str = "") -> str:
-    """``0.9126 ± 0.0042``; "" for None."""
-    return "" if entry is None else f"{entry['value']:{sign}.4f} ± {entry['error']:.4f}"
-
-
 def cells(row: Mapping[str, Any]) -> list[str]:
     """A row as text."""
     scores, task = row["scores"], row["task"]
@@ -159,14 +170,44 @@ def cells(row: Mapping[str, Any]) -> list[str]:
     first = SCORES[task][0]
     return [
         row["label"],
-        number(scores[first]),
-        number(row.get("minus_firmware", {}).get(first), "+"),
-        number(second),
+        with_error(scores[first], 4),
+        with_error(row.get("minus_firmware", {}).get(first), 4, sign="+"),
+        with_error(second, 4),
         f"{row['ebops']:,}" if row.get("ebops") else "",
         "" if lut is None else f"{lut:,}",
         "" if cycles is None else f"{cycles} = {row['latency_ns']:g}",
         f"{row['different']:,}" if "different" in row else "",
     ]
+
+
+def task_text(rows: Sequence[Row], task: str) -> str:
+    """The table of a task as Markdown, with what it was measured on; "" where nothing is known of it."""
+    mine = [row for row in rows if row["task"] == task]
+    if not mine:
+        return ""
+    first, second = HEADERS[task]
+    fixed = ("EBOPs", "LUT (est.)", "cycles = ns", "differ from Keras")
+    text = table([[task, first, "minus firmware form", second, *fixed], *map(cells, mine)])
+    trained = [row for row in mine if "windows" in row]
+    if trained:
+        counts, epochs = trained[0]["windows"], sorted({row["epochs"] for row in trained})
+        text += (
+            f"\n\nSynthetic events. {counts['train']:,} windows trained, {counts['test']:,} tested, epochs "
+            f"{', '.join(map(str, epochs))}, seed {trained[0]['seed']}, {trained[0]['date']}, "
+            f"{trained[0]['machine']}. Differences are paired."
+        )
+    return text
+
+
+def simulations_text(rows: Sequence[Row]) -> str:
+    """C simulation and Verilator of the models that went through them, as Markdown."""
+    lines = [["run", *SIMULATIONS.values(), "latency (estimate)"]]
+    for row in rows:
+        levels = row.get("simulations", {})
+        if levels:
+            words = [simulated(levels[level], ())[-1] if level in levels else "not run" for level in SIMULATIONS]
+            lines.append([row["run"], *words, f"{row['latency_cycles']} cycles"])
+    return table(lines)
 
 
 def show(results: Path) -> None:
@@ -175,17 +216,4 @@ def show(results: Path) -> None:
         print(f"{results} is missing: run benchmarks/hept_results.py without --show")
         return
     rows = read(results)["rows"]
-    for task, (first, second) in HEADERS.items():
-        mine = [row for row in rows if row["task"] == task]
-        if not mine:
-            continue
-        fixed = ("EBOPs", "LUT (est.)", "cycles = ns", "differ from Keras")
-        print_table([[task, first, "minus firmware form", second, *fixed], *map(cells, mine)])
-        trained = [row for row in mine if "windows" in row]
-        if trained:
-            counts, epochs = trained[0]["windows"], sorted({row["epochs"] for row in trained})
-            print(
-                f"\nSynthetic events. {counts['train']:,} windows trained, {counts['test']:,} tested, epochs "
-                f"{', '.join(map(str, epochs))}, seed {trained[0]['seed']}, {trained[0]['date']}, "
-                f"{trained[0]['machine']}. Differences are paired.\n"
-            )
+    print("\n\n".join(filter(None, (*(task_text(rows, task) for task in HEADERS), simulations_text(rows)))))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.markdown import print_table
+from benchmarks.markdown import table, with_error
 
 MODELS = {  # in the order of the table; the first is the one to beat
     "jedi_linear": "JEDI-linear",
@@ -26,6 +26,7 @@ FEATURES = {3: "", 16: "_all16"}
 REFERENCE = "jedi_linear"
 COLOURS = ("#000000", "#D55E00", "#E69F00", "#0072B2", "#56B4E9", "#009E73", "#CC79A7", "#999999")  # Okabe and Ito
 ACCURACY_PER_CENT = 100.0
+PLOT = Path(__file__).resolve().parents[1] / "docs" / "images" / "pareto.png"
 
 Row = dict[str, Any]
 
@@ -128,9 +129,7 @@ def order(row: Mapping[str, Any]) -> tuple[int, ...]:
 
 def per_cent(entry: Mapping[str, float] | None, sign: str = "") -> str:
     """``62.68 ± 0.42``; "" for None."""
-    if entry is None:
-        return ""
-    return f"{ACCURACY_PER_CENT * entry['value']:{sign}.2f} ± {ACCURACY_PER_CENT * entry['error']:.2f}"
+    return with_error(entry, 2, ACCURACY_PER_CENT, sign)
 
 
 def cells(row: Mapping[str, Any]) -> list[str]:
@@ -145,7 +144,7 @@ def cells(row: Mapping[str, Any]) -> list[str]:
         per_cent(row["quantised"]["accuracy"]),
         per_cent(row.get("minus_reference"), "+"),
         per_cent(row.get("minus_without_u"), "+"),
-        f"{auc['value']:.4f} ± {auc['error']:.4f}",
+        with_error(auc, 4),
         f"{row['lut']:,}",
         f"{row['ff']:,}",
         f"{row['latency_cycles']} = {row['latency_ns']:g}",
@@ -171,23 +170,27 @@ HEADER = (
 
 
 def show(results: Path) -> None:
-    """Print the table as Markdown and draw ``pareto.png`` beside the numbers."""
+    """Print the table as Markdown and draw ``docs/images/pareto.png``."""
     if not results.exists():
         raise SystemExit(
             f"{results}: not there; train first, e.g. python benchmarks/pareto.py --models jedi_linear part"
         )
     rows = read(results)["rows"]
-    print_table([HEADER, *(cells(row) for row in rows)])
+    print(text(rows))
+    plot(rows, PLOT)
+
+
+def text(rows: Sequence[Row]) -> str:
+    """The table as Markdown, with what it was measured on."""
     first = rows[0]
     dates = sorted({row["date"] for row in rows})
-    print(
-        f"\n{first['jets']['test']:,} test and {first['jets']['train']:,} training jets (generated), "
+    return table([HEADER, *(cells(row) for row in rows)]) + (
+        f"\n\n{first['jets']['test']:,} test and {first['jets']['train']:,} training jets (generated), "
         f"{first['epochs'][0]} float and {first['epochs'][1]} quantised epochs, seed {first['seed']}, "
         f"{first['machine']} per training, {' to '.join(dict.fromkeys((dates[0], dates[-1])))}. LUT, FF and latency: "
         f"{first['tool']}, estimate, clock {first['clock_ns']:g} ns; not synthesis.\n"
         "Differences to another model are paired: same test jets."
     )
-    plot(rows, results.with_suffix(".png"))
 
 
 def plot(rows: list[Row], path: Path) -> None:

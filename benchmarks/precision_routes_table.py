@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from benchmarks.markdown import print_table
+from benchmarks.markdown import table
 from benchmarks.pareto_table import ACCURACY_PER_CENT, paired, per_cent, read
 
 Row = dict[str, Any]
@@ -99,12 +99,18 @@ def cells(row: Row) -> list[str]:
 
 
 def show(file: Path, loss: float) -> None:
-    """Print all points, then the cheapest of each road at equal accuracy."""
+    """Print the float models, all points, then the cheapest of each road at equal accuracy."""
     if not file.exists():
         raise SystemExit(f"{file}: not there; make it with python benchmarks/precision_routes.py")
     results = read(file)
-    rows = results["rows"]
-    print("In float:\n")
+    print(f"In float:\n\n{float_text(results)}")
+    print(f"\nIn fixed point:\n\n{table([(*HEADER, *EXACT), *map(cells, results['rows'])])}")
+    print(f"\nCheapest of each road that loses at most {ACCURACY_PER_CENT * loss:g} points:\n")
+    print(f"{cheapest_text(results, loss)}\n\n{conditions(results)}")
+
+
+def float_text(results: Row) -> str:
+    """The float models as Markdown."""
     header = ("model", "pruning", "zero weights", "accuracy %", "minus float")
     floats = [
         (
@@ -116,14 +122,19 @@ def show(file: Path, loss: float) -> None:
         )
         for row in results["float"]
     ]
-    print_table([header, *floats])
-    print("\nIn fixed point:\n")
-    print_table([(*HEADER, *EXACT), *(cells(row) for row in rows)])
-    print(f"\nCheapest of each road that loses at most {ACCURACY_PER_CENT * loss:g} points:\n")
-    print_table([(*HEADER, *EXACT), *(cells(row) for row in cheapest(rows, loss))])
-    first, trained = rows[0], next(row for row in rows if row["route"] == "hgq")
-    print(
-        f"\n{first['jets']['test']:,} test and, where there is training, {trained['jets']['train']:,} training jets "
+    return table([header, *floats])
+
+
+def cheapest_text(results: Row, loss: float) -> str:
+    """The cheapest point of each road as Markdown."""
+    return table([(*HEADER, *EXACT), *map(cells, cheapest(results["rows"], loss))])
+
+
+def conditions(results: Row) -> str:
+    """What the tables were measured on."""
+    first, trained = results["rows"][0], next(row for row in results["rows"] if row["route"] == "hgq")
+    return (
+        f"{first['jets']['test']:,} test and, where there is training, {trained['jets']['train']:,} training jets "
         f"(generated), N = 8, seed {first['seed']}, {first['machine']}, {first['date']}. LUT, FF and latency: "
         f"{first['tool']}, estimate, clock 5 ns; not synthesis. Differences to float are paired: same test jets."
     )

@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
-"""Print the results table of the README from finished runs.
+"""Results of finished runs, kept and printed: physics, equality with Keras, and cost by source.
 
-    python benchmarks/results_table.py runs/part_jets16_plain runs/part_jets16
+    python benchmarks/results_table.py runs/part_demo runs/hept_tracking_demo   # keeps them and prints all
+    python benchmarks/results_table.py                                          # prints what is kept
 
-One row per trained model, C simulation and RTL simulation; numbers are of the test split, with statistical errors.
+Kept in ``benchmarks/results/runs.json``, from which `benchmarks/write_docs.py` writes the tables of the documentation.
+Scores are of the test split, with statistical errors. Costs stand one source per row: an estimate, a simulation and a
+synthesis never share one.
 """
 
 from __future__ import annotations
@@ -11,13 +14,22 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks.markdown import print_table
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from benchmarks.markdown import differing, machine_words, table, with_error  # noqa: E402
 
-COLUMNS = ("build", "arithmetic", "accuracy", "AUC", "rejection of the rest at 50 % t", "EBOPs", "differs from Keras")
+RESULTS = ROOT / "benchmarks" / "results" / "runs.json"
+PHASES = {"float": "float", "qat": "quantised"}
+RTL = {"verilator": "RTL (Verilator)", "icarus": "RTL (Icarus)", "interpreter": "traced arithmetic (interpreter)"}
+SIMULATIONS = {"csim": "C simulation (g++)", **RTL}
+JETS = ("accuracy", "AUC", "rejection at 50 % signal")
+STAGES = {"estimate": "estimate", "rtlsim": "RTL simulation", "synthesis": "logic synthesis"}
+COST = ("build", "source", "kind of number", "LUT", "FF", "DSP", "latency", "II")
+Row = dict[str, Any]
 
 
 def read(path: Path) -> Any:
@@ -28,66 +40,159 @@ def read(path: Path) -> Any:
     """
     if not path.exists():
         build = path.parts[-3] if path.name != "csim.json" else path.parts[-2]
-        raise SystemExit(f"{path}: not there; make it with python scripts/run.py firmware_configs/{build}.yaml")
+        raise SystemExit(f"{path}: not there; make it with qformers run firmware_configs/{build}.yaml")
     return json.loads(path.read_text())
 
 
-def with_error(entry: dict[str, Any], digits: int) -> str:
-    """``value ± error``."""
-    return f"{entry['value']:.{digits}f} ± {entry['error']:.{digits}f}"
-
-
-def rows(run: Path) -> list[list[str]]:
-    """The rows of one run folder."""
-    found = []
-    for phase, label in (("float", "float"), ("qat", "quantised")):
-        manifest, metrics = read(run / phase / "manifest.json"), read(run / phase / "metrics.json")
-        top = metrics["classes"][-1]
-        found.append(
-            [
-                run.name,
-                label,
-                with_error(metrics["accuracy"], 4),
-                with_error(metrics["auc"], 4),
-                with_error(metrics["rejection"][top], 0),
-                f"{manifest['ebops']:,}" if manifest["ebops"] else "",
-                "",
-            ]
-        )
-    quantised = found[-1]
+def record(run: Path) -> Row:
+    """What is kept of a run folder."""
+    manifest = read(run / "float" / "manifest.json")
+    kept: Row = {
+        "scores": {phase: scores(read(run / phase / "metrics.json")) for phase in PHASES},
+        "ebops": read(run / "qat" / "manifest.json")["ebops"],
+        "events": manifest["jets"],
+        "simulations": {},
+        "reports": {},
+        "seed": manifest["seed"],
+        "date": manifest["date"][:10],
+        "machine": machine_words(manifest["machine"]),
+    }
+    levels = read(run / "rtl.json")["levels"] if (run / "rtl.json").exists() else {}
     if (run / "csim.json").exists():
-        found.append(firmware_row(run, "C simulation (g++)", read(run / "csim.json"), quantised))
-    if (run / "rtl.json").exists():
-        levels = read(run / "rtl.json")["levels"]
-        found += [
-            firmware_row(run, f"RTL ({name.capitalize()})", levels[name], quantised)
-            for name in ("verilator", "icarus")
-            if name in levels
-        ]
-    return found
+        levels = {"csim": read(run / "csim.json"), **levels}
+    for level, compared in levels.items():
+        kept["simulations"][level] = {
+            part: {key: compared[part][key] for key in ("events", "values", "values_different")}
+            for part in ("jets", "adversarial")
+        }
+    for path in sorted((run / "reports").glob("*.json")):
+        report = read(path)
+        keys = ("tool", "stage", "part", "resources", "clock_ns", "latency_cycles", "latency_ns", "ii_cycles")
+        kept["reports"][path.stem] = {key: report[key] for key in keys}
+    if (run / "engine.json").exists():
+        kept["engine"] = engine_record(read(run / "engine.json"))
+    return kept
 
 
-def firmware_row(run: Path, label: str, compared: dict[str, Any], quantised: list[str]) -> list[str]:
-    """The row of a simulation of firmware; its metrics are those of the quantised model where no output differs."""
-    jets, hard = compared["jets"], compared["adversarial"]
-    wrong = f"{jets['values_different']:,} of {jets['values']:,} outputs in {jets['events']:,} jets"
-    wrong += f", {hard['values_different']:,} of {hard['values']:,} in {hard['events']} adversarial events"
+def engine_record(facts: Mapping[str, Any]) -> Row:
+    """What is kept of a block engine: whole events in simulation, and the estimates of its parts."""
+    costs = facts["costs"]
+    return {
+        "clock_ns": facts["clock_ns"],
+        "events": [
+            {
+                key: size[key]
+                for key in ("points", "events", "values", "values_different", "latency_cycles", "latency_us")
+            }
+            for size in facts["events"]
+        ],
+        "lut_estimate": costs["lut_estimate_parts"],
+        "lut_estimate_permutations": costs["lut_estimate_permutations"],
+        "register_bits": costs["register_bits_parts"],
+        "bram36_estimate": costs["bram36_estimate_total"],
+        "most_points": costs["most_blocks"] * costs["block_size"],
+    }
+
+
+def engine_text(engine: Mapping[str, Any]) -> str:
+    """Simulated events of a block engine as Markdown; a row per size."""
+    lines = [["points", "events", "outputs that differ from Keras", "latency (RTL simulation)"]]
+    for size in engine["events"]:
+        latency = f"{size['latency_cycles']:,} cycles = {size['latency_us']:g} µs"
+        lines.append([f"{size['points']:,}", f"{size['events']:,}", differing(size), latency])
+    return table(lines)
+
+
+def scores(metrics: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Column -> value and error, of a phase of jets or points."""
+    if "accuracy" in metrics:
+        last = metrics["classes"][-1]
+        values = (metrics["accuracy"], metrics["auc"], metrics["rejection"][last])
+        named = dict(zip(JETS, values, strict=True))
+        named[JETS[2]] = {**named[JETS[2]], "signal": last}
+    else:
+        named = {name: metrics[key] for name, key in (("AP@0.9", "ap_0.9"), ("AUPRC", "auprc")) if key in metrics}
+    keep = ("value", "error", "signal", "efficiency")
+    return {name: {key: entry[key] for key in keep if key in entry} for name, entry in named.items()}
+
+
+def score_cells(entry: Mapping[str, Any] | None, name: str) -> str:
+    """A score as text; a rejection only at the 50 % that the column says, and with an error."""
+    if entry is None or entry["error"] is None or entry.get("efficiency", 0.5) != 0.5:
+        return ""
+    return f"{with_error(entry, 0)} ({entry['signal']})" if "signal" in entry else with_error(entry, 4)
+
+
+def proof_text(runs: Mapping[str, Row], names: Sequence[str] = ()) -> str:
+    """Scores of each arithmetic and the outputs that differ from the quantised Keras model, as Markdown."""
+    names = names or list(runs)
+    columns = list(dict.fromkeys(name for run in names for name in runs[run]["scores"]["float"]))
+    columns = [c for c in columns if any(score_cells(runs[run]["scores"]["float"].get(c), c) for run in names)]
+    lines = [["build", "arithmetic", *columns, "EBOPs", "outputs that differ from Keras"]]
+    for run in names:
+        kept, last = runs[run], [""] * len(columns)
+        for phase, words in PHASES.items():
+            last = [score_cells(kept["scores"][phase].get(name), name) for name in columns]
+            lines.append([run, words, *last, f"{kept['ebops']:,}" if phase == "qat" else "", ""])
+        for level, words in SIMULATIONS.items():
+            if level in kept["simulations"]:
+                lines.append([run, words, *simulated(kept["simulations"][level], last)])
+    return table(lines)
+
+
+def simulated(level: Mapping[str, Any], quantised: Sequence[str]) -> list[str]:
+    """Cells of a simulation of firmware; its scores are those of the quantised model where no output differs."""
+    jets, hard = level["jets"], level["adversarial"]
     exact = jets["values_different"] == hard["values_different"] == 0
-    return [run.name, label, *(quantised[2:6] if exact else [""] * 4), wrong]
+    words = f"{differing(jets)} in {jets['events']:,} events, {differing(hard)} in {hard['events']:,} adversarial ones"
+    return [*(quantised if exact else [""] * len(quantised)), "", words]
+
+
+def cost_text(runs: Mapping[str, Row], names: Sequence[str] = ()) -> str:
+    """LUT, FF, DSP, latency and initiation interval, one source per row, as Markdown."""
+    lines = [list(COST)]
+    for run in names or runs:
+        for report in runs[run]["reports"].values():
+            cycles, ns, ii = (report[key] for key in ("latency_cycles", "latency_ns", "ii_cycles"))
+            lines.append(
+                [
+                    run,
+                    report["tool"],
+                    STAGES.get(report["stage"], report["stage"]),
+                    *(whole(report["resources"].get(name)) for name in ("lut", "ff", "dsp")),
+                    "" if cycles is None else f"{cycles} cycles = {ns:g} ns",
+                    whole(ii),
+                ]
+            )
+    return table(lines)
+
+
+def whole(value: float | None) -> str:
+    """``82,699``; "" for None."""
+    return "" if value is None else f"{value:,}"
+
+
+def conditions(runs: Mapping[str, Row], names: Iterable[str] = ()) -> str:
+    """What the tables were measured on, a line per run."""
+    return "\n".join(
+        f"{run}: {runs[run]['events']['test']:,} test and {runs[run]['events']['train']:,} training events, seed "
+        f"{runs[run]['seed']}, {runs[run]['machine']}, {runs[run]['date']}.  "
+        for run in (names or runs)
+    )
 
 
 def main() -> None:
-    """Print Markdown."""
+    """Keep what is new, print Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("runs", nargs="*", type=Path, help="run folders to read; without any, print what is kept")
     options = parser.parse_args()
-    print_table([COLUMNS, *(row for run in options.runs for row in rows(run))])
-    manifest = read(options.runs[0] / "float" / "manifest.json")
-    machine = manifest["machine"]
-    print(
-        f"\n{manifest['test']['jets']:,} test, {manifest['jets']['train']:,} training jets, seed {manifest['seed']}, "
-        f"{machine['cores']} cores {machine['processor']}, {manifest['date'][:10]}"
-    )
+    kept: dict[str, Row] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    if options.runs:
+        from qformers.files import write_json
+
+        kept |= {run.resolve().name: record(run) for run in options.runs}
+        write_json(RESULTS, kept)
+    print(f"{proof_text(kept)}\n\n{cost_text(kept)}\n\n{conditions(kept)}")
 
 
 if __name__ == "__main__":

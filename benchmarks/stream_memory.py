@@ -10,6 +10,7 @@ process's own high-water mark of resident memory (VmHWM), imports included.
 from __future__ import annotations
 
 import argparse
+import datetime
 import importlib
 import json
 import os
@@ -17,12 +18,20 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from qformers.config.sections import DataConfig
-from qformers.data import open_split
-from qformers.data.jets.toy import jetclass_branches, write_tree
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from benchmarks.markdown import machine_words, table  # noqa: E402
+from qformers.config.sections import DataConfig  # noqa: E402
+from qformers.data import open_split  # noqa: E402
+from qformers.data.jets.toy import jetclass_branches, write_tree  # noqa: E402
+from qformers.files import write_json  # noqa: E402
+from qformers.manifest import machine  # noqa: E402
 
+RESULTS = ROOT / "benchmarks" / "results" / "stream_memory.json"
 MIB = 1 / 1024  # of VmHWM's kB
 
 
@@ -53,26 +62,34 @@ def measure(config: DataConfig) -> dict[str, float]:
 
 
 def main() -> int:
-    """Print the table; non-zero when the larger data set needs over 10 % (at least 32 MiB) more memory."""
+    """Measure, keep and print; non-zero when the larger data set needs over 10 % (at least 32 MiB) more memory."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jets", type=int, default=40_000, help="jets of the small data set, in four files")
     parser.add_argument("--times", type=int, default=10, help="how much larger the other one is")
     parser.add_argument("--shuffle-jets", type=int, default=20_000, help="data.shuffle_jets")
     parser.add_argument("--particles", type=int, default=16, help="data.num_particles")
+    parser.add_argument("--show", action="store_true", help="measure nothing, print what is known")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
         print(json.dumps(stream_once(DataConfig.model_validate_json(arguments.child))))
         return 0
-    worst = 0.0
+    if not arguments.show:
+        write_json(RESULTS, compared(arguments))
+    content = json.loads(RESULTS.read_text())
+    print(f"{text(content)}\n\n{conditions(content)}")
+    return int(any(large > allowed(small) for small, large in pairs(content)))
+
+
+def compared(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Both data sets, decoding and from the cache."""
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
         first = write_tree(Path(folder) / "jets_000.root", jetclass_branches(arguments.jets // 4))
         for number in range(1, 4 * arguments.times):
             os.link(first, Path(folder) / f"jets_{number:03d}.root")
-        print(f"{'':24}{'jets':>10}{'jets/s':>10}{'imports':>10}{'peak MiB':>10}")
         for cache in (None, str(Path(folder) / "cache")):
-            peaks = []
-            for label, files in (("1x", 4), (f"{arguments.times}x", 4 * arguments.times)):
+            for files in (4, 4 * arguments.times):
                 config = DataConfig(
                     dataset="jetclass",
                     train=tuple(str(Path(folder) / f"jets_{i:03d}.root") for i in range(files)),
@@ -84,17 +101,44 @@ def main() -> int:
                     cache=cache,
                 )
                 for state in ("decoding",) if cache is None else ("filling the cache", "from the cache"):
-                    found = measure(config)
-                    peaks.append((state, found["peak_mib"]))
-                    print(
-                        f"{label:>4} {state:19}{found['jets']:10,}{found['jets_per_s']:10,}"
-                        f"{found['imports_mib']:10}{found['peak_mib']:10}"
-                    )
-            half = len(peaks) // 2
-            for (state, small), (_, large) in zip(peaks[:half], peaks[half:], strict=True):
-                worst = max(worst, large - small - max(0.1 * small, 32))
-                print(f"     {state}: {arguments.times} times the jets need {large - small:+.0f} MiB")
-    return int(worst > 0)
+                    rows.append({"state": state, **measure(config)})
+    return {
+        "rows": rows,
+        "particles": arguments.particles,
+        "shuffle_jets": arguments.shuffle_jets,
+        "machine": machine_words(machine()),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    }
+
+
+def allowed(small_mib: float) -> float:
+    """Memory that the larger data set may take, MiB."""
+    return small_mib + max(0.1 * small_mib, 32.0)
+
+
+def pairs(content: Mapping[str, Any]) -> Iterator[tuple[float, float]]:
+    """Peak memory of the small and of the large data set, MiB, in each state."""
+    for state in dict.fromkeys(row["state"] for row in content["rows"]):
+        rows = [row for row in content["rows"] if row["state"] == state]
+        small, large = sorted(rows, key=lambda row: row["jets"])
+        yield small["peak_mib"], large["peak_mib"]
+
+
+def text(content: Mapping[str, Any]) -> str:
+    """The table as Markdown."""
+    lines = [["", "jets", "jets/s", "memory after imports", "peak"]]
+    for row in content["rows"]:
+        numbers = (f"{row['jets']:,}", f"{row['jets_per_s']:,}", f"{row['imports_mib']} MiB", f"{row['peak_mib']} MiB")
+        lines.append([row["state"], *numbers])
+    return table(lines)
+
+
+def conditions(content: Mapping[str, Any]) -> str:
+    """What it was measured on."""
+    return (
+        f"N = {content['particles']}, {content['shuffle_jets']:,} jets mixed in memory, {content['machine']}, "
+        f"{content['date']}."
+    )
 
 
 if __name__ == "__main__":

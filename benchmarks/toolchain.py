@@ -30,6 +30,7 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+from benchmarks.markdown import machine_words, table  # noqa: E402
 from benchmarks.toolchain_steps import ICARUS_EVENTS, JETS, resized, widened  # noqa: E402
 
 RUNS = Path("runs/toolchain")
@@ -142,20 +143,33 @@ def growth(rows: Mapping[int, Mapping[str, Any]], step: str, sign: str = "N") ->
     return f"{sign}^{math.log(max(high, 1e-3) / max(low, 1e-3)) / math.log(done[-1] / done[0]):.1f}" if low > 1 else ""
 
 
+def rows_of(entry: Mapping[str, Any], kind: str) -> dict[int, Mapping[str, Any]]:
+    """N or width, rising -> the figures of each step."""
+    return {int(size): entry[kind][size] for size in sorted(entry[kind], key=int)}
+
+
+def text(entry: Mapping[str, Any], kind: str) -> str:
+    """The table of what is varied, of one run, as Markdown; a row per step, a column per N or width."""
+    rows, sign = rows_of(entry, kind), KINDS[kind].sign
+    lines = [["step", *(f"{sign} = {size}: {estimated(steps)}" for size, steps in rows.items()), "CPU time grows as"]]
+    lines += [
+        [WORDS[step], *(cell(steps.get(step)) for steps in rows.values()), growth(rows, step, sign)]
+        for step in NEEDS
+        if any(step in steps for steps in rows.values())
+    ]
+    return table(lines)
+
+
+def conditions(name: str, entry: Mapping[str, Any]) -> str:
+    """What the tables of a run were measured on."""
+    return f"Run {name}, {entry['machine']}, {entry['date']}; LUT estimated by alkaid."
+
+
 def show(tree: Mapping[str, Any]) -> None:
-    """Print one table per run."""
-    tables = ((name, kind) for name, entry in tree["runs"].items() for kind in KINDS if entry.get(kind))
-    for name, kind in tables:
-        entry = tree["runs"][name]
-        rows = {int(size): steps for size, steps in entry[kind].items()}
-        print(f"\n{name} ({entry['machine']}, {entry['date']}); LUT estimated by alkaid:\n")
-        sign = KINDS[kind].sign
-        header = [f"{sign} = {size}: {estimated(rows[size])}" for size in sorted(rows)]
-        print(f"| step | {' | '.join(header)} | CPU time grows as |")
-        print(f"|---|{'---|' * (len(rows) + 1)}")
-        for step in (step for step in NEEDS if any(step in row for row in rows.values())):
-            cells = " | ".join(cell(rows[n].get(step)) for n in sorted(rows))
-            print(f"| {WORDS[step]} | {cells} | {growth(rows, step, sign)} |")
+    """Print one table per run and kind."""
+    for name, entry in tree["runs"].items():
+        for kind in (kind for kind in KINDS if entry.get(kind)):
+            print(f"\n{text(entry, kind)}\n\n{conditions(name, entry)}")
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -183,8 +197,7 @@ def main() -> int:
         for size in getattr(options, kind):
             entry = tree["runs"].setdefault(options.run.name, {})
             entry.setdefault(kind, {})[str(size)] = bench(options.run, kind, size, options.steps, options.limit)
-            here = machine()
-            entry["machine"] = f"{here['cores']} core{'s' if here['cores'] > 1 else ''} {here['processor']}"
+            entry["machine"] = machine_words(machine())
             entry["date"] = datetime.datetime.now(datetime.UTC).date().isoformat()
             RESULTS.parent.mkdir(parents=True, exist_ok=True)
             write_json(RESULTS, tree)

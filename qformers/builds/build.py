@@ -45,12 +45,12 @@ class Build(Section):
 
     spec: Literal[1]  # version of this schema
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]  # names the run folder and the C++ top function
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
-    data: DataConfig
-    model: ModelConfig
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 1  # of weights, shuffling and dropout
+    data: DataConfig  # events
+    model: ModelConfig  # its key `architecture` says whose record it is
     quant: QuantConfig | None = None  # None = a float build only
-    train: TrainConfig = TrainConfig()
-    firmware: FirmwareConfig = FirmwareConfig()
+    train: TrainConfig = TrainConfig()  # float, then quantised (qat)
+    firmware: FirmwareConfig = FirmwareConfig()  # backend, device, clock
 
     @property
     def hash(self) -> str:

@@ -54,17 +54,17 @@ STRATEGIES = ("latency", "resource")
 class LayerFormats(Section):
     """Formats of a layer; learned ones start here."""
 
-    weight: MaybeWeightFormat = None
-    bias: MaybeFormat = None
+    weight: MaybeWeightFormat = None  # of the kernel
+    bias: MaybeFormat = None  # of the bias
     input: MaybeFormat = None  # of the value that the layer reads, rounded by the layer
-    input0: MaybeFormat = None  # of the first, the second of two values
-    input1: MaybeFormat = None
+    input0: MaybeFormat = None  # of the first of two values that the layer reads
+    input1: MaybeFormat = None  # of the second one
     result: MaybeFormat = None  # of the value that leaves the layer; never learned; without it nothing is rounded there
-    table: MaybeFormat = None  # values of a table
-    exp_input: MaybeFormat = None  # of a softmax: argument and values of the exponential, and of 1/sum
-    exp_table: MaybeFormat = None
-    inverse_input: MaybeFormat = None
-    inverse_table: MaybeFormat = None
+    table: MaybeFormat = None  # of the values of a table
+    exp_input: MaybeFormat = None  # softmax: argument of the exponential, ufixed; its integer bits are the model's
+    exp_table: MaybeFormat = None  # softmax: values of the exponential, ufixed with RND_CONV
+    inverse_input: MaybeFormat = None  # softmax: sum of exponentials, argument of 1/sum, ufixed
+    inverse_table: MaybeFormat = None  # softmax: values of 1/sum, ufixed with RND_CONV
     activation: MaybeFormat = None  # another word for input
 
     @model_validator(mode="after")
@@ -87,7 +87,7 @@ class LayerFirmware(Section):
 
     accumulator: MaybeFormat = None  # of sums; TRN and WRAP where it has no such word; without it, wide enough
     reuse_factor: MaybePositive = None  # multiplications per multiplier
-    strategy: Annotated[Literal["latency", "resource"] | None, Field(exclude_if=_absent)] = None
+    strategy: Annotated[Literal["latency", "resource"] | None, Field(exclude_if=_absent)] = None  # as in `firmware`
     parallelisation_factor: MaybePositive = None  # copies of a dense step that several positions share
 
     def items(self) -> dict[str, str | int]:

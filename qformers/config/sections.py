@@ -69,44 +69,59 @@ class QuantConfig(Section):
     ``quantized_bits(6, 0, alpha=1)``, ``quantized_relu(6, 2)``, ``quantized_tanh(8)``.
     """
 
-    learn: bool = True  # widths learned per weight (HGQ); False = the widths below are kept
-    weight: WeightFormat = "fixed<8,2,RND,SAT_SYM>"  # start (learn) or format (fixed) of weights
-    bias: Format = "fixed<10,3,RND,SAT>"
-    activation: Format = "fixed<10,4,RND,SAT>"  # of every value that flows between layers
-    logits: Format = "fixed<10,4,RND,SAT>"  # attention scores q.k and the pair bias U; never learned in their range
-    coords: Format = "fixed<8,3,RND,SAT>"  # of the coordinates of points (hept), which are never learned
-    differences: Format = "fixed<8,4,RND,SAT>"  # of queries from keys and of coordinates (hept), in front of a square
-    exp_input_fraction_bits: Annotated[int, Field(ge=0, le=8)] = 5  # grid of the exponential table, 3 integer bits
-    exp_fraction_bits: Annotated[int, Field(ge=2, le=10)] = 8  # grid of its output
-    inverse_input_fraction_bits: Annotated[int, Field(ge=0, le=8)] = 5  # grid of the table of 1/sum
-    inverse_fraction_bits: Annotated[int, Field(ge=2, le=12)] = 8
-    granularity: Literal["element", "channel", "tensor"] = "channel"  # one activation width per ...
-    layers: Mapping[str, LayerFormats] = {}  # layer name (or glob) -> formats; counts before `types`
-    types: Mapping[str, LayerFormats] = unsaid()  # layer type, e.g. QAdd -> formats; counts before those above
-    max_bits: Positive = 12  # no learned width grows beyond
+    learn: bool = True  # true: bit widths are trained with the weights (HGQ) and the formats below are where they
+    # start; false: the widths below are kept and only weights are trained, as with QKeras
+    weight: WeightFormat = "fixed<8,2,RND,SAT_SYM>"  # of every kernel; SAT_SYM leaves out the most negative value, so
+    # that w and -w are both in reach. With learn, each weight has a width of its own and may end at 0 bits
+    bias: Format = "fixed<10,3,RND,SAT>"  # of every bias; with learn, a width for each as for weights
+    activation: Format = "fixed<10,4,RND,SAT>"  # of the values that flow between layers: each layer rounds what it
+    # reads. Integer bits are set by calibration before training; with learn, widths are per `granularity`
+    logits: Format = "fixed<10,4,RND,SAT>"  # of attention scores q.k and of the pair bias U, which are added before the
+    # softmax. Kept as written, also with learn, so that scores saturate at a known value and padding stays below it
+    coords: Format = "fixed<8,3,RND,SAT>"  # hept: of the coordinates of points, a model input. Kept as written, since
+    # host and chip must round them alike to agree on the order
+    differences: Format = "fixed<8,4,RND,SAT>"  # hept: of query - key and of coordinate differences. Each is looked up
+    # in a table of squares, so every bit more doubles that table
+    exp_input_fraction_bits: Annotated[int, Field(ge=0, le=8)] = 5  # softmax: step 2^-5 of the argument of the
+    # exponential. It has 3 integer bits, so the table has 2^(3 + this) entries; 6 address bits fit one LUT per bit
+    exp_fraction_bits: Annotated[int, Field(ge=2, le=10)] = 8  # softmax: step of the values of the exponential, 0 to 1
+    inverse_input_fraction_bits: Annotated[int, Field(ge=0, le=8)] = 5  # softmax: step of the sum of exponentials, the
+    # argument of the table of 1/sum; its integer bits follow from the number of keys
+    inverse_fraction_bits: Annotated[int, Field(ge=2, le=12)] = 8  # softmax: step of the values of 1/sum
+    granularity: Literal["element", "channel", "tensor"] = "channel"  # with learn, how many values share one width:
+    # element: none, each place of each particle has its own; channel: all particles of a channel (particles stay
+    # interchangeable, what hardware wants); tensor: all values that a layer reads
+    layers: Mapping[str, LayerFormats] = {}  # layer name or glob -> formats, e.g. b0_ffn_*: {weight: "fixed<4,1>"};
+    # counts before `types`. `precision.json` of a run lists names and the rule that gave each format
+    types: Mapping[str, LayerFormats] = unsaid()  # layer type, e.g. QAdd -> formats; counts before the defaults above
+    max_bits: Positive = 12  # no learned number of integer or fraction bits grows beyond this
 
 
 class PruneConfig(Section):
     """Weights that are brought to zero in a phase and held there (read by `qformers.quant.prune`)."""
 
-    method: Literal["magnitude", "wanda", "mdmm"] = "magnitude"
+    method: Literal["magnitude", "wanda", "mdmm"] = "magnitude"  # which weights go:
     # magnitude: small weights, by a soft threshold that rises (PDP); wanda: small weight times size of its input;
     # mdmm: a penalty whose price climbs until enough weights are small, then as magnitude
-    sparsity: Annotated[float, Field(gt=0, lt=1)]  # share of each layer's weights that ends at zero
-    granularity: Annotated[str, Field(pattern=r"^(weight|unit|[1-9]\d*:[1-9]\d*)$")] = "weight"
-    # what goes at a time: single weights; whole output units (structured); all but N of every M inputs, e.g. "2:4"
-    scope: Literal["layer", "output"] = "layer"  # what is ranked together: a layer, or the inputs of one output unit
-    # (in the quantised phase norms are folded into kernels: wanda with scope output lost 2.6 points where magnitude
-    # lost 9, benchmarks/precision_routes.py)
+    sparsity: Annotated[float, Field(gt=0, lt=1)]  # share of each layer's weights that ends at zero; with N:M it is
+    # 1 - N/M and anything else is refused
+    granularity: Annotated[str, Field(pattern=r"^(weight|unit|[1-9]\d*:[1-9]\d*)$")] = "weight"  # what goes at a time:
+    # weight: single weights; unit: whole output units (structured); "2:4": all but 2 of every 4 inputs
+    scope: Literal["layer", "output"] = "layer"  # what is ranked together: a layer, or the inputs of one output unit.
+    # In the quantised phase norms are folded into kernels, whose rows differ in size: use method: wanda with
+    # scope: output there (compared in benchmarks/precision_routes.py)
     start: Share = 0.1  # share of the phase before which nothing is pruned
-    end: Annotated[float, Field(gt=0, lt=1)] = 0.6  # and from which on the masks are final; the rest is fine-tuning
-    ramp: Literal["cubic", "linear", "step"] = "cubic"  # how the sparsity rises in between (mdmm: at the end)
-    layers: Mapping[str, Share] = {}  # layer name (or glob) -> a sparsity of its own, 0 = leave it alone
-    temperature: Annotated[float, Field(gt=0)] = 1e-5  # of the soft threshold on squared weights
-    mdmm_rate: Annotated[float, Field(gt=0)] = 1e-3  # the price climbs by rate * scale * violation per step
-    mdmm_scale: Annotated[float, Field(gt=0)] = 10.0
-    mdmm_damping: Annotated[float, Field(ge=0)] = 1.0
-    mdmm_epsilon: Annotated[float, Field(gt=0)] = 1e-3  # weights up to this size count as zero
+    end: Annotated[float, Field(gt=0, lt=1)] = 0.6  # share of the phase from which on the masks are final; the rest is
+    # fine-tuning, and only its epochs can be exported
+    ramp: Literal["cubic", "linear", "step"] = "cubic"  # how the sparsity rises from start to end: cubic fast at
+    # first, linear evenly, step all at once at start. mdmm has no ramp: it makes its masks at end
+    layers: Mapping[str, Share] = {}  # layer name or glob -> a sparsity of its own, 0 = leave it alone
+    temperature: Annotated[float, Field(gt=0)] = 1e-5  # magnitude: width of the soft threshold, in squared weights;
+    # smaller is closer to a hard cut
+    mdmm_rate: Annotated[float, Field(gt=0)] = 1e-3  # mdmm: the price climbs by rate * scale * violation per step
+    mdmm_scale: Annotated[float, Field(gt=0)] = 10.0  # mdmm: weight of the penalty in the loss
+    mdmm_damping: Annotated[float, Field(ge=0)] = 1.0  # mdmm: quadratic part of the penalty, which stops oscillation
+    mdmm_epsilon: Annotated[float, Field(gt=0)] = 1e-3  # mdmm: weights up to this size count as zero
 
     @property
     def group(self) -> tuple[int, int] | None:
@@ -134,23 +149,29 @@ class PruneConfig(Section):
 class PhaseConfig(Section):
     """One training phase (read by `qformers.train`)."""
 
-    epochs: Positive = 50
-    batch_size: Positive = 512
-    jets_per_epoch: Positive | None = None  # an epoch ends after so many jets, None = all of the train split
-    optimiser: Literal["adam", "adamw", "ranger"] = "adam"
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    schedule: Literal["constant", "cosine", "flat_decay"] = "cosine"
-    warmup_epochs: Annotated[int, Field(ge=0)] = 0
+    epochs: Positive = 50  # passes over the train split, or over `jets_per_epoch` of it
+    batch_size: Positive = 512  # events per optimiser step; what is left of an epoch beyond whole batches is dropped
+    jets_per_epoch: Positive | None = None  # an epoch ends after so many events, None = all of the train split. For
+    # data sets of millions, so that validation and checkpoints come often enough
+    optimiser: Literal["adam", "adamw", "ranger"] = "adam"  # ranger: RAdam with lookahead, as ParT was published
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3  # the largest of the schedule
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0  # decoupled: w loses rate * this * w per step; of kernels only
+    schedule: Literal["constant", "cosine", "flat_decay"] = "cosine"  # cosine: half a cosine down to the final rate;
+    # flat_decay: constant, then exponentially down in the last 30 % of the epochs, as ParT was published
+    warmup_epochs: Annotated[int, Field(ge=0)] = 0  # the rate rises linearly from 0 in these, before the schedule
     final_learning_rate: Annotated[float, Field(ge=0)] = 0.01  # as a share of learning_rate
-    label_smoothing: Share = 0.0
-    clip_norm: Annotated[float, Field(gt=0)] | None = None
-    ebops_target: Annotated[float, Field(gt=0)] | None = None  # quantised phase only; None = no pressure on widths
+    label_smoothing: Share = 0.0  # classification: share of the target spread over all classes
+    clip_norm: Annotated[float, Field(gt=0)] | None = None  # largest norm of a gradient step, None = no limit
+    ebops_target: Annotated[float, Field(gt=0)] | None = None  # quantised phase with learned widths: EBOPs (effective
+    # bit operations: bits of weight times bits of value, summed) to arrive at; only epochs at or below it are
+    # exported. None = no pressure on widths
     ebops_arrival: Annotated[float, Field(gt=0, lt=1, exclude_if=lambda share: share == EBOPS_ARRIVAL)] = EBOPS_ARRIVAL
     # share of the phase by which EBOPs are to be at their target; what is left is for the accuracy
-    beta_start: Annotated[float, Field(ge=0)] = 1e-8  # weight of EBOPs in the loss at the start
-    beta_warmup_epochs: Annotated[int, Field(ge=0)] = 1  # epochs before the controller moves beta
-    width_travel: Annotated[float, Field(gt=0)] = 16.0  # bits a learned width can move in the phase: sets its rate
+    beta_start: Annotated[float, Field(ge=0)] = 1e-8  # weight of EBOPs in the loss at the start, nats per EBOP; a
+    # controller moves it so that ln EBOPs goes straight to the target
+    beta_warmup_epochs: Annotated[int, Field(ge=0)] = 1  # epochs before that controller starts
+    width_travel: Annotated[float, Field(gt=0)] = 16.0  # bits that a learned width can move in the phase at most: sets
+    # the learning rate of widths. Larger where EBOPs do not arrive
     prune: Annotated[PruneConfig | None, Field(exclude_if=lambda prune: prune is None)] = None  # None = no pruning; the
     # quantised phase holds the zeros of a pruned float model in any case
     jit_compile: bool = True  # XLA: faster, and the same bits in every process; without it QAT resumes to rounding only
@@ -164,15 +185,17 @@ class TrainConfig(Section):
 
 
 class FirmwareConfig(Section):
-    """What `scripts/export_hls.py` writes (read by `hls`)."""
+    """The project that `qformers export` writes (read by `hls`)."""
 
-    backend: str = "vitis"  # a key of hls.backends.BACKENDS
-    part: str = "xcvu13p-flga2577-2-e"
-    clock_ns: Annotated[float, Field(gt=0)] = 5.0
-    strategy: Literal["latency", "resource"] = "latency"
-    reuse_factor: Positive = 1
+    backend: str = "vitis"  # a key of hls.backends.BACKENDS: vitis or vivado (HLS by hls4ml), alkaid (RTL)
+    part: str = "xcvu13p-flga2577-2-e"  # device, as the vendor tool spells it; tables give shares of its resources
+    clock_ns: Annotated[float, Field(gt=0)] = 5.0  # clock period that the project is written for, ns
+    strategy: Literal["latency", "resource"] = "latency"  # hls4ml's word for how products are laid out; its einsum
+    # layers have latency (all in parallel) alone, so a model with attention is refused with resource
+    reuse_factor: Positive = 1  # products per multiplier: 1 = fully parallel, an event per clock cycle. More saves
+    # logic and raises the initiation interval; alkaid takes 1 alone
     flavour: Literal["verilog", "vhdl", "vitis"] = "verilog"  # what backend alkaid writes; RTL simulation needs verilog
-    stage_ns: Annotated[float, Field(gt=0)] | None = None  # longest path between two registers of backend alkaid, in
-    # its delay model; None = 0.9 clock periods. Smaller: more cycles, more registers, easier timing
+    stage_ns: Annotated[float, Field(gt=0)] | None = None  # alkaid: longest path between two registers, in its delay
+    # model; None = 0.9 clock periods. Smaller: more cycles, more registers, easier timing
     types: Mapping[str, LayerFirmware] = unsaid()  # layer type -> accumulator, reuse_factor, ...; before those above
-    layers: Mapping[str, LayerFirmware] = unsaid()  # layer name (or glob) -> the same; counts before `types`
+    layers: Mapping[str, LayerFirmware] = unsaid()  # layer name or glob -> the same; counts before `types`

@@ -21,11 +21,11 @@ from qformers.nn.vocabulary import Model, Vocabulary
 class DeepSetsConfig(Section):
     """DeepSets (arXiv:1703.06114), sized as for jets on FPGAs in arXiv:2402.01876 (read by `models.deepsets`)."""
 
-    architecture: Literal["deepsets"] = "deepsets"
+    architecture: Literal["deepsets"] = "deepsets"  # says whose keys these are
     phi_widths: tuple[Positive, ...] = (32, 32, 32)  # network of each particle
     pool: Literal["mean", "sum"] = "mean"  # over real particles; sum is scaled by 2^-round(log2 N)
     rho_widths: tuple[Positive, ...] = (32,)  # network of the jet, in front of the logits
-    norm: FoldedNorm = "batch"
+    norm: FoldedNorm = "batch"  # folded into dense layers in fixed point
 
 
 def deepsets(cfg: DeepSetsConfig, jet: Jet, nn: Vocabulary) -> Model:

@@ -30,14 +30,14 @@ from qformers.nn.vocabulary import Linear, Model, Norm, Tensor, Vocabulary
 class JediLinearConfig(Section):
     """Interaction network of linear complexity (JEDI-linear, arXiv:2508.15468; read by `models.jedi_linear`)."""
 
-    architecture: Literal["jedi_linear"] = "jedi_linear"
+    architecture: Literal["jedi_linear"] = "jedi_linear"  # says whose keys these are
     embed_widths: tuple[Positive, ...] = (64,)  # per particle, in front of the interaction
     edge_width: Positive = 64  # of f_R, the sum of what a particle and the whole jet give
     edge_activation: Literal["relu", "linear"] = "relu"  # of both terms before their sum
     object_widths: tuple[Positive, ...] = (64,)  # f_O, per particle, behind the interaction
     pool: Literal["sum", "mean"] = "sum"  # over real particles, both times; sum is scaled by 2^-round(log2 N)
-    fc_widths: tuple[Positive, ...] = (64, 32, 16)
-    norm: FoldedNorm = "batch"
+    fc_widths: tuple[Positive, ...] = (64, 32, 16)  # hidden layers in front of the logits
+    norm: FoldedNorm = "batch"  # folded into dense layers in fixed point
 
 
 def jedi_linear(cfg: JediLinearConfig, jet: Jet, nn: Vocabulary) -> Model:

@@ -28,14 +28,14 @@ from qformers.nn.vocabulary import Linear, Model, Norm, Tensor, Vocabulary
 class MixerConfig(Section):
     """MLP-Mixer for jets in the order of pT (arXiv:2503.03103; read by `models.mixer`)."""
 
-    architecture: Literal["mixer"] = "mixer"
-    blocks: Positive = 1
+    architecture: Literal["mixer"] = "mixer"  # says whose keys these are
+    blocks: Positive = 1  # of mixing over features and over slots
     feature_widths: tuple[Positive, ...] = (16,)  # hidden layers of a block over features; they end at F again
     particle_widths: tuple[Positive, ...] = ()  # hidden layers of a block over slots; they end at N again
     token_widths: tuple[Positive, ...] = (16, 16)  # per particle, behind the blocks
     head: Literal["weighted", "flatten"] = "weighted"  # one learned weight per slot, or every slot with its own kernel
-    fc_widths: tuple[Positive, ...] = (16, 16, 16)
-    norm: FoldedNorm = "batch"
+    fc_widths: tuple[Positive, ...] = (16, 16, 16)  # hidden layers in front of the logits
+    norm: FoldedNorm = "batch"  # folded into dense layers in fixed point
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

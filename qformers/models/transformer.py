@@ -32,18 +32,18 @@ from qformers.nn.vocabulary import Linear, Model, Norm, Tensor, Vocabulary
 class TransformerConfig(Section):
     """Transformer without pair bias, with full or Linformer attention (arXiv:2510.24784; `models.transformer`)."""
 
-    architecture: Literal["transformer"] = "transformer"
+    architecture: Literal["transformer"] = "transformer"  # says whose keys these are
     embed_widths: tuple[Positive, ...] = (16, 16)  # per particle; the last one is the model width D
-    attention: Literal["mha", "linformer"] = "mha"
+    attention: Literal["mha", "linformer"] = "mha"  # full, or linformer: of projected keys and values
     projected: Positive = 2  # linformer: tokens that the particles are projected to as keys and values (k)
-    heads: Positive = 1
+    heads: Positive = 1  # of attention
     head_width: Positive = 16  # of queries, keys and values
-    blocks: Positive = 1
+    blocks: Positive = 1  # of attention and feed-forward parts
     feed_forwards: Positive = 2  # feed-forward parts behind each attention, each with its residual
     ffn_width: Positive = 32  # their hidden layer
     pool: Literal["flatten", "mean"] = "flatten"  # every slot with its own kernel, or the mean over real particles
-    fc_widths: tuple[Positive, ...] = (16,)
-    norm: FoldedNorm = "batch"
+    fc_widths: tuple[Positive, ...] = (16,)  # hidden layers in front of the logits
+    norm: FoldedNorm = "batch"  # folded into dense layers in fixed point
 
     @property
     def width(self) -> int:

@@ -1,4 +1,4 @@
-"""The recipes of the README, one per kind of model, run as they stand there: every line, and what it ends in."""
+"""The recipes of the tutorial, one per kind of model, run as they stand there: every line, and what it ends in."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from typing import Any
 import pytest
 from support.paths import ROOT
 
-README = ROOT / "README.md"
+from hls.cli import COMMANDS
+
+TUTORIAL = ROOT / "docs" / "tutorial.md"
+COMMAND = [sys.executable, "-c", "import sys; from hls.cli import main; sys.exit(main())"]  # qformers, not installed
 SECTION = "Three kinds of model"
 KINDS = ("A float model", "A QKeras model", "Learned bits")
 LINES = 5  # of a recipe, at most
@@ -24,7 +27,7 @@ LINES = 5  # of a recipe, at most
 def recipes(text: str) -> dict[str, list[list[str]]]:
     """Heading of level 3 -> the command lines of the bash block below it, split into words, of the section."""
     found = re.search(rf"^## {SECTION}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
-    assert found, f"README has no section '{SECTION}'"
+    assert found, f"the tutorial has no section '{SECTION}'"
     blocks = re.findall(r"^### (.+?)\n(?:(?!^### ).*?)^```bash\n(.*?)^```", found.group(1), re.MULTILINE | re.DOTALL)
     return {
         name: [words for line in block.splitlines() if (words := shlex.split(line, True))] for name, block in blocks
@@ -35,7 +38,7 @@ def recipes(text: str) -> dict[str, list[list[str]]]:
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the recipes name, copied, so that they leave their runs beside the copies."""
     folder = tmp_path_factory.mktemp("recipes")
-    for name in ("scripts", "firmware_configs", "tests/data/jets", "tests/data/qkeras"):
+    for name in ("firmware_configs", "tests/data/jets", "tests/data/qkeras"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     return folder
 
@@ -43,11 +46,12 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def follow(kind: str, workplace: Path) -> list[str]:
     """Run the lines of a recipe one after the other; returns what each printed."""
     told = []
-    for words in recipes(README.read_text())[kind]:
-        assert words[0] == "python", words
-        command = [sys.executable, *words[1:]]
-        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
-        done = subprocess.run(command, cwd=workplace, env=environment, capture_output=True, text=True, check=False)
+    for words in recipes(TUTORIAL.read_text())[kind]:
+        assert words[0] == "qformers", words
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(
+            [*COMMAND, *words[1:]], cwd=workplace, env=environment, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, f"{shlex.join(words)}: exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
         told.append(done.stdout)
     return told
@@ -67,14 +71,14 @@ def assert_exact(compared: dict[str, Any], events: int) -> None:
     assert compared["adversarial"]["events"] > 500
 
 
-def test_the_readme_has_a_short_recipe_for_each_kind_of_model() -> None:
-    found = recipes(README.read_text())
+def test_the_tutorial_has_a_short_recipe_for_each_kind_of_model() -> None:
+    found = recipes(TUTORIAL.read_text())
     assert tuple(found) == KINDS
     for lines in found.values():
         assert 0 < len(lines) <= LINES
         for words in lines:
-            assert words[0] == "python", words
-            assert (ROOT / words[1]).is_file(), words
+            assert words[0] == "qformers", words
+            assert words[1] in COMMANDS, words
 
 
 @pytest.mark.slow

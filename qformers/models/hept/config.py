@@ -18,11 +18,11 @@ class HeptConfig(Section):
     and ``head_width`` = ``width``.
     """
 
-    architecture: Literal["hept"] = "hept"
+    architecture: Literal["hept"] = "hept"  # says whose keys these are
     coords: Positive = 6  # C, columns of the input `coords`; the first ones (eta, phi) make the regions
     width: Positive = 24  # D of the points, and of each head
-    heads: Positive = 8
-    layers: Positive = 4
+    heads: Positive = 8  # H; a head has the width of the points
+    layers: Positive = 4  # of attention
     block_size: Positive = 100  # points that see each other
     hashes: Positive = 3  # orders whose blocks are summed up (OR)
     regions: Annotated[float, Field(ge=1)] = 150.0  # cells that the first coordinates are cut into (AND), about
@@ -43,15 +43,15 @@ class HeptConfig(Section):
     scale_terms: Positive = 10  # K, exponentials that are summed to the scale of one coordinate
     shared_scale: bool = True  # the first two coordinates have one scale
     activation: Literal["relu", "silu"] = "relu"  # silu also draws the initial weights as HEPT-CMS does
-    norm: Literal["layer", "batch", "none"] = "layer"
+    norm: Literal["layer", "batch", "none"] = "layer"  # fixed point takes batch (folded) or none
     head_width: Positive = 12  # of the embedding, and of what the head reads
     head_widths: tuple[Positive, ...] = (256, 256, 256, 256)  # hidden layers of the head
-    head_activation: Literal["tanh", "silu", "relu"] = "tanh"
+    head_activation: Literal["tanh", "silu", "relu"] = "tanh"  # of these layers
     head_norm: bool = False  # a norm in front of the head
     embeddings: tuple[tuple[Positive, Positive], ...] = ()  # (entries, width) of the last columns, which hold numbers
     head: Literal["embedding", "logits"] = "embedding"  # tracking; or classification of points
     outputs: Positive = 1  # logits per point
-    dropout: Share = 0.1
+    dropout: Share = 0.1  # of both branches of a layer and of the head, in training
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

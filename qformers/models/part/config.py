@@ -12,21 +12,21 @@ from qformers.config.section import Positive, Section, Share
 class PartConfig(Section):
     """Particle Transformer (arXiv:2202.03772), from the published form to the firmware form (read by `models.part`)."""
 
-    architecture: Literal["part"] = "part"
+    architecture: Literal["part"] = "part"  # says whose keys these are
     embed_widths: tuple[Positive, ...] = (128, 512, 128)  # the last one is the model width D
     pair_widths: tuple[Positive, ...] = (64, 64, 64)  # hidden layers of the pair network; its output is H
     pairs: Literal["vectors", "input", "onchip", "none"] = "vectors"
     # vectors: from four-momenta inside the model; input: computed on the host, a model input;
     # onchip: from ln pT, eta, phi by adders and tables; none: no pair bias U
-    heads: Positive = 8
-    blocks: Positive = 8
+    heads: Positive = 8  # H; they divide the model width
+    blocks: Positive = 8  # of attention among particles
     class_blocks: Annotated[int, Field(ge=0)] = 2  # blocks of class attention; 0 goes with head: mean
-    ffn_ratio: Positive = 4
+    ffn_ratio: Positive = 4  # width of the feed-forward part over D
     fc_widths: tuple[Positive, ...] = ()  # hidden layers after the pooling
-    norm: Literal["layer", "batch", "none"] = "layer"
-    activation: Literal["gelu", "relu"] = "gelu"
+    norm: Literal["layer", "batch", "none"] = "layer"  # fixed point takes batch (folded) or none
+    activation: Literal["gelu", "relu"] = "gelu"  # of dense layers; fixed point has ReLU
     pair_activation: Literal["gelu", "relu"] = "gelu"  # weaver keeps GELU here whatever `activation` says
-    head: Literal["class_token", "mean"] = "class_token"
+    head: Literal["class_token", "mean"] = "class_token"  # class attention, or the mean over real particles
     class_attention: Annotated[Literal["tokens", "scores"], Field(exclude_if=lambda form: form == "tokens")] = "tokens"
     # tokens: the class token is one more key, as published; scores: the same function for one class block, whose query
     # is a constant, so that scores are a dense map of the particles: the form that fixed point takes of its own accord
@@ -36,9 +36,9 @@ class PartConfig(Section):
     scale_resids: bool = True  # w_resid, one factor per channel of the second residual
     remove_self_pair: bool = False  # U_ii = 0 after the embedding
     pre_activation_pair: bool = False  # True drops the last activation of the pair network
-    dropout: Share = 0.1
-    attn_dropout: Share = 0.1
-    activation_dropout: Share = 0.1
+    dropout: Share = 0.1  # of both branches of a block, in training
+    attn_dropout: Share = 0.1  # of attention weights, in training
+    activation_dropout: Share = 0.1  # behind the activation of the feed-forward part, in training
 
     @property
     def width(self) -> int:

@@ -1,0 +1,152 @@
+#!/usr/bin/env python3
+"""Write what holds measured figures: ``docs/results.md``, ``docs/toolchain.md`` and the table of the README.
+
+    python benchmarks/write_docs.py           # writes them
+    python benchmarks/write_docs.py --check   # exit status 1 where one is not what this command writes
+
+The figures are those in ``benchmarks/results/*.json``, which the other benchmarks keep; the words around them stand in
+``benchmarks/pages/*.j2``, where a name that is not known is an error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from benchmarks import (  # noqa: E402
+    hept_cost,
+    hept_table,
+    pair_features,
+    pareto_table,
+    precision_routes_table,
+    results_table,
+    stream_memory,
+    toolchain,
+)
+from benchmarks.markdown import with_error  # noqa: E402
+
+RESULTS = ROOT / "benchmarks" / "results"
+PAGES = ROOT / "benchmarks" / "pages"
+LOSS = 0.01  # of accuracy, in the table of equal accuracy
+HEADLINE = "part_demo"  # run of the table in the README
+MARKS = "<!-- benchmarks/write_docs.py -->", "<!-- end -->"
+PER_CENT = 100.0
+
+
+def read(name: str) -> Any:
+    """The figures that a benchmark kept.
+
+    Raises:
+        SystemExit: they are not there.
+    """
+    path = RESULTS / f"{name}.json"
+    if not path.exists():
+        raise SystemExit(f"{path}: not there; the benchmark of that name makes it")
+    return json.loads(path.read_text())
+
+
+def points(entry: Mapping[str, Any]) -> str:
+    """A difference of accuracies in points with its sign: ``+0.74 ± 0.29``."""
+    return with_error(entry, 2, PER_CENT, "+")
+
+
+def figures() -> dict[str, Any]:
+    """What the pages can use."""
+    runs, hept, cost, pareto = (read(name) for name in ("runs", "hept", "hept_cost", "pareto"))
+    routes, features, memory, tools = (
+        read(name) for name in ("precision_routes", "pair_features", "stream_memory", "toolchain")
+    )
+    tools_name, tools_entry = next(iter(tools["runs"].items()))
+    by_name = {row["name"]: row for row in [*routes["float"], *routes["rows"]]}
+    order = [name for name in (HEADLINE, "hept_tracking_demo") if name in runs]
+    return {
+        "runs": runs,
+        "demos": order,
+        "larger": [name for name in runs if name not in order],
+        "proof": lambda names: results_table.proof_text(runs, names),
+        "cost": lambda names: results_table.cost_text(runs, names),
+        "measured_on": lambda names: results_table.conditions(runs, names),
+        "engine": results_table.engine_text,
+        "pareto": pareto_table.text(pareto["rows"]),
+        "peer": {row["run"]: row for row in pareto["rows"]},
+        "points": points,
+        "per_cent": pareto_table.per_cent,
+        "routes": precision_routes_table.cheapest_text(routes, LOSS),
+        "route": by_name,
+        "floats": precision_routes_table.float_text(routes),
+        "routes_on": precision_routes_table.conditions(routes),
+        "loss": LOSS * PER_CENT,
+        "hept": {task: hept_table.task_text(hept["rows"], task) for task in hept_table.HEADERS},
+        "hept_row": {row["run"]: row for row in hept["rows"]},
+        "hept_simulations": hept_table.simulations_text(hept["rows"]),
+        "hept_cost": hept_cost.text(cost),
+        "slope": lambda model, step: f"{hept_cost.slope_of(cost, model, step):.2f}",
+        "with_error": with_error,
+        "pair_features": pair_features.text(features),
+        "pair_errors": features["errors"],
+        "pair_features_on": pair_features.conditions(features),
+        "memory": stream_memory.text(memory),
+        "memory_on": stream_memory.conditions(memory),
+        "tools": {kind: toolchain.text(tools_entry, kind) for kind in toolchain.KINDS if tools_entry.get(kind)},
+        "tools_on": toolchain.conditions(tools_name, tools_entry),
+        "steps": {int(size): steps for size, steps in tools_entry["particles"].items()},
+        "widths": {int(size): steps for size, steps in tools_entry["widths"].items()},
+    }
+
+
+def render(name: str, known: Mapping[str, Any]) -> str:
+    """A page as text.
+
+    Raises:
+        jinja2.UndefinedError: the page uses a figure that is not known.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(  # noqa: S701  Markdown, not HTML; all of it is ours
+        loader=FileSystemLoader(PAGES), undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True
+    )
+    return environment.get_template(name).render(known)
+
+
+def between_marks(text: str, new: str) -> str:
+    """`text` with what stands between the marks replaced.
+
+    Raises:
+        SystemExit: the marks are not there, once each.
+    """
+    first, last = MARKS
+    if text.count(first) != 1 or text.split(first)[1].count(last) != 1:
+        raise SystemExit(f"README.md must hold {first} and {last} once")
+    return re.sub(f"({re.escape(first)}\n).*?({re.escape(last)})", lambda m: m[1] + new + m[2], text, flags=re.DOTALL)
+
+
+def pages() -> dict[Path, str]:
+    """File -> what it has to hold."""
+    known, readme = figures(), ROOT / "README.md"
+    made = {ROOT / "docs" / name: render(f"{name}.j2", known) for name in ("results.md", "toolchain.md")}
+    return made | {readme: between_marks(readme.read_text(), render("headline.md.j2", {**known, "name": HEADLINE}))}
+
+
+def main() -> int:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit status 1 where a page is not current")
+    options = parser.parse_args()
+    stale = {path: text for path, text in pages().items() if not path.exists() or path.read_text() != text}
+    for path, text in stale.items():
+        if options.check:
+            print(f"{path.relative_to(ROOT)} is not current: python benchmarks/write_docs.py", file=sys.stderr)
+        else:
+            path.write_text(text)
+    return int(options.check and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
