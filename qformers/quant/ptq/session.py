@@ -105,7 +105,9 @@ def _tested(material: run_folder.Material, done: run_folder.Quantised) -> Evalua
     return compared_jets(logits, log_probabilities(floats), labels, done.ebops)
 
 
-def _facts(settings: Settings, jets: SearchJets, result: SearchResult, compared: report.UniformComparison) -> dict[str, Any]:
+def _facts(
+    settings: Settings, jets: SearchJets, result: SearchResult, compared: report.UniformComparison
+) -> dict[str, Any]:
     """For the manifest: how the formats came about."""
     budget = {"max_loss": settings.budget.max_loss, "ebops": settings.budget.ebops}
     return {
