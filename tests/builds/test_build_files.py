@@ -110,10 +110,10 @@ def test_input_and_activation_are_one_word(build_file: Path) -> None:
         load(build_file, [both])
 
 
-def test_every_architecture_has_a_builder() -> None:
-    assert list(MODELS) == list(MODELS)
-    for name, config in MODELS.items():
-        assert config().model_dump()["architecture"] == name
+def test_every_architecture_says_its_own_name() -> None:
+    for name, arch in MODELS.items():
+        assert arch.config().model_dump()["architecture"] == name
+        assert {form.architecture for form in arch.forms.values()} == {name}
 
 
 def test_another_architecture_takes_over_everything_but_the_model(build_file: Path) -> None:
