@@ -47,6 +47,7 @@ def test_every_build_in_the_repository_is_valid_and_round_trips(path: Path, tmp_
         ("num_particles", "num_particels", r"unknown key 'data.num_particels'; did you mean 'num_particles'\?"),
         ("heads: 2", "haeds: 2", r"unknown key 'model.haeds'; did you mean 'heads'\?"),
         ("heads: 2", "heads: 3", r"heads must divide the model width 8. Received: heads=3"),
+        ("embed_widths: [8]", "embed_widths: []", r"embed_widths needs at least the model width. Rec"),
         ("heads: 2", "heads: 2, head: mean", r"head: mean goes with class_blocks: 0.*class_blocks=2"),
         ("name: tiny\n", "", r"key 'name' is missing"),
         ("name: tiny", "name: 1st", r"'name': .*Received: '1st'"),
@@ -109,10 +110,10 @@ def test_input_and_activation_are_one_word(build_file: Path) -> None:
         load(build_file, [both])
 
 
-def test_every_architecture_has_a_builder() -> None:
-    assert list(MODELS) == list(MODELS)
-    for name, config in MODELS.items():
-        assert config().model_dump()["architecture"] == name
+def test_every_architecture_says_its_own_name() -> None:
+    for name, arch in MODELS.items():
+        assert arch.config().model_dump()["architecture"] == name
+        assert {form.architecture for form in arch.forms.values()} == {name}
 
 
 def test_another_architecture_takes_over_everything_but_the_model(build_file: Path) -> None:

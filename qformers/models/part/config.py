@@ -52,6 +52,8 @@ class PartConfig(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if not self.embed_widths:
+            raise ValueError("embed_widths needs at least the model width. Received: embed_widths=()")
         if self.width % self.heads:
             raise ValueError(f"heads must divide the model width {self.width}. Received: heads={self.heads}")
         if (self.head == "mean") != (self.class_blocks == 0):
