@@ -206,10 +206,10 @@ def test_errors_per_layer_are_numbers_of_the_values_given() -> None:
 
 def test_padded_particles_do_not_count() -> None:
     mask = np.array([[1, 1, 0], [1, 0, 0]])
-    real = real_values((2, 2, 3, 3), "bhqk", mask)
+    real = real_values((2, 2, 3, 3), ("event", "head", "point", "point"), mask)
     np.testing.assert_array_equal(real[0, 1], [[1, 1, 0], [1, 1, 0], [0, 0, 0]])
-    np.testing.assert_array_equal(real_values((2, 5), "bd", mask), np.ones((2, 5)))
-    with_token = real_values((2, 2, 4), "bhm", mask)
+    np.testing.assert_array_equal(real_values((2, 5), ("event", "channel"), mask), np.ones((2, 5)))
+    with_token = real_values((2, 2, 4), ("event", "head", "point"), mask)
     np.testing.assert_array_equal(with_token[1, 0], [1, 1, 0, 0])
     assert real_values((2, 3), None, mask).all()
 
