@@ -12,7 +12,6 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from hls.compare.table.rows import tabulate
 from rich.console import Console
 from support import hls_models as h
 from support.toys import ToyBackend, ToyProject
@@ -23,6 +22,7 @@ from hls.backends.block_engine.project import EngineProject
 from hls.backends.hls4ml.project import Hls4mlProject
 from hls.backends.protocol import Backend, Project
 from hls.compare.read.run import read_run
+from hls.compare.table.columns import tabulate
 from hls.errors import ExportRefused, HlsError
 from hls.proof.agree import agree
 from hls.stages.csim import simulate
