@@ -25,7 +25,7 @@ ORDER = "order"  # the model input (O, N) that says in which order they stand in
 
 
 @dataclass(frozen=True)
-class Range:
+class InputRange:
     """What the consumers of a model input make of its values; arrays of the input's shape."""
 
     low: Array  # smallest value that any consumer keeps
@@ -50,13 +50,13 @@ class Adversarial:
         return len(self.cases)
 
 
-def ranges(model: Any) -> dict[str, Range]:
-    """Ranges of all inputs of a quantised model, from the quantisers that they feed; model input name -> Range."""
+def ranges(model: Any) -> dict[str, InputRange]:
+    """Ranges of all inputs of a quantised model, from the quantisers that they feed; model input name -> InputRange."""
     users = readers(model)
     return {tensor.name: _range(tuple(tensor.shape[1:]), users.get(id(tensor), [])) for tensor in model.inputs}
 
 
-def _range(shape: tuple[int, ...], users: list[Quantiser]) -> Range:
+def _range(shape: tuple[int, ...], users: list[Quantiser]) -> InputRange:
     low, high, step, far = np.zeros(shape), np.ones(shape), np.ones(shape), FAR
     for number, quantiser in enumerate(users):
         k, i, f = (np.broadcast_to(part, (1, *shape))[0].astype(float) for part in quantiser.kif())
@@ -67,7 +67,7 @@ def _range(shape: tuple[int, ...], users: list[Quantiser]) -> Range:
         step = own_step if number == 0 else np.minimum(step, own_step)
         if quantiser.core.overflow_mode == "WRAP":
             far = min(far, EXACT * float(own_step.min()))
-    return Range(low, high, step, far)
+    return InputRange(low, high, step, far)
 
 
 def adversarial(model: Any, seed: int = 0, each: int = 64) -> Adversarial:
@@ -87,7 +87,7 @@ def adversarial(model: Any, seed: int = 0, each: int = 64) -> Adversarial:
     slots = spans[MASK].shape[0] if MASK in spans else 0
     groups: list[tuple[str, dict[str, Array], Array]] = []
 
-    def add(case: str, fill: Callable[[Range, int], Array], mask: Array) -> None:
+    def add(case: str, fill: Callable[[InputRange, int], Array], mask: Array) -> None:
         groups.append((case, {name: fill(span, len(mask)) for name, span in values.items()}, mask))
 
     full = np.ones((1, slots))
@@ -110,10 +110,10 @@ def adversarial(model: Any, seed: int = 0, each: int = 64) -> Adversarial:
         add("mask between 0 and 1 and beyond", lambda s, n: _inside(s, n, random), _ends(spans[MASK], each, random))
     if COORDS in values:
         add("all points close together", lambda s, n: _close(s, n, random), some)
-    found = _join(groups, [name for name in spans if name != ORDER])
+    events = _join(groups, [name for name in spans if name != ORDER])
     if ORDER in spans:
-        found.inputs[ORDER] = _permutations(spans[ORDER], len(found), random)
-    return found
+        events.inputs[ORDER] = _permutations(spans[ORDER], len(events), random)
+    return events
 
 
 def uniform(model: Any, events: int, seed: int = 0) -> dict[str, NDArray[np.float32]]:
@@ -138,12 +138,12 @@ def _join(groups: list[tuple[str, dict[str, Array], Array]], names: list[str]) -
     return Adversarial(inputs, cases)
 
 
-def _whole(value: Callable[[Range], Array | float]) -> Callable[[Range, int], Array]:
+def _whole(value: Callable[[InputRange], Array | float]) -> Callable[[InputRange, int], Array]:
     """Events in which every value of an input is the same function of its range."""
     return lambda span, n: np.broadcast_to(np.asarray(value(span), float), (n, *span.shape))
 
 
-_EXTREMES: dict[str, Callable[[Range, int], Array]] = {
+_EXTREMES: dict[str, Callable[[InputRange, int], Array]] = {
     "all at the lower end": _whole(lambda s: s.low),
     "all at the upper end": _whole(lambda s: s.high),
     "all one step below the lower end": _whole(lambda s: s.low - s.step),
@@ -161,29 +161,29 @@ _EXTREMES: dict[str, Callable[[Range, int], Array]] = {
 }
 
 
-def _inside(span: Range, n: int, random: np.random.Generator) -> Array:
+def _inside(span: InputRange, n: int, random: np.random.Generator) -> Array:
     return span.low + random.random((n, *span.shape)) * (span.high - span.low)
 
 
-def _ends(span: Range, n: int, random: np.random.Generator) -> Array:
+def _ends(span: InputRange, n: int, random: np.random.Generator) -> Array:
     choices = [span.low, span.high, span.low - span.step, span.high + span.step, 0 * span.low, 0 * span.low + span.far]
     choices += [-choices[-1], span.step / 2, span.high - span.step / 2]
     return np.asarray(np.choose(random.integers(0, len(choices), (n, *span.shape)), choices))
 
 
-def _ties(span: Range, n: int, random: np.random.Generator) -> Array:
+def _ties(span: InputRange, n: int, random: np.random.Generator) -> Array:
     """Halves of a step, also of the next coarser ones."""
     step = span.step * 2.0 ** random.integers(0, 3, (n, *span.shape))
     return np.asarray((np.floor(_inside(span, n, random) / step) + 0.5) * step)
 
 
-def _alike(span: Range, n: int, random: np.random.Generator) -> Array:
+def _alike(span: InputRange, n: int, random: np.random.Generator) -> Array:
     """Every slot has the values of the first one."""
     values = _inside(span, n, random)
     return np.broadcast_to(values[:, :1], values.shape) if values.ndim > 1 else values
 
 
-def _neighbours(span: Range, n: int, random: np.random.Generator) -> Array:
+def _neighbours(span: InputRange, n: int, random: np.random.Generator) -> Array:
     """Slots 2 m and 2 m + 1 are equal, so also in pT."""
     values = _inside(span, n, random)
     if values.ndim > 1:
@@ -191,12 +191,12 @@ def _neighbours(span: Range, n: int, random: np.random.Generator) -> Array:
     return values
 
 
-def _close(span: Range, n: int, random: np.random.Generator) -> Array:
+def _close(span: InputRange, n: int, random: np.random.Generator) -> Array:
     """All slots within two steps of each other: points of one region, with many ties in what HEPT sorts."""
     return _alike(span, n, random) + span.step * random.integers(0, 3, (n, *span.shape))
 
 
-def _permutations(span: Range, n: int, random: np.random.Generator) -> NDArray[np.float32]:
+def _permutations(span: InputRange, n: int, random: np.random.Generator) -> NDArray[np.float32]:
     """Slots as they stand, from the last to the first, and in random orders, in turn."""
     slots = np.broadcast_to(np.arange(span.shape[-1], dtype=np.float32), (n, *span.shape)).copy()
     slots[1::3] = slots[1::3, ..., ::-1]
@@ -204,7 +204,7 @@ def _permutations(span: Range, n: int, random: np.random.Generator) -> NDArray[n
     return slots
 
 
-def _one_hot(span: Range, n: int, random: np.random.Generator) -> Array:
+def _one_hot(span: InputRange, n: int, random: np.random.Generator) -> Array:
     """Zero but for one value, at one of its ends or far beyond."""
     flat = np.zeros((n, int(np.prod(span.shape))))
     flat[np.arange(n), random.integers(0, flat.shape[1], n)] = 1

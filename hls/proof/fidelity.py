@@ -15,6 +15,7 @@ from qformers.data.points.events import PointEvents
 from qformers.nn.memory import memory_of
 from qformers.precision.fixed import Fixed
 from qformers.quant.fidelity import (
+    Distance,
     axes_of,
     behind_blocks,
     correlation,
@@ -114,22 +115,7 @@ def layer_fidelity(
                 continue
             firmware = in_slots(firmware, order)
         real = real_values(firmware.shape, axes.get(name), mask)
-        step, lsb = steps[name], Fixed.parse(steps[name].format).step
-        between = distance(model, float_model, name, firmware, wanted, real)
-        rows.append(
-            LayerFidelity(
-                step.layer,
-                step.name,
-                step.format,
-                between.values,
-                between.largest,
-                between.mean,
-                between.largest / lsb,
-                between.mean / lsb,
-                between.relative,
-                between.correlation,
-            )
-        )
+        rows.append(_row(steps[name], distance(model, float_model, name, firmware, wanted, real)))
     return Fidelity(tuple(rows), tuple(skipped))
 
 
@@ -142,6 +128,22 @@ def _single_order(inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.int64] | Non
 def last_steps(project: Project) -> dict[str, Step]:
     """Keras layer -> the firmware step that has its output (the activation, where there is one)."""
     return {step.layer: step for step in project.layout.steps if not step.part.startswith("iq")}
+
+
+def _row(step: Step, apart: Distance) -> LayerFidelity:
+    lsb = Fixed.parse(step.format).step
+    return LayerFidelity(
+        step.layer,
+        step.name,
+        step.format,
+        apart.values,
+        apart.largest,
+        apart.mean,
+        apart.largest / lsb,
+        apart.mean / lsb,
+        apart.relative,
+        apart.correlation,
+    )
 
 
 def end_to_end_points(task: Task, outputs: Mapping[str, Array], events: PointEvents) -> dict[str, Any]:

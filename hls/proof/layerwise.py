@@ -58,9 +58,9 @@ def first_difference(project: Project, model: keras.Model, inputs: Mapping[str, 
         if (wanted := expected_of(step, expected, project)) is None:
             continue
         wanted = Fixed.parse(step.format).quantise(wanted)
-        found = traced[step.name]
-        if not np.array_equal(wanted, found):
-            return _describe(step, wanted, found)
+        firmware = traced[step.name]
+        if not np.array_equal(wanted, firmware):
+            return _describe(step, wanted, firmware)
     return None
 
 
@@ -89,13 +89,13 @@ def expected_of(step: Step, expected: Mapping[str, Array], project: Project) -> 
     return None
 
 
-def _describe(step: Step, wanted: Array, found: Array) -> Difference:
-    unequal = wanted != found
-    place = np.unravel_index(int(np.argmax(np.abs(wanted - found))), wanted.shape)
+def _describe(step: Step, wanted: Array, firmware: Array) -> Difference:
+    unequal = wanted != firmware
+    place = np.unravel_index(int(np.argmax(np.abs(wanted - firmware))), wanted.shape)
     index = tuple(int(i) for i in place)
-    lsb = (found[index] - wanted[index]) / Fixed.parse(step.format).step
+    lsb = (firmware[index] - wanted[index]) / Fixed.parse(step.format).step
     events = int(unequal.reshape(len(unequal), -1).any(axis=1).sum())
-    values = (float(wanted[index]), float(found[index]), float(lsb))
+    values = (float(wanted[index]), float(firmware[index]), float(lsb))
     return Difference(step.name, step.layer, index[0], index[1:], *values, int(unequal.sum()), events)
 
 

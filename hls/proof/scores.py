@@ -19,12 +19,12 @@ def rows(reports: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
     AP@k of each pT threshold, or AUPRC and the precision at each recall, with errors where the report has them.
     """
     first = next(iter(reports.values()))
-    found = {
+    cells = {
         spell(key): [with_error(report[key]) for report in reports.values()]
         for key in first
         if key.startswith(THRESHOLD) or key == "auprc"
     }
     for recall in first.get("precision_at_recall", {}):
         values = [report["precision_at_recall"][recall] for report in reports.values()]
-        found[f"precision at recall {recall}"] = [f"{value:.4f}" for value in values]
-    return found
+        cells[f"precision at recall {recall}"] = [f"{value:.4f}" for value in values]
+    return cells

@@ -75,9 +75,9 @@ def changes_table(end: Mapping[str, Any]) -> Table:
     return table
 
 
-def _rejection(found: Mapping[str, Any]) -> str:
-    error = "" if found["error"] is None else f" ± {found['error']:.1f}"
-    return f"{'> ' if found['limit'] else ''}{found['value']:.1f}{error} @ {100 * found['efficiency']:g}%"
+def _rejection(rejection: Mapping[str, Any]) -> str:
+    error = "" if rejection["error"] is None else f" ± {rejection['error']:.1f}"
+    return f"{'> ' if rejection['limit'] else ''}{rejection['value']:.1f}{error} @ {100 * rejection['efficiency']:g}%"
 
 
 def colour(index: int) -> str:

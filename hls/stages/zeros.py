@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hls.backends.alkaid.ports import port_formats
-from hls.backends.alkaid.trace import layer_costs, trace
+from hls.backends.alkaid.estimate import lut_by_layer
 from qformers.builds.models import load_model
 from qformers.quant.prune.sparsity import fill
 
@@ -25,7 +24,6 @@ def lut_without_zeros(path: Path, seed: int = 1) -> dict[str, tuple[float, float
         model = load_model(path)
         if not zeros:
             fill(model, seed)
-        traced = trace(model, port_formats(model))
-        costs.append({**layer_costs(traced), "total": float(traced.comb.cost)})
+        costs.append(lut_by_layer(model))
     now, filled = costs
     return {layer: (now[layer], filled[layer]) for layer in now}

@@ -17,9 +17,9 @@ def input_quantisers(model: Any) -> Iterator[Quantiser]:
 
 def readers(model: Any) -> dict[int, list[Quantiser]]:
     """``id`` of a tensor of the model -> the quantisers that read it, in the order of the layers."""
-    found: dict[int, list[Quantiser]] = {}
+    reading: dict[int, list[Quantiser]] = {}
     for quantiser in input_quantisers(model):
         taken = quantiser.layer.input
         tensor = quantiser.tensor(taken if isinstance(taken, list) else [taken])
-        found.setdefault(id(tensor), []).append(quantiser)
-    return found
+        reading.setdefault(id(tensor), []).append(quantiser)
+    return reading

@@ -24,7 +24,7 @@ from hls.stages.csim import simulate
 from hls.stages.export import load_quantised
 from qformers.files import sha256
 from qformers.progress import Bars, Silent
-from qformers.quant.fidelity import real_values
+from qformers.quant.fidelity import Distance, centred, correlation, real_values
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -197,7 +197,7 @@ def test_errors_per_layer_are_numbers_of_the_values_given() -> None:
     wanted = np.array([[1.0, -2.0, 3.0], [0.5, 0.0, 100.0]])
     firmware = wanted + np.array([[0.125, 0.0, -0.0625], [0.0, 0.0, 50.0]])
     real = np.array([[True, True, True], [True, True, False]])
-    row = f._row(step, firmware, wanted, real)
+    row = f._row(step, Distance.between(firmware[real], wanted[real]))
     assert (row.values, row.max_error, row.mean_error) == (5, 0.125, 0.0375)
     assert (row.max_lsb, row.mean_lsb) == (2.0, 0.6)
     assert row.relative == pytest.approx(0.0375 / 1.3)
@@ -206,10 +206,10 @@ def test_errors_per_layer_are_numbers_of_the_values_given() -> None:
 
 def test_padded_particles_do_not_count() -> None:
     mask = np.array([[1, 1, 0], [1, 0, 0]])
-    real = real_values((2, 2, 3, 3), "bhqk", mask)
+    real = real_values((2, 2, 3, 3), ("event", "head", "point", "point"), mask)
     np.testing.assert_array_equal(real[0, 1], [[1, 1, 0], [1, 1, 0], [0, 0, 0]])
-    np.testing.assert_array_equal(real_values((2, 5), "bd", mask), np.ones((2, 5)))
-    with_token = real_values((2, 2, 4), "bhm", mask)
+    np.testing.assert_array_equal(real_values((2, 5), ("event", "channel"), mask), np.ones((2, 5)))
+    with_token = real_values((2, 2, 4), ("event", "head", "point"), mask)
     np.testing.assert_array_equal(with_token[1, 0], [1, 1, 0, 0])
     assert real_values((2, 3), None, mask).all()
 
@@ -218,9 +218,9 @@ def test_scores_are_compared_up_to_a_constant_per_query() -> None:
     random = np.random.default_rng(0)
     scores, real = random.normal(size=(4, 2, 3, 3)), random.random((4, 2, 3, 3)) < 0.7
     moved = scores + random.normal(size=(4, 2, 3, 1))
-    np.testing.assert_allclose(f.centred(moved, real)[real], f.centred(scores, real)[real], atol=1e-12)
+    np.testing.assert_allclose(centred(moved, real)[real], centred(scores, real)[real], atol=1e-12)
 
 
 def test_correlation_of_a_constant_is_zero() -> None:
-    assert f.correlation(np.ones(5), np.arange(5.0)) == 0.0
-    assert f.correlation(np.arange(5.0), -np.arange(5.0)) == pytest.approx(-1.0)
+    assert correlation(np.ones(5), np.arange(5.0)) == 0.0
+    assert correlation(np.arange(5.0), -np.arange(5.0)) == pytest.approx(-1.0)

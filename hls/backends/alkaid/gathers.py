@@ -74,12 +74,12 @@ def register() -> None:
             ranks = [_ranks(_sorted_slots(column, real)) for column in whole.T]
             lengths = self.op.run_lengths(len(real))  # (N + 1, O, A)
             count = np.sum(real)
-            found = []
+            ordered = []
             for number in range(hashes):
                 regions = [_regions(ranks[axis], lengths[:, number, axis], count) for axis in range(axes)]
                 hashed = whole @ self.op.directions[:, number].astype(np.float64)
-                found.append(_sorted_slots(_joined([hashed, *regions]), real))
-            return np.stack(found)[None, None, :, None, :]
+                ordered.append(_sorted_slots(_joined([hashed, *regions]), real))
+            return np.stack(ordered)[None, None, :, None, :]
 
 
 def _joined(parts: Any) -> Any:

@@ -87,7 +87,7 @@ def _widest_kif(user: Quantiser) -> tuple[int, int, int]:
 
 def port_faults(model: Any) -> list[Refusal]:
     """Why the inputs of a model have no port format; empty = they have."""
-    found = []
+    faults = []
     indices = orders(model)
     for name, users in consumers(model).items():
         if name in indices:
@@ -95,17 +95,17 @@ def port_faults(model: Any) -> list[Refusal]:
         if not users:
             reason = "no layer that reads it quantises it first, so that its port has no format"
             way_out = "set enable_iq=True there, or put hgq.quantizer.Quantizer in front (of an attention layer)"
-            found.append(Refusal(name, "InputLayer", reason, way_out))
+            faults.append(Refusal(name, "InputLayer", reason, way_out))
         modes = {user.core.overflow_mode == "WRAP" for user in users}
         if len(modes) > 1:
             names = ", ".join(user.layer.name for user in users)
             reason = f"some of its readers wrap and some saturate ({names}): no port format suits both"
-            found.append(Refusal(name, "InputLayer", reason, "give them one overflow mode"))
+            faults.append(Refusal(name, "InputLayer", reason, "give them one overflow mode"))
         for user in users:
             if user.core.round_mode == "RND_CONV":
                 reason = f"its reader '{user.layer.name}' rounds ties to even, for which a port has to hold all bits"
-                found.append(Refusal(name, "InputLayer", reason, "use RND or TRN at the model inputs"))
-    return found
+                faults.append(Refusal(name, "InputLayer", reason, "use RND or TRN at the model inputs"))
+    return faults
 
 
 @dataclass(frozen=True)

@@ -70,8 +70,8 @@ def write(
     facts: Mapping[str, Any] | None = None,
 ) -> AlkaidProject:
     """See `Backend.write`."""
-    if found := supports(model, build):
-        raise ExportRefused(NAME, found)
+    if refused := supports(model, build):
+        raise ExportRefused(NAME, refused)
     tick = (reporter or Silent()).task("trace and write RTL", 3)
     formats = alkaid_ports.port_formats(model)
     traced = alkaid_trace.trace(model, formats)

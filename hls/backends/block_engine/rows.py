@@ -96,11 +96,11 @@ def raw(row: Row, numbers: Mapping[str, np.ndarray]) -> list[int]:
 def numbers(row: Row, name: str, words: Sequence[int]) -> np.ndarray:
     """The values (N, E) of the numbers `name` of points, in the order of the row."""
     fields = [field for (own, _), field in row.fields.items() if own == name]
-    found = np.zeros((len(words), len(fields)))
+    table = np.zeros((len(words), len(fields)))
     for column, field in enumerate(fields):
         mask, sign = (1 << field.width) - 1, (1 << field.width) >> 1
         for index, word in enumerate(words):
             value = (word >> field.low) & mask
             value -= (1 << field.width) if field.signed and value & sign else 0
-            found[index, column] = value * 2.0**-field.fraction_bits
-    return found
+            table[index, column] = value * 2.0**-field.fraction_bits
+    return table

@@ -82,13 +82,13 @@ def shortage(layer: str, accumulator: Fixed, sums: Sums) -> Shortage | None:
 
 def shortages(table: PrecisionTable, sums: Mapping[str, Sums]) -> list[Shortage]:
     """All accumulators of a table that are too narrow, in the order of the model."""
-    found = []
+    shorts = []
     for row in table.rows:
         setting = row.settings.get("accumulator")
         if setting is not None and isinstance(setting.value, Fixed) and row.layer in sums:
             short = shortage(row.layer, setting.value, sums[row.layer])
-            found += [short] if short is not None else []
-    return found
+            shorts += [short] if short is not None else []
+    return shorts
 
 
 @dataclass(frozen=True)

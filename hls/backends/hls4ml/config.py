@@ -51,8 +51,8 @@ def from_hls4ml(config: Mapping[str, Mapping[str, Any]], kinds: Mapping[str, str
     for name, entry in config.items():
         layer, slot = _owner(name, kinds)
         for key, value in entry.items():
-            for found, text in _settings(name, key, value):
-                rows[layer][slot if slot and found == "result" else found] = Setting(text, "hls4ml")
+            for place, text in _settings(name, key, value):
+                rows[layer][slot if slot and place == "result" else place] = Setting(text, "hls4ml")
     return PrecisionTable(tuple(Row(name, kinds[name], said) for name, said in rows.items() if said))
 
 

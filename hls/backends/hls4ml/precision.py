@@ -42,8 +42,8 @@ def layer_precision(node: Any) -> dict[str, Any]:
 
 def accumulators(graph: Any) -> dict[str, Fixed]:
     """Layer -> accumulator of an hls4ml graph."""
-    found = {node.name: node.types.get("accum_t") for node in graph.get_layers()}
-    return {name: fixed_of(named.precision) for name, named in found.items() if named is not None}
+    types = {node.name: node.types.get("accum_t") for node in graph.get_layers()}
+    return {name: fixed_of(named.precision) for name, named in types.items() if named is not None}
 
 
 def hls4ml_type(form: Fixed) -> Any:

@@ -64,8 +64,8 @@ def write(
         upstream: hls4ml's name of it.
         model, build, out, reporter, facts, allow_overflow: as there.
     """
-    if found := supports(model, build):
-        raise ExportRefused(backend, found)
+    if refused := supports(model, build):
+        raise ExportRefused(backend, refused)
     plan = accumulators.plan(backend, model, build.firmware, ABLE, allow_overflow)
     out = out.resolve()
     with new_project(backend, model, build, out, facts) as (folder, said):
