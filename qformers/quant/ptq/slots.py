@@ -31,11 +31,11 @@ def slots_of(model: Any, logits: Collection[str] = ()) -> dict[Slot, tuple[Quant
     """Slot -> its quantisers, for every slot that `quant.layers` or `quant.logits` can speak of, in layer order.
 
     Args:
-        model: from `build_model(..., "hgq")`, not from disk: it remembers what was asked of the build file.
+        model: of the vocabulary hgq, built or loaded: it remembers what was asked of the build file.
         logits: names of the quantisers whose format is `quant.logits` (`Workshop.probe` finds them).
 
     Raises:
-        ConfigError: the model comes from a file.
+        ConfigError: the model was saved before models remembered that.
     """
     memory = memory_of(model)
     if memory is None:
