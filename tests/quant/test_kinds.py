@@ -39,6 +39,7 @@ TABLES: dict[str, dict[type, Any]] = {
     "vitis": hls4ml_kinds.HANDLERS,
     "vivado": hls4ml_kinds.HANDLERS,
     "alkaid": alkaid_kinds.HANDLERS,
+    "block_engine": alkaid_kinds.HANDLERS,  # which traces its parts
 }
 FORM = "fixed<6,3,RND,SAT>"
 
