@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 class HlsError(RuntimeError):
@@ -29,6 +30,18 @@ class Refusal:
 
     def __str__(self) -> str:
         return f"{self.layer} ({self.kind}): {self.reason}; {self.way_out}"
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Why a backend does not take a layer, and what to do instead."""
+
+    reason: str
+    way_out: str
+
+    def refusal(self, layer: Any) -> Refusal:
+        """Of this layer of a Keras model."""
+        return Refusal(layer.name, type(layer).__name__, self.reason, self.way_out)
 
 
 class ExportRefused(HlsError):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from hls.errors import Refusal
+from hls.errors import Gap, Refusal
 from qformers.config.sections import FirmwareConfig
 from qformers.precision.rules import Rules, layer_types, like, meant
 from qformers.precision.table import PrecisionTable, Setting
@@ -17,13 +17,13 @@ class Abilities:
     """What a backend can be told about single layers.
 
     Attributes:
-        slots: layer type -> slots of `LayerFirmware` that its layers have.
-        why: slot -> why the other layers have none.
+        settings: layer -> keys of `LayerFirmware` that it has.
+        why: key -> why the other layers do not have it.
         strategies: accepted values of the slot strategy.
     """
 
-    slots: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    why: Mapping[str, str] = field(default_factory=dict)
+    settings: Callable[[Any], tuple[str, ...]]
+    why: Mapping[str, str]
     strategies: tuple[str, ...] = ("latency",)
 
 
@@ -37,9 +37,10 @@ def resolved(model: Any, firmware: FirmwareConfig, able: Abilities) -> Precision
     """
     rules = Rules("firmware", firmware.types, firmware.layers)
     defaults = {"reuse_factor": firmware.reuse_factor, "strategy": firmware.strategy}
-    for name, kind in layer_types(model.layers).items():
-        for slot in able.slots.get(kind, ()):
-            rules.look_up(name, kind, slot, defaults.get(slot))
+    kinds = layer_types(model.layers)
+    for layer in model.layers:
+        for slot in able.settings(layer):
+            rules.look_up(layer.name, kinds[layer.name], slot, defaults.get(slot))
     return rules.table()
 
 
@@ -58,18 +59,16 @@ def faults(model: Any, firmware: FirmwareConfig, able: Abilities) -> list[Refusa
         if not names:
             words = "no layer is of this type" if where == "types" else "no layer has this name"
             found.append(Refusal(place, "setting", words, like(where, key, kinds).removeprefix("; ")))
-        found += list(_unable(place, names, kinds, entry.items(), able)) if names else []
+        found += list(_unable(place, [model.get_layer(name) for name in names], entry.items(), able))
     return found or list(_unfit(model, resolved(model, firmware, able), able))
 
 
-def _unable(
-    place: str, names: list[str], kinds: Mapping[str, str], said: Mapping[str, Any], able: Abilities
-) -> Iterator[Refusal]:
-    """Slots of an entry that none of its layers has."""
-    for slot, value in said.items():
-        if not any(slot in able.slots.get(kinds[name], ()) for name in names):
-            reason = f"it has no {slot} to be set: {able.why[slot]}. Received: {value}"
-            yield Refusal(names[0], kinds[names[0]], reason, f"leave {place}.{slot} out")
+def _unable(place: str, layers: Sequence[Any], said: Mapping[str, Any], able: Abilities) -> Iterator[Refusal]:
+    """Keys of an entry that none of its layers has."""
+    for key, value in said.items():
+        if layers and not any(key in able.settings(layer) for layer in layers):
+            reason = f"it has no {key} to be set: {able.why[key]}. Received: {value}"
+            yield Gap(reason, f"leave {place}.{key} out").refusal(layers[0])
 
 
 def _unfit(model: Any, table: PrecisionTable, able: Abilities) -> Iterator[Refusal]:

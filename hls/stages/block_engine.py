@@ -26,6 +26,7 @@ from qformers.data import DataError, open_split
 from qformers.files import write_json
 from qformers.manifest import versions
 from qformers.models.hept.blocks import resized
+from qformers.nn.index.sorted_order import SortedOrder
 from qformers.progress import Reporter
 
 FOLDER = "firmware/block_engine"  # in the run folder
@@ -168,7 +169,7 @@ def _events(
     features, coords = (values[chosen].astype(np.float32) * mask[..., None] for values in pool[:2])
     order = model.get_layer("order_slots")
     seen = coords
-    if type(order).__name__ == "SortedOrder":  # the chip would sort rounded coordinates
+    if isinstance(order, SortedOrder):  # the chip would sort rounded coordinates
         seen = np.asarray(model.get_layer("coords_rounded")(coords))
     return {"features": features, "coords": coords, "mask": mask, "order": order.host(seen, mask)}
 

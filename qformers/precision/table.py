@@ -28,6 +28,12 @@ _COLUMNS = {
     "strategy": ("strategy",),
     "copies": ("parallelisation_factor",),
 }
+PLACES = {  # slot of a format that training knows -> what it is the format of
+    slot: {"input": "value", "result": "value"}.get(column, column)
+    for column, slots in _COLUMNS.items()
+    for slot in slots
+    if slot in TRAINED
+}
 _CAPTION = (
     "fixed<W,I> counts the sign bit in I; RND and SAT, accumulators TRN and WRAP, where nothing else is said; "
     "* said in the build file for this layer or its type"

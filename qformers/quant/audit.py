@@ -13,6 +13,7 @@ from rich.table import Table
 
 from qformers.precision.fixed import Fixed, rounded
 from qformers.quant.fold import to_numpy
+from qformers.quant.kinds import kind_of
 from qformers.quant.quantisers import Place, Quantiser, quantisers, walk
 
 Inputs = dict[str, NDArray[Any]]
@@ -130,6 +131,8 @@ class Tally:
         self._range, self._step = 2.0 ** i.astype(np.float64), 2.0 ** -f.astype(np.float64)
         self._high = self._range - self._step
         self._low = -k * (self._high if quantiser.core.overflow_mode == "SAT_SYM" else self._range)
+        layer = quantiser.layer
+        self._used = kind_of(layer).used(layer) if quantiser.place == "input" else slice(None)
         self._keep = worst
         self.worst: list[Overflow] = []
         self.values = self.outside = self.events = self.events_outside = 0
@@ -137,7 +140,7 @@ class Tally:
 
     def add(self, seen: NDArray[np.float64], first: int) -> None:
         """Count values (events, ...) of a batch whose first event has the number `first`."""
-        used = _used(self.quantiser) if self.quantiser.place == "input" else slice(None)
+        used = self._used
         kept = rounded(seen / self._step, self._rounding) * self._step
         outside = (((kept > self._high) | (kept < self._low)) & self.alive)[..., used]
         inside = seen[..., used]
@@ -187,17 +190,6 @@ class Tally:
             events=self.events,
             events_outside=self.events_outside,
         )
-
-
-def _used(quantiser: Quantiser) -> Any:
-    """Which elements of the last axis reach the output: constant layers may pick one feature and leave the others."""
-    layer = quantiser.layer
-    inputs, kernel = (*getattr(layer, "equation", "").split("->")[0].split(","), "")[:2]
-    if layer.trainable or not kernel or inputs[-1] not in kernel:
-        return slice(None)
-    weights = to_numpy(layer._kernel)
-    others = tuple(axis for axis, letter in enumerate(kernel) if letter != inputs[-1])
-    return np.any(weights != 0, axis=others)
 
 
 def as_json(rows: list[Row]) -> list[dict[str, Any]]:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from qformers.data import AnyEvents
 from qformers.models.inputs import host_inputs
-from qformers.nn.index.lsh import ToBlocks
 from qformers.nn.memory import memory_of
+from qformers.quant.kinds import kind_of
 
 Array = NDArray[np.float64]
 
@@ -203,12 +203,12 @@ def one_row_per_point(axes: Sequence[str] | None) -> bool:
 
 
 def behind_blocks(model: keras.Model) -> set[str]:
-    """Names of the layers that read, at any distance, what `qformers.nn.index.lsh.ToBlocks` has put into blocks."""
+    """Names of the layers that read, at any distance, rows that a layer has put into another order than the slots'."""
     tensors: set[int] = set()
     names: set[str] = set()
     for layer in model.layers:
         read = layer.input if isinstance(layer.input, list) else [layer.input]
-        if isinstance(layer, ToBlocks) or any(id(tensor) in tensors for tensor in read):
+        if kind_of(layer).reorders or any(id(tensor) in tensors for tensor in read):
             tensors.add(id(layer.output))
             names.add(layer.name)
     return names

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 import keras
 import numpy as np
 
 from qformers.precision.fixed import Fixed
 from qformers.precision.table import PrecisionTable, Row, Setting
 from qformers.quant.quantisers import Quantiser, quantisers
-
-_SLOTS = {
-    "kq": "weight", "bq": "bias", "iq": "input", "iq0": "input0", "iq1": "input1", "exp_iq": "exp_input",
-    "exp_oq": "exp_table", "inv_iq": "inverse_input", "inv_oq": "inverse_table",
-}  # fmt: skip
 
 
 def model_table(model: keras.Model) -> PrecisionTable:
@@ -27,18 +20,8 @@ def model_table(model: keras.Model) -> PrecisionTable:
     for quantiser in quantisers(model):
         layer = quantiser.layer
         row = rows.setdefault(layer.name, Row(layer.name, type(layer).__name__, {}))
-        rows[layer.name] = Row(row.layer, row.kind, {**row.settings, slot_of(quantiser): setting_of(quantiser)})
+        rows[layer.name] = Row(row.layer, row.kind, {**row.settings, quantiser.slot: setting_of(quantiser)})
     return PrecisionTable(tuple(rows.values()))
-
-
-def slot_of(quantiser: Quantiser) -> str:
-    """Slot of the table for a quantiser; a layer that only rounds has a result, a further input is `input0` too."""
-    end = quantiser.name.removeprefix(quantiser.layer.name).removeprefix("_")
-    if end == "":
-        return "result"
-    if end == "oq":
-        return quantiser.place
-    return _SLOTS.get(end, "input0" if re.fullmatch(r"iq\d+", end) else "input")
 
 
 def setting_of(quantiser: Quantiser) -> Setting:

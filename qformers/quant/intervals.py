@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qformers.precision.fixed import Fixed
+
 Array = NDArray[np.float64]
 NO_BITS = -(10**6)  # fraction bits of a value that is always zero
 MOST_PRODUCTS = 4_000_000  # held at a time: some hundred MB
@@ -45,6 +47,42 @@ class Total:
     reach_high: Array
     fraction_bits: NDArray[np.int64]
     terms: int
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What the sums of one layer can become, over all its outputs.
+
+    Attributes:
+        layer, kind: its name and type.
+        terms: values in one sum, the bias among them.
+        low, high: of the whole sum.
+        reach_low, reach_high: of any part of a sum, in whatever order it is added up, and of every single term.
+        fraction_bits: of the finest term.
+    """
+
+    layer: str
+    kind: str
+    terms: int
+    low: float
+    high: float
+    reach_low: float
+    reach_high: float
+    fraction_bits: int
+
+    def format(self, saturates: bool = False) -> Fixed:
+        """The smallest format that loses nothing.
+
+        Args:
+            saturates: a wrapping accumulator may overflow on the way, as long as the whole sum fits; a saturating one
+                must hold every part of it.
+        """
+        low, high = (self.reach_low, self.reach_high) if saturates else (self.low, self.high)
+        fraction = self.fraction_bits if self.fraction_bits > NO_BITS else 0
+        step = 2.0**-fraction
+        reach = max(-low, high + step if high > 0 else 0.0, step)
+        integer = max(math.ceil(math.log2(reach)), 1 - fraction - (low < 0))
+        return Fixed(low < 0, integer, fraction, "TRN", "SAT" if saturates else "WRAP")
 
 
 def einsum(equation: str, a: Range, b: Range) -> Total:

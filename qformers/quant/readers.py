@@ -11,7 +11,7 @@ from qformers.quant.quantisers import Quantiser, quantisers
 def input_quantisers(model: Any) -> Iterator[Quantiser]:
     """The quantisers that see what comes into a layer; those inside a softmax see what it makes of that."""
     for quantiser in quantisers(model):
-        if quantiser.place == "input" and not hasattr(quantiser.layer, "exp_table"):
+        if quantiser.sees is not None:
             yield quantiser
 
 

@@ -130,7 +130,7 @@ def test_an_unquantised_input_fails(tmp_path: Path) -> None:
 
 
 def test_attention_of_hgq2_is_registered_under_its_old_module() -> None:
-    """`handlers.HANDLERS`: hls4ml then would convert it wrongly by its fallback."""
+    """`kinds.HANDLERS`: hls4ml then would convert it wrongly by its fallback."""
     import hgq.layers
     from hls4ml.converters.keras_v3 import layer_handlers
 

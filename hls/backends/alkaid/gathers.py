@@ -15,71 +15,64 @@ contract.
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
 
+from qformers.precision.fixed import Fixed
 
-@functools.cache
-def register() -> None:
-    """Tell alkaid about the layers; its registry takes every subclass when it is made."""
-    from alkaid.converter.builtin.keras.layers._base import ReplayOperationBase
 
-    from qformers.nn.index import lsh, select
-    from qformers.nn.index.sorted_order import SortedOrder
+def given_order(layer: Any, inputs: Any) -> Any:
+    """`GivenOrder`: the order as it comes in; the mask gave the number of slots only."""
+    return inputs[0][:, None, :, None, :]
 
-    class TraceGivenOrder(ReplayOperationBase):  # type: ignore[misc]
-        handles = (lsh.GivenOrder,)
 
-        def call(self, inputs: Any) -> Any:
-            return inputs[0][:, None, :, None, :]  # the mask gave the number of slots only
+def slot_numbers(layer: Any) -> Fixed:
+    """Format of an order (B, O, N): slots 0 to N - 1, each exactly once, as the host has to see to."""
+    bits = (int(layer.input[0].shape[-1]) - 1).bit_length()
+    return Fixed(False, max(bits, 1), 0, "TRN", "WRAP")
 
-    class TraceToBlocks(ReplayOperationBase):  # type: ignore[misc]
-        handles = (lsh.ToBlocks,)
 
-        def call(self, inputs: Any) -> Any:
-            rows, order = inputs[0][0], inputs[1][0, 0, :, 0]  # (N, H, E), (O, N)
-            slots, heads, channels = rows.shape
-            flat = rows.reshape(slots, heads * channels)
-            moved = np.stack([_by_key(_ranks(keys), flat) for keys in order]).reshape(-1, slots, heads, channels)
-            blocks = (len(order), heads, slots // self.op.block, self.op.block, channels)
-            return np.moveaxis(moved, 2, 1).reshape(1, *blocks)
+def to_blocks(layer: Any, inputs: Any) -> Any:
+    """`ToBlocks`: rows (1, N, H, E) and an order (1, 1, O, 1, N) -> (1, O, H, M, S, E)."""
+    rows, order = inputs[0][0], inputs[1][0, 0, :, 0]  # (N, H, E), (O, N)
+    slots, heads, channels = rows.shape
+    flat = rows.reshape(slots, heads * channels)
+    moved = np.stack([_by_key(_ranks(keys), flat) for keys in order]).reshape(-1, slots, heads, channels)
+    blocks = (len(order), heads, slots // layer.block, layer.block, channels)
+    return np.moveaxis(moved, 2, 1).reshape(1, *blocks)
 
-    class TraceFromBlocks(ReplayOperationBase):  # type: ignore[misc]
-        handles = (lsh.FromBlocks,)
 
-        def call(self, inputs: Any) -> Any:
-            blocks, order = inputs[0][0], inputs[1][0, 0, :, 0]  # (O, H, M, S, E), (O, N)
-            orders, heads, _, _, channels = blocks.shape
-            rows = np.moveaxis(blocks.reshape(orders, heads, -1, channels), 1, 2)  # (O, N, H, E)
-            flat = rows.reshape(orders, -1, heads * channels)
-            moved = [_by_key(keys, part).reshape(-1, heads, channels) for keys, part in zip(order, flat, strict=True)]
-            return np.moveaxis(np.stack(moved), 2, 1)[None]
+def from_blocks(layer: Any, inputs: Any) -> Any:
+    """`FromBlocks`: blocks (1, O, H, M, S, E) and an order (1, 1, O, 1, N) -> rows (1, O, H, N, E)."""
+    blocks, order = inputs[0][0], inputs[1][0, 0, :, 0]  # (O, H, M, S, E), (O, N)
+    orders, heads, _, _, channels = blocks.shape
+    rows = np.moveaxis(blocks.reshape(orders, heads, -1, channels), 1, 2)  # (O, N, H, E)
+    flat = rows.reshape(orders, -1, heads * channels)
+    moved = [_by_key(keys, part).reshape(-1, heads, channels) for keys, part in zip(order, flat, strict=True)]
+    return np.moveaxis(np.stack(moved), 2, 1)[None]
 
-    class TraceLargest(ReplayOperationBase):  # type: ignore[misc]
-        handles = (select.Largest,)
 
-        def call(self, inputs: Any) -> Any:
-            top = np.amax(inputs, axis=self.op.axis, keepdims=True)
-            return top if self.op.floor is None else np.maximum(top, self.op.floor)
+def largest(layer: Any, inputs: Any) -> Any:
+    """`Largest`: the axis stays, with length 1."""
+    top = np.amax(inputs, axis=layer.axis, keepdims=True)
+    return top if layer.floor is None else np.maximum(top, layer.floor)
 
-    class TraceSortedOrder(ReplayOperationBase):  # type: ignore[misc]
-        handles = (SortedOrder,)
 
-        def call(self, inputs: Any) -> Any:
-            coords, real = inputs[0][0], inputs[1][0, :, 0]  # (N, C), (N,)
-            hashes, axes = self.op.host.regions.shape
-            whole = coords[:, :axes] * 2.0**self.op.fraction_bits
-            ranks = [_ranks(_sorted_slots(column, real)) for column in whole.T]
-            lengths = self.op.run_lengths(len(real))  # (N + 1, O, A)
-            count = np.sum(real)
-            ordered = []
-            for number in range(hashes):
-                regions = [_regions(ranks[axis], lengths[:, number, axis], count) for axis in range(axes)]
-                hashed = whole @ self.op.directions[:, number].astype(np.float64)
-                ordered.append(_sorted_slots(_joined([hashed, *regions]), real))
-            return np.stack(ordered)[None, None, :, None, :]
+def sorted_order(layer: Any, inputs: Any) -> Any:
+    """`SortedOrder`: coordinates (1, N, C) and which slots are real (1, N, 1) -> order (1, 1, O, 1, N)."""
+    coords, real = inputs[0][0], inputs[1][0, :, 0]  # (N, C), (N,)
+    hashes, axes = layer.host.regions.shape
+    whole = coords[:, :axes] * 2.0**layer.fraction_bits
+    ranks = [_ranks(_sorted_slots(column, real)) for column in whole.T]
+    lengths = layer.run_lengths(len(real))  # (N + 1, O, A)
+    count = np.sum(real)
+    orders = []
+    for number in range(hashes):
+        regions = [_regions(ranks[axis], lengths[:, number, axis], count) for axis in range(axes)]
+        hashed = whole @ layer.directions[:, number].astype(np.float64)
+        orders.append(_sorted_slots(_joined([hashed, *regions]), real))
+    return np.stack(orders)[None, None, :, None, :]
 
 
 def _joined(parts: Any) -> Any:

@@ -13,16 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hls.backends.alkaid.kinds import Handler, handler_of
 from hls.errors import Refusal
 from qformers.precision.fixed import Fixed
-from qformers.quant.quantisers import Quantiser
+from qformers.quant.kinds import kind_of
+from qformers.quant.kinds.record import Quantiser, inputs_of
 from qformers.quant.readers import readers
 
 Array = NDArray[np.float64]
-
-
-MOVERS = ("Reshape", "ToBlocks")  # what they give out holds the values of their first input, elsewhere
-ORDER = "GivenOrder"  # reads whole numbers below the number of slots
 
 
 def consumers(model: Any) -> dict[str, list[Quantiser]]:
@@ -38,19 +36,18 @@ def _aliases(model: Any, tensor: Any) -> Iterator[Any]:
     """The tensor, and its values at other places."""
     yield tensor
     for layer in model.layers:
-        if type(layer).__name__ in MOVERS and _first_input(layer) is tensor:
+        if kind_of(layer).moves and inputs_of(layer)[0] is tensor:
             yield from _aliases(model, layer.output)
 
 
-def _first_input(layer: Any) -> Any:
-    return layer.input[0] if isinstance(layer.input, list) else layer.input
-
-
-def orders(model: Any) -> dict[str, Fixed]:
-    """Format of each model input that is an order: slots 0 to N - 1, each exactly once, as the host has to see to."""
-    given = [_first_input(layer) for layer in model.layers if type(layer).__name__ == ORDER]
-    bits = {tensor.name: max((int(tensor.shape[-1]) - 1).bit_length(), 1) for tensor in given}
-    return {name: Fixed(False, count, 0, "TRN", "WRAP") for name, count in bits.items()}
+def own_formats(model: Any) -> dict[str, Fixed]:
+    """Format of each model input that a layer reads without a quantiser, as its handler says."""
+    handlers = [(layer, handler_of(layer)) for layer in model.layers]
+    return {
+        inputs_of(layer)[0].name: handler.port(layer)
+        for layer, handler in handlers
+        if isinstance(handler, Handler) and handler.port is not None
+    }
 
 
 def port_format(users: Sequence[Quantiser]) -> Fixed:
@@ -69,9 +66,9 @@ def port_format(users: Sequence[Quantiser]) -> Fixed:
 
 def port_formats(model: Any) -> dict[str, Fixed]:
     """Format of each model input, by name."""
-    readers, indices = consumers(model), orders(model)
+    readers, own = consumers(model), own_formats(model)
     return {
-        tensor.name: indices[tensor.name] if tensor.name in indices else port_format(readers[tensor.name])
+        tensor.name: own[tensor.name] if tensor.name in own else port_format(readers[tensor.name])
         for tensor in model.inputs
     }
 
@@ -88,9 +85,9 @@ def _widest_kif(user: Quantiser) -> tuple[int, int, int]:
 def port_faults(model: Any) -> list[Refusal]:
     """Why the inputs of a model have no port format; empty = they have."""
     faults = []
-    indices = orders(model)
+    own = own_formats(model)
     for name, users in consumers(model).items():
-        if name in indices:
+        if name in own:
             continue
         if not users:
             reason = "no layer that reads it quantises it first, so that its port has no format"

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hls.backends.alkaid.fixes import mended
-from hls.backends.alkaid.gathers import register
+from hls.backends.alkaid.kinds import replays
 from hls.errors import HlsError
 from qformers.precision.fixed import Fixed
 
@@ -58,11 +58,10 @@ def trace(model: Any, formats: Mapping[str, Fixed | Kif]) -> Traced:
     from alkaid.trace import trace as combine
     from alkaid.trace.passes import optimize
 
-    register()
     kifs = tuple(_kif(formats[tensor.name]) for tensor in model.inputs)
     try:
-        with mended(), redirect_stdout(StringIO()):
-            dump = trace_model(model, HWConfig(*HARDWARE), SOLVER, inputs_kif=kifs, dump=True)
+        with mended(), replays(), redirect_stdout(StringIO()):
+            dump = trace_model(model, HWConfig(*HARDWARE), SOLVER, inputs_kif=kifs, dump=True, framework="keras")
             outputs, spans, shapes = _layer_outputs(model, dump)
             ends = [np.ravel(part) for part in dump["final"]]
             inputs = np.concatenate([np.ravel(part) for part in dump["inputs"]])

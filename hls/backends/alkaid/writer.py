@@ -15,16 +15,16 @@ from typing import Any
 
 from hls.backends.alkaid import ports as alkaid_ports
 from hls.backends.alkaid import trace as alkaid_trace
+from hls.backends.alkaid.kinds import ABLE, handler_of
 from hls.backends.alkaid.project import PORTS, AlkaidProject
 from hls.backends.alkaid.stages import Pipeline, pipeline
 from hls.backends.alkaid.trace import Traced
-from hls.backends.hls4ml.handlers import ALKAID_ONLY, HANDLERS, class_name, known_layers
 from hls.backends.hls4ml.precision import FLOAT32_BITS, PRECISION
 from hls.backends.hls4ml.refusals import name_faults
-from hls.backends.layer_settings import Abilities, faults
+from hls.backends.layer_settings import faults
 from hls.backends.protocol import LAYOUT, Layout, Port, Step
 from hls.backends.writing import new_project, output_names
-from hls.errors import ExportRefused, Refusal
+from hls.errors import ExportRefused, Gap, Refusal
 from qformers.builds.build import Build
 from qformers.config.sections import FirmwareConfig
 from qformers.files import write_json
@@ -34,27 +34,17 @@ from qformers.quant.formats import model_table
 
 NAME = "alkaid"
 LAYERS = "layers.json"
-ABLE = Abilities(  # of single layers nothing can be set
-    why={
-        "accumulator": "its RTL adds in trees of adders, each as wide as its values",
-        "reuse_factor": "its RTL takes an event every clock cycle and shares no multiplier",
-        "strategy": "its RTL is adders, shifts and tables",
-        "parallelisation_factor": "its RTL has every position of its own",
-    }
-)
 STAGE_SHARE = 0.9  # of the clock period, for logic; the rest is for setup and clock uncertainty
 CLOCK_UNCERTAINTY = 0.1  # of the clock period, in the constraints
 
 
 def supports(model: Any, build: Build | None = None) -> list[Refusal]:
     """See `Backend.supports`."""
-    found = []
+    found: list[Refusal] = []
     for layer in model.operations:
-        name, kind = class_name(layer), type(layer).__name__
-        if name not in HANDLERS and name not in ALKAID_ONLY:
-            way_out = f"use one of {known_layers()}"
-            found.append(Refusal(layer.name, kind, "its RTL was not shown to be exact", way_out))
-        found += [Refusal(layer.name, kind, *words) for words in name_faults(layer.name)]
+        handler = handler_of(layer)
+        found += [handler.refusal(layer)] if isinstance(handler, Gap) else []
+        found += [Gap(*words).refusal(layer) for words in name_faults(layer.name)]
     found = found or alkaid_ports.port_faults(model)
     if build is not None and build.firmware.reuse_factor != 1:
         reason = f"the RTL takes an event every clock cycle. Received: {build.firmware.reuse_factor}"

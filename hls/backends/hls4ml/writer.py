@@ -12,30 +12,16 @@ from typing import Any
 
 from hls.backends.hls4ml import accumulators, handlers, passes, precision, vendor
 from hls.backends.hls4ml.config import to_hls4ml
+from hls.backends.hls4ml.kinds import ABLE, Handler, handler_of
 from hls.backends.hls4ml.project import Hls4mlProject
 from hls.backends.hls4ml.refusals import refusals
-from hls.backends.layer_settings import Abilities, faults
+from hls.backends.layer_settings import faults
 from hls.backends.protocol import LAYOUT, Layout, Port, Step
 from hls.backends.writing import new_project, output_names
 from hls.errors import ExportRefused, HlsError, Refusal
 from qformers.builds.build import Build
 from qformers.files import write_json
 from qformers.progress import Reporter, Silent
-
-_NO_PRODUCTS = "hls4ml multiplies and adds in QEinsumDense and QEinsum"
-ABLE = Abilities(
-    slots={
-        "QEinsumDense": ("accumulator", "reuse_factor", "strategy", "parallelisation_factor"),
-        "QEinsum": ("accumulator", "reuse_factor", "strategy"),
-        "QSoftmax": ("accumulator",),
-    },
-    why={
-        "accumulator": f"{_NO_PRODUCTS} and sums exponentials in QSoftmax; two values are added without rounding",
-        "reuse_factor": _NO_PRODUCTS,
-        "strategy": _NO_PRODUCTS,
-        "parallelisation_factor": "hls4ml has it for QEinsumDense only",
-    },
-)
 
 
 def supports(model: Any, build: Build | None = None) -> list[Refusal]:
@@ -145,7 +131,9 @@ def _check_names(graph: Any, model: Any) -> None:
     if strange:
         raise HlsError(f"hls4ml made a layer '{strange[0]}', which belongs to no layer of the model")
     for layer in model.layers:
-        if type(layer).__name__ not in ("Reshape", "Quantizer") and not any(_owns(layer.name, step) for step in steps):
+        handler = handler_of(layer)
+        needed = not (isinstance(handler, Handler) and handler.vanishes)
+        if needed and not any(_owns(layer.name, step) for step in steps):
             raise HlsError(
                 f"hls4ml dropped the layer '{layer.name}' ({type(layer).__name__}) or called it something else"
             )

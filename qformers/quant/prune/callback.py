@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from qformers.config.sections import PruneConfig
 from qformers.errors import ConfigError
+from qformers.quant.kinds import kind_of
 from qformers.quant.prune.masks import Held, MaskedKernel
 from qformers.quant.prune.mdmm import Multiplier
 from qformers.quant.prune.scores import input_sizes, ramp, squares, thresholds
@@ -168,8 +169,8 @@ def _scores(masked: MaskedKernel, config: PruneConfig) -> NDArray[np.float64]:
 
 def _learned_width(layer: Any) -> Any:
     """The variable of learned bits per weight of an HGQ2 layer; None where there is none."""
-    quantiser = getattr(layer, "_kq", None)
-    width = getattr(getattr(quantiser, "quantizer", None), "_b", None)
+    held = next((one for one in kind_of(layer).quantisers(layer) if one.place == "weight"), None)
+    width = None if held is None else getattr(held.core, "_b", None)
     trained = width is not None and width.trainable and tuple(width.shape) == tuple(layer._kernel.shape)
     return width if trained else None
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
 from qformers.precision.fixed import Fixed
+from qformers.quant.kinds import kind_of
 from qformers.quant.ptq.ebops import bits_of, formula_of
 from qformers.quant.ptq.slots import Slot, format_of
 from qformers.quant.quantisers import Quantiser, quantisers
@@ -61,7 +61,7 @@ class Cost:
             held_by.setdefault(quantiser.layer.name, []).append(quantiser)
         owner = {quantiser.name: slot for slot, held in dials.slots.items() for quantiser in held}
         self._formulas = {name: _Counted(layer, held_by[name], owner) for name, layer in self.layers.items()}
-        self.elements = {slot: sum(_elements(quantiser) for quantiser in held) for slot, held in dials.slots.items()}
+        self.elements = {slot: sum(quantiser.elements for quantiser in held) for slot, held in dials.slots.items()}
         self._known: dict[tuple[str, tuple[Fixed, ...]], int] = {}
 
     def total(self, formats: Mapping[Slot, Fixed]) -> int:
@@ -97,11 +97,10 @@ class _Counted:
         self._slots: dict[str, Slot] = {}
         self._fixed: dict[str, int] = {}
         for quantiser in held:
-            end = quantiser.name.removeprefix(f"{layer.name}_")
             if quantiser.name in owner:
-                self._slots[end] = owner[quantiser.name]
+                self._slots[quantiser.slot] = owner[quantiser.name]
             elif quantiser.kif()[0].size == 1:
-                self._fixed[end] = bits_of(format_of(quantiser))
+                self._fixed[quantiser.slot] = bits_of(format_of(quantiser))
             else:
                 self._formula = None  # a width per element
 
@@ -109,7 +108,7 @@ class _Counted:
         """EBOPs in these formats; None without a closed form."""
         if self._formula is None:
             return None
-        return self._formula({**self._fixed, **{end: bits_of(formats[slot]) for end, slot in self._slots.items()}})
+        return self._formula({**self._fixed, **{name: bits_of(formats[slot]) for name, slot in self._slots.items()}})
 
 
 def _assign(quantiser: Quantiser, form: Fixed) -> None:
@@ -121,36 +120,19 @@ def _assign(quantiser: Quantiser, form: Fixed) -> None:
 
 
 def _priced(layer: Any) -> bool:
-    return getattr(layer, "_ebops", None) is not None or hasattr(layer, "exp_table")
+    """Whether HGQ2 counts it, or a layer in it."""
+    return any(_counts(part) for part, _ in kind_of(layer).counted(layer))
 
 
 def _ebops(layer: Any) -> int:
     """EBOPs of a layer and of the layers in it, each rounded down as HGQ2 stores it."""
-    if not hasattr(layer, "exp_table"):
-        return _own(layer, [tensor.shape for tensor in _inputs(layer)])
-    shape = tuple(_inputs(layer)[0].shape)
-    reduced = tuple(1 if axis in layer.axes else size for axis, size in enumerate(shape))
-    return _own(layer, [shape]) + _own(layer.exp_table, [shape]) + _own(layer.inv_table, [reduced])
+    return sum(_own(part, shapes) for part, shapes in kind_of(layer).counted(layer) if _counts(part))
 
 
-def _own(layer: Any, shapes: list[Any]) -> int:
-    if getattr(layer, "_ebops", None) is None:
-        return 0
+def _counts(layer: Any) -> bool:
+    return getattr(layer, "_ebops", None) is not None
+
+
+def _own(layer: Any, shapes: Sequence[Any]) -> int:
     ebops = layer._compute_ebops(*((1, *shape[1:]) for shape in shapes)) * layer.ebops_factor
     return int(ops.convert_to_numpy(ops.cast(ebops, layer._ebops.dtype)))
-
-
-def _inputs(layer: Any) -> list[Any]:
-    return list(layer.input) if isinstance(layer.input, list | tuple) else [layer.input]
-
-
-def _elements(quantiser: Quantiser) -> int:
-    """Values per jet that a quantiser rounds."""
-    if quantiser.place in ("weight", "bias"):
-        return math.prod((quantiser.layer._kernel if quantiser.place == "weight" else quantiser.layer.bias).shape)
-    taken = _inputs(quantiser.layer)
-    end = quantiser.name[-1]
-    tensor = taken[int(end)] if quantiser.name[-4:-1] == "_iq" and end.isdigit() else taken[0]
-    if quantiser.place in ("table", "result") and not hasattr(quantiser.layer, "exp_table"):
-        tensor = quantiser.layer.output
-    return math.prod(int(size) for size in tensor.shape[1:])

@@ -10,7 +10,7 @@ from qformers.config.sections import QuantConfig
 from qformers.errors import ConfigError
 from qformers.nn.memory import memory_of
 from qformers.precision.fixed import Fixed
-from qformers.quant.formats import slot_of
+from qformers.precision.table import PLACES
 from qformers.quant.quantisers import Quantiser, quantisers
 
 
@@ -31,11 +31,11 @@ def slots_of(model: Any, logits: Collection[str] = ()) -> dict[Slot, tuple[Quant
     """Slot -> its quantisers, for every slot that `quant.layers` or `quant.logits` can speak of, in layer order.
 
     Args:
-        model: from `build_model(..., "hgq")`, not from disk: it remembers what was asked of the build file.
+        model: of the vocabulary hgq, built or loaded: it remembers what was asked of the build file.
         logits: names of the quantisers whose format is `quant.logits` (`Workshop.probe` finds them).
 
     Raises:
-        ConfigError: the model comes from a file.
+        ConfigError: the model was saved before models remembered that.
     """
     memory = memory_of(model)
     if memory is None:
@@ -46,7 +46,7 @@ def slots_of(model: Any, logits: Collection[str] = ()) -> dict[Slot, tuple[Quant
     said = {Slot(row.layer, slot) for row in memory.asked.rows for slot in row.settings}
     found: dict[Slot, tuple[Quantiser, ...]] = {}
     for quantiser in quantisers(model):
-        slot = Slot(quantiser.layer.name, slot_of(quantiser))
+        slot = Slot(quantiser.layer.name, quantiser.slot)
         if slot in said:
             found[slot] = (quantiser,)
     shared = tuple(quantiser for quantiser in quantisers(model) if quantiser.name in logits)
@@ -89,6 +89,4 @@ def with_formats(build: Build, formats: Mapping[Slot, Fixed]) -> Build:
 
 def place_of(slot: Slot) -> str:
     """Which of weights, biases, values and tables a slot belongs to; for tables and pictures."""
-    if slot.name in ("weight", "bias"):
-        return slot.name
-    return "table" if slot.name.endswith("table") else "value"
+    return "value" if slot == LOGITS else PLACES[slot.name]

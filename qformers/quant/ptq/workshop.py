@@ -115,7 +115,7 @@ def read_float_model(path: Path) -> keras.Model:
     if not path.is_file():
         raise ConfigError(f"{path}: no such file; train the float phase first: scripts/train.py BUILD --phase float")
     model = load_model(path)
-    if any(hasattr(layer, "_kq") or hasattr(layer, "exp_table") for layer in model.layers):
+    if quantisers(model):
         raise ConfigError(
             f"{path}: is a quantised model already; post-training quantisation starts from the float one "
             "(RUN/float/model.keras)"

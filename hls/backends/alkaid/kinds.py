@@ -1,0 +1,117 @@
+"""alkaid's side of layer classes: how each is traced exactly, or why it is not. `HANDLERS` is the only list.
+
+Every `Handler` here has a test that its RTL equals Keras.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from hgq.layers import (
+    QAdd,
+    QEinsum,
+    QEinsumDense,
+    QLinformerAttention,
+    QMultiHeadAttention,
+    QSoftmax,
+    QSubtract,
+    QUnaryFunctionLUT,
+)
+from hgq.layers.core.base import QLayerBase
+from hgq.quantizer import Quantizer
+
+from hls.backends.alkaid import gathers
+from hls.backends.layer_settings import Abilities
+from hls.errors import Gap
+from qformers.nn.index.lsh import FromBlocks, GivenOrder, ToBlocks
+from qformers.nn.index.select import Largest
+from qformers.nn.index.sorted_order import SortedOrder
+from qformers.precision.fixed import Fixed
+
+
+@dataclass(frozen=True)
+class Handler:
+    """How alkaid traces layers of a class.
+
+    Attributes:
+        replay: (layer, its inputs) -> its output, on alkaid's arrays (with a batch axis of one event); what HGQ2's base
+            classes round at the input and the output is rounded around it. None for alkaid's and HGQ2's own replay.
+        port: format of a model input that is the first input of a layer and that no quantiser reads.
+    """
+
+    replay: Callable[[Any, Any], Any] | None = None
+    port: Callable[[Any], Fixed] | None = None
+
+
+HANDLERS: dict[type, Handler | Gap] = {
+    keras.layers.InputLayer: Handler(),
+    keras.layers.Reshape: Handler(),
+    keras.layers.Concatenate: Handler(),
+    Quantizer: Handler(),
+    QEinsumDense: Handler(),
+    QEinsum: Handler(),
+    QAdd: Handler(),
+    QSubtract: Handler(),
+    QSoftmax: Handler(),
+    QUnaryFunctionLUT: Handler(),
+    QMultiHeadAttention: Handler(),
+    QLinformerAttention: Handler(),
+    GivenOrder: Handler(gathers.given_order, gathers.slot_numbers),
+    SortedOrder: Handler(gathers.sorted_order),
+    ToBlocks: Handler(gathers.to_blocks),
+    FromBlocks: Handler(gathers.from_blocks),
+    Largest: Handler(gathers.largest),
+}
+
+
+def handler_of(layer: Any) -> Handler | Gap:
+    """How a layer is traced, or why it is not."""
+    names = sorted(kind.__name__ for kind, handler in HANDLERS.items() if isinstance(handler, Handler))
+    return HANDLERS.get(type(layer), Gap("its RTL was not shown to be exact", f"use one of {', '.join(names)}"))
+
+
+def _no_settings(layer: Any) -> tuple[str, ...]:
+    return ()
+
+
+ABLE = Abilities(
+    settings=_no_settings,
+    why={
+        "accumulator": "its RTL adds in trees of adders, each as wide as its values",
+        "reuse_factor": "its RTL takes an event every clock cycle and shares no multiplier",
+        "strategy": "its RTL is adders, shifts and tables",
+        "parallelisation_factor": "its RTL has every position of its own",
+    },
+)
+
+
+@contextmanager
+def replays() -> Iterator[None]:
+    """For the length of the block, alkaid replays layers as `HANDLERS` says; it registers every class that is made."""
+    from alkaid.converter.builtin.keras.layers._base import _registry
+
+    own = {kind: h.replay for kind, h in HANDLERS.items() if isinstance(h, Handler) and h.replay is not None}
+    before = {kind: _registry[kind] for kind in own if kind in _registry}
+    try:
+        for kind, replay in own.items():
+            _register(kind, replay)
+        yield
+    finally:
+        for kind in own:
+            del _registry[kind]
+        _registry.update(before)
+
+
+def _register(kind: type, replay: Callable[[Any, Any], Any]) -> None:
+    from alkaid.converter.builtin.keras.layers._base import ReplayOperationBase
+    from hgq._alkaid_keras_plugin._base import QLayerMixin
+
+    def call(self: Any, inputs: Any) -> Any:
+        return replay(self.op, inputs)
+
+    bases = (QLayerMixin, ReplayOperationBase) if issubclass(kind, QLayerBase) else (ReplayOperationBase,)
+    type(f"Replay{kind.__name__}", bases, {"handles": (kind,), "call": call})

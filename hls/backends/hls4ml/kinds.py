@@ -1,0 +1,193 @@
+"""hls4ml's side of layer classes: how each is converted exactly, or why it is not. `HANDLERS` is the only list.
+
+Left to itself hls4ml falls back, for a layer that it does not know, to handlers that convert wrongly after printing a
+line. Every `Handler` here has a test that its firmware equals Keras.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from hgq.layers import (
+    QAdd,
+    QBatchNormalization,
+    QDense,
+    QEinsum,
+    QEinsumDense,
+    QLinformerAttention,
+    QMultiHeadAttention,
+    QSoftmax,
+    QSubtract,
+    QSum,
+    QUnaryFunctionLUT,
+)
+from hgq.quantizer import Quantizer
+from keras.src.ops.numpy import GetItem
+
+from hls.backends.layer_settings import Abilities
+from hls.backends.tables import MAX_ADDRESS_BITS, all_values, table_values
+from hls.errors import Gap
+from qformers.nn.index.lsh import FromBlocks, GivenOrder, ToBlocks
+from qformers.nn.index.select import Largest
+from qformers.nn.index.sorted_order import SortedOrder
+from qformers.quant.kinds.record import Quantiser
+
+Fault = tuple[str, str]  # what is wrong with a layer, and what to do
+Convert = Callable[..., tuple[dict[str, Any], ...]]  # hls4ml: (layer, inputs, outputs) -> layers of its own
+
+
+def _sound(layer: Any, formats: Sequence[Quantiser]) -> Iterator[Fault]:
+    yield from ()
+
+
+def _quantises(layer: Any) -> bool:
+    return bool(layer.enable_iq)
+
+
+def _always(layer: Any) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Handler:
+    """How hls4ml converts layers of a class.
+
+    Attributes:
+        upstream: key of the handler in hls4ml's registry; "" for the full name of the class.
+        own: makes a handler of ours, to be used instead of hls4ml's.
+        settings: keys of `LayerFirmware` that a build can say of such a layer.
+        faults: what is wrong with a layer, given its quantisers.
+        takes_inputs: whether a model input may go straight to a layer: what it makes of it has a format.
+        vanishes: the firmware may have no step of this name: it only moves values, or its format is that of the layer
+            in front.
+    """
+
+    upstream: str = ""
+    own: Callable[[], Convert] | None = None
+    settings: tuple[str, ...] = ()
+    faults: Callable[[Any, Sequence[Quantiser]], Iterator[Fault]] = _sound
+    takes_inputs: Callable[[Any], bool] = _quantises
+    vanishes: bool = False
+
+
+def _sum_faults(layer: Any, formats: Sequence[Quantiser]) -> Iterator[Fault]:
+    if len({tuple(tensor.shape) for tensor in layer.input}) > 1:
+        shapes = ", ".join(str(tuple(tensor.shape[1:])) for tensor in layer.input)
+        yield f"hls4ml adds tensors of one shape only. Received: {shapes}", "repeat values by a QEinsumDense first"
+    if len(layer.input) != 2:
+        yield f"hls4ml adds two tensors at a time. Received: {len(layer.input)}", "use a QAdd for each further one"
+
+
+def _table_faults(layer: Any, formats: Sequence[Quantiser]) -> Iterator[Fault]:
+    for quantiser in formats:
+        bits = int(quantiser.widths().max())
+        if np.size(quantiser.core.kif[0]) > 1:
+            reason = f"its {quantiser.part} has one format per element, its table has one"
+            yield reason, "set allow_heterogeneous_*=False"
+        elif quantiser.place == "input" and bits > MAX_ADDRESS_BITS:
+            reason = f"its table would have 2^{bits} entries, 2^{MAX_ADDRESS_BITS} are allowed"
+            yield reason, "give its input fewer bits"
+
+
+def _softmax_faults(layer: Any, formats: Sequence[Quantiser]) -> Iterator[Fault]:
+    if not layer.stable:
+        yield "it does not subtract the maximum (stable=False)", "set stable=True"
+
+
+def _tables() -> Convert:
+    """hls4ml's handler of tables calls the quantisers on rank 2, which fails for a layer of rank 3 (TensorFlow)."""
+    from hls4ml.converters.keras_v3.hgq2.unary_lut import QUnaryLUTHandler
+    from hls4ml.model.types import FixedPrecisionType
+
+    class Tables(QUnaryLUTHandler):  # type: ignore[misc]
+        handles = ()
+
+        def handle(self, layer: Any, inputs: Any, outputs: Any) -> tuple[dict[str, Any], ...]:
+            signed, integer, fraction = (int(np.max(np.asarray(part))) for part in layer.iq.quantizer.kif)
+            values = table_values(layer, all_values(bool(signed), signed + integer + fraction, fraction))
+            kind = {"class_name": "UnaryLUT", "activation": "unary_lut", "table_t": FixedPrecisionType(18, 8)}
+            return ({**self.default_config, **kind, "table_data": values},)
+
+    made: Convert = Tables()
+    return made
+
+
+_NO_SORT = Gap(
+    "hls4ml has no sort and no gather", "set firmware.backend: alkaid, whose RTL moves rows through sorting networks"
+)
+_NOT_FOLDED = Gap("norms are not computed in firmware", "fold it into the next QEinsumDense (the hgq vocabulary does)")
+_PLAIN = Gap("it has no fixed-point format", "use hgq.layers.QEinsumDense")
+
+HANDLERS: dict[type, Handler | Gap] = {
+    keras.layers.InputLayer: Handler(),
+    keras.layers.Reshape: Handler(takes_inputs=_always, vanishes=True),
+    Quantizer: Handler(takes_inputs=_always, vanishes=True),
+    QEinsumDense: Handler(settings=("accumulator", "reuse_factor", "strategy", "parallelisation_factor")),
+    QEinsum: Handler(settings=("accumulator", "reuse_factor", "strategy")),
+    QAdd: Handler(faults=_sum_faults),
+    QSoftmax: Handler(settings=("accumulator",), faults=_softmax_faults),
+    QUnaryFunctionLUT: Handler(own=_tables, faults=_table_faults),
+    # hls4ml 1.3.0 registers these two under the module names of HGQ2 <= 0.1.6, so that they fall into the fallback
+    QMultiHeadAttention: Handler("hgq.layers.multi_head_attention.QMultiHeadAttention", takes_inputs=_always),
+    QLinformerAttention: Handler("hgq.layers.linformer_attention.QLinformerAttention", takes_inputs=_always),
+    QDense: Gap("hls4ml reads it as a pointwise convolution on rank 3", "use QEinsumDense"),
+    keras.layers.Dense: _PLAIN,
+    keras.layers.EinsumDense: _PLAIN,
+    keras.layers.LayerNormalization: Gap(
+        "hls4ml has no exact layer norm for Keras 3", "set model.norm: batch, which is folded"
+    ),
+    keras.layers.BatchNormalization: _NOT_FOLDED,
+    QBatchNormalization: _NOT_FOLDED,
+    keras.layers.Softmax: Gap("its tables are not those of Keras", "use hgq.layers.QSoftmax"),
+    keras.layers.Activation: Gap(
+        "it is not exact in hls4ml", "give QEinsumDense the activation, or use QUnaryFunctionLUT"
+    ),
+    keras.layers.ReLU: Gap("it is not exact in hls4ml", "use QEinsumDense(..., activation='relu')"),
+    QSum: Gap("hls4ml has no handler for it and its fallback is wrong", "use QEinsumDense with a kernel of ones"),
+    GetItem: Gap("hls4ml cannot slice", "use QEinsumDense with a kernel of zeros and ones"),
+    QSubtract: Gap("hls4ml's subtraction was not shown to be exact", "set firmware.backend: alkaid"),
+    keras.layers.Concatenate: Gap("hls4ml's concatenation was not shown to be exact", "set firmware.backend: alkaid"),
+    GivenOrder: _NO_SORT,
+    SortedOrder: _NO_SORT,
+    ToBlocks: _NO_SORT,
+    FromBlocks: _NO_SORT,
+    Largest: Gap("hls4ml has no largest value along an axis", "set firmware.backend: alkaid"),
+    keras.layers.Dropout: Gap("firmware has no dropout", "build the model for inference without it"),
+}
+
+
+def handler_of(layer: Any) -> Handler | Gap:
+    """How a layer is converted, or why it is not."""
+    unknown = Gap("it has no exact handler", f"use one of {known_layers()}")
+    return HANDLERS.get(type(layer), unknown)
+
+
+def known_layers() -> str:
+    """The classes that are converted, for messages."""
+    return ", ".join(sorted(kind.__name__ for kind, handler in HANDLERS.items() if isinstance(handler, Handler)))
+
+
+def full_name(kind: type) -> str:
+    """Module and name of a class, as in hls4ml's registry."""
+    return f"{kind.__module__}.{kind.__name__}"
+
+
+def _settings(layer: Any) -> tuple[str, ...]:
+    handler = handler_of(layer)
+    return handler.settings if isinstance(handler, Handler) else ()
+
+
+_NO_PRODUCTS = "hls4ml multiplies and adds in QEinsumDense and QEinsum"
+ABLE = Abilities(
+    settings=_settings,
+    why={
+        "accumulator": f"{_NO_PRODUCTS} and sums exponentials in QSoftmax; two values are added without rounding",
+        "reuse_factor": _NO_PRODUCTS,
+        "strategy": _NO_PRODUCTS,
+        "parallelisation_factor": "hls4ml has it for QEinsumDense only",
+    },
+)

@@ -1,0 +1,125 @@
+"""QUnaryFunctionLUT and QSoftmax: values looked up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from qformers.quant.intervals import NO_BITS, Range, Sums, constant
+from qformers.quant.kinds.listing import before_rounding, of_inputs
+from qformers.quant.kinds.record import (
+    UNKNOWN,
+    Bits,
+    Bounds,
+    Formula,
+    Incoming,
+    LayerKind,
+    Quantiser,
+    itself,
+    rounded,
+    stored,
+    to_array,
+)
+
+MAX_TABLE = 4096  # entries of a table that is evaluated
+LOOK_UP = 1e-4  # HGQ2's weight of a bit of a table
+
+
+def _of_table(layer: Any) -> Iterator[Quantiser]:
+    yield from of_inputs(layer)
+    if getattr(layer, "_oq", None) is not None:
+        yield Quantiser(layer, "oq", "table", "table", layer._oq, lambda inputs: before_rounding(layer, inputs))
+
+
+def _table_bounds(incoming: Incoming) -> Bounds:
+    layer, shape, given, values = incoming.layer, incoming.shape, incoming.input(), incoming.at("table")
+    if given is None or values is None:
+        return UNKNOWN
+    finest = int(given.fraction_bits.max())
+    first, last = (float(part) * 2.0**finest for part in (given.low.min(), given.high.max()))
+    if finest == NO_BITS or last - first >= MAX_TABLE:
+        return rounded(None, values, shape), None
+    arguments = np.arange(first, last + 1) * 2.0**-finest
+    rank = len(layer.input.shape)
+    made = constant(to_array(layer(ops.convert_to_tensor(arguments.astype(np.float32).reshape(-1, *[1] * (rank - 1))))))
+    low, high, bits = made.low.min(), made.high.max(), made.fraction_bits.max()
+    return Range(np.full(shape, low), np.full(shape, high), np.full(shape, bits)), None
+
+
+def _table_ebops(layer: Any) -> Formula | None:
+    values = math.prod(layer.input.shape[1:])
+    return lambda bits: _looked_up(values, bits["input"], bits["table"])
+
+
+def _looked_up(values: int, argument: int, value: int) -> int:
+    return stored(np.float32(values * 2**argument * value) * np.float32(LOOK_UP))
+
+
+def _of_softmax(layer: Any) -> Iterator[Quantiser]:
+    """Of its input, where it has one there, and of its two tables; without the maximum, exp has none in front."""
+
+    def argument(inputs: list[Any]) -> Any:
+        scores = layer.iq(inputs[0]) if layer.enable_iq else inputs[0]
+        return ops.max(scores, axis=layer.axes, keepdims=True) - scores if layer.stable else scores
+
+    def exponential(inputs: list[Any]) -> Any:
+        seen = argument(inputs)
+        return layer.exp_table.activation(layer.exp_table.iq(seen) if layer.stable else seen)
+
+    def total(inputs: list[Any]) -> Any:
+        return ops.sum(layer.exp_table(argument(inputs)), axis=layer.axes, keepdims=True)
+
+    def inverse(inputs: list[Any]) -> Any:
+        return layer.inv_table.activation(layer.inv_table.iq(total(inputs)))
+
+    yield from of_inputs(layer)
+    if layer.stable:
+        yield Quantiser(layer, "exp_iq", "exp_input", "input", layer.exp_table.iq, argument)
+    yield Quantiser(layer, "exp_oq", "exp_table", "table", layer.exp_table.oq, exponential)
+    yield Quantiser(layer, "inv_iq", "inverse_input", "input", layer.inv_table.iq, total)
+    yield Quantiser(layer, "inv_oq", "inverse_table", "table", layer.inv_table.oq, inverse)
+
+
+def _softmax_bounds(incoming: Incoming) -> Bounds:
+    layer, shape = incoming.layer, incoming.shape
+    exp, inverse = incoming.at("exp_table"), incoming.at("inverse_table")
+    if not layer.stable or any(axis is None for axis in layer.axes) or exp is None or inverse is None:
+        return UNKNOWN
+    top = float(to_array(layer.exp_table(ops.zeros((1, *[1] * len(shape))))).max())  # the largest score's exponential
+    most = float(to_array(layer.inv_table(ops.full((1, *[1] * len(shape)), top))).max())  # the sum is that or more
+    count = math.prod(layer.input.shape[axis] for axis in layer.axes)
+    exp_bits, inverse_bits = (int(quantiser.kif()[2].max()) for quantiser in (exp, inverse))
+    sums = Sums(layer.name, type(layer).__name__, count, top, count * top, 0.0, count * top, exp_bits)
+    return Range(np.zeros(shape), np.full(shape, top * most), np.full(shape, exp_bits + inverse_bits)), sums
+
+
+def _softmax_ebops(layer: Any) -> Formula | None:
+    if not layer.stable or layer.enable_iq or layer.parallelization_factor > 0:
+        return None
+    shape = layer.input.shape
+    values = math.prod(shape[1:])
+    rows = math.prod(size for axis, size in enumerate(shape) if axis and axis not in layer.axes)
+
+    def count(bits: Bits) -> int:
+        exp, inverse = bits["exp_table"], bits["inverse_table"]
+        own = values * bits["exp_input"] + (values - rows) * exp + values * exp * inverse
+        tables = _looked_up(values, bits["exp_input"], exp) + _looked_up(rows, bits["inverse_input"], inverse)
+        return stored(own) + tables
+
+    return count
+
+
+def _softmax_counted(layer: Any) -> Iterator[tuple[Any, list[Any]]]:
+    """Itself and its two tables, of which that of 1/x reads one sum per row."""
+    shape = tuple(layer.input.shape)
+    yield from itself(layer)  # type: ignore[misc]
+    yield layer.exp_table, [shape]
+    yield layer.inv_table, [tuple(1 if axis in layer.axes else size for axis, size in enumerate(shape))]
+
+
+TABLE = LayerKind(_of_table, _table_bounds, _table_ebops)
+SOFTMAX = LayerKind(_of_softmax, _softmax_bounds, _softmax_ebops, counted=_softmax_counted)
