@@ -62,7 +62,7 @@ def trace(model: Any, formats: Mapping[str, Fixed | Kif]) -> Traced:
     kifs = tuple(_kif(formats[tensor.name]) for tensor in model.inputs)
     try:
         with mended(), redirect_stdout(StringIO()):
-            dump = trace_model(model, HWConfig(*HARDWARE), SOLVER, inputs_kif=kifs, dump=True)
+            dump = trace_model(model, HWConfig(*HARDWARE), SOLVER, inputs_kif=kifs, dump=True, framework="keras")
             outputs, spans, shapes = _layer_outputs(model, dump)
             ends = [np.ravel(part) for part in dump["final"]]
             inputs = np.concatenate([np.ravel(part) for part in dump["inputs"]])
