@@ -166,7 +166,7 @@ def test_the_trace_of_alkaid_is_the_quantised_model(form: str, granularity: str)
     float_to_quantised(float_peer(form, N), model, jets)
     ports = _ports(model)
     kifs = tuple((1, port.integer_bits, port.fraction_bits) for port in ports.values())
-    comb = trace(*trace_model(model, HWConfig(1, 1, -1), {"hard_dc": 5}, inputs_kif=kifs))
+    comb = trace(*trace_model(model, HWConfig(1, 1, -1), {"hard_dc": 5}, inputs_kif=kifs, framework="keras"))
     rounded = {name: port.quantise(jets[name]).astype(np.float32) for name, port in ports.items()}
     expected = logits(model, rounded)
     flat = np.concatenate([rounded[name].reshape(2000, -1) for name in ports], axis=1)

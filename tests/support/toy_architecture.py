@@ -1,0 +1,34 @@
+"""A toy architecture, written with nothing but what a new one needs: its record, its function, its forms."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from qformers.config.section import Positive, Section
+from qformers.models.arch import Arch
+from qformers.models.sizes import Jet
+from qformers.nn.vocabulary import Linear, Model, Norm, NormKind, Vocabulary
+
+
+class ToyConfig(Section):
+    """The model section of architecture toy."""
+
+    architecture: Literal["toy"] = "toy"
+    width: Positive = 4
+    norm: NormKind = "batch"
+    pool: Literal["mean", "sum"] = "mean"
+
+
+def toy(cfg: ToyConfig, jet: Jet, nn: Vocabulary) -> Model:
+    """Norm, one dense layer per particle, a pooling, logits."""
+    nn.declare(point="n", channel="dec")
+    features = nn.input("features", (jet.num_particles, jet.num_features), "bnd")  # (B, N, F)
+    mask = nn.input("mask", (jet.num_particles,), "bn")  # (B, N)
+    x = nn.norm(features, Norm("toy_norm", cfg.norm, mask))
+    x = nn.dense(x, "toy_dense", Linear("bnd,de->bne", {"e": cfg.width}, "e", activation="relu"))  # (B, N, D)
+    x = nn.mean(x, mask, "toy_pool") if cfg.pool == "mean" else nn.total(x, mask, "toy_pool")  # (B, D)
+    logits = nn.dense(x, "logits", Linear("bd,dc->bc", {"c": jet.num_classes}, "c"))
+    return nn.model({"features": features, "mask": mask}, logits, cfg)
+
+
+TOY_ARCHITECTURE = Arch(ToyConfig, toy, forms={"mean": ToyConfig(), "sum": ToyConfig(pool="sum", norm="none")})
