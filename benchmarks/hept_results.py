@@ -212,15 +212,18 @@ def main() -> int:
     """Entry point."""
     options = parse()
     if not options.show:
+        from rich.console import Console
+
         from qformers.progress import bars
 
+        console = Console(highlight=False, soft_wrap=True)
         make_data()
         chosen = [variant for variant in VARIANTS if not options.only or variant.run in options.only]
         try:
-            with bars() as reporter:
+            with bars(console=console) as reporter:
                 tick = reporter.task("trainings", len(chosen))
                 for variant in chosen:
-                    print(run(variant), flush=True)
+                    console.print(run(variant), markup=False)
                     tick()
         except KeyboardInterrupt:
             print("stopped; the same command goes on from there", file=sys.stderr)

@@ -134,7 +134,9 @@ def run(training: Training, core: int | None) -> str:
 
 def run_all(trainings: list[Training], jobs: int) -> None:
     """Do `jobs` trainings at a time, each on a core of its own: small models do not gain from a second one."""
-    from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
+    from rich.console import Console
+
+    from qformers.progress import bars
 
     cores = sorted(os.sched_getaffinity(0)) if shutil.which("taskset") else []
     free, lock = [cores[index] if index < len(cores) else None for index in range(jobs)], threading.Lock()
@@ -148,13 +150,14 @@ def run_all(trainings: list[Training], jobs: int) -> None:
             with lock:
                 free.append(core)
 
-    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn()) as progress:
-        bar = progress.add_task("trainings", total=len(trainings))
+    console = Console(highlight=False, soft_wrap=True)
+    with bars(console=console) as reporter:
+        tick = reporter.task("trainings", len(trainings))
         with ThreadPoolExecutor(jobs) as pool:
             try:
                 for line in pool.map(one, trainings):
-                    progress.console.print(line, markup=False, highlight=False)
-                    progress.advance(bar)
+                    console.print(line, markup=False)
+                    tick()
             except KeyboardInterrupt:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise

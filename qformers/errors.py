@@ -22,6 +22,10 @@ class DataError(QformersError, ValueError):
     """Data that cannot be used; the message names the file and the branch, the value received and the way out."""
 
 
+class GenerateError(QformersError, RuntimeError):
+    """Data cannot be generated: another process works in the folder, or Pythia makes nothing of the settings."""
+
+
 class TrainingError(QformersError, RuntimeError):
     """The training cannot start or go on."""
 

@@ -19,7 +19,7 @@ EBOPS_ARRIVAL = 0.7  # default of train.qat.ebops_arrival
 class PointsConfig(Section):
     """What is read of events of points, and what is asked of each point (read by `qformers.data.points`)."""
 
-    task: Literal["tracking", "pileup"] = "tracking"  # a key of qformers.tasks.TASKS:
+    task: Literal["tracking", "pileup"] = "tracking"  # what is learned, a key of qformers.tasks.TASKS:
     # tracking: an embedding in which the points of a particle lie together; pileup: a score that keeps or drops a point
     layers: Literal["pixel", "all"] = "pixel"  # trackml: which detectors
     phi_sectors: Positive = 1  # windows that an event is cut into, in phi of the point; 1 = no cut
@@ -41,8 +41,8 @@ class DataConfig(Section):
 
     dataset: str  # a key of qformers.data.DATASETS; data sets of points need the section `points` below
     train: tuple[str, ...]  # globs, relative to the working directory; a file that two of them match counts once
-    val: tuple[str, ...]
-    test: tuple[str, ...]
+    val: tuple[str, ...]  # the same, for the choice of epochs
+    test: tuple[str, ...]  # the same, for what is reported
     features: str  # name of a feature set of the data set, e.g. "kin" or "lnpt_eta_phi"; line_segments have one only
     num_particles: Positive  # N: slots of the model. Of jets the N particles of highest pT are kept, of a window of
     # points all, see points.too_many

@@ -5,9 +5,11 @@ import os
 import shlex
 import signal
 import sys
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from types import FrameType
 
+from qformers.errors import DataError, QformersError
 from qformers.generate.jets.plan import COMPRESSIONS, PARTICLE_CHOICES, JetSettings
 from qformers.generate.jets.processes import PRESETS, unknown
 from qformers.generate.jets.run import generate
@@ -79,18 +81,18 @@ def main(arguments: list[str]) -> int:
             run(arguments[1:])
         elif options.what == "plot":
             if options.folder is None:
-                raise ValueError("plot needs a folder: generate_data.py plot DIR")
+                raise DataError("plot needs a folder: generate_data.py plot DIR")
             _plot(options.folder)
         elif options.what not in PRESETS:
             raise unknown("preset", options.what, [*PRESETS, TRACKS, "plot"])
         else:
             if options.folder is not None:
-                raise ValueError(f"a preset takes its folder with --out. Received: {str(options.folder)!r}")
+                raise DataError(f"a preset takes its folder with --out. Received: {str(options.folder)!r}")
             _generate(options)
     except KeyboardInterrupt:
         print("stopped; finished chunks are kept, the same command goes on from them", file=sys.stderr)
         return 130
-    except (ValueError, RuntimeError, ImportError, OSError) as error:
+    except (QformersError, BrokenExecutor, ImportError, OSError) as error:
         print(f"generate_data.py: error: {error}", file=sys.stderr)
         return 1
     return 0

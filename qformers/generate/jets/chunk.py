@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from qformers.errors import GenerateError
 from qformers.generate.jets import truth
 from qformers.generate.jets.candidates import Candidates
 from qformers.generate.jets.clustering import Jets, find_jets
@@ -78,7 +79,7 @@ def make(settings: JetSettings, chunk: Chunk, report: Report) -> Arrays:
         new = min(len(jets.event), chunk.jets - n_jets)
         n_empty = 0 if new else n_empty + 1
         if n_empty >= MAX_EMPTY_BATCHES:
-            raise RuntimeError(f"{process.name}: no jet in {n_empty * EVENTS_PER_BATCH} events, seed {seed}")
+            raise GenerateError(f"{process.name}: no jet in {n_empty * EVENTS_PER_BATCH} events, seed {seed}")
         if new:
             batches.append(_layout(jets, match, settings, process))
             n_jets += new

@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qformers.data.jets.hls4ml_lhc_writer import JET_FEATURES, LABELS, constituent_columns
+from qformers.errors import DataError
 from qformers.generate.jets.candidates import Candidates, particle_level
 from qformers.generate.jets.clustering import Declustering, Jets
 from qformers.generate.record import Floats, Ints, Record
@@ -60,7 +61,7 @@ def jet_table(jets: Jets, label: str, radius: float) -> Floats:
             columns[f"j_tau{order}_b{beta}"] = taus[:, order - 1]
         columns[f"j_tau32_b{beta}"] = taus[:, 2] / np.maximum(taus[:, 1], 1e-12)
     if f"j_{label}" not in LABELS:
-        raise ValueError(f"the five-class set has no label j_{label}. Received: label={label!r}")
+        raise DataError(f"the five-class set has no label j_{label}. Received: label={label!r}")
     table = np.zeros((len(jets.counts), len(JET_FEATURES)))
     for name, values in columns.items():
         table[:, JET_FEATURES.index(name)] = values

@@ -13,6 +13,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 
+from qformers.errors import DataError
 from qformers.generate.jets.plan import JetSettings
 from qformers.generate.record import Arrays
 
@@ -83,10 +84,10 @@ def load(folder: Path) -> JetManifest:
     try:
         loaded: JetManifest = json.loads(path.read_text())
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not a manifest ({error}); generate into another folder") from error
+        raise DataError(f"{path} is not a manifest ({error}); generate into another folder") from error
     missing = [key for key in JetManifest.__required_keys__ if key not in loaded]
     if missing:
-        raise ValueError(f"{path} is not a manifest: it lacks {', '.join(sorted(missing))}; use another folder")
+        raise DataError(f"{path} is not a manifest: it lacks {', '.join(sorted(missing))}; use another folder")
     return loaded
 
 
@@ -110,7 +111,7 @@ def open_folder(folder: Path, settings: JetSettings, command: str) -> JetManifes
     old = load(folder)
     differences = _differences(old, fresh)
     if differences:
-        raise ValueError(
+        raise DataError(
             f"{folder} holds jets of another run, which this one would mix up:\n  "
             + "\n  ".join(differences)
             + f"\nIt was made by: {old['command']}\nRepeat that, or give another --out, or delete the folder."
@@ -118,6 +119,6 @@ def open_folder(folder: Path, settings: JetSettings, command: str) -> JetManifes
     for name, entry in old["files"].items():
         path = folder / name
         if path.exists() and file_sha256(path) != entry["sha256"]:
-            raise ValueError(f"{path} is not the file that was generated (sha256 differs); delete it to make it again")
+            raise DataError(f"{path} is not the file that was generated (sha256 differs); delete it to make it again")
     old["files"] = {name: entry for name, entry in old["files"].items() if (folder / name).exists()}
     return old

@@ -5,6 +5,7 @@ Chunks never mix splits: two jets of one event must not end up on both sides of 
 
 from dataclasses import asdict, dataclass
 
+from qformers.errors import DataError
 from qformers.generate.jets.processes import Preset, preset, unknown
 
 MAX_CHUNK_JETS = 1000
@@ -33,16 +34,16 @@ class JetSettings:
             raise unknown(f"detector card of {self.preset}", self.card, chosen.cards)
         names = tuple(chosen.process(name).name for name in self.classes) or tuple(p.name for p in chosen.processes)
         if len(set(names)) != len(names):
-            raise ValueError(f"a class is named twice. Received: {' '.join(self.classes)}")
+            raise DataError(f"a class is named twice. Received: {' '.join(self.classes)}")
         object.__setattr__(self, "classes", names)
         if not 0 <= self.seed <= 44_999:  # keeps the Pythia seed below its limit of 9e8
-            raise ValueError(f"seed must lie in 0..44999. Received: seed={self.seed}")
+            raise DataError(f"seed must lie in 0..44999. Received: seed={self.seed}")
         if self.particles not in PARTICLE_CHOICES:
-            raise ValueError(f"particles must be one of {PARTICLE_CHOICES}. Received: particles={self.particles}")
+            raise DataError(f"particles must be one of {PARTICLE_CHOICES}. Received: particles={self.particles}")
         if self.compression not in COMPRESSIONS:
             raise unknown("compression", self.compression, COMPRESSIONS)
         if self.jets < 3 * len(names):
-            raise ValueError(
+            raise DataError(
                 f"jets must be at least 3 per class, one for each of {', '.join(SPLITS)}, that is "
                 f"{3 * len(names)}. Received: jets={self.jets}"
             )
@@ -50,7 +51,7 @@ class JetSettings:
         if max(split_jets(-(-self.jets // len(names))).values()) > len(SPLITS["train"]) * MAX_CHUNK_JETS or (
             split_jets(-(-self.jets // len(names)))["val"] > largest
         ):
-            raise ValueError(
+            raise DataError(
                 f"at most {int(largest / HELD_OUT_SHARE)} jets per class fit the chunk numbers of one seed; take "
                 f"another seed for more. Received: jets={self.jets} for {len(names)} classes"
             )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from qformers.errors import DataError
 from qformers.generate.jets import manifest as manifests
 from qformers.generate.jets.layout_jetclass import LABELS
 from qformers.generate.jets.processes import preset
@@ -89,7 +90,7 @@ def _join(parts: list[Sample]) -> Sample:
 def _chosen_files(folder: Path) -> tuple[str, list[Path]]:
     """Preset and files of a folder; the last chunks are left out of very large sets."""
     if not (folder / manifests.NAME).exists():
-        raise ValueError(f"no {manifests.NAME} in {str(folder)!r}; generate jets there first, or name their folder")
+        raise DataError(f"no {manifests.NAME} in {str(folder)!r}; generate jets there first, or name their folder")
     manifest = manifests.load(folder)
     total, paths = 0, []
     for name, entry in sorted(manifest["files"].items(), key=lambda item: Path(item[0]).stem.rsplit("_", 1)[-1]):
@@ -97,7 +98,7 @@ def _chosen_files(folder: Path) -> tuple[str, list[Path]]:
             paths.append(folder / name)
             total += entry["jets"]
     if not paths:
-        raise ValueError(f"{folder / manifests.NAME} lists no finished file; let the generation finish a chunk")
+        raise DataError(f"{folder / manifests.NAME} lists no finished file; let the generation finish a chunk")
     return preset(str(manifest["settings"]["preset"])).name, paths
 
 

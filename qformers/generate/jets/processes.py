@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+from qformers.errors import DataError, GenerateError
+
 NEUTRINO_IDS = (12, 14, 16)
 EVENTS_PER_BATCH = 100  # fixed: it orders the detector's random draws, so jets depend on it
 
@@ -114,13 +116,13 @@ LHC5 = Preset(
 PRESETS = {preset.name: preset for preset in (JETCLASS, LHC5)}
 
 
-def unknown(kind: str, name: str, choices: Iterable[str]) -> ValueError:
+def unknown(kind: str, name: str, choices: Iterable[str]) -> DataError:
     """The error for a name that is not in a table: all choices, and the nearest one."""
     names = list(choices)
     by_lower = {n.lower(): n for n in names}
     near = difflib.get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.4)
     hint = f" Did you mean '{by_lower[near[0]]}'?" if near else ""
-    return ValueError(f"unknown {kind}. Received: {name!r}. Choices: {', '.join(names)}.{hint}")
+    return DataError(f"unknown {kind}. Received: {name!r}. Choices: {', '.join(names)}.{hint}")
 
 
 def preset(name: str) -> Preset:
@@ -145,7 +147,7 @@ def apply_settings(pythia: Any, settings: Iterable[str]) -> None:
     """Send settings to Pythia; one that it does not take is an error, never a silent default."""
     for setting in settings:
         if not pythia.readString(setting):
-            raise ValueError(f"Pythia does not accept the setting. Received: {setting!r}")
+            raise DataError(f"Pythia does not accept the setting. Received: {setting!r}")
 
 
 def settings_for(preset: Preset, process: Process, seed: int, card: str) -> list[str]:
@@ -171,10 +173,10 @@ def settings_for(preset: Preset, process: Process, seed: int, card: str) -> list
 def build_pythia(preset: Preset, process: Process, seed: int, card: str) -> Any:
     """An initialised Pythia for one class and one seed (1 to 9e8: Pythia reads 0 as the clock)."""
     if not 1 <= seed <= 900_000_000:
-        raise ValueError(f"the Pythia seed must lie in 1..900000000. Received: seed={seed}")
+        raise DataError(f"the Pythia seed must lie in 1..900000000. Received: seed={seed}")
     pythia = require("pythia8mc").Pythia("", False)
     settings = settings_for(preset, process, seed, card)
     apply_settings(pythia, settings)
     if not pythia.init():
-        raise RuntimeError(f"Pythia cannot start {process.name}. Received the settings: {'; '.join(settings)}")
+        raise GenerateError(f"Pythia cannot start {process.name}. Received the settings: {'; '.join(settings)}")
     return pythia

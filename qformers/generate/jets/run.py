@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from qformers.errors import DataError, GenerateError
 from qformers.files import alone
 from qformers.generate.jets import manifest as manifests
 from qformers.generate.jets.chunk import Report, make
@@ -171,12 +172,12 @@ def generate(
         reporter: told how many jets there are.
 
     Raises:
-        ValueError: no process, or the folder holds jets of other settings, or a file of it has been changed.
-        RuntimeError: another process generates into the folder.
+        DataError: no process, or the folder holds jets of other settings, or a file of it has been changed.
+        GenerateError: another process generates into the folder.
     """
     if jobs < 1:
-        raise ValueError(f"jobs must be at least 1. Received: jobs={jobs}")
-    held = RuntimeError(f"another process is generating into {folder}; wait for it or give another --out")
+        raise DataError(f"jobs must be at least 1. Received: jobs={jobs}")
+    held = GenerateError(f"another process is generating into {folder}; wait for it or give another --out")
     with alone(folder, held):
         return _generate(settings, folder, jobs, command, reporter or Silent())
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qformers.data.points.candidates import CLASSES
+from qformers.errors import DataError
 from qformers.files import replacing, write_json
 from qformers.generate.tracks.particles import draw
 from qformers.generate.tracks.propagate import PION_MASS_GEV
@@ -59,14 +60,14 @@ def write_candidates(settings: TrackSettings, folder: Path, reporter: Reporter |
     """Write ``<folder>/{train,val,test}/candidates_<event>.npz`` where they are missing; returns a line to print.
 
     Raises:
-        ValueError: the folder holds candidates of other settings.
+        DataError: the folder holds candidates of other settings.
     """
     record, made = folder / "candidates.json", settings.as_dict()
     if record.exists() and (there := json.loads(record.read_text())) != made:
         differing = [
             f"{key}: {there.get(key)} there, {value} now" for key, value in made.items() if there.get(key) != value
         ]
-        raise ValueError(f"{folder} holds candidates of other settings ({'; '.join(differing)}); give another --out")
+        raise DataError(f"{folder} holds candidates of other settings ({'; '.join(differing)}); give another --out")
     write_json(record, made)
     counts, neutral, hard = [], 0, 0
     tick = (reporter or Silent()).task("events", settings.events)

@@ -12,6 +12,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from qformers.errors import DataError
 from qformers.generate.tracks.geometry import DETECTORS
 from qformers.generate.tracks.run import generate
 from qformers.generate.tracks.settings import TrackSettings
@@ -73,7 +74,7 @@ def run(arguments: list[str]) -> None:
     """Generate or plot, and print what was written.
 
     Raises:
-        ValueError, RuntimeError, OSError: as `generate`, `draw` and `TrackSettings` do.
+        DataError, GenerateError, OSError: as `generate`, `draw` and `TrackSettings` do.
     """
     options = parser().parse_args(arguments)
     if options.what == "candidates":
@@ -84,7 +85,7 @@ def run(arguments: list[str]) -> None:
         print(line)
         return
     if options.what and options.folder is None:
-        raise ValueError(f"{options.what} needs a folder: generate_data.py tracks {options.what} DIR")
+        raise DataError(f"{options.what} needs a folder: generate_data.py tracks {options.what} DIR")
     if options.what == "segments":
         from qformers.generate.tracks.segment_files import write_folder
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from qformers.data.points.csv_table import FLOAT, INT, Table, read_table
 from qformers.data.points.trackml import HITS, beside
+from qformers.errors import DataError
 from qformers.files import write_json
 from qformers.generate.tracks.geometry import DETECTORS, Detector
 from qformers.generate.tracks.propagate import State, advance, to_cylinder, to_plane
@@ -26,14 +27,14 @@ def draw(folder: Path, out: Path | None = None) -> list[Path]:
     """Draw the events of a folder (at most 20) into ``<folder>/plots``; returns the files, ``summary.json`` last.
 
     Raises:
-        ValueError: the folder holds no finished event.
+        DataError: the folder holds no finished event.
     """
     manifest = load_manifest(folder)
     detector = DETECTORS[manifest["settings"]["detector"]]
     end = "-hits.csv.gz" if manifest["packed"] else "-hits.csv"
     listed = list(manifest["events"].items())[:EVENTS]
     if not listed:
-        raise ValueError(f"{folder}: its manifest lists no finished event; generate some first")
+        raise DataError(f"{folder}: its manifest lists no finished event; generate some first")
     paths = [folder / entry["split"] / f"event{int(event):09d}{end}" for event, entry in listed]
     hits = _joined([read_table(path, HITS) for path in paths])
     truth = _joined([read_table(beside(path, "truth"), TRUTH) for path in paths])

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from qformers.errors import DataError, GenerateError
 from qformers.files import alone, sha256, sweep, write_json
 from qformers.generate.tracks.event import make_event
 from qformers.generate.tracks.settings import FIRST_EVENT, SPLITS, TrackSettings
@@ -68,12 +69,12 @@ def generate(
         reporter: told how many events there are.
 
     Raises:
-        ValueError: the folder holds events of other settings, or a file of it has been changed.
-        RuntimeError: another process generates into the folder.
+        DataError: the folder holds events of other settings, or a file of it has been changed.
+        GenerateError: another process generates into the folder.
     """
     if jobs < 1:
-        raise ValueError(f"jobs must be at least 1. Received: jobs={jobs}")
-    held = RuntimeError(f"another process is generating into {folder}; wait for it or give another --out")
+        raise DataError(f"jobs must be at least 1. Received: jobs={jobs}")
+    held = GenerateError(f"another process is generating into {folder}; wait for it or give another --out")
     with alone(folder, held):
         return _generate(settings, folder, jobs, command, packed, reporter or Silent())
 
@@ -142,7 +143,7 @@ def _open(folder: Path, settings: TrackSettings, command: str, packed: bool) -> 
     compared += [(key, old["settings"].get(key), value) for key, value in fresh["settings"].items()]
     differing = [f"{key}: {there} there, {now} now" for key, there, now in compared if there != now]
     if differing:
-        raise ValueError(
+        raise DataError(
             f"{folder} holds events of another run, which this one would mix up:\n  "
             + "\n  ".join(differing)
             + f"\nIt was made by: {old['command']}\nRepeat that, or give another --out, or delete the folder."
@@ -154,7 +155,7 @@ def _open(folder: Path, settings: TrackSettings, command: str, packed: bool) -> 
             continue
         for file, digest in files.items():
             if sha256(file) != digest:
-                raise ValueError(
+                raise DataError(
                     f"{file} is not the file that was generated (sha256 differs); delete it to make it again"
                 )
     return old
@@ -164,15 +165,15 @@ def load_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a folder of tracker events.
 
     Raises:
-        ValueError: there is none, or it is of something else.
+        DataError: there is none, or it is of something else.
     """
     path = folder / NAME
     try:
         loaded = json.loads(path.read_text())
     except FileNotFoundError as error:
-        raise ValueError(f"{path} is missing: generate events with scripts/generate_data.py tracks") from error
+        raise DataError(f"{path} is missing: generate events with scripts/generate_data.py tracks") from error
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not a manifest ({error}); generate into another folder") from error
+        raise DataError(f"{path} is not a manifest ({error}); generate into another folder") from error
     if not isinstance(loaded, dict) or loaded.get("kind") != "tracks":
-        raise ValueError(f"{path} is not the manifest of tracker events; give another folder")
+        raise DataError(f"{path} is not the manifest of tracker events; give another folder")
     return loaded

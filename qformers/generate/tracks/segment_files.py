@@ -9,6 +9,7 @@ import numpy as np
 from qformers.data.points.csv_table import read_table
 from qformers.data.points.line_segments import FAKE, read_segments, write_segments
 from qformers.data.points.trackml import HITS, TRUTH, beside
+from qformers.errors import DataError
 from qformers.generate.tracks.geometry import DETECTORS
 from qformers.generate.tracks.run import load_manifest
 from qformers.generate.tracks.segments import segments_of
@@ -21,12 +22,12 @@ def write_folder(folder: Path, reporter: Reporter | None = None) -> str:
     """Write ``<folder>/segments/{train,val,test}/graph_<event>.npz`` where they are missing; returns a line to print.
 
     Raises:
-        ValueError: no finished event, or events of another detector than ``outer``.
+        DataError: no finished event, or events of another detector than ``outer``.
     """
     manifest = load_manifest(folder)
     detector = DETECTORS[manifest["settings"]["detector"]]
     if not manifest["events"]:
-        raise ValueError(f"{folder}: its manifest lists no finished event; generate some first")
+        raise DataError(f"{folder}: its manifest lists no finished event; generate some first")
     end = "-hits.csv.gz" if manifest["packed"] else "-hits.csv"
     counts, true = [], 0
     tick = (reporter or Silent()).task("events", len(manifest["events"]))

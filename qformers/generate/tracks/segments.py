@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qformers.data.points.line_segments import COLUMNS, FAKE, Segments
+from qformers.errors import DataError
 from qformers.generate.record import Arrays, Floats, Ints
 from qformers.generate.tracks.geometry import LOWER, SENSOR_GAP, UPPER, Detector
 from qformers.generate.tracks.propagate import GEV_PER_TESLA_MM
@@ -178,10 +179,10 @@ def segments_of(detector: Detector, hits: Arrays, particle_id: Ints, event: int)
         Segments whose particle_id counts the event's particles from 0, FAKE for fakes.
 
     Raises:
-        ValueError: another detector.
+        DataError: another detector.
     """
     if detector.name != "outer":
-        raise ValueError(f"line segments need paired sensors: detector outer. Received: detector={detector.name}")
+        raise DataError(f"line segments need paired sensors: detector outer. Received: detector={detector.name}")
     known, index = np.unique(particle_id, return_inverse=True)
     owner = np.where(particle_id == 0, FAKE, index - int((known == 0).any()))
     layers = doublets(detector, hits, owner)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from qformers.errors import nearest
+from qformers.errors import DataError, nearest
 from qformers.generate.tracks.geometry import DETECTORS, Detector
 
 SPLITS = ("train", "val", "test")
@@ -44,9 +44,9 @@ class TrackSettings:
         for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
             if not low <= value <= high:
-                raise ValueError(f"{name} must lie in {low}..{high}. Received: {name}={value}")
+                raise DataError(f"{name} must lie in {low}..{high}. Received: {name}={value}")
         if self.detector not in DETECTORS:
-            raise ValueError(f"detector: unknown '{self.detector}'{nearest(self.detector, DETECTORS)}")
+            raise DataError(f"detector: unknown '{self.detector}'{nearest(self.detector, DETECTORS)}")
 
     @property
     def tracker(self) -> Detector:
