@@ -61,7 +61,7 @@ def test_scores_of_a_firmware_that_differs_are_not_taken_over(run: Path) -> None
 def test_each_source_has_a_row_that_says_what_its_numbers_are(run: Path) -> None:
     text = results_table.cost_text({"part_small": results_table.record(run)})
     lines = [[cell.strip() for cell in line.split("|")[1:4]] for line in text.splitlines()[2:]]
-    assert lines == [["part_small", "alkaid", "estimate"], ["part_small", "yosys", "logic synthesis"]]
+    assert lines == [["part_small", "alkaid 1", "estimate"], ["part_small", "Yosys 1", "logic synthesis"]]
     assert "9,000" in text
     assert "7 cycles = 35 ns" in text
 
