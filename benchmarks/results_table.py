@@ -120,7 +120,9 @@ def score_cells(entry: Mapping[str, Any] | None, name: str) -> str:
     """A score as text; a rejection only at the 50 % that the column says, and with an error."""
     if entry is None or entry["error"] is None or entry.get("efficiency", 0.5) != 0.5:
         return ""
-    return f"{with_error(entry, 0)} ({entry['signal']})" if "signal" in entry else with_error(entry, 4)
+    if "signal" in entry:
+        return f"{with_error(entry, 0)} ({entry['signal']})"
+    return with_error(entry, 4 if name in JETS else 3)
 
 
 def proof_text(runs: Mapping[str, Row], names: Sequence[str] = ()) -> str:

@@ -38,6 +38,7 @@ WIDTH = 100  # columns of a help text
 PLAIN = {int: "whole number", float: "number", bool: "true or false", str: "text", NoneType: "null"}
 YAML = {"None": "null", "True": "true", "False": "false"}
 SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
+MORE = {"generate": (("tracks",),)}  # command -> words behind which it has another help
 HEAD = ("key", "type", "default", "meaning")
 SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("Top level", Build),
@@ -175,16 +176,17 @@ def commands() -> str:
     for group, names in GROUPS.items():
         for name in names:
             command = COMMANDS[name]
-            parts += [f"## {name}", f"*{group}*", f"```text\n{help_of(command)}\n```"]
+            parts += [f"## {name}", f"*{group}*"]
+            parts += [f"```text\n{help_of(command, words)}\n```" for words in ((), *MORE.get(name, ()))]
     return "\n\n".join(parts) + "\n"
 
 
-def help_of(command: Any) -> str:
-    """What a command prints for ``--help``, without the table of exit statuses that they all end in."""
+def help_of(command: Any, words: tuple[str, ...] = ()) -> str:
+    """What a command prints for `words` and ``--help``, without the table of exit statuses that they all end in."""
     os.environ["COLUMNS"] = str(WIDTH)
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
-        command(["--help"])
+        command([*words, "--help"])
     return printed.getvalue().split("\nexit status:")[0].rstrip()
 
 

@@ -49,15 +49,12 @@ class DataConfig(Section):
     classes: tuple[str, ...] = ()  # jets: subset and order of the labels; empty = all of the data set
     padding: Literal["zero", "wrap"] = "zero"  # jets: what stands in empty slots of features and vectors:
     # zeros, or the particles of the jet over again (the mask is 0 in both cases)
-    max_jets: Positive | None = (
-        None  # per split, None = all. Jets: shared evenly among the files; points: so many files
-    )
+    max_jets: Positive | None = None  # per split, None = all. Jets: shared evenly among the files;
+    # points: so many files
     cache: str | None = None  # folder of decoded arrays, None = decode each time. A folder is checked before it is used
     # and made again where a file or one of these settings has changed
-    shuffle_jets: Positive = (
-        100_000  # jets or windows mixed in memory at a time, which bounds the memory of a stream; a
-    )
-    # split of fewer jets is decoded once and stays in memory
+    shuffle_jets: Positive = 100_000  # jets or windows mixed in memory at a time, which bounds the memory of a stream;
+    # a split of fewer jets is decoded once and stays in memory
     points: Annotated[PointsConfig | None, Field(exclude_if=lambda points: points is None)] = None  # None = jets
 
 
@@ -187,7 +184,8 @@ class TrainConfig(Section):
 class FirmwareConfig(Section):
     """The project that `qformers export` writes (read by `hls`)."""
 
-    backend: str = "vitis"  # a key of hls.backends.BACKENDS: vitis or vivado (HLS by hls4ml), alkaid (RTL)
+    backend: str = "vitis"  # a key of hls.backends.BACKENDS: vitis or vivado (HLS by hls4ml), alkaid (RTL),
+    # block_engine (RTL of a HEPT, for events larger than a chip)
     part: str = "xcvu13p-flga2577-2-e"  # device, as the vendor tool spells it; tables give shares of its resources
     clock_ns: Annotated[float, Field(gt=0)] = 5.0  # clock period that the project is written for, ns
     strategy: Literal["latency", "resource"] = "latency"  # hls4ml's word for how products are laid out; its einsum
