@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from qformers.errors import QformersError
 
-class HlsError(RuntimeError):
+
+class HlsError(QformersError, RuntimeError):
     """A firmware stage cannot go on."""
 
 
