@@ -2,11 +2,13 @@
 PYTHON ?= python3.11
 VENV := .venv
 RUN := $(VENV)/bin/python
+QFORMERS := $(VENV)/bin/qformers
+PIP := pip install --quiet --disable-pip-version-check
 STAMP := $(VENV)/.installed
 JOBS ?= 2
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo demo-hept test test-all test-reference test-qkeras lint docs bench data venv clean
+.PHONY: demo demo-hept test test-all test-reference test-qkeras lint docs bench data venv lock clean
 .DEFAULT_GOAL := demo
 
 venv: $(STAMP)
@@ -14,18 +16,28 @@ venv: $(STAMP)
 $(STAMP): requirements.txt pyproject.toml
 	command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found; say which Python 3.11 to use: make PYTHON=..." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements.txt
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(VENV)/bin/$(PIP) --require-hashes -r requirements.txt
+	$(VENV)/bin/$(PIP) --no-deps --no-build-isolation --editable .
 	touch $@
 
+# requirements.txt anew from pyproject.toml: all versions with their hashes. What stands there already stays; to take
+# newer ones: make lock UPGRADE=--upgrade
+EXTRAS := cpu jax hls synth datagen notebook docs dev
+lock:
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/$(PIP) pip-tools==7.6.2
+	build/lock/bin/pip-compile --quiet $(UPGRADE) --allow-unsafe --generate-hashes --no-annotate --no-emit-find-links \
+		--no-emit-index-url --no-emit-trusted-host --strip-extras $(EXTRAS:%=--extra %) \
+		--output-file requirements.txt pyproject.toml
+
 demo: $(STAMP)
-	$(RUN) scripts/run.py firmware_configs/part_demo.yaml
+	$(QFORMERS) run firmware_configs/part_demo.yaml
 
 # HEPT on generated tracker events
 demo-hept: $(STAMP)
-	test -f data/tracks_demo/manifest.json || $(RUN) scripts/generate_data.py tracks --out data/tracks_demo \
+	test -f data/tracks_demo/manifest.json || $(QFORMERS) generate tracks --out data/tracks_demo \
 		--events 60 --pileup 10 --seed 1 --no-cells --jobs $(JOBS)
-	$(RUN) scripts/run.py firmware_configs/hept_tracking_demo.yaml --no-synth
+	$(QFORMERS) run firmware_configs/hept_tracking_demo.yaml --no-synth
 
 test: $(STAMP)
 	$(RUN) -m pytest -m "not slow and not reference" -n $(JOBS) --dist loadfile
@@ -40,8 +52,8 @@ test-reference: $(REFERENCE)/.installed
 
 $(REFERENCE)/.installed: $(STAMP)
 	$(PYTHON) -m venv $(REFERENCE)
-	$(REFERENCE)/bin/pip install --quiet --disable-pip-version-check torch==2.13.0
-	$(REFERENCE)/bin/pip install --quiet --disable-pip-version-check --no-deps weaver-core==0.5.3
+	$(REFERENCE)/bin/$(PIP) torch==2.13.0
+	$(REFERENCE)/bin/$(PIP) --no-deps weaver-core==0.5.3
 	echo "import site; site.addsitedir('$(CURDIR)/$(VENV)/lib/python3.11/site-packages')" \
 		> $(REFERENCE)/lib/python3.11/site-packages/qformers.pth
 	touch $@
@@ -56,15 +68,16 @@ test-qkeras: $(STAMP) $(QKERAS)/.installed
 
 $(QKERAS)/.installed:
 	$(PYTHON) -m venv $(QKERAS)
-	$(QKERAS)/bin/pip install --quiet --disable-pip-version-check qkeras-v3==1.2.1 keras==3.15.1 tensorflow-cpu==2.21.0 \
+	$(QKERAS)/bin/$(PIP) qkeras-v3==1.2.1 keras==3.15.1 tensorflow-cpu==2.21.0 \
 		tf_keras==2.21.0 numpy==2.4.6
-	$(QKERAS)/bin/pip install --quiet --disable-pip-version-check --no-deps --target $(QKERAS)/old QKeras==0.9.0
+	$(QKERAS)/bin/$(PIP) --no-deps --target $(QKERAS)/old QKeras==0.9.0
 	touch $@
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
 	$(RUN) docs/write_reference.py --check
 	$(RUN) benchmarks/write_docs.py --check
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
@@ -81,8 +94,8 @@ bench: $(STAMP)
 	$(RUN) benchmarks/hls_compile.py 4 8 16
 
 data: $(STAMP)
-	$(RUN) scripts/generate_data.py lhc5 --out data/lhc5 --jets 130000 --jobs $(JOBS)
-	$(RUN) scripts/generate_data.py jetclass --out data/jetclass --jets 100000 --jobs $(JOBS)
+	$(QFORMERS) generate lhc5 --out data/lhc5 --jets 130000 --jobs $(JOBS)
+	$(QFORMERS) generate jetclass --out data/jetclass --jets 100000 --jobs $(JOBS)
 
 clean:
 	rm -rf $(VENV) $(REFERENCE) $(QKERAS) build *.egg-info

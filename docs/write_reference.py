@@ -170,8 +170,8 @@ def commands() -> str:
     parts = [
         "# Commands",
         MADE,
-        "`qformers COMMAND --help` prints what stands here. `scripts/*.py` are the same commands, for a clone that is\n"
-        "not installed. Exit statuses of all: 0 done, 1 a check failed, 2 bad input, 3 stopped.",
+        "`qformers COMMAND --help` prints what stands here. `scripts/*.py` are the same commands by their old\n"
+        "paths. Exit statuses of all: 0 done, 1 a check failed, 2 bad input, 3 stopped.",
     ]
     for group, names in GROUPS.items():
         for name in names:

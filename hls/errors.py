@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from qformers.errors import QformersError
 
-class HlsError(RuntimeError):
+
+class HlsError(QformersError, RuntimeError):
     """A firmware stage cannot go on."""
 
 

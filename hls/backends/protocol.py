@@ -95,7 +95,7 @@ def read_layout(path: Path) -> Layout:
     try:
         return Layout.from_json(json.loads((path / LAYOUT).read_text()))
     except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
-        raise HlsError(f"{path} holds no firmware project ({error}); write it with scripts/export_hls.py") from error
+        raise HlsError(f"{path} holds no firmware project ({error}); write it with qformers export") from error
 
 
 @dataclass(frozen=True)

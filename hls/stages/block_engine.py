@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
+from rich.console import RenderableType
 
 from hls.backends.block_engine.backend import BlockEngineBackend
 from hls.backends.block_engine.project import COSTS
@@ -27,7 +27,8 @@ from qformers.files import write_json
 from qformers.manifest import versions
 from qformers.models.hept.blocks import resized
 from qformers.nn.index.sorted_order import SortedOrder
-from qformers.progress import Reporter
+from qformers.progress import Reporter, Silent
+from qformers.results import Result
 
 FOLDER = "firmware/block_engine"  # in the run folder
 AT_ONCE = 8192  # points through Keras
@@ -66,46 +67,83 @@ class EngineCheck:
         """Whether every value is equal and comes when it should."""
         return self.values_different == 0 and self.latency_cycles == self.latency_expected
 
+    def __str__(self) -> str:
+        cycles = "not the same for all events" if self.latency_cycles is None else f"{self.latency_cycles} cycles"
+        time = "" if self.latency_us is None else f" = {self.latency_us:.2f} us"
+        return (
+            f"{self.points} points, {self.blocks} blocks: {self.values_different} of {self.values} values in "
+            f"{self.events} events differ from quantised Keras; latency {cycles}{time} (Verilator), "
+            f"{self.latency_expected} expected"
+        )
+
 
 @dataclass(frozen=True)
-class EngineResult:
-    """Result of the stage; `path` is its JSON."""
+class EngineResult(Result):
+    """Block engine beside the quantised models of the sizes that were asked for.
 
-    path: Path
+    Attributes:
+        run: the run folder.
+        project: the engine.
+        sizes: one per size of events.
+        facts: for the JSON.
+    """
+
+    run: Path
     project: Project
     sizes: tuple[EngineCheck, ...]
+    facts: dict[str, Any] = field(repr=False)
+
+    @property
+    def path(self) -> Path:
+        """The JSON of the result."""
+        return self.run / "engine.json"
 
     @property
     def equal(self) -> bool:
         """Whether all events of all sizes are."""
         return all(checked.equal for checked in self.sizes)
 
+    def pieces(self) -> Iterator[RenderableType]:
+        """Costs, then a line per size."""
+        costs = self.facts["costs"]
+        yield (
+            f"engine of at most {costs['most_blocks']} blocks of {costs['block_size']} points: "
+            f"{costs['lut_estimate_parts']:.0f} LUT of parts, {costs['lut_estimate_permutations']} of permutations, "
+            f"{costs['register_bits_parts']} register bits, {costs['memory_bits_total']} memory bits in "
+            f"{costs['bram36_estimate_total']} BRAM36 (all estimates, nothing synthesised)"
+        )
+        yield from (str(size) for size in self.sizes)
+
+    def save(self) -> Path:
+        """Write ``engine.json``; the project itself was written to be simulated."""
+        write_json(self.path, self.facts)
+        return self.path
+
 
 def simulate_engine(
     build: Build,
-    run: Path,
+    run: Path | str,
     points: Sequence[int],
-    reporter: Reporter,
-    console: Console,
     events: int = 2,
     most: int = 0,
+    reporter: Reporter | None = None,
 ) -> EngineResult:
     """Write the block engine of a build, simulate whole events, compare them with the quantised model of that size.
 
-    Reads ``qat/model.keras`` of the run folder; writes ``firmware/block_engine`` and ``engine.json``.
+    Reads ``qat/model.keras`` of the run folder; writes ``firmware/block_engine``.
 
     Args:
         build: the build.
         run: its run folder.
         points: sizes of events.
-        reporter: told of progress.
-        console: where the results go.
         events: of each size; the smallest one also has adversarial ones.
         most: points of the largest event that the engine's memories hold, if more than the largest of `points`.
+        reporter: told of progress.
 
     Raises:
         HlsError: no HEPT, no model, no size, or Verilator is missing.
     """
+    run, reporter = Path(run), reporter or Silent()
     cfg, quant = hept_of(build)
     if not points or min(points) < 1 or events < 1:
         raise HlsError(f"sizes and numbers of events are at least 1. Received: points {list(points)}, events {events}")
@@ -113,7 +151,6 @@ def simulate_engine(
     model = load_quantised(path)
     project = _engine(build, run, path, max(*points, most), cfg.block_size, reporter)
     costs = json.loads((project.path / COSTS).read_text())
-    _tell_costs(costs, console)
     pool = _points_of(build, model)
     project.compile(reporter=reporter)
     checked = []
@@ -124,7 +161,6 @@ def simulate_engine(
             groups.append(_hard(whole, build.seed))
         blocks = whole.get_layer("mask").output.shape[1] // cfg.block_size
         checked.append(_check(project, whole, groups, (count, blocks, clock_ns), reporter))
-        _tell(checked[-1], console)
     facts = {
         "build": build.name,
         "build_hash": build.hash,
@@ -136,15 +172,14 @@ def simulate_engine(
         "equal": all(size.equal for size in checked),
         "versions": versions(),
     }
-    write_json(run / "engine.json", facts)
-    return EngineResult(run / "engine.json", project, tuple(checked))
+    return EngineResult(run, project, tuple(checked), facts)
 
 
 def _engine(build: Build, run: Path, model: Path, most: int, block_size: int, reporter: Reporter) -> Project:
     """The engine of a run for events of `most` points; written (again) where there is no such one."""
     path, blocks = (run / FOLDER).resolve(), most_blocks(most, block_size)
     before = written_before(build, path, model, most_blocks=blocks)
-    return before or export(build, model, path, BlockEngineBackend(most_points=most), reporter)
+    return before or export(build, model, path, BlockEngineBackend(most_points=most), reporter=reporter).project
 
 
 def _points_of(build: Build, model: keras.Model) -> tuple[Array, Array, str]:
@@ -213,24 +248,3 @@ def _outputs(model: keras.Model, group: Mapping[str, Array]) -> Iterator[Array]:
     batch = max(AT_ONCE // slots, 1)
     for start in range(0, len(group["mask"]), batch):
         yield from np.asarray(model({name: array[start : start + batch] for name, array in group.items()}))
-
-
-def _tell(check: EngineCheck, console: Console) -> None:
-    cycles = "not the same for all events" if check.latency_cycles is None else f"{check.latency_cycles} cycles"
-    time = "" if check.latency_us is None else f" = {check.latency_us:.2f} us"
-    console.print(
-        f"{check.points} points, {check.blocks} blocks: {check.values_different} of {check.values} values in "
-        f"{check.events} events differ from quantised Keras; latency {cycles}{time} (Verilator), "
-        f"{check.latency_expected} expected",
-        markup=False,
-    )
-
-
-def _tell_costs(costs: Mapping[str, Any], console: Console) -> None:
-    console.print(
-        f"engine of at most {costs['most_blocks']} blocks of {costs['block_size']} points: "
-        f"{costs['lut_estimate_parts']:.0f} LUT of parts, {costs['lut_estimate_permutations']} of permutations, "
-        f"{costs['register_bits_parts']} register bits, {costs['memory_bits_total']} memory bits in "
-        f"{costs['bram36_estimate_total']} BRAM36 (all estimates, nothing synthesised)",
-        markup=False,
-    )

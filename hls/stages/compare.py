@@ -1,17 +1,20 @@
-"""The comparison as a whole: read runs, write table, plot and page, judge budgets."""
+"""Stage "compare": builds beside each other, their budgets judged; a table, a plot and a page."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.text import Text
 
 from hls.compare.draw.page import write_page
 from hls.compare.draw.pareto import plot
-from hls.compare.read.published import read_published
+from hls.compare.read.published import Reference, read_published
 from hls.compare.read.run import Run, read_runs
+from hls.compare.table.cells import Table
 from hls.compare.table.columns import tabulate
 from hls.compare.table.diff import Diff
 from hls.compare.table.diff import compare as compare_layers
@@ -22,19 +25,24 @@ from hls.errors import HlsError
 from hls.reports.budgets import exit_code, parse_budget
 from hls.reports.devices import find_device
 from hls.reports.tools import read_reports
+from qformers.results import HTML_WIDTH, Result
+
+OUT = Path("runs/comparison")
 
 
 @dataclass(frozen=True)
-class Compared:
+class Compared(Result):
     """Result of a comparison.
 
     Attributes:
-        files: what was written.
+        table: a row per run.
+        references: published results to show beside.
         judged: budgets and how they came out.
         diff: of two builds; None for another number of them.
     """
 
-    files: tuple[Path, ...]
+    table: Table
+    references: tuple[Reference, ...]
     judged: tuple[Judged, ...]
     diff: Diff | None
 
@@ -43,22 +51,52 @@ class Compared:
         """0 when every budget is kept."""
         return exit_code(item.verdict for item in self.judged)
 
+    def show(self, console: Console | None = None) -> None:
+        """Print the table, the difference of two builds and the budgets."""
+        console = console or Console()
+        print_table(self.table, console)
+        if self.diff is not None:
+            print_diff(self.diff, console)
+        if self.judged:
+            print_judged(self.judged, console)
+
+    def pieces(self) -> Iterator[RenderableType]:
+        """What `show` prints, in one piece."""
+        console = Console(file=io.StringIO(), width=HTML_WIDTH, force_terminal=True)
+        with console.capture() as captured:
+            self.show(console)
+        yield Text.from_ansi(captured.get())
+
+    def files(self, out: Path = OUT) -> tuple[Path, ...]:
+        """What `save` writes."""
+        names = [f"comparison.{ending}" for ending in ("csv", "json", "md")] + ["pareto.png", "pareto.pdf"]
+        return tuple(out / name for name in [*names, "report.html"])
+
+    def save(self, out: Path = OUT) -> Path:
+        """Write ``comparison.{csv,json,md}``, ``pareto.{png,pdf}`` and ``report.html``; returns the page.
+
+        Args:
+            out: folder of the files.
+        """
+        write_csv(self.table, out / "comparison.csv")
+        write_table_json(self.table, self.diff, self.judged, out / "comparison.json")
+        write_markdown(self.table, self.diff, out / "comparison.md")
+        plot(self.table, self.references, out / "pareto")
+        write_page(self.table, self.diff, self.references, self.judged, out / "report.html")
+        return out / "report.html"
+
 
 def compare(
-    paths: Sequence[Path],
-    out: Path,
-    console: Console,
+    paths: Sequence[Path | str],
     budgets: Sequence[str] = (),
     vendor: Sequence[str] = (),
     device: str | None = None,
     reference: bool = True,
 ) -> Compared:
-    """Compare runs; writes ``comparison.{csv,json,md}``, ``pareto.{png,pdf}`` and ``report.html``.
+    """Compare runs.
 
     Args:
         paths: run folders.
-        out: folder of the files.
-        console: where the tables go.
         budgets: for example "lut<=20%".
         vendor: reports of vendor tools, ``PATH`` (one run) or ``RUN=PATH``.
         device: that percentages are of, instead of the reports' own.
@@ -72,25 +110,12 @@ def compare(
         parse_budget(text)  # a typing error is told before anything is read
     if device is not None:
         find_device(device)
-    runs = with_vendor(read_runs(paths), vendor)
+    runs = with_vendor(read_runs([Path(path) for path in paths]), vendor)
     table = tabulate(runs, device)
     diff = compare_layers(runs[0], runs[1]) if len(runs) == 2 else None
     jets = any(run.build.data.points is None for run in runs)  # published results are of jets
-    references = read_published() if reference and jets else ()
-    judged = judge(runs, budgets, device)
-    print_table(table, console)
-    if diff is not None:
-        print_diff(diff, console)
-    if judged:
-        print_judged(judged, console)
-    files = [out / f"comparison.{ending}" for ending in ("csv", "json", "md")]
-    write_csv(table, files[0])
-    write_table_json(table, diff, judged, files[1])
-    write_markdown(table, diff, files[2])
-    files += plot(table, references, out / "pareto")
-    files.append(out / "report.html")
-    write_page(table, diff, references, judged, files[-1])
-    return Compared(tuple(files), tuple(judged), diff)
+    references = tuple(read_published()) if reference and jets else ()
+    return Compared(table, references, tuple(judge(runs, budgets, device)), diff)
 
 
 def with_vendor(runs: Sequence[Run], given: Sequence[str]) -> tuple[Run, ...]:

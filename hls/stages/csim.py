@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
+from rich.console import RenderableType
 
 from hls.backends import open_project
 from hls.backends.protocol import Project
@@ -30,7 +31,8 @@ from qformers.errors import TrainingError
 from qformers.files import write_json
 from qformers.manifest import versions
 from qformers.models.inputs import host_inputs
-from qformers.progress import Reporter
+from qformers.progress import Reporter, Silent
+from qformers.results import Result
 from qformers.tasks import task_of
 
 TRACED_JETS = 1000  # followed through every layer
@@ -40,40 +42,112 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class CsimResult:
-    """Result of the stage; `path` is its JSON."""
+class BesideFloat:
+    """Firmware and quantised model beside the float model.
 
-    path: Path
+    Attributes:
+        fidelity: errors of every layer.
+        end: scores of the whole model and what changes between its forms; None where there are none.
+        words: why not.
+        drawn: form ("float", "quantised", "csim") -> outputs (n, ...) for the pictures.
+        class_names: of the outputs; none for outputs of points.
+    """
+
+    fidelity: Fidelity
+    end: dict[str, Any] | None
+    words: tuple[str, ...]
+    drawn: dict[str, Array] = field(repr=False)
+    class_names: tuple[str, ...] = ()
+
+    def pieces(self) -> Iterator[RenderableType]:
+        """Tables of the layers, of the whole model and of what changes."""
+        yield show.layer_table(self.fidelity)
+        yield from self.words
+        if self.end is not None:
+            yield show.end_table(self.end) if self.class_names else show.points_table(self.end)
+            yield show.changes_table(self.end)
+
+
+@dataclass(frozen=True)
+class CsimResult(Result):
+    """C simulation of a project beside the quantised model and the float model.
+
+    Attributes:
+        run: the run folder.
+        project: the firmware.
+        jets: agreement on real events.
+        adversarial: agreement on events made to break it.
+        words: what was simulated and how it came out, line by line.
+        facts: for the JSON.
+        beside: None where there is no float model, or no real events.
+    """
+
+    run: Path
+    project: Project
     jets: Agreement
     adversarial: Agreement
-    fidelity: Fidelity | None
-    end: dict[str, Any] | None
+    words: tuple[str, ...]
+    facts: dict[str, Any] = field(repr=False)
+    beside: BesideFloat | None = field(repr=False)
+
+    @property
+    def path(self) -> Path:
+        """The JSON of the result."""
+        return self.run / "csim.json"
 
     @property
     def equal(self) -> bool:
         """Whether the firmware equals the quantised model on all events."""
         return self.jets.equal and self.adversarial.equal
 
+    @property
+    def fidelity(self) -> Fidelity | None:
+        """Errors of every layer against the float model."""
+        return self.beside.fidelity if self.beside else None
+
+    @property
+    def end(self) -> dict[str, Any] | None:
+        """Scores of the whole model, of each form."""
+        return self.beside.end if self.beside else None
+
+    def pieces(self) -> Iterator[RenderableType]:
+        """Lines of equality, then the tables of the float model."""
+        yield from self.words
+        if self.beside is not None:
+            yield from self.beside.pieces()
+
+    def save(self) -> Path:
+        """Write ``csim.json``, ``plots/csim_*.png`` and what the project reports of its cost; returns the JSON."""
+        if self.beside is not None:
+            _pictures(self.beside, self.run / "plots")
+        write_json(self.path, self.facts)
+        for report in self.project.reports():
+            report.save(self.run)
+        return self.path
+
 
 def simulate(
-    build: Build, run: Path, events: int, reporter: Reporter, console: Console, backend: str | None = None
+    build: Build,
+    run: Path | str,
+    events: int = 10_000,
+    backend: str | None = None,
+    reporter: Reporter | None = None,
 ) -> CsimResult:
     """Run the C simulation of a build's firmware and compare it.
 
-    Reads ``qat/model.keras``, ``float/model.keras`` (if there) and ``firmware/<backend>`` of the run folder; writes
-    ``csim.json``, ``plots/csim_*.png`` and what the project itself reports of its cost, ``reports/<source>.json``.
+    Reads ``qat/model.keras``, ``float/model.keras`` (if there) and ``firmware/<backend>`` of the run folder.
 
     Args:
         build: the build.
         run: its run folder.
         events: test jets wanted.
-        reporter: told of progress.
-        console: where the tables go.
         backend: instead of the one of the build.
+        reporter: told of progress.
 
     Raises:
         HlsError: a file is missing or the project is not of this model.
     """
+    run, reporter = Path(run), reporter or Silent()
     project = open_project(run / "firmware" / (backend or build.firmware.backend))
     level = level_without_clock(project)
     model = load_quantised(run / "qat" / "model.keras")
@@ -87,22 +161,20 @@ def simulate(
     on_jets = compare(project, model, easy.inputs, forms["csim"], forms["quantised"])
     hard = adversarial(model)
     on_hard = agree(project, model, hard.inputs, reporter, level)
-    console.print(f"{len(easy)} {easy.what} ({easy.source}): {on_jets}", markup=False)
-    console.print(f"{len(hard)} adversarial events: {on_hard}", markup=False)
+    words = [f"{len(easy)} {easy.what} ({easy.source}): {on_jets}", f"{len(hard)} adversarial events: {on_hard}"]
     if on_hard.event is not None:
-        console.print(f"  event {on_hard.event} is '{hard.cases[on_hard.event]}'", markup=False)
+        words.append(f"  event {on_hard.event} is '{hard.cases[on_hard.event]}'")
     manifest = json.loads((project.path / "manifest.json").read_text())
     narrowed = manifest.get("overflow_allowed", [])
-    for line in narrowed:
-        console.print(f"overflow allowed at export: {line}", markup=False)
+    words += [f"overflow allowed at export: {line}" for line in narrowed]
     if wide := manifest.get("wider_than_float32"):
-        console.print(
-            f"sums wider than the 24 bits of float32, where Keras itself may round: {', '.join(wide)}", markup=False
-        )
-    fidelity, end = None, None
-    if easy.jets is not None:
-        outputs = {form: _single(found) for form, found in forms.items()}
-        fidelity, end = compare_with_float(build, run, project, model, easy.jets, outputs, console)
+        words.append(f"sums wider than the 24 bits of float32, where Keras itself may round: {', '.join(wide)}")
+    beside, path = None, run / "float" / "model.keras"
+    if easy.jets is not None and path.is_file():
+        outputs = {form: _single(values) for form, values in forms.items()}
+        beside = beside_float(build, path, project, model, easy.jets, outputs)
+    elif easy.jets is not None:
+        words.append(f"{path} is missing: no comparison with the float model")
     facts = {
         "build": build.name,
         "build_hash": build.hash,
@@ -114,14 +186,11 @@ def simulate(
         "adversarial": {**on_hard.to_json(), "cases": dict(Counter(hard.cases))},
         "equal": on_jets.equal and on_hard.equal,
         "overflow_allowed": narrowed,
-        "fidelity": fidelity.to_json() if fidelity else None,
-        "end": end,
+        "fidelity": beside.fidelity.to_json() if beside else None,
+        "end": beside.end if beside else None,
         "versions": versions(),
     }
-    write_json(run / "csim.json", facts)
-    for report in project.reports():
-        report.save(run)
-    return CsimResult(run / "csim.json", on_jets, on_hard, fidelity, end)
+    return CsimResult(run, project, on_jets, on_hard, tuple(words), facts, beside)
 
 
 def level_without_clock(project: Project) -> str:
@@ -134,7 +203,7 @@ def level_without_clock(project: Project) -> str:
     if not levels:
         raise HlsError(
             f"a project of backend '{project.layout.backend}' is simulated clock by clock only "
-            f"({', '.join(project.levels)}): run its RTL simulation instead (scripts/run_rtl.py)"
+            f"({', '.join(project.levels)}): run its RTL simulation instead (qformers rtl)"
         )
     return "csim" if "csim" in levels else levels[0]
 
@@ -149,30 +218,27 @@ def check_same_model(project: Project, model: keras.Model) -> None:
     if manifest["model_sha256"] != weights_hash(model):
         raise HlsError(
             f"{project.path} was written from another model (its weights or formats differ); export this one first: "
-            "scripts/export_hls.py"
+            "qformers export"
         )
 
 
-def compare_with_float(
+def beside_float(
     build: Build,
-    run: Path,
+    path: Path,
     project: Project,
     model: keras.Model,
     jets: Events | PointEvents,
     outputs: dict[str, Array],
-    console: Console,
-) -> tuple[Fidelity | None, dict[str, Any] | None]:
-    """Layers, physics and pictures against the float model; (None, None) with a word if there is none.
+) -> BesideFloat:
+    """Layers and physics against the float model.
 
     Args:
-        build, run, project, model, console: as in `simulate`.
+        build: the build.
+        path: the float model.
+        project, model: the firmware and the quantised model.
         jets: n jets or windows.
         outputs: form ("quantised", "csim") -> (n, classes), of windows (n, N, channels), on these.
     """
-    path = run / "float" / "model.keras"
-    if not path.is_file():
-        console.print(f"{path} is missing: no comparison with the float model", markup=False)
-        return None, None
     float_model = load_quantised(path)
     source = open_split(build.data, "test")
     float_inputs = host_inputs(float_model, jets)
@@ -182,25 +248,15 @@ def compare_with_float(
     first_float = {name: array[:traced] for name, array in float_inputs.items()}
     fidelity = layer_fidelity(project, model, float_model, first, first_float)
     outputs = {"float": _single(keras_outputs(float_model, float_inputs)), **outputs}
-    console.print(show.layer_table(fidelity))
-    class_names: tuple[str, ...] = ()  # outputs of points have no names
-    if isinstance(jets, PointEvents):
-        try:
-            end: dict[str, Any] | None = end_to_end_points(task_of(build, source), outputs, jets)
-        except TrainingError as error:
-            console.print(f"no scores of the whole model: {error}", markup=False)
-            end = None
-        tables = [show.points_table(end), show.changes_table(end)] if end else []
-        real = jets.mask > 0
-        drawn = {form: values[real] for form, values in outputs.items()}
-    else:
+    if not isinstance(jets, PointEvents):
         end = end_to_end(outputs, jets.labels, jets.class_names)
-        tables = [show.end_table(end), show.changes_table(end)]
-        drawn, class_names = outputs, jets.class_names
-    for table in tables:
-        console.print(table)
-    _pictures(fidelity, drawn, class_names, run / "plots")
-    return fidelity, end
+        return BesideFloat(fidelity, end, (), outputs, jets.class_names)
+    real = jets.mask > 0
+    drawn = {form: array[real] for form, array in outputs.items()}
+    try:
+        return BesideFloat(fidelity, end_to_end_points(task_of(build, source), outputs, jets), (), drawn)
+    except TrainingError as error:
+        return BesideFloat(fidelity, None, (f"no scores of the whole model: {error}",), drawn)
 
 
 def _single(outputs: dict[str, Array]) -> Array:
@@ -208,7 +264,8 @@ def _single(outputs: dict[str, Array]) -> Array:
     return next(iter(outputs.values()))
 
 
-def _pictures(fidelity: Fidelity, outputs: dict[str, Array], class_names: tuple[str, ...], folder: Path) -> None:
-    show.plot_layers(fidelity.layers, folder / "csim_layers.png")
-    show.plot_scatter(outputs["csim"], outputs["float"], class_names, folder / "csim_scatter.png")
-    show.plot_differences(outputs["csim"], outputs["float"], class_names, folder / "csim_differences.png")
+def _pictures(beside: BesideFloat, folder: Path) -> None:
+    firmware, ideal = beside.drawn["csim"], beside.drawn["float"]
+    show.plot_layers(beside.fidelity.layers, folder / "csim_layers.png")
+    show.plot_scatter(firmware, ideal, beside.class_names, folder / "csim_scatter.png")
+    show.plot_differences(firmware, ideal, beside.class_names, folder / "csim_differences.png")

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import RenderableType
+from rich.text import Text
 
 from hls.backends import open_backend
 from hls.backends.protocol import Backend, Project
@@ -19,19 +25,57 @@ from qformers.data import DataError, open_split
 from qformers.errors import ConfigError
 from qformers.files import sha256
 from qformers.models.inputs import host_inputs, takes_events
+from qformers.precision.table import PrecisionTable
 from qformers.progress import Reporter
+from qformers.results import Result
 
 BENCH_JETS = 100  # test jets of the C++ test bench, besides the adversarial events
+FILES = {"precision": "precision.json", "resolved": "precision.yaml", "ports": "ports.json"}  # told where they are
+
+
+@dataclass(frozen=True)
+class Exported(Result):
+    """A written firmware project.
+
+    Attributes:
+        project: to be simulated, or synthesised with the vendor's tool.
+        precision: what ``precision.json`` of the project says: formats of every layer, notes, allowed overflows.
+    """
+
+    project: Project
+    precision: dict[str, Any]
+
+    def __str__(self) -> str:
+        """Where the project and its main files are."""
+        folder = self.project.path
+        known = {name: folder / file for name, file in FILES.items() if (folder / file).is_file()}
+        return "\n".join(f"{name + ':':<10} {path}" for name, path in {"project": folder, **known}.items())
+
+    def pieces(self) -> Iterator[RenderableType]:
+        """Formats of every layer, and what is to be known about them."""
+        yield PrecisionTable.from_json(self.precision["layers"]).as_rich("Precision of every layer")
+        yield from (f"note: {note}" for note in self.precision.get("notes", []))
+        for short in self.precision.get("overflow_allowed", []):
+            bits = f"{short['integer_bits']} integer and {short['fraction_bits']} fraction bits"
+            yield Text(
+                f"OVERFLOW ALLOWED: layer '{short['layer']}': accumulator {short['accumulator']} lacks {bits}, its "
+                f"sums need {short['needed']}; the firmware may differ from the model",
+                style="bold red",
+            )
+
+    def save(self) -> Path:
+        """The folder of the project, which was written by the export: it appears whole or not at all."""
+        return self.project.path
 
 
 def load_quantised(path: Path) -> keras.Model:
-    """Load a model that `scripts/train.py` saved.
+    """Load a model that `qformers train` saved.
 
     Raises:
         HlsError: no file, or none that Keras can read.
     """
     if not path.is_file():
-        raise HlsError(f"{path} is missing; train the build first (scripts/train.py), or give --model")
+        raise HlsError(f"{path} is missing; train the build first (qformers train), or give --model")
     try:
         return load_model(path)
     except ConfigError as error:  # Keras's own words are its cause
@@ -40,12 +84,12 @@ def load_quantised(path: Path) -> keras.Model:
 
 def export(
     build: Build,
-    model_path: Path,
-    out: Path,
+    model_path: Path | str,
+    out: Path | str,
     backend: str | Backend | None = None,
-    reporter: Reporter | None = None,
     allow_overflow: bool = False,
-) -> Project:
+    reporter: Reporter | None = None,
+) -> Exported:
     """Write the firmware project of a build.
 
     Args:
@@ -53,20 +97,22 @@ def export(
         model_path: the quantised model.
         out: folder of the project.
         backend: instead of the one of the build, or its name.
-        reporter: told of progress.
         allow_overflow: write accumulators of the build that cannot hold their sums.
+        reporter: told of progress.
 
     Raises:
         HlsError: no model, an unknown backend, or a layer without exact firmware (`ExportRefused`).
     """
     chosen = backend or build.firmware.backend
     writer = open_backend(chosen) if isinstance(chosen, str) else chosen
+    model_path, out = Path(model_path), Path(out)
     model = load_quantised(model_path)
     facts = {"model": str(model_path), "model_file_sha256": sha256(model_path)}
     project = writer.write(model, build, out, reporter, facts, allow_overflow)
     inputs = bench_inputs(build, model)
     project.write_bench(inputs, keras_outputs(model, inputs))
-    return project
+    path = project.path / FILES["precision"]
+    return Exported(project, json.loads(path.read_text()) if path.is_file() else {"layers": []})
 
 
 def bench_inputs(build: Build, model: keras.Model) -> dict[str, NDArray[np.float32]]:

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
+from rich.console import RenderableType
 
 from hls.backends import open_project
 from hls.backends.protocol import Clocked, Project
@@ -24,15 +24,18 @@ from hls.errors import HlsError
 from hls.proof.adversarial import adversarial
 from hls.proof.agree import Agreement, compare, keras_outputs
 from hls.proof.samples import sample
+from hls.reports.report import Report
 from hls.reports.rtl import simulated
 from hls.stages.csim import check_same_model
 from hls.stages.export import export, load_quantised
 from qformers.builds.build import Build
 from qformers.files import write_json
 from qformers.manifest import versions
-from qformers.progress import Reporter
+from qformers.progress import Reporter, Silent
+from qformers.results import Result
 
 RTL = "alkaid"  # backend whose projects are simulated, unless another is named
+LEFT_OUT = "left out by --levels"
 FEW_EVENTS = (100, 50)  # jets and adversarial events for a level of `SLOW`
 
 Array = NDArray[np.float64]
@@ -93,6 +96,20 @@ class LevelCheck:
         """As measured; None without a clock, and where no latency makes every event come out right."""
         return self.clocked.timing.latency_cycles if self.clocked and self.clocked.timing else None
 
+    def lines(self, level: str, what: str = "jets") -> Iterator[str]:
+        """What the level came to; `what` its events are."""
+        yield f"{level}, {what}: {self.jets}"
+        yield f"{level}, adversarial events: {self.adversarial}"
+        if self.clocked is None:
+            return
+        reported = f"{self.clocked.latency_expected} reported"
+        if self.clocked.timing is None:
+            yield f"{level}: no latency makes every event come out right ({reported})"
+            return
+        cycles, ii = self.clocked.timing.latency_cycles, self.clocked.timing.ii_cycles
+        rate = "; an event every cycle (II = 1)" if ii == 1 else "" if ii is None else f"; II = {ii}"
+        yield f"{level}: latency {cycles} cycles measured, {reported}{rate}"
+
     def to_json(self) -> dict[str, Any]:
         """As plain JSON types."""
         return {
@@ -104,12 +121,47 @@ class LevelCheck:
 
 
 @dataclass(frozen=True)
-class RtlResult:
-    """Result of the stage; `path` is its JSON."""
+class RtlResult(Result):
+    """RTL beside the quantised model, at every level of simulation.
 
-    path: Path
+    Attributes:
+        run: the run folder.
+        what: the events are, e.g. jets.
+        levels: those that were run.
+        skipped: those that were not -> why.
+        reports: what the project says of its cost, and what the simulation showed of its time.
+        facts: for the JSON.
+    """
+
+    run: Path
+    what: str
     levels: Mapping[str, LevelCheck]
-    equal: bool
+    skipped: Mapping[str, str]
+    reports: tuple[Report, ...] = field(repr=False)
+    facts: dict[str, Any] = field(repr=False)
+
+    @property
+    def path(self) -> Path:
+        """The JSON of the result."""
+        return self.run / "rtl.json"
+
+    @property
+    def equal(self) -> bool:
+        """Whether every value is equal at every level and comes when the project says."""
+        return all(one.equal and one.on_time for one in self.levels.values())
+
+    def pieces(self) -> Iterator[RenderableType]:
+        """Lines per level."""
+        for level, one in self.levels.items():
+            yield from one.lines(level, self.what)
+        yield from (f"{level}: {why}" for level, why in self.skipped.items() if why != LEFT_OUT)
+
+    def save(self) -> Path:
+        """Write ``rtl.json`` and ``reports/<source>.json``; returns the JSON."""
+        for report in self.reports:
+            report.save(self.run)
+        write_json(self.path, self.facts)
+        return self.path
 
 
 def written_before(build: Build, path: Path, model_path: Path, **said: Any) -> Project | None:
@@ -124,7 +176,7 @@ def written_before(build: Build, path: Path, model_path: Path, **said: Any) -> P
     return project if all(manifest.get(key) == value for key, value in wanted.items()) else None
 
 
-def open_rtl(build: Build, run: Path, reporter: Reporter, backend: str = RTL) -> Project:
+def open_rtl(build: Build, run: Path, reporter: Reporter | None = None, backend: str = RTL) -> Project:
     """The RTL project of a run; written (again) where there is none, or one of another model or firmware section.
 
     Args:
@@ -137,7 +189,9 @@ def open_rtl(build: Build, run: Path, reporter: Reporter, backend: str = RTL) ->
         HlsError: no model, a layer without exact RTL, or a project of another backend in the folder.
     """
     path, model_path = run / "firmware" / backend, run / "qat" / "model.keras"
-    project = written_before(build, path, model_path) or export(build, model_path, path, backend, reporter)
+    project = written_before(build, path, model_path)
+    if project is None:
+        project = export(build, model_path, path, backend, reporter=reporter).project
     if project.layout.backend != backend:
         raise HlsError(f"{path} is a project of backend '{project.layout.backend}'; remove it and run again")
     return project
@@ -145,39 +199,35 @@ def open_rtl(build: Build, run: Path, reporter: Reporter, backend: str = RTL) ->
 
 def simulate_rtl(
     build: Build,
-    run: Path,
-    events: int,
-    reporter: Reporter,
-    console: Console,
+    run: Path | str,
+    events: int = 10_000,
     levels: Sequence[str] = RTL_LEVELS,
     backend: str = RTL,
+    reporter: Reporter | None = None,
 ) -> RtlResult:
     """Simulate the RTL of a build at every level and compare it with the quantised model.
 
-    Reads ``qat/model.keras`` and ``firmware/<backend>`` of the run folder (the latter is written if need be); writes
-    ``rtl.json``, what the project itself reports of its cost, and ``reports/<simulator>.json``.
+    Reads ``qat/model.keras`` and ``firmware/<backend>`` of the run folder; the latter is written if need be.
 
     Args:
         build: the build.
         run: its run folder.
         events: test jets wanted.
-        reporter: told of progress.
-        console: where the results go.
         levels: of simulation; others of `RTL_LEVELS` are noted as left out.
         backend: that writes the RTL.
+        reporter: told of progress.
 
     Raises:
         HlsError: a file or Verilator is missing, or the project has no such level.
     """
+    run, reporter = Path(run), reporter or Silent()
     project = open_rtl(build, run, reporter, backend)
     model = load_quantised(run / "qat" / "model.keras")
     reports = project.reports()
-    for report in reports:
-        report.save(run)
     easy, hard = sample(build, model, events), adversarial(model)
     groups = [Group.of(model, part.inputs, reporter) for part in (easy, hard)]
     checked: dict[str, LevelCheck] = {}
-    skipped: dict[str, str] = {level: "left out by --levels" for level in RTL_LEVELS if level not in levels}
+    skipped: dict[str, str] = {level: LEFT_OUT for level in RTL_LEVELS if level not in levels}
     jobs = {level: partial(check, project, model, _for_level(level, *groups), level) for level in levels}
     for level, result in _side_by_side(jobs, reporter):
         try:
@@ -186,14 +236,11 @@ def simulate_rtl(
             if level not in SLOW:
                 raise
             skipped[level] = str(missing)
-            console.print(f"{level}: {missing}", markup=False)
-            continue
-        tell(level, checked[level], console, easy.what)
-    equal = all(one.equal and one.on_time for one in checked.values())
+    timed = []
     first = next(iter(project.timed), "")
     if first in checked and (clocked := checked[first].clocked) and (measured := clocked.timing):
-        timed = simulated(first, build.firmware.clock_ns, measured.latency_cycles, measured.ii_cycles)
-        timed.of_project(project.path).save(run)
+        said = simulated(first, build.firmware.clock_ns, measured.latency_cycles, measured.ii_cycles)
+        timed.append(said.of_project(project.path))
     facts = {
         "build": build.name,
         "build_hash": build.hash,
@@ -206,11 +253,10 @@ def simulate_rtl(
         "skipped": skipped,
         "cases": dict(Counter(hard.cases)),
         "latency_cycles_reported": next((report.latency_cycles for report in reports), None),
-        "equal": equal,
+        "equal": all(one.equal and one.on_time for one in checked.values()),
         "versions": versions(),
     }
-    write_json(run / "rtl.json", facts)
-    return RtlResult(run / "rtl.json", checked, equal)
+    return RtlResult(run, easy.what, checked, skipped, (*reports, *timed), facts)
 
 
 def _side_by_side(
@@ -266,18 +312,3 @@ def check(
         for group, answer in zip(groups, outputs, strict=True)
     )
     return LevelCheck(jets, hard, clocked)
-
-
-def tell(level: str, result: LevelCheck, console: Console, what: str = "jets") -> None:
-    """Print what a level of simulation came to; `what` its events are."""
-    console.print(f"{level}, {what}: {result.jets}", markup=False)
-    console.print(f"{level}, adversarial events: {result.adversarial}", markup=False)
-    if result.clocked is None:
-        return
-    reported = f"{result.clocked.latency_expected} reported"
-    if result.clocked.timing is None:
-        console.print(f"{level}: no latency makes every event come out right ({reported})", markup=False)
-    else:
-        cycles, ii = result.clocked.timing.latency_cycles, result.clocked.timing.ii_cycles
-        rate = "; an event every cycle (II = 1)" if ii == 1 else "" if ii is None else f"; II = {ii}"
-        console.print(f"{level}: latency {cycles} cycles measured, {reported}{rate}", markup=False)

@@ -3,23 +3,51 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.console import RenderableType
+
 from hls.compare.table.sources import how_to
 from hls.reports.report import load_reports
+from qformers.files import replacing
+from qformers.results import Result
 from qformers.tasks.score_names import spell
 
 SOURCES = ("alkaid", "yosys", "yosys-nodsp")  # of resources, from estimate to synthesis
 COUNTED = ("lut", "ff", "dsp", "bram18")
 
 
-def summary(run: Path) -> str:
-    """Text of the summary; stages that were not run, such as the training of an imported model, are left out.
+@dataclass(frozen=True)
+class Summary(Result):
+    """The lines of the summary of a run folder."""
+
+    run: Path
+    lines: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
+
+    def pieces(self) -> Iterator[RenderableType]:
+        """The lines."""
+        yield from self.lines
+
+    def save(self) -> Path:
+        """Write ``summary.txt`` into the run folder."""
+        with replacing(self.run / "summary.txt") as temporary:
+            temporary.write_text(f"{self}\n")
+        return self.run / "summary.txt"
+
+
+def summary(run: Path | str) -> Summary:
+    """The summary of a run; stages that were not run, such as the training of an imported model, are left out.
 
     Args:
         run: run folder with at least a C simulation.
     """
+    run = Path(run)
     report: dict[str, Any] = json.loads((run / "csim.json").read_text())
     manifests = {name: run / name / "manifest.json" for name in ("float", "qat")}
     phases = {name: json.loads(path.read_text()) for name, path in manifests.items() if path.is_file()}
@@ -47,7 +75,7 @@ def summary(run: Path) -> str:
     lines.append(f"project    {report['project']}")
     lines.append(f"per layer  {run / 'csim.json'} and {run / 'plots'}/csim_*.png")
     page = run / "comparison" / "report.html"
-    return "\n".join([*lines, f"page       {page}"] if page.is_file() else lines)
+    return Summary(run, tuple([*lines, f"page       {page}"] if page.is_file() else lines))
 
 
 def _score(name: str, entry: dict[str, Any], score: str) -> str:

@@ -90,7 +90,7 @@ def split_files(config: DataConfig, split: SplitName) -> list[Path]:
         if not matches:
             raise DataError(
                 f"data.{split}: no file matches '{pattern}' (looked from {Path.cwd()}); "
-                f"correct the glob, or make jets with scripts/generate_data.py"
+                f"correct the glob, or make jets with qformers generate"
             )
         files.update(dict.fromkeys(Path(match) for match in matches))
     return list(files)

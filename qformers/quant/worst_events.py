@@ -50,4 +50,4 @@ def read_worst(path: Path) -> tuple[NDArray[np.int64], Inputs]:
             inputs = {name.removeprefix("input_"): content[name] for name in content.files if name.startswith("input_")}
             return content["event"], inputs
     except (OSError, ValueError, KeyError) as error:
-        raise ConfigError(f"{path}: is no file of worst events as scripts/audit.py writes them ({error})") from error
+        raise ConfigError(f"{path}: is no file of worst events as qformers audit writes them ({error})") from error

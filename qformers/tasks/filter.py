@@ -96,7 +96,7 @@ def open_run(run: Path, build: Build, phase: str | None = None) -> Scorer:
     phases = [phase] if phase else ["qat", "float"]
     path = next((path for path in (run / name / "model.keras" for name in phases) if path.exists()), None)
     if path is None:
-        raise DataError(f"{run / phases[-1] / 'model.keras'} is missing: train it first with scripts/train.py")
+        raise DataError(f"{run / phases[-1] / 'model.keras'} is missing: train it first with qformers train")
     from qformers.builds.models import load_model
 
     model = load_model(path)

@@ -11,7 +11,6 @@ import keras
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from rich.console import Console
 from support.hept_fixed import FEATURES, NARROW, events, small
 from support.quantised import shaken
 
@@ -32,7 +31,6 @@ from qformers.models.hept.hept import hept
 from qformers.models.sizes import Points
 from qformers.nn.float32 import Float32
 from qformers.nn.hgq import Hgq
-from qformers.progress import Silent
 from qformers.quant.fold import float_to_quantised
 
 LEARNED = NARROW.model_copy(update={"learn": True, "granularity": "channel"})
@@ -139,7 +137,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Run:
     (folder / "qat").mkdir()
     model = quantised(build.model, 8, NARROW)
     model.save(folder / "qat/model.keras")
-    found = simulate_engine(build, folder, [14, 24], Silent(), Console(quiet=True), most=4000)
+    found = simulate_engine(build, folder, [14, 24], most=4000)
+    found.save()
     return Run(build.model, model, found)
 
 
@@ -194,6 +193,6 @@ def test_what_the_engine_cannot_hold_is_refused(tiny: Run) -> None:
 def test_what_is_no_quantised_hept_is_refused(tmp_path: Path) -> None:
     build = build_of_points().model_copy(update={"quant": None})
     with pytest.raises(HlsError, match=r"architecture hept.*quant missing"):
-        simulate_engine(build, tmp_path, [8], Silent(), Console(quiet=True))
+        simulate_engine(build, tmp_path, [8])
     with pytest.raises(HlsError, match=r"at least 1. Received: points \[0\]"):
-        simulate_engine(build_of_points(), tmp_path, [0], Silent(), Console(quiet=True))
+        simulate_engine(build_of_points(), tmp_path, [0])

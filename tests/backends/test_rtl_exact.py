@@ -98,7 +98,7 @@ def test_every_layer_is_traced_and_costs_add_up(run4: Path) -> None:
     from hls.stages.export import export, load_quantised
 
     build = h.run_build()
-    project = export(build, run4 / "qat/model.keras", run4 / "firmware/alkaid", "alkaid")
+    project = export(build, run4 / "qat/model.keras", run4 / "firmware/alkaid", "alkaid").project
     model = load_quantised(run4 / "qat/model.keras")
     inputs = h.jets(4, 200)
     assert first_difference(project, model, inputs) is None
@@ -114,7 +114,7 @@ def test_part_rtl_is_exact_on_ten_thousand_events(run4: Path) -> None:
     from hls.stages.export import export, load_quantised
 
     build = h.run_build()
-    project = export(build, run4 / "qat/model.keras", run4 / "firmware/alkaid", "alkaid")
+    project = export(build, run4 / "qat/model.keras", run4 / "firmware/alkaid", "alkaid").project
     assert isinstance(project, AlkaidProject)
     model = load_quantised(run4 / "qat/model.keras")
     inputs = h.jets(4, 10_000)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 from support.paths import CONFIGS
-from support.scripts import script
 
 from qformers.builds.build import load
 from qformers.builds.data_folder import in_folder
+from qformers.cli import train
 from qformers.errors import ConfigError
 from qformers.interop.hept import TASKS
 
@@ -39,10 +39,6 @@ def test_data_are_taken_from_a_folder(tmp_path: Path) -> None:
     assert Path(jets.data.val[0]).parent == tmp_path / "val"
 
 
-def test_training_refuses_a_folder_without_splits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    train = script("train")
-    monkeypatch.setattr("sys.argv", ["train.py", str(CONFIGS / "part_demo.yaml"), "--data", str(tmp_path)])
-    assert train.main() == 1
+def test_training_refuses_a_folder_without_splits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train.COMMAND([str(CONFIGS / "part_demo.yaml"), "--data", str(tmp_path)]) == 2
     assert f"--data: {tmp_path} must hold the folders" in capsys.readouterr().err

@@ -63,10 +63,10 @@ def test_one_source_at_two_stages_makes_two_groups(tmp_path: Path) -> None:
 
 def test_what_was_not_run_says_so_with_the_command(tmp_path: Path) -> None:
     table = table_of(bare(tmp_path, "part_a"))
-    assert text(table, "accuracy") == "not run: scripts/train.py firmware_configs/part_a.yaml"
+    assert text(table, "accuracy") == "not run: qformers train firmware_configs/part_a.yaml"
     assert text(table, "ebops") == text(table, "auc_float") == text(table, "date") == text(table, "accuracy")
-    assert text(table, "zeros") == "not run: scripts/sparsity.py firmware_configs/part_a.yaml"
-    assert text(table, "csim") == "not run: scripts/run_csim.py firmware_configs/part_a.yaml"
+    assert text(table, "zeros") == "not run: qformers sparsity firmware_configs/part_a.yaml"
+    assert text(table, "csim") == "not run: qformers csim firmware_configs/part_a.yaml"
     for key in ("alkaid.lut", "verilator.latency_cycles", "yosys.lut", "rtl"):
         assert text(table, key).startswith("not run: scripts/"), key
     assert len(table.missing()) == len({what for _, what in table.missing()})
@@ -174,7 +174,7 @@ def test_markdown_and_json_carry_notes_and_markup_is_escaped(tmp_path: Path) -> 
 def test_wrong_runs_are_refused(tmp_path: Path) -> None:
     run = trained(tmp_path, "part_a")
     with pytest.raises(
-        HlsError, match=r"nowhere is no run folder \(it has no build.yaml\); make one with scripts/train"
+        HlsError, match=r"nowhere is no run folder \(it has no build.yaml\); make one with qformers train"
     ):
         read_run(tmp_path / "nowhere")
     with pytest.raises(HlsError, match=r"each run is compared once. Received twice: .*part_a"):

@@ -5,11 +5,11 @@ import sys
 import numpy as np
 import pytest
 
+from qformers.cli import generate as top
 from qformers.data.points import segment_features
 from qformers.data.points.line_segments import COLUMNS, FAKE, Segments, read_segments, write_segments
 from qformers.data.points.segment_features import FEATURES, Lda, fit_lda, imbalance, segment_cloud
 from qformers.errors import DataError
-from qformers.generate import cli as top
 from qformers.generate.tracks.event import make_event
 from qformers.generate.tracks.segments import circle_pt, segments_of
 from qformers.generate.tracks.settings import TrackSettings
@@ -246,10 +246,10 @@ def test_segments_without_points_or_of_one_point_work():
 def test_command_line_makes_the_segments_of_a_folder(tmp_path, capsys):
     out = str(tmp_path / "o")
     base = ["tracks", "--out", out, "--events", "3", "--pileup", "2", "--jobs", "1"]
-    assert top.main([*base, "--detector", "outer", "--no-cells"]) == 0
-    assert top.main(["tracks", "segments", out]) == 0
+    assert top.COMMAND([*base, "--detector", "outer", "--no-cells"]) == 0
+    assert top.COMMAND(["tracks", "segments", out]) == 0
     assert "3 events, " in capsys.readouterr().out
     for split, event in (("train", 1000), ("val", 1001), ("test", 1002)):
         assert read_segments(tmp_path / "o" / "segments" / split / f"graph_{event}.npz").event == event
-    assert top.main(["tracks", "segments"]) == 1
+    assert top.COMMAND(["tracks", "segments"]) == 2
     assert "segments needs a folder: generate_data.py tracks segments DIR" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from qformers.cli import generate as top
 from qformers.data.points import candidates
 from qformers.data.points.line_segments import FAKE, Segments, write_segments
 from qformers.data.points.readers import CandidateReader, SegmentReader, TrackmlReader
@@ -10,7 +11,6 @@ from qformers.data.points.segment_features import Lda
 from qformers.data.points.split import PointOptions, PointSplit
 from qformers.data.points.trackml import TrackmlOptions
 from qformers.errors import DataError
-from qformers.generate import cli as top
 from qformers.generate.tracks import run
 from qformers.generate.tracks.candidates import make_candidates, write_candidates
 from qformers.generate.tracks.settings import TrackSettings
@@ -143,12 +143,12 @@ def test_candidates_have_the_numbers_that_belong_together():
 
 def test_candidates_are_written_read_and_named(tmp_path, capsys):
     command = ["tracks", "candidates", "--out", str(tmp_path), "--events", "3", "--pileup", "10", "--jobs", "1"]
-    assert top.main(command) == 0
+    assert top.COMMAND(command) == 0
     assert "3 events, " in capsys.readouterr().out
     path = tmp_path / "train" / "candidates_1000.npz"
     before = path.read_bytes()
     path.unlink()
-    assert top.main(command) == 0
+    assert top.COMMAND(command) == 0
     assert path.read_bytes() == before
     (cloud,) = CandidateReader().read(path)
     assert cloud.layout.coords == ("eta", "phi", "eta", "phi")

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from qformers.generate import cli as top
+from qformers.cli import generate as top
 from qformers.generate.tracks import cells, plots, run
 from qformers.generate.tracks.event import make_event
 from qformers.generate.tracks.geometry import DETECTORS, module_rows
@@ -233,7 +233,7 @@ def test_command_line_generates_packed_files_and_plots_them(tmp_path, capsys):
         "--gzip",
         "--plots",
     ]
-    assert top.main(command) == 0
+    assert top.COMMAND(command) == 0
     said = capsys.readouterr().out
     assert "3 events (3 new ones at " in said
     assert "hits per event on average" in said
@@ -243,9 +243,9 @@ def test_command_line_generates_packed_files_and_plots_them(tmp_path, capsys):
     summary = json.loads((tmp_path / "t" / "plots" / "summary.json").read_text())
     assert 13 < summary["residual_rphi_um"] < 16
     assert 0.45 < summary["positive_share"] < 0.55
-    assert top.main(["tracks", "plot"]) == 1
+    assert top.COMMAND(["tracks", "plot"]) == 2
     assert "plot needs a folder" in capsys.readouterr().err
-    assert top.main(["tracks", "--out", out, "--events", "0"]) == 1
+    assert top.COMMAND(["tracks", "--out", out, "--events", "0"]) == 2
     assert "Received: events=0" in capsys.readouterr().err
 
 

@@ -1,11 +1,10 @@
-"""`scripts/import_weights.py` and the reading of checkpoints, with a stand-in for PyTorch.
+"""`qformers import` and the reading of checkpoints, with a stand-in for PyTorch.
 
 What PyTorch itself says about each kind of file is tested in test_reference_weaver.py.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,26 +16,19 @@ import numpy as np
 import pytest
 from support import oracle_part
 from support.part import CLASSES, FEATURES, logits, random_model, small
-from support.paths import SCRIPTS
 
+from qformers.cli import importing
 from qformers.errors import WeightsError
 from qformers.interop.checkpoint import read_checkpoint
 from qformers.interop.importers import Sizes, import_weights, parse_options
 
-SCRIPT = SCRIPTS / "import_weights.py"
 Torch = Callable[[Any], None]
 
 
 @pytest.fixture
 def main() -> Callable[[list[str]], int]:
-    """The script's main function."""
-    spec = importlib.util.spec_from_file_location("import_weights", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    result: Callable[[list[str]], int] = module.main
-    return result
+    """The command."""
+    return importing.COMMAND
 
 
 @pytest.fixture
@@ -101,7 +93,7 @@ def test_option_of_the_command_line_reaches_the_model(
 
 def test_script_names_the_file_and_fails(main: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["part", "nowhere.pt", "part.keras"]) == 2
-    assert "error: nowhere.pt: no such file" in capsys.readouterr().err
+    assert "nowhere.pt: no such file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

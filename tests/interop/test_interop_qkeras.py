@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,9 @@ import numpy as np
 import pytest
 from support import qkeras as golden
 from support import qkeras_cases as cases
-from support.paths import SCRIPTS
 
 from qformers.builds.models import load_model
+from qformers.cli import importing
 from qformers.errors import QkerasError
 from qformers.interop.qkeras.apply import Context
 from qformers.interop.qkeras.build import Options
@@ -182,7 +181,9 @@ def test_plain_layers_between_compute_what_keras_does(tmp_path: Path) -> None:
 
 
 def test_the_script_writes_a_model_and_says_what_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main = _script()
+    def main(words: list[str]) -> int:
+        return importing.COMMAND(["qkeras", *words])
+
     source, target = golden.unpacked("jet_mlp_v0.9.h5", tmp_path), tmp_path / "jets.keras"
     assert main([str(source), str(target), "--input", "jet=fixed<16,6>", "--logits"]) == 0
     said = capsys.readouterr().out
@@ -191,13 +192,3 @@ def test_the_script_writes_a_model_and_says_what_it_is(tmp_path: Path, capsys: p
     assert load_model(target).output_names == ["scores"]
     assert main([str(source), str(target), "--input", "jett=fixed<16,6>", "--logits"]) == 2
     assert "has no input 'jett'; did you mean 'jet'?" in capsys.readouterr().err
-
-
-def _script() -> Any:
-    path = SCRIPTS / "import_qkeras.py"
-    spec = importlib.util.spec_from_file_location("import_qkeras", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main

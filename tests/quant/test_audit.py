@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
-import importlib.util
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
-from support.paths import SCRIPTS
 from support.quantised import inputs_of, jets, quantised_part, small
 
 from qformers.config.sections import QuantConfig
 from qformers.errors import ConfigError
 from qformers.precision.fixed import Fixed
+from qformers.quant import audited
 from qformers.quant.audit import Inputs, Overflow, as_json, audit, audit_stream, widths
 from qformers.quant.worst_events import read_worst, save_worst
 
@@ -66,7 +64,8 @@ def test_formats_of_weights_are_counted_by_themselves(model: keras.Model, inputs
     some = [row for row in rows if row.name in ("embed0_iq", "embed0_kq", "b0_attn_q_iq", "b0_attn_q_kq")]
     some = [replace(row, saturated=0.1) if row.name == "embed0_kq" else row for row in some]
     some = [replace(row, events_outside=4) if row.name == "b0_attn_q_iq" else row for row in some]
-    assert script().in_words(some) == (
+    empty = np.zeros(0, np.int64)
+    assert str(audited.Audited(Path("m"), "test", 9, tuple(some), (), empty, {})) == (
         "2 of 2 formats of values overflow on these jets, 1 of them wrap around; "
         "1 of 2 formats of weights and biases cut some off"
     )
@@ -129,7 +128,7 @@ def test_worst_events_come_back_from_their_file(tmp_path: Path) -> None:
         assert content["of"].tolist() == [1, 0, 1]
         assert content["mode"].tolist() == ["SAT", "WRAP", "SAT"]
     path.write_text("no file of arrays")
-    with pytest.raises(ConfigError, match=r"worst.npz: is no file of worst events as scripts/audit.py writes them"):
+    with pytest.raises(ConfigError, match=r"worst.npz: is no file of worst events as qformers audit writes them"):
         read_worst(path)
 
 
@@ -138,33 +137,22 @@ def test_an_audit_of_nothing_is_refused(model: keras.Model) -> None:
         audit_stream(model, [])
 
 
-def script() -> ModuleType:
-    """scripts/audit.py."""
-    spec = importlib.util.spec_from_file_location("audit_script", SCRIPTS / "audit.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.parametrize("keep", [1000, 50])
-def test_every_jet_of_a_split_is_seen_once(keep: int) -> None:
+def test_every_jet_of_a_split_is_seen_once(keep: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the order of the files where it fits in memory, in that of the stream where it does not."""
     from support.train_fakes import FakeSource
 
-    source, module = FakeSource(400), script()
-    vars(module)["BATCH"] = 64
-    seen = [part.features for part in module.batches(source, None, keep)]
+    source: Any = FakeSource(400)
+    monkeypatch.setattr(audited, "BATCH", 64)
+    seen = [part.features for part in audited.batches(source, None, keep)]
     assert len(seen) == 7
     order = np.arange(400) if keep == 1000 else np.random.default_rng([0, 0]).permutation(400)
     np.testing.assert_array_equal(np.concatenate(seen), source.events.features[order])
-    assert sum(len(part) for part in module.batches(source, 100, keep)) == 100
+    assert sum(len(part) for part in audited.batches(source, 100, keep)) == 100
 
 
 def test_numbers_without_sense_are_refused() -> None:
     from support.ptq import tiny
 
-    options = argparse.Namespace(replay=None, jets=0, worst=3)
-    with pytest.raises(ConfigError, match=r"--jets must be at least 1 and --worst at least 0. Received: --jets 0"):
-        script().run(tiny(), options)
+    with pytest.raises(ConfigError, match=r"--events must be at least 1 and --worst at least 0. Received: 0 and 3"):
+        audited.audit_split(tiny(), Path("none.keras"), events=0)

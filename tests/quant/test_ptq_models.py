@@ -127,7 +127,7 @@ def test_the_build_file_written_gives_the_same_formats(
     config.parent.mkdir()
     config.write_text(material.build.to_yaml())
     formats = dict(start_of(material, Rule(), 9).formats)
-    build = write_yaml(material, config, formats, tmp_path / "out" / "tuned.yaml", plain)
+    build = write_yaml(material, config if plain else None, formats, tmp_path / "out" / "tuned.yaml")
     tree = yaml.safe_load((tmp_path / "out" / "tuned.yaml").read_text())
     assert tree.get("extends") == ("../configs/base.yaml" if plain else None)
     assert build.name == "part_demo_tuned"
@@ -143,7 +143,7 @@ def test_a_glob_that_would_win_makes_the_build_file_whole(material: run_folder.M
     config = tmp_path / "base.yaml"
     config.write_text(base.build.to_yaml())
     formats = {**base.shop.formats, Slot("embed0", "weight"): Fixed(True, 1, 3, "RND", "SAT_SYM")}
-    build = write_yaml(base, config, formats, tmp_path / "tuned.yaml", True)
+    build = write_yaml(base, config, formats, tmp_path / "tuned.yaml")
     assert "extends" not in yaml.safe_load((tmp_path / "tuned.yaml").read_text())
     assert replace(base.shop, build=build).formats == formats
 

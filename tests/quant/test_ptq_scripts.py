@@ -1,13 +1,10 @@
-"""scripts/quantise.py and scripts/tune_precision.py from end to end, on a tiny model."""
+"""qformers quantise and qformers tune from end to end, on a tiny model."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,6 +12,7 @@ import pytest
 from support.ptq import DEMO, ROOT, gathered
 
 from qformers.builds.models import load_model
+from qformers.cli import COMMANDS
 from qformers.quant.ptq import run_folder
 from qformers.quant.ptq.journal import Journal
 from qformers.quant.quantisers import quantisers
@@ -27,15 +25,9 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> run_folder.Material:
 
 
 def script(name: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
-    """Run a script in this process, from the root of the repository."""
-    spec = importlib.util.spec_from_file_location(f"{name}_script", ROOT / "scripts" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module: ModuleType = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    """Run a command in this process, from the root of the repository."""
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(sys, "argv", [name, *arguments])
-    return int(module.main())
+    return COMMANDS[name](arguments)
 
 
 def variables(path: Path) -> Mapping[str, Any]:
@@ -74,11 +66,11 @@ def test_quantile_without_calibrate_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["none.keras", str(DEMO), "--out", str(tmp_path), "--quantile", "0.9"]
-    assert script("quantise", arguments, monkeypatch) == 1
+    assert script("quantise", arguments, monkeypatch) == 2
     assert "--quantile go with --calibrate. Received: no --calibrate" in capsys.readouterr().err
-    assert script("quantise", [*arguments[:4]], monkeypatch) == 1
+    assert script("quantise", [*arguments[:4]], monkeypatch) == 2
     assert "none.keras: no such file; train the float phase first" in capsys.readouterr().err
-    assert script("tune_precision", arguments[:4], monkeypatch) == 1
+    assert script("tune", arguments[:4], monkeypatch) == 2
     assert "one budget is needed, --max-loss or --ebops. Received: None and None" in capsys.readouterr().err
 
 
@@ -102,10 +94,10 @@ def test_tune_precision_and_quantise_end_with_the_same_model(
             (out / "STOP").touch()
 
     monkeypatch.setattr(Journal, "add", stopping)
-    assert script("tune_precision", arguments, monkeypatch) == 3
+    assert script("tune", arguments, monkeypatch) == 3
     assert "STOP exists: stopped; the same command goes on from there" in capsys.readouterr().out
     assert len((out / "search.jsonl").read_text().splitlines()) == 20
-    assert script("tune_precision", arguments, monkeypatch) == 0
+    assert script("tune", arguments, monkeypatch) == 0
     shown = capsys.readouterr().out
     assert "20 evaluations are known" in shown
     assert "uniform / found: " in shown

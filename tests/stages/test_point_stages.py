@@ -24,7 +24,6 @@ from qformers.data import open_split
 from qformers.generate.tracks import run as tracks
 from qformers.generate.tracks.settings import TrackSettings
 from qformers.models.inputs import host_inputs
-from qformers.progress import Silent
 from qformers.quant.fidelity import in_slots
 from qformers.quant.fold import float_to_quantised
 
@@ -79,9 +78,10 @@ def simulated(build: Build, run: Path) -> tuple[str, dict[str, Any]]:
     export(build, run / "qat" / "model.keras", run / "firmware" / "alkaid")
     written = (run / "firmware/alkaid/manifest.json").stat().st_mtime_ns
     text = StringIO()
-    console = Console(width=200, file=text)
-    assert simulate(build, run, 60, Silent(), console).equal
-    assert simulate_rtl(build, run, 60, Silent(), console, ("interpreter",)).equal
+    for result in (simulate(build, run, 60), simulate_rtl(build, run, 60, ("interpreter",))):
+        assert result.equal
+        result.show(Console(width=200, file=text, soft_wrap=True))
+        result.save()
     assert (run / "firmware/alkaid/manifest.json").stat().st_mtime_ns == written, "exported once"
     return text.getvalue(), json.loads((run / "csim.json").read_text())
 
@@ -103,12 +103,12 @@ def test_tracking_through_all_stages(hits: Path, tmp_path: Path) -> None:
     compared = {row["layer"]: row["correlation"] for row in csim["fidelity"]["layers"]}
     assert {"encoder0", "encoder1", "b0_ffn_fc1", "project", "head0", "embedding"} <= set(compared)
     assert compared["encoder0"] > 0.9
-    text = summary(run)
+    text = str(summary(run))
     assert "AP@0.9 on the simulated windows (test split has 16, so test, val and train)" in text
     assert "C simulation == quantised model on 60 windows: 0 of" in text
     assert "RTL arithmetic == quantised model on 60 windows: 0 of" in text
     table = StringIO()
-    compare([run], tmp_path / "out", Console(width=250, file=table))
+    compare([run]).show(Console(width=250, file=table))
     assert "equal" in table.getvalue()
     assert {path.name for path in (run / "plots").iterdir()} >= {"csim_scatter.png", "csim_differences.png"}
 
@@ -123,7 +123,7 @@ def test_pileup_in_one_order_through_all_stages(hits: Path, tmp_path: Path) -> N
     assert csim["end"]["metrics"]["csim"] == csim["end"]["metrics"]["quantised"]
     compared = {row["layer"]: row["correlation"] for row in csim["fidelity"]["layers"]}
     assert compared["encoder0"] > 0.9, "points that stand in order are put back into their slots"
-    assert "AUPRC on the simulated windows" in summary(run)
+    assert "AUPRC on the simulated windows" in str(summary(run))
 
 
 def test_rows_in_an_order_go_back_to_their_slots() -> None:

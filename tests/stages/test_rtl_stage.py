@@ -11,7 +11,6 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from rich.console import Console
 from support import hls_models as h
 
 from hls.backends.simulators.verilator import ToolMissing
@@ -23,7 +22,6 @@ from hls.stages.export import load_quantised
 from hls.stages.rtl import open_rtl, simulate_rtl
 from hls.stages.summary import summary
 from qformers.builds.build import Build
-from qformers.progress import Silent
 
 NEEDS_ICARUS = pytest.mark.skipif(
     shutil.which("iverilog") is None, reason="iverilog not found: apt-get install iverilog"
@@ -47,10 +45,6 @@ def build(**firmware: object) -> Build:
     return made.model_copy(update={"firmware": made.firmware.model_copy(update=firmware)})
 
 
-def quiet() -> Console:
-    return Console(quiet=True)
-
-
 @NEEDS_ICARUS
 def test_three_simulators_agree_and_reports_say_what_was_measured(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
@@ -60,8 +54,10 @@ def test_three_simulators_agree_and_reports_say_what_was_measured(run: Path, mon
         return keras_outputs(model, inputs, *more)
 
     monkeypatch.setattr("hls.stages.rtl.keras_outputs", counted)
-    result = simulate_rtl(build(clock_ns=2.5), run, 300, Silent(), quiet())
+    result = simulate_rtl(build(clock_ns=2.5), run, 300)
     assert result.equal
+    assert not (run / "rtl.json").exists(), "it computes; to save is another step"
+    assert result.save() == run / "rtl.json"
     assert asked == [300, len(adversarial(load_quantised(run / "qat/model.keras")))], "once for all levels"
     tree = json.loads((run / "rtl.json").read_text())
     assert list(tree["levels"]) == ["interpreter", "verilator", "icarus"]
@@ -78,17 +74,17 @@ def test_three_simulators_agree_and_reports_say_what_was_measured(run: Path, mon
 
 
 def test_the_project_is_written_again_only_when_model_or_settings_change(run: Path) -> None:
-    first = open_rtl(build(), run, Silent()).path / "manifest.json"
+    first = open_rtl(build(), run).path / "manifest.json"
     before = first.stat().st_mtime_ns
-    open_rtl(build(), run, Silent())
+    open_rtl(build(), run)
     assert first.stat().st_mtime_ns == before
-    changed = open_rtl(build(stage_ns=1.0), run, Silent())
+    changed = open_rtl(build(stage_ns=1.0), run)
     assert first.stat().st_mtime_ns > before
     before, cycles = first.stat().st_mtime_ns, changed.reports()[0].latency_cycles
     model = keras.saving.load_model(run / "qat/model.keras", compile=False)
     model.get_layer("layer")._kernel.assign(np.zeros((4, 3, 10)) + 0.5)
     model.save(run / "qat/model.keras")
-    assert open_rtl(build(stage_ns=1.0), run, Silent()).reports()[0].latency_cycles < cycles
+    assert open_rtl(build(stage_ns=1.0), run).reports()[0].latency_cycles < cycles
     assert first.stat().st_mtime_ns > before
 
 
@@ -101,17 +97,21 @@ def test_without_icarus_the_rest_goes_on_and_without_verilator_it_does_not(
         raise ToolMissing("iverilog not found: apt-get install iverilog")
 
     monkeypatch.setattr(project.icarus, "run_icarus", missing)
-    assert simulate_rtl(build(), run, 50, Silent(), quiet()).equal
+    result = simulate_rtl(build(), run, 50)
+    assert result.equal
+    result.save()
     tree = json.loads((run / "rtl.json").read_text())
     assert tree["skipped"] == {"icarus": "iverilog not found: apt-get install iverilog"}
     assert list(tree["levels"]) == ["interpreter", "verilator"]
     monkeypatch.setattr(project, "find_verilator", missing)
     with pytest.raises(ToolMissing):
-        simulate_rtl(build(), run, 50, Silent(), quiet())
+        simulate_rtl(build(), run, 50)
 
 
 def test_levels_can_be_left_out(run: Path) -> None:
-    assert simulate_rtl(build(), run, 50, Silent(), quiet(), ("interpreter",)).equal
+    result = simulate_rtl(build(), run, 50, ("interpreter",))
+    assert result.equal
+    result.save()
     tree = json.loads((run / "rtl.json").read_text())
     assert list(tree["levels"]) == ["interpreter"]
     assert tree["skipped"] == {"verilator": "left out by --levels", "icarus": "left out by --levels"}
@@ -120,7 +120,7 @@ def test_levels_can_be_left_out(run: Path) -> None:
 
 def test_a_run_without_a_model_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(HlsError, match=r"model\.keras is missing; train the build first"):
-        simulate_rtl(build(), tmp_path, 50, Silent(), quiet())
+        simulate_rtl(build(), tmp_path, 50)
 
 
 def test_the_summary_tells_an_estimate_from_a_synthesis(run: Path) -> None:
@@ -131,17 +131,15 @@ def test_the_summary_tells_an_estimate_from_a_synthesis(run: Path) -> None:
         (run / name / "manifest.json").write_text(json.dumps({"test": accuracy, "ebops": 1234}))
     found = {"jets": group, "adversarial": {**group, "equal": False, "values_different": 2}}
     (run / "csim.json").write_text(json.dumps({**found, "splits": "test", "end": None, "project": "p"}))
-    open_rtl(build(), run, Silent())
-    assert "estimate" not in summary(run)
-    project = open_rtl(build(), run, Silent())
+    open_rtl(build(), run)
+    assert "estimate" not in str(summary(run))
+    project = open_rtl(build(), run)
     (estimate,) = project.reports()
     estimate.save(run)
-    text = summary(run)
+    text = str(summary(run))
     assert "C simulation == quantised model on 5 jets: 0 of 50 outputs differ" in text
     assert "C simulation != quantised model on 5 adversarial events: 2 of 50 outputs differ" in text
     assert "EBOPs      1,234" in text
     lut = round(project.facts["lut_estimate"])
     assert f"estimate   {lut:,} LUT, {project.facts['register_bits']:,} FF, 0 DSP, 0 BRAM18 (alkaid 0.8.2;" in text
-    assert re.findall(r"^synthesis .*", text, re.M) == [
-        f"synthesis  not complete: scripts/synthesise.py {run}/build.yaml"
-    ]
+    assert re.findall(r"^synthesis .*", text, re.M) == [f"synthesis  not complete: qformers synth {run}/build.yaml"]

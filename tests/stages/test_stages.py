@@ -1,20 +1,17 @@
-"""The two stages, export and csim, and their scripts, on jets of the repository."""
+"""The two stages, export and csim, and their commands, on jets of the repository."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.console import Console
 from support import hls_models as h
-from support.paths import SCRIPTS
 
+from hls import cli
 from hls.backends import open_project
 from hls.backends.protocol import Step
 from hls.errors import HlsError
@@ -23,7 +20,7 @@ from hls.proof.samples import load_jets
 from hls.stages.csim import simulate
 from hls.stages.export import load_quantised
 from qformers.files import sha256
-from qformers.progress import Bars, Silent
+from qformers.progress import Bars
 from qformers.quant.fidelity import Distance, centred, correlation, real_values
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -35,16 +32,9 @@ def run(run4: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(run4, tmp_path / "run"))
 
 
-def script(name: str, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    """Run a script as a user would and return its exit status."""
-    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
-    main: Callable[[], int] = module.main
-    return main()
+def command(name: str, *arguments: object) -> int:
+    """Run a command as a user would and return its exit status."""
+    return cli.main([name, *map(str, arguments)])
 
 
 def flip(run: Path, layer: str) -> None:
@@ -54,10 +44,8 @@ def flip(run: Path, layer: str) -> None:
     path.write_text(", ".join(str(-value) for value in values))
 
 
-def test_csim_of_a_build(
-    run: Path, part4: h.Compared, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert script("run_csim", monkeypatch, run / "build.yaml", "--run", run, "--events", 10_000) == 0
+def test_csim_of_a_build(run: Path, part4: h.Compared, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("csim", run / "build.yaml", "--run", run, "--events", 10_000) == 0
     told = capsys.readouterr().out
     assert "2600 jets (test split has 260, so test, val and train): firmware = quantised Keras: 0 of 26000" in told
     assert "adversarial events: firmware = quantised Keras: 0 of" in told
@@ -88,11 +76,11 @@ def test_csim_of_a_build(
 
 
 def test_a_difference_is_told_and_ends_with_status_one(
-    run: Path, part4: h.Compared, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run: Path, part4: h.Compared, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (run / "float" / "model.keras").unlink()
     flip(run, "b0_ffn_fc1")
-    assert script("run_csim", monkeypatch, run / "build.yaml", "--run", run, "--events", 200) == 1
+    assert command("csim", run / "build.yaml", "--run", run, "--events", 200) == 1
     told = capsys.readouterr().out
     assert "200 jets (test split): firmware is NOT equal to quantised Keras" in told
     assert "first difference in layer 'b0_ffn_fc1'" in told
@@ -103,11 +91,11 @@ def test_a_difference_is_told_and_ends_with_status_one(
 
 
 def test_export_writes_the_project_and_its_test_bench(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model, out = run / "qat" / "model.keras", tmp_path / "project"
     arguments = ("--model", model, "--out", out, "--backend", "vivado", "--set", "firmware.clock_ns=4")
-    assert script("export_hls", monkeypatch, run / "build.yaml", *arguments) == 0
+    assert command("export", run / "build.yaml", *arguments) == 0
     assert f"project:   {out}" in capsys.readouterr().out
     project = open_project(out)
     assert project.layout.backend == "vivado"
@@ -123,12 +111,12 @@ def test_export_writes_the_project_and_its_test_bench(
     np.testing.assert_array_equal(h.keras_outputs(load_quantised(model), inputs)["logits"], wanted.astype(np.float32))
 
 
-def test_synthesis_without_tool_ends_with_status_one(
+def test_synthesis_without_tool_ends_with_status_two(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("hls.backends.hls4ml.vendor.shutil.which", lambda program: None)
     model, out = run / "qat" / "model.keras", tmp_path / "project"
-    assert script("export_hls", monkeypatch, run / "build.yaml", "--model", model, "--out", out, "--synth") == 1
+    assert command("export", run / "build.yaml", "--model", model, "--out", out, "--synth") == 2
     assert "cd project && vitis-run --mode hls --tcl build_prj.tcl" in capsys.readouterr().err
     assert open_project(out).layout.top == "part4", "the project is there all the same"
 
@@ -136,21 +124,20 @@ def test_synthesis_without_tool_ends_with_status_one(
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("export_hls", ("--model", "nowhere.keras"), "nowhere.keras is missing; train the build first"),
-        ("export_hls", ("--backend", "oneapi"), "backend 'oneapi' is refused"),
+        ("export", ("--model", "nowhere.keras"), "nowhere.keras is missing; train the build first"),
+        ("export", ("--backend", "oneapi"), "backend 'oneapi' is refused"),
         (
-            "export_hls",
+            "export",
             ("--set", "firmware.clock_perod=4"),
             "unknown key 'firmware.clock_perod'; did you mean 'clock_ns'",
         ),
-        ("run_csim", ("--run", "nowhere"), "nowhere/firmware/vitis holds no firmware project"),
+        ("csim", ("--run", "nowhere"), "nowhere/firmware/vitis holds no firmware project"),
     ],
 )
-def test_errors_are_one_message_and_status_one(
-    run4: Path, name: str, arguments: tuple[str, ...], message: str,
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    assert script(name, monkeypatch, run4 / "build.yaml", *arguments) == 1
+def test_errors_are_one_message_and_status_two(
+    run4: Path, name: str, arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(name, run4 / "build.yaml", *arguments) == 2
     told = capsys.readouterr().err
     assert message.split(";")[0] in told
     assert "Traceback" not in told
@@ -168,7 +155,7 @@ def test_a_project_of_another_model_is_refused(run: Path) -> None:
     layer._kernel.assign(np.asarray(layer._kernel) + 1)
     model.save(run / "qat" / "model.keras")
     with pytest.raises(HlsError, match=r"was written from another model.*export this one first"):
-        simulate(h.run_build(), run, 100, Silent(), Console(quiet=True))
+        simulate(h.run_build(), run, 100)
 
 
 def test_jets_are_taken_in_random_order_and_repeatable() -> None:

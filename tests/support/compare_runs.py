@@ -58,7 +58,7 @@ def trained(root: Path, name: str, accuracy: float = 0.70, ebops: int = 100_000,
 
 
 def audit(width: float) -> list[dict[str, Any]]:
-    """Rows as scripts/audit.py leaves them: some learned layers, one table, one constant layer."""
+    """Rows as qformers audit leaves them: some learned layers, one table, one constant layer."""
     rows = []
     places = {"input": LAYERS, "weight": (*LAYERS, "pool"), "bias": LAYERS[:2], "table": LAYERS[2:3]}
     for place, names in places.items():

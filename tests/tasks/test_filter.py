@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.scripts import script
 
 from qformers.builds.build import Build
 from qformers.builds.models import build_model
+from qformers.cli import fit_lda
+from qformers.cli.filtering import COMMAND as FILTER
 from qformers.config.sections import DataConfig
 from qformers.data import DATASETS, DataError, open_split, point_dataset
 from qformers.data.points import candidates, filtering
@@ -71,8 +72,8 @@ def column(path: Path, name: str) -> list[str]:
 
 def test_filtered_hits_open_as_a_tracking_data_set(hits: Path, trained: Path, tmp_path: Path, capsys: Any) -> None:
     out = tmp_path / "filtered"
-    options = script("filter_events").parse([str(trained), str(hits), "--out", str(out), "--recall", "0.5", "0.9"])
-    assert script("filter_events").run(options) == 0
+    options = FILTER.parse([str(trained), str(hits), "--out", str(out), "--recall", "0.5", "0.9"])
+    assert FILTER.run(options) == 0
     assert "0.9" in capsys.readouterr().out
     stored = json.loads((out / "thresholds.json").read_text())
     loose, tight = stored["thresholds"][1], stored["thresholds"][0]
@@ -163,15 +164,15 @@ def test_an_interrupted_filter_leaves_nothing(
         raise DataError("disk full")
 
     monkeypatch.setitem(DATASETS, "trackml", replace(point_dataset("trackml"), write=broken))
-    options = script("filter_events").parse([str(trained), str(hits), "--out", str(tmp_path / "x"), "--recall", "0.9"])
+    options = FILTER.parse([str(trained), str(hits), "--out", str(tmp_path / "x"), "--recall", "0.9"])
     with pytest.raises(DataError, match="disk full"):
-        script("filter_events").run(options)
+        FILTER.run(options)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_cannot_be_filtered_is_named(hits: Path, trained: Path, tmp_path: Path) -> None:
     def go(*arguments: Any) -> None:
-        script("filter_events").run(script("filter_events").parse([str(part) for part in arguments]))
+        FILTER.run(FILTER.parse([str(part) for part in arguments]))
 
     with pytest.raises(DataError, match=rf"{tmp_path} exists: give another --out, or delete it"):
         go(trained, hits, "--out", tmp_path, "--recall", "0.9")
@@ -183,7 +184,7 @@ def test_what_cannot_be_filtered_is_named(hits: Path, trained: Path, tmp_path: P
         go(trained, hits, "--out", tmp_path / "x", "--set", "data.val=[none/*-hits.csv]")
     with pytest.raises(DataError, match=r"one file; filter them into two folders"):
         go(trained, hits / "val", hits / "val" / next((hits / "val").glob("*-hits.csv")).name, "--out", tmp_path / "x")
-    with pytest.raises(DataError, match=r"qat/model.keras is missing: train it first with scripts/train.py"):
+    with pytest.raises(DataError, match=r"qat/model.keras is missing: train it first with qformers train"):
         go(trained, hits, "--out", tmp_path / "x", "--phase", "qat")
     with pytest.raises(ConfigError, match=r"data.points.task must be pileup.* Received: tracking"):
         go(trained, hits, "--out", tmp_path / "x", "--set", "data.points.task=tracking")
@@ -195,7 +196,7 @@ def test_an_lda_is_fitted_from_files(tmp_path: Path, capsys: Any) -> None:
         ids = np.repeat(np.arange(40), 5)
         x = random.normal(size=(40, len(COLUMNS)))[ids] + 0.2 * random.normal(size=(200, len(COLUMNS)))
         write_segments(tmp_path / "train" / f"graph_{number}.npz", Segments(np.abs(x).astype(np.float32), ids, number))
-    lda = script("fit_lda")
+    lda = fit_lda.COMMAND
     assert lda.run(lda.parse([str(tmp_path / "train"), "--out", str(tmp_path / "lda.json"), "--events", "2"])) == 0
     assert "2 events" in capsys.readouterr().out
     assert Lda.load(tmp_path / "lda.json").scalings.shape == (24, 7)

@@ -209,6 +209,6 @@ def test_unknown_key_is_refused_with_the_nearest_name(tmp_path: Path):
     script = WORKER.parent.parent / "scripts" / "train.py"
     command = [sys.executable, str(script), str(path), "--set", "train.float.learning_rat=0.1"]
     found = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert found.returncode == 1
+    assert found.returncode == 2
     assert "unknown key 'train.float.learning_rat'; did you mean 'learning_rate'?" in found.stderr
     assert [item.name for item in tmp_path.iterdir()] == ["build.yaml"]

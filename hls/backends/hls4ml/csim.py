@@ -121,7 +121,7 @@ class Library:
         weights = self.project / "firmware" / "weights"
         missing = [name for name in _weight_files(self.top.text) if not (weights / name).is_file()]
         if missing:  # the C++ code would end the process
-            raise HlsError(f"{weights / missing[0]} is missing; write the project again (scripts/export_hls.py)")
+            raise HlsError(f"{weights / missing[0]} is missing; write the project again (qformers export)")
         function = ctypes.CDLL(str(self.path)).csim_run
         function.restype = None
         function.argtypes = [ctypes.c_char_p, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]

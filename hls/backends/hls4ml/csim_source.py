@@ -78,7 +78,7 @@ def read_top(project: Path, name: str) -> Top:
     """
     path = project / "firmware" / f"{name}.cpp"
     if not path.is_file():
-        raise HlsError(f"{path} is missing; write the project first (scripts/export_hls.py)")
+        raise HlsError(f"{path} is missing; write the project first (qformers export)")
     text = path.read_text()
     signature = text.partition(f"void {name}(")[2].partition(")")[0]
     ports = tuple(_arrays(signature))

@@ -84,7 +84,7 @@ def read_run(path: Path) -> Run:
         ConfigError: its build.yaml is not a build.
     """
     if not (path / "build.yaml").is_file():
-        raise HlsError(f"{path} is no run folder (it has no build.yaml); make one with scripts/train.py")
+        raise HlsError(f"{path} is no run folder (it has no build.yaml); make one with qformers train")
     build = load(path / "build.yaml")
     kind: type[Metrics | PointMetrics] = Metrics if build.data.points is None else PointMetrics
     run = Run(

@@ -36,7 +36,7 @@ class Cell:
 
     @property
     def missing(self) -> str:
-        """Why there is no value, e.g. "not run: scripts/run_csim.py ..."; "" where there is one."""
+        """Why there is no value, e.g. "not run: qformers csim ..."; "" where there is one."""
         return f"not run: {self.command}" if self.command else self.reason
 
     @property

@@ -72,7 +72,7 @@ def _score(name: str, phase: str = "qat", scale: float = 1.0) -> Callable[[Run],
     def cell(run: Run) -> Cell:
         metrics = run.metrics if phase == "qat" else run.float_metrics
         if metrics is None:
-            return Cell(command=f"scripts/train.py {run.yaml}")
+            return Cell(command=f"qformers train {run.yaml}")
         measured = metrics.scores.get(name)
         if measured is None:
             return Cell(reason=OTHER_TASK)
@@ -85,14 +85,14 @@ def _score(name: str, phase: str = "qat", scale: float = 1.0) -> Callable[[Run],
 
 def _ebops(run: Run) -> Cell:
     if run.manifest is None or not run.manifest.ebops:
-        return Cell(command=f"scripts/train.py {run.yaml}")
+        return Cell(command=f"qformers train {run.yaml}")
     return Cell(run.manifest.ebops, flag=_stale(run, "qat/manifest.json"))
 
 
 def _zeros(run: Run) -> Cell:
     zeros = run.sparsity
     if zeros is None:
-        return Cell(command=f"scripts/sparsity.py {run.yaml}")
+        return Cell(command=f"qformers sparsity {run.yaml}")
     note = f"{zeros.zeros:,} of {zeros.weights:,} weights; they save {zeros.ebops_saved:,.0f} EBOPs"
     return Cell(100.0 * zeros.zeros / zeros.weights, note=note)
 
@@ -100,7 +100,7 @@ def _zeros(run: Run) -> Cell:
 def _csim(run: Run) -> Cell:
     """Whether C simulation equals the quantised model."""
     if run.csim is None:
-        return Cell(command=f"scripts/run_csim.py {run.yaml}")
+        return Cell(command=f"qformers csim {run.yaml}")
     parts = [run.csim.jets, run.csim.adversarial]
     return _agreed(run.csim.equal, parts, run.csim.backend, _stale(run, "csim.json"))
 
@@ -108,7 +108,7 @@ def _csim(run: Run) -> Cell:
 def _rtl(run: Run) -> Cell:
     """Whether RTL simulation equals the quantised model."""
     if run.rtl is None:
-        return Cell(command=f"scripts/run_rtl.py {run.yaml}")
+        return Cell(command=f"qformers rtl {run.yaml}")
     parts = [part for level in run.rtl.levels.values() for part in (level.jets, level.adversarial) if part]
     by = f"{run.rtl.backend} {run.rtl.flavour}, {', '.join(run.rtl.levels)}{_latency_differs(run.rtl)}"
     return _agreed(run.rtl.equal, parts, by, _stale(run, "rtl.json"))
@@ -139,7 +139,7 @@ def _hash(run: Run) -> Cell:
 
 
 def _date(run: Run) -> Cell:
-    return Cell(run.manifest.date[:10]) if run.manifest else Cell(command=f"scripts/train.py {run.yaml}")
+    return Cell(run.manifest.date[:10]) if run.manifest else Cell(command=f"qformers train {run.yaml}")
 
 
 def _points_score(name: str, task: str) -> tuple[Column, Column]:

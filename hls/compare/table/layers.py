@@ -81,7 +81,7 @@ def read_layers(run: Run) -> Layers:
     costs = read(files[0], LayerCosts) if files else None
     layers = {name: Layer(name, kinds) for name, kinds in bits.items()}
     if costs is None:
-        missing.append(f"{run.name}: no LUT per layer; not run: scripts/export_hls.py {run.yaml} --backend alkaid")
+        missing.append(f"{run.name}: no LUT per layer; not run: qformers export {run.yaml} --backend alkaid")
     for cost in costs.layers if costs else ():
         numbers = {key: value for key in COSTS if (value := getattr(cost, key, None)) is not None}
         layers[cost.layer] = Layer(cost.layer, bits.get(cost.layer, {}), numbers)
@@ -95,9 +95,9 @@ def _widths(run: Run) -> tuple[dict[str, dict[str, Bits]], str, list[str]]:
     audit_file = run.path / "qat" / "audit.json"
     audit = read(audit_file, list[AuditRow])
     if audit is not None:
-        old = [f"{run.name}: qat/audit.json is older than qat/model.keras; run scripts/audit.py {run.yaml}"]
+        old = [f"{run.name}: qat/audit.json is older than qat/model.keras; run qformers audit {run.yaml}"]
         return _audited(audit), "qat/audit.json", old if _older(audit_file, run.path / "qat" / "model.keras") else []
-    audit_command = f"not run: scripts/audit.py {run.yaml}"
+    audit_command = f"not run: qformers audit {run.yaml}"
     for backend in dict.fromkeys((run.build.firmware.backend, *(run.firmware or {}))):
         for file, (read_widths, what) in _FILES.items():
             name = f"firmware/{backend}/{file}"

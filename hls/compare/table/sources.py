@@ -29,11 +29,11 @@ STATED = {
 }
 # stage or source -> the script that makes the report; {yaml} is the build file
 _SCRIPTS = {
-    "alkaid": "scripts/run_rtl.py {yaml}",
-    "estimate": "scripts/run_rtl.py {yaml}",
-    "rtlsim": "scripts/run_rtl.py {yaml}",
-    "yosys": "scripts/synthesise.py {yaml}",
-    "yosys-nodsp": "scripts/synthesise.py {yaml}",
+    "alkaid": "qformers rtl {yaml}",
+    "estimate": "qformers rtl {yaml}",
+    "rtlsim": "qformers rtl {yaml}",
+    "yosys": "qformers synth {yaml}",
+    "yosys-nodsp": "qformers synth {yaml}",
 }
 
 

@@ -35,7 +35,7 @@ CLASSES = ("g", "q", "w", "z", "t")
 MOMENTUM = ("j1_px", "j1_py", "j1_pz", "j1_e")
 
 # Mean and standard deviation over the real ones among the first 16 particles by pT of 65,000 jets made by
-# `python scripts/generate_data.py lhc5 --out data/lhc5 --jets 130000 --jobs 1 --seed 1` (train/jets_000 to _012),
+# `qformers generate lhc5 --out data/lhc5 --jets 130000 --jobs 1 --seed 1` (train/jets_000 to _012),
 # rounded to two digits; means that are zero by symmetry are zero. z = (x - mean) / std. GeV, rad. Fixed in code, so
 # that the inputs of a model never depend on the sample at hand.
 MEAN_STD: dict[str, tuple[float, float]] = {

@@ -1,7 +1,7 @@
 """Particle-flow candidates for the particle-level pile-up task of HEPT: 8 numbers of each, label = hard scatter.
 
 Files are ``candidates_<event>.npz`` with `x` (n, 8), `charge` (n,) and `hard_scatter` (n,), as
-``scripts/generate_data.py tracks candidates`` writes them.
+``qformers generate tracks candidates`` writes them.
 """
 
 from __future__ import annotations

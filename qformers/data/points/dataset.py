@@ -83,7 +83,7 @@ def line_segments(config: DataConfig, points: PointsConfig) -> SegmentReader:
     if points.lda is None:
         raise DataError(
             "data.points.lda: line_segments need the file of an LDA fitted on training events; it is missing "
-            "(scripts/fit_lda.py makes it)"
+            "(qformers fit-lda makes it)"
         )
     if points.phi_sectors > 1 or points.eta_edges:
         raise DataError(

@@ -74,7 +74,7 @@ class PointSplit:
         self._reporter = reporter or Silent()
         self._cache = ArrayCache(options.cache, reader.key(), CACHED) if options.cache else None
         if not self.paths:
-            raise DataError(f"data.{split}: no file; name some, or make them with scripts/generate_data.py tracks")
+            raise DataError(f"data.{split}: no file; name some, or make them with qformers generate tracks")
         if options.num_points < 1 or options.shuffle_clouds < 1:
             raise DataError(
                 f"data.{split}: num_points and shuffle_clouds must be positive. Received: "

@@ -191,7 +191,7 @@ def _of_hard_scatter(hits_path: Path, particle: Ints, particles_path: Path) -> N
     if not path.exists():
         raise DataError(
             f"{path} is missing: TrackML's own events do not tell pile-up from the hard scatter; take events of "
-            f"scripts/generate_data.py tracks, or task: tracking"
+            f"qformers generate tracks, or task: tracking"
         )
     table = _sorted(read_table(path, VERTICES), "particle_id", path)
     result = np.zeros(len(particle), bool)

@@ -171,7 +171,7 @@ def load_manifest(folder: Path) -> dict[str, Any]:
     try:
         loaded = json.loads(path.read_text())
     except FileNotFoundError as error:
-        raise DataError(f"{path} is missing: generate events with scripts/generate_data.py tracks") from error
+        raise DataError(f"{path} is missing: generate events with qformers generate tracks") from error
     except json.JSONDecodeError as error:
         raise DataError(f"{path} is not a manifest ({error}); generate into another folder") from error
     if not isinstance(loaded, dict) or loaded.get("kind") != "tracks":

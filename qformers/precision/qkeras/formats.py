@@ -32,13 +32,13 @@ def fixed_text(text: str, weight: bool = False) -> str:
     if weight and "alpha" in spelling.arguments and spelling["alpha"] is None:
         raise QkerasError(
             f"{spelling}: without alpha, QKeras scales weights anew in each step (auto_po2), and the format is not "
-            "known before the end; say alpha=1, or train in QKeras and use scripts/import_qkeras.py"
+            "known before the end; say alpha=1, or train in QKeras and use qformers import qkeras"
         )
     made = activation(spelling)
     if not isinstance(made, Rounding) or (made.offset, made.before) != (0.0, 1.0):
         raise QkerasError(
             f"{spelling}: its values are not those of a fixed-point format, which training here needs; use "
-            "quantized_bits, quantized_relu or quantized_tanh, or train in QKeras and use scripts/import_qkeras.py"
+            "quantized_bits, quantized_relu or quantized_tanh, or train in QKeras and use qformers import qkeras"
         )
     if made.factor != 1.0:
         raise QkerasError(

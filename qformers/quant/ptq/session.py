@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,36 +32,45 @@ UNIFORM = range(4, 17)  # widths of the curve for comparison
 
 @dataclass(frozen=True)
 class Settings:
-    """What the user chose; see `scripts/tune_precision.py`."""
+    """What the user chose.
+
+    Attributes:
+        budget: loss of accuracy or EBOPs.
+        rule: how integer bits follow from the ranges on calibration jets.
+        widest: bits of weights and values at the start.
+        clip: also try fewer integer bits than the ranges ask for.
+        calibration_jets: of the training split.
+        jets: of the validation split, filled up with those of the training split, for the measurements.
+        steps: measured steps, at most.
+    """
 
     budget: Budget
-    rule: Rule
-    widest: int
-    clip: bool
-    calibration_jets: int
-    jets: int
-    steps: int
-    plain: bool  # no --set: the new build file may extend the old one
+    rule: Rule = field(default_factory=Rule)
+    widest: int = 14
+    clip: bool = True
+    calibration_jets: int = run_folder.CALIBRATION_JETS
+    jets: int = 20_000
+    steps: int = 600
 
 
 def tune(
     path: Path,
-    config: Path,
+    config: Path | None,
     build: Build,
     out: Path,
     settings: Settings,
     console: Console | None = None,
     reporter: Reporter | None = None,
-) -> list[str]:
-    """Search and write the run folder; returns lines for the user.
+) -> tuple[run_folder.Quantised, list[str]]:
+    """Search and write the run folder; returns what was written, and lines for the user.
 
     Args:
         path: float model.
-        config: build file, which `build` was read from.
+        config: build file, which `build` was read from as it stands; None: ``tuned.yaml`` is written in full.
         build: data, architecture, rounding and overflow of the formats, tables.
         out: run folder.
         settings: of the search.
-        console: for messages and the table of errors; None = standard output.
+        console: for messages; None = standard output.
         reporter: told of each evaluation.
 
     Raises:
@@ -83,12 +92,11 @@ def tune(
         curve = uniform(bench, start.formats, start.free, UNIFORM)
         result = search(bench, start.limits(settings.clip), settings.budget, settings.steps)
     compared = report.compare(result.point.measured, curve, settings.budget.max_loss)
-    tuned = precision.write_yaml(material, config, result.point.formats, out / "tuned.yaml", settings.plain)
+    tuned = precision.write_yaml(material, config, result.point.formats, out / "tuned.yaml")
     facts = _facts(settings, jets, result, compared)
     _write_report(out, facts, result, bench, curve)
     done = run_folder.write(material, tuned, out, facts)
-    console.print(run_folder.error_table(done.errors))
-    return [
+    return done, [
         *report.in_words(result.point.measured, precision.which(jets), compared),
         f"test split, looked at once: accuracy {done.accuracy:.4f} +- {done.accuracy_error:.4f}, EBOPs {done.ebops:,}",
         f"test split beside float: {report.in_short(_tested(material, done))}",

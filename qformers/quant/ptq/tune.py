@@ -1,4 +1,4 @@
-"""From a float model and a budget to bits per layer: the whole of `scripts/tune_precision.py`."""
+"""From a float model and a budget to bits per layer: the steps of `qformers tune`."""
 
 from __future__ import annotations
 
@@ -136,15 +136,14 @@ def search_key(material: Material, start: Start, jets: SearchJets) -> str:
     return key_of(facts)
 
 
-def write_yaml(material: Material, config: Path, formats: Mapping[Slot, Fixed], path: Path, plain: bool) -> Build:
+def write_yaml(material: Material, config: Path | None, formats: Mapping[Slot, Fixed], path: Path) -> Build:
     """Write the build file of the tuned formats, and return what it says.
 
     Args:
         material: the model.
-        config: the build file that was searched for.
+        config: the build file that was searched for, which the new file extends; None writes the new one in full.
         formats: of all slots.
         path: file to write.
-        plain: whether `config` was used as it stands, so that the new file can extend it; else it is written in full.
 
     Raises:
         ConfigError: the file written does not give these formats back.
@@ -161,9 +160,9 @@ def write_yaml(material: Material, config: Path, formats: Mapping[Slot, Fixed], 
         if slot != LOGITS:
             layers.setdefault(slot.layer, {})[slot.name] = str(form)
     quant["layers"] = layers
-    base = os.path.relpath(config.resolve(), path.parent.resolve())
-    _write(path, {"extends": base, "name": name, "quant": quant} if plain else None, wanted)
-    if plain and not _says(material, load(path), formats):  # a glob of the base file comes after one of these names
+    base = None if config is None else os.path.relpath(config.resolve(), path.parent.resolve())
+    _write(path, {"extends": base, "name": name, "quant": quant} if base else None, wanted)
+    if base and not _says(material, load(path), formats):  # a glob of the base file comes after one of these names
         _write(path, None, wanted)
     build = load(path)
     if not _says(material, build, formats):
@@ -172,7 +171,7 @@ def write_yaml(material: Material, config: Path, formats: Mapping[Slot, Fixed], 
 
 
 def _write(path: Path, tree: dict[str, Any] | None, build: Build) -> None:
-    head = f"# Precision found by scripts/tune_precision.py for the weights of build {build.name}\n"
+    head = f"# Precision that `qformers tune` chose for the weights of build {build.name}\n"
     text = build.to_yaml() if tree is None else yaml.safe_dump(tree, sort_keys=False, width=120)
     with replacing(path) as temporary:
         temporary.write_text(head + text)

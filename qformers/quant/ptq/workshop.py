@@ -113,7 +113,7 @@ def read_float_model(path: Path) -> keras.Model:
         ConfigError: no such file, no model, or a quantised one.
     """
     if not path.is_file():
-        raise ConfigError(f"{path}: no such file; train the float phase first: scripts/train.py BUILD --phase float")
+        raise ConfigError(f"{path}: no such file; train the float phase first: qformers train BUILD --phase float")
     model = load_model(path)
     if quantisers(model):
         raise ConfigError(

@@ -1,7 +1,13 @@
-"""``scripts/generate_data.py tracks``: tracker events; ``tracks plot DIR`` draws what a folder holds.
+"""Generate tracker events in TrackML's CSV tables, or what else is made of such events.
 
-``tracks segments DIR`` makes line segments from events of the outer tracker, into ``DIR/segments``; ``tracks candidates
---out DIR`` makes particle-flow candidates for the particle-level pile-up task.
+    qformers generate tracks --out data/tracks --events 100 --pileup 50 --seed 1
+    qformers generate tracks plot data/tracks
+    qformers generate tracks --detector outer --no-cells --out data/outer --events 100 --pileup 50
+    qformers generate tracks segments data/outer
+    qformers generate tracks candidates --out data/candidates --events 100
+
+plot DIR: control plots of a folder of events. segments DIR: line segments of such a folder, made with --detector outer,
+into DIR/segments. candidates --out DIR: particle-flow candidates for the particle-level pile-up task.
 """
 
 from __future__ import annotations
@@ -9,14 +15,14 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-import sys
 from pathlib import Path
 
+from qformers.cli import options as shared
+from qformers.cli import status
 from qformers.errors import DataError
 from qformers.generate.tracks.geometry import DETECTORS
 from qformers.generate.tracks.run import generate
 from qformers.generate.tracks.settings import TrackSettings
-from qformers.progress import bars
 
 _DEFAULTS = TrackSettings(events=100)
 
@@ -24,10 +30,11 @@ _DEFAULTS = TrackSettings(events=100)
 def parser() -> argparse.ArgumentParser:
     """The options; their ranges are checked by `TrackSettings`."""
     options = argparse.ArgumentParser(
-        prog="generate_data.py tracks",
-        description="Generate tracker events in TrackML's CSV tables, or what else is made of such events.",
-        epilog="plot DIR: control plots of a folder of events. segments DIR: line segments of such a folder, made with "
-        "--detector outer. candidates --out DIR: particle-flow candidates for the particle-level pile-up task.",
+        prog="qformers generate tracks",
+        description=(__doc__ or "").strip(),
+        epilog=status.table(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     options.add_argument(
         "what", nargs="?", choices=["plot", "segments", "candidates"], help="other than hits: see below"
@@ -36,11 +43,23 @@ def parser() -> argparse.ArgumentParser:
         "folder", nargs="?", type=Path, help="plot: draw control plots of this folder; segments: make its line segments"
     )
     options.add_argument("--out", type=Path, default=Path("data/tracks"), help="output folder (default %(default)s)")
-    options.add_argument("--events", type=int, default=_DEFAULTS.events, help="events over all splits")
-    options.add_argument("--pileup", type=float, default=_DEFAULTS.pileup, metavar="MU", help="mean pile-up vertices")
-    options.add_argument("--seed", type=int, default=_DEFAULTS.seed, help="equal seeds give equal files")
+    options.add_argument(
+        "--events", type=int, default=_DEFAULTS.events, help="events over all splits (default %(default)s)"
+    )
+    options.add_argument(
+        "--pileup",
+        type=float,
+        default=_DEFAULTS.pileup,
+        metavar="MU",
+        help="mean pile-up vertices (default %(default)s)",
+    )
+    options.add_argument(
+        "--seed", type=int, default=_DEFAULTS.seed, help="equal seeds give equal files (default %(default)s)"
+    )
     options.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
-    options.add_argument("--detector", default=_DEFAULTS.detector, help=f"one of {', '.join(DETECTORS)}")
+    options.add_argument(
+        "--detector", default=_DEFAULTS.detector, help=f"one of {', '.join(DETECTORS)} (default %(default)s)"
+    )
     for name, text in (
         ("pt-min", "lowest pT of particles, GeV"),
         ("noise", "noise hits per true hit"),
@@ -54,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--no-cells", action="store_true", help="leave out the cells and the features made from them")
     options.add_argument("--gzip", action="store_true", help="write .csv.gz")
     options.add_argument("--plots", action="store_true", help="draw control plots into <out>/plots at the end")
-    options.add_argument("--quiet", action="store_true", help="show no progress")
+    shared.add_quiet(options)
     return options
 
 
@@ -80,16 +99,16 @@ def run(arguments: list[str]) -> None:
     if options.what == "candidates":
         from qformers.generate.tracks.candidates import write_candidates
 
-        with bars(options.quiet) as reporter:
+        with shared.reporting(options) as reporter:
             line = write_candidates(_settings(options), options.out, reporter)
         print(line)
         return
     if options.what and options.folder is None:
-        raise DataError(f"{options.what} needs a folder: generate_data.py tracks {options.what} DIR")
+        raise DataError(f"{options.what} needs a folder: qformers generate tracks {options.what} DIR")
     if options.what == "segments":
         from qformers.generate.tracks.segment_files import write_folder
 
-        with bars(options.quiet) as reporter:
+        with shared.reporting(options) as reporter:
             line = write_folder(options.folder, reporter)
         print(line)
         return
@@ -97,8 +116,8 @@ def run(arguments: list[str]) -> None:
         _plot(options.folder)
         return
     settings = _settings(options)
-    command = shlex.join(["python", *sys.argv])
-    with bars(options.quiet) as reporter:
+    command = shlex.join(["qformers", "generate", "tracks", *arguments])
+    with shared.reporting(options) as reporter:
         made = generate(settings, options.out, options.jobs, command, options.gzip, reporter)
     print(f"{options.out}: {made.line()}; see {options.out / 'manifest.json'}")
     if options.plots:

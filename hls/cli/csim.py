@@ -1,0 +1,44 @@
+"""C simulation of a build's firmware: bit for bit against the quantised model, layer by layer against the float one.
+
+    qformers csim firmware_configs/part_demo.yaml
+    qformers csim firmware_configs/part_demo.yaml --events 50000 --run runs/try
+
+Of a project of backend alkaid it is alkaid's C++ for Vitis HLS that is compiled and run. Exit status 1: some value
+differs from the quantised model.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from hls.cli.backend import backend_of
+from qformers.cli import options as shared
+from qformers.cli import status
+from qformers.cli.command import Command
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """The options."""
+    shared.add_build(parser)
+    shared.add_run(parser)
+    shared.add_events(parser)
+    shared.add_backend(parser)
+    shared.add_set(parser, "data.max_jets=1000")
+    shared.add_quiet(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Simulate and print; 0 where all events are equal, else 1."""
+    build = shared.load_build(options)
+    backend = backend_of(options, build)
+    from hls.stages.csim import simulate
+
+    folder = shared.run_folder(build, options.run)
+    with shared.reporting(options) as reporter:
+        result = simulate(build, folder, options.events, backend, reporter)
+    result.show(shared.terminal(options))
+    print(f"written: {result.save()}")
+    return status.DONE if result.equal else status.FAILED
+
+
+COMMAND = Command("csim", __doc__ or "", add, run)

@@ -1,0 +1,55 @@
+"""RTL of a build (alkaid), simulated: bit for bit against the quantised model, one event per clock cycle.
+
+    qformers rtl firmware_configs/part_demo.yaml
+    qformers rtl firmware_configs/part_demo.yaml --events 50000 --set firmware.clock_ns=4
+
+Three levels: alkaid's interpreter and Verilator take all events, Icarus Verilog (apt-get install iverilog) a hundred.
+A fourth, csim (alkaid's C++, compiled), is what `qformers csim` runs.
+The project is written first where it is missing or was made from another model or firmware section. Exit status 1: some
+value differs from the quantised model, or comes in another clock cycle than reported.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from hls.cli.backend import backend_of
+from qformers.cli import options as shared
+from qformers.cli import status
+from qformers.cli.command import Command
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """The options."""
+    from hls.backends.simulators.levels import LEVELS, RTL_LEVELS
+
+    shared.add_build(parser)
+    shared.add_run(parser)
+    shared.add_events(parser)
+    parser.add_argument(
+        "--levels",
+        nargs="+",
+        choices=LEVELS,
+        default=RTL_LEVELS,
+        help=f"simulators (default: {' '.join(RTL_LEVELS)}; Icarus takes minutes beyond 200,000 LUT)",
+    )
+    shared.add_backend(parser, rtl=True)
+    shared.add_set(parser, "firmware.clock_ns=4")
+    shared.add_quiet(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Simulate and print; 0 where all events are equal at all levels and on time, else 1."""
+    build = shared.load_build(options)
+    backend = backend_of(options, build)
+    from hls.stages.rtl import simulate_rtl
+
+    folder = shared.run_folder(build, options.run)
+    with shared.reporting(options) as reporter:
+        result = simulate_rtl(build, folder, options.events, options.levels, backend, reporter)
+    result.show(shared.terminal(options))
+    print(f"written: {result.save()}")
+    return status.DONE if result.equal else status.FAILED
+
+
+COMMAND = Command("rtl", __doc__ or "", add, run)

@@ -1,0 +1,109 @@
+"""The whole flow of a build, stage by stage: train, export, csim, rtl, synth (where Yosys is installed), compare.
+
+    qformers run firmware_configs/part_demo.yaml
+    qformers run firmware_configs/part_demo.yaml --from export --to csim
+    qformers run firmware_configs/part_demo.yaml --set data.num_particles=4 --fresh
+    qformers run firmware_configs/part_demo.yaml --no-synth
+
+All stages run in one process. Synthesis takes minutes (all cores are used); at its time limit the flow goes on without
+its figures, and says how to finish it. Each stage is a command and can be run by itself; a stage that was interrupted
+goes on where it was. The first stage that fails ends the run with its exit status.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from hls.cli import compare, csim, export, rtl, synth
+from qformers.cli import options as shared
+from qformers.cli import status, train
+from qformers.cli.command import Command
+from qformers.errors import ConfigError
+
+STAGES: dict[str, Command] = {
+    "train": train.COMMAND,
+    "export": export.COMMAND,
+    "csim": csim.COMMAND,
+    "rtl": rtl.COMMAND,
+    "synth": synth.COMMAND,
+    "compare": compare.COMMAND,
+}
+SYNTH_SECONDS = 450.0  # with the 7 minutes of the other stages `make demo` stays below 15 on two quiet cores
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """The options."""
+    shared.add_build(parser)
+    parser.add_argument("--from", dest="first", choices=STAGES, default="train", help="first stage (default: train)")
+    parser.add_argument("--to", dest="last", choices=STAGES, default="compare", help="last stage (default: compare)")
+    shared.add_run(parser, out=True)
+    shared.add_set(parser, "data.num_particles=4")
+    parser.add_argument(
+        "--fresh", action="store_true", help="train again from the start, e.g. after a change of the build file"
+    )
+    parser.add_argument("--no-synth", action="store_true", help="leave the synthesis by Yosys out")
+    parser.add_argument(
+        "--synth-limit",
+        type=float,
+        default=SYNTH_SECONDS,
+        metavar="SECONDS",
+        help=f"time for the synthesis; what is done by then is kept (default: {SYNTH_SECONDS:g})",
+    )
+    shared.add_quiet(parser)
+
+
+def arguments_of(stage: str, options: argparse.Namespace, folder: Path) -> list[str]:
+    """The words after the name of a stage's command."""
+    quiet = ["--quiet"] if options.quiet else []
+    if stage == "compare":
+        return [str(folder), "--out", str(folder / "comparison"), *quiet]
+    words = [str(options.build), "--run", str(folder)]
+    words += [part for override in options.overrides for part in ("--set", override)]
+    if stage == "train" and options.fresh:
+        words.append("--fresh")
+    if stage == "synth":
+        words += ["--if-available", "--time-limit", str(options.synth_limit)]
+    return words + quiet
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the stages; the exit status of the first that fails, else 0."""
+    names = list(STAGES)
+    if names.index(options.first) > names.index(options.last):
+        raise ConfigError(f"--from must not come after --to. Received: --from {options.first} --to {options.last}")
+    if options.no_synth and "synth" in (options.first, options.last):
+        raise ConfigError("--no-synth leaves out the stage that --from or --to names: synth")
+    chosen = names[names.index(options.first) : names.index(options.last) + 1]
+    build = shared.load_build(options)
+    folder = shared.run_folder(build, options.run)
+    for name in chosen:
+        if name == "synth" and options.no_synth:
+            continue
+        print(f"== {name}: {options.build}", flush=True)
+        start = time.monotonic()
+        code = STAGES[name](arguments_of(name, options, folder))
+        _as_new()
+        end = "done" if code == status.DONE else f"exit status {code}"
+        print(f"== {name}: {end}, {time.monotonic() - start:.0f} s")
+        if code != status.DONE:
+            return code
+    if names.index(options.last) >= names.index("csim"):
+        from hls.stages.summary import summary
+
+        result = summary(folder)
+        result.save()
+        print(result)
+    return status.DONE
+
+
+def _as_new() -> None:
+    """Forget the models of a stage, so that the next one names its layers as in a process of its own."""
+    keras = sys.modules.get("keras")
+    if keras is not None:
+        keras.backend.clear_session()
+
+
+COMMAND = Command("run", __doc__ or "", add, run)

@@ -1,0 +1,85 @@
+"""Stage "synth": logic synthesis of a build's RTL by Yosys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import RenderableType
+
+from hls.reports.report import FOLDER, Report
+from hls.reports.yosys.run import find_yosys
+from hls.reports.yosys.synthesis import synthesise as synthesise_sources
+from hls.stages.rtl import RTL, open_rtl
+from qformers.builds.build import Build
+from qformers.progress import Reporter
+from qformers.results import Result
+
+
+@dataclass(frozen=True)
+class Synthesised(Result):
+    """What a synthesis counted, one report for each way that was asked for."""
+
+    run: Path
+    reports: tuple[Report, ...]
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Files of `reports`."""
+        return tuple(self.run / FOLDER / f"{report.source}.json" for report in self.reports)
+
+    def pieces(self) -> Iterator[RenderableType]:
+        """Counts and what they are worth, lines per report."""
+        for report in self.reports:
+            counts = ", ".join(f"{number:,} {key.upper()}" for key, number in report.resources.items())
+            yield f"{report.source} ({report.tool}, {report.part}): {counts}"
+            yield from (f"  {line}" for line in (report.error_bar, *report.detail["notes"]))
+
+    def save(self) -> Path:
+        """The folder of the reports: each was written when it was done, for a synthesis may be stopped in the next."""
+        return self.run / FOLDER
+
+
+def synthesise(
+    build: Build,
+    run: Path | str,
+    dsp: Sequence[bool] = (False,),
+    time_limit_s: float = 1800.0,
+    jobs: int | None = None,
+    reporter: Reporter | None = None,
+    backend: str = RTL,
+) -> Synthesised:
+    """Synthesise the RTL of a build; it is written first where it is missing or of another model.
+
+    Args:
+        build: the build.
+        run: its run folder.
+        dsp: whether multipliers may be DSP48E2, one synthesis for each.
+        time_limit_s: seconds for each.
+        jobs: stages of the pipeline at a time; None: the cores there are.
+        reporter: told of progress.
+        backend: that writes the RTL.
+
+    Raises:
+        YosysMissing: there is no Yosys.
+        YosysStopped: the time limit was reached; the same call goes on.
+        HlsError: no model, or Yosys failed.
+    """
+    find_yosys()
+    run = Path(run)
+    project = open_rtl(build, run, reporter, backend)
+    reports = []
+    for with_dsp in dsp:
+        report = synthesise_sources(
+            project.sources,
+            project.layout.top,
+            project.path / "yosys",
+            dsp=with_dsp,
+            time_limit_s=time_limit_s,
+            reporter=reporter,
+            jobs=jobs,
+        ).of_project(project.path)
+        report.save(run)
+        reports.append(report)
+    return Synthesised(run, tuple(reports))

@@ -1,0 +1,96 @@
+"""Save a model of another framework as a Keras model: QKeras, ParT (weaver-core) or HEPT (Graph-COM/HEPT, HEPT-CMS).
+
+    qformers import qkeras jets.h5 jets.keras --input 'fixed<16,6>' --logits
+    qformers import part best_epoch_state.pt part.keras --particles 128
+    qformers import hept tracking-60k-model.pt hept.keras --task tracking60k --dtype float64
+
+qkeras: the model becomes one of HGQ2 layers that computes the same bit for bit and goes to firmware. QKeras 0.9's .h5
+and qkeras-v3's .keras and .h5 are read without QKeras. What fixed point cannot hold exactly is refused.
+
+part, hept: a PyTorch checkpoint becomes a float model (needs the extra `torch`). The sizes of a ParT are read from the
+checkpoint, those of a HEPT are the task's. What no weight shows is as published; --set changes it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+from qformers.cli import status
+from qformers.cli.command import Command
+from qformers.errors import ConfigError
+
+QKERAS = "qkeras"
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """The options; which go with which source is checked in `run`."""
+    parser.add_argument("what", metavar="WHAT", help="qkeras, part or hept")
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="model saved by QKeras, or checkpoint of PyTorch")
+    parser.add_argument("target", type=Path, metavar="TARGET", help="model to write, ends in .keras")
+    qkeras = parser.add_argument_group("qkeras")
+    qkeras.add_argument(
+        "--input",
+        action="append",
+        default=[],
+        metavar="[NAME=]FORMAT",
+        help="format in which inputs arrive, e.g. 'fixed<16,6>'; not needed where a QActivation reads them",
+    )
+    qkeras.add_argument("--logits", action="store_true", help="leave a last softmax or sigmoid away")
+    qkeras.add_argument(
+        "--sigmoid",
+        choices=("hard", "smooth", "real"),
+        help="qkeras.set_internal_sigmoid of the training, which no file says (default: hard)",
+    )
+    torch = parser.add_argument_group("part, hept")
+    torch.add_argument(
+        "--particles", type=int, metavar="N", help="slots per event (default: part: 128; hept: events of any size)"
+    )
+    torch.add_argument("--task", help="hept: tracking60k, tracking600, pileup10k, cms_pileup or cms_tracking")
+    torch.add_argument("--dtype", help="float32 (default) or float64")
+    torch.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. pre_activation_pair=true")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Import, print what was written; 0 if it was."""
+    ours = {"--particles": options.particles, "--task": options.task, "--dtype": options.dtype, "--set": options.set}
+    theirs = {"--input": options.input, "--logits": options.logits, "--sigmoid": options.sigmoid}
+    wrong = [name for name, value in (ours if options.what == QKERAS else theirs).items() if value]
+    if wrong:
+        raise ConfigError(f"{', '.join(wrong)} does not go with '{options.what}'; see qformers import --help")
+    (_qkeras if options.what == QKERAS else _torch)(options)
+    return status.DONE
+
+
+def _qkeras(options: argparse.Namespace) -> None:
+    from qformers.interop.qkeras.build import Options, parse_inputs
+    from qformers.interop.qkeras.importer import import_qkeras
+
+    how = Options(parse_inputs(options.input), options.sigmoid or "hard", options.logits)
+    imported = import_qkeras(options.source, options.target, how)
+    model = imported.model
+    shapes = {tensor.name: tensor.shape[1:] for tensor in model.inputs}
+    ebops = sum(float(layer.ebops) for layer in model.layers if hasattr(layer, "ebops"))
+    print(f"{options.target}: {len(model.layers)} layers, inputs {shapes}, {ebops:,.0f} EBOPs")
+    for note in imported.notes:
+        print(f"note: {note}")
+    if not imported.notes:
+        print("every value is computed as QKeras computes it, bit for bit")
+
+
+def _torch(options: argparse.Namespace) -> None:
+    from qformers.interop import importers
+
+    sizes = importers.Sizes(
+        options.particles, options.dtype or "float32", importers.parse_options(options.set), options.task
+    )
+    model, config = importers.import_weights(options.what, options.source, options.target, sizes)
+    shapes = {tensor.name: tensor.shape[1:] for tensor in model.inputs}
+    parameters = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    print(f"{options.target}: {parameters:,} parameters, inputs {shapes}, output {model.outputs[0].shape[1:]}")
+    taken = importers.ASSUMED[options.what]
+    print("not shown by the weights, taken: " + ", ".join(f"{k}={getattr(config, k)}" for k in taken))
+
+
+COMMAND = Command("import", __doc__ or "", add, run)

@@ -1,0 +1,102 @@
+"""Options that several commands have, so that one word means the same everywhere.
+
+Nothing heavy is imported before the command line is read: ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from qformers.builds.build import Build
+    from qformers.progress import Reporter
+
+PIPED_WIDTH = 180  # columns of a table where there is no terminal to ask
+
+
+def add_build(parser: argparse.ArgumentParser) -> None:
+    """BUILD, as ``options.build``."""
+    parser.add_argument("build", type=Path, metavar="BUILD", help="build file, e.g. firmware_configs/part_demo.yaml")
+
+
+def add_events(parser: argparse.ArgumentParser, default: int = 10_000, help: str = "events of the test split") -> None:
+    """``--events``: how many."""
+    parser.add_argument("--events", type=int, default=default, metavar="N", help=f"{help} (default: {default})")
+
+
+def add_run(parser: argparse.ArgumentParser, *, out: bool = False, default: str = "runs/<name of the build>") -> None:
+    """``--run``, also called ``--out`` by commands that only write there; see `run_folder`."""
+    names = ["--run", "--out"] if out else ["--run"]
+    parser.add_argument(*names, dest="run", type=Path, metavar="DIR", help=f"run folder (default: {default})")
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """``--model``; see `model_path`."""
+    parser.add_argument(
+        "--model", type=Path, metavar="FILE", help="quantised model (default: qat/model.keras in the run folder)"
+    )
+
+
+def add_backend(parser: argparse.ArgumentParser, rtl: bool = False) -> None:
+    """``--backend``, instead of the one of the build; with `rtl` that of the RTL."""
+    text = "that writes the RTL (default: alkaid)" if rtl else "instead of firmware.backend: vitis, vivado or alkaid"
+    parser.add_argument("--backend", metavar="NAME", default="alkaid" if rtl else None, help=text)
+
+
+def add_set(parser: argparse.ArgumentParser, example: str) -> None:
+    """``--set KEY=VALUE``, as often as one likes, as ``options.overrides``."""
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="overrides",
+        metavar="KEY=VALUE",
+        help=f"change a key of the build, as often as you like, e.g. {example}",
+    )
+
+
+def add_quiet(parser: argparse.ArgumentParser) -> None:
+    """``--quiet``: neither progress nor tables, only what was written and errors."""
+    parser.add_argument("--quiet", action="store_true", help="neither progress nor tables: only what was written")
+
+
+def load_build(options: argparse.Namespace) -> Build:
+    """The build that `options` names, with its overrides.
+
+    Raises:
+        ConfigError: with the file, the key and the way out in the message.
+    """
+    from qformers.builds.build import load
+
+    return load(options.build, options.overrides)
+
+
+def run_folder(build: Build, chosen: Path | None = None) -> Path:
+    """The run folder `chosen`, else ``runs/<name of the build>``."""
+    return chosen or Path("runs") / build.name
+
+
+def model_path(build: Build, chosen: Path | None = None, run: Path | None = None) -> Path:
+    """The model file `chosen`, else the quantised model in the run folder `run`, else in that of the build."""
+    return chosen or run_folder(build, run) / "qat" / "model.keras"
+
+
+def reporting(options: argparse.Namespace, console: Console | None = None) -> AbstractContextManager[Reporter]:
+    """Progress for the length of a block, none with ``--quiet``; on the console that other lines are printed to."""
+    from qformers.progress import bars
+
+    return bars(options.quiet, console)
+
+
+def terminal(options: argparse.Namespace) -> Console:
+    """Where tables and messages go; nowhere with ``--quiet``. Lines longer than the terminal are its own affair."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else PIPED_WIDTH
+    return Console(highlight=False, soft_wrap=True, width=width, quiet=options.quiet)

@@ -1,0 +1,59 @@
+"""Post-training quantisation: the weights of a float model in the formats of a build file, without training.
+
+    qformers quantise runs/part_demo/float/model.keras my_build.yaml --run runs/part_ptq
+    qformers quantise runs/part_demo/float/model.keras my_build.yaml --run runs/part_ptq --calibrate
+
+Formats are taken as the section `quant` spells them; nothing is learned, whatever `quant.learn` says. With --calibrate
+every format keeps its width, and its integer bits are those that the values on calibration jets need; build.yaml in the
+run folder then spells the formats that were chosen. The run folder is that of a training: export, csim and the other
+commands take it with its build.yaml.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from qformers.cli import options as shared
+from qformers.cli import status
+from qformers.cli.command import Command
+from qformers.errors import ConfigError
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """The options."""
+    parser.add_argument("model", type=Path, metavar="MODEL", help="float model, e.g. runs/part_demo/float/model.keras")
+    shared.add_build(parser)
+    shared.add_run(parser, out=True)
+    parser.add_argument("--calibrate", action="store_true", help="set integer bits from the ranges seen, keep widths")
+    parser.add_argument("--quantile", type=float, help="share of the values that must fit (default: 0.9999)")
+    parser.add_argument("--margin", type=float, help="factor on the largest of them (default: 1)")
+    parser.add_argument(
+        "--calibration-jets", type=int, default=2048, metavar="N", help="of the training split (default: 2048)"
+    )
+    shared.add_set(parser, "quant.weight=fixed<8,2>")
+    shared.add_quiet(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Quantise and print; 0 when the run folder is written."""
+    given = {"quantile": options.quantile, "margin": options.margin}
+    said = {name: value for name, value in given.items() if value is not None}
+    if said and not options.calibrate:
+        raise ConfigError(f"--{' and --'.join(said)} go with --calibrate. Received: no --calibrate")
+    build = shared.load_build(options)
+    from qformers.quant.ptq.ranges import Rule
+    from qformers.quant.ptq.stage import quantise
+
+    rule = Rule(**said) if options.calibrate else None
+    folder = shared.run_folder(build, options.run)
+    result = quantise(build, options.model, folder, rule, options.calibration_jets)
+    result.save()
+    result.show(shared.terminal(options))
+    if options.quiet:
+        print(result)
+    print(f"written: {folder}")
+    return status.DONE
+
+
+COMMAND = Command("quantise", __doc__ or "", add, run)

@@ -1,0 +1,67 @@
+"""Exit statuses, and what turns an error into one of them with one message."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from qformers.errors import QformersError
+
+DONE = 0
+FAILED = 1  # a check
+BAD_INPUT = 2
+STOPPED = 3
+
+STATUSES = {
+    DONE: "done",
+    FAILED: "a check failed: firmware differs from the model, a budget is not kept",
+    BAD_INPUT: "bad input: arguments, a build file, data, a model or a tool that is missing; stderr has the message",
+    STOPPED: "stopped before the end (Ctrl-C, SIGTERM, a file STOP in the run folder, a time limit); the same command "
+    "goes on",
+}
+
+
+def table() -> str:
+    """The exit statuses, for the end of every help."""
+    return "\n".join(["exit status:", *(f"  {number}  {text}" for number, text in STATUSES.items())])
+
+
+@contextmanager
+def _terminated() -> Iterator[None]:
+    """SIGTERM stops as Ctrl-C does, for the length of a block; signals reach the main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def exit_status(work: Callable[[], int]) -> int:
+    """What `work` returns; 2 with the message on stderr for an error that a user can mend, 3 after Ctrl-C or SIGTERM.
+
+    An error that no user can mend is a defect: it is not caught, and Python shows where it is.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before anything imports TensorFlow
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    try:
+        with _terminated():
+            return work()
+    except QformersError as error:
+        print(error, file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print("stopped; what is finished is kept", file=sys.stderr)
+        return STOPPED

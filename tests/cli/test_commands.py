@@ -1,0 +1,289 @@
+"""The command `qformers`: its help, what it refuses and with which status, and the order of stages in a run."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.paths import CONFIGS, SCRIPTS
+
+from hls import cli
+from hls.cli import run, synth
+from hls.errors import ExportRefused as Refused
+from hls.errors import HlsError, Refusal
+from qformers.cli import options as shared
+from qformers.cli import status
+from qformers.cli.command import Command
+from qformers.errors import ConfigError, DataError, QformersError, TrainingError, WeightsError
+
+DEMO = str(CONFIGS / "part_demo.yaml")
+HEAVY = ("keras", "tensorflow", "jax", "hgq", "hls4ml", "alkaid", "matplotlib", "sklearn")
+PROBE = f"""
+import sys
+from hls.cli import main
+try:
+    code = main(sys.argv[1:])
+except SystemExit as end:
+    code = end.code
+print("status", code, "heavy", [name for name in {HEAVY!r} if name in sys.modules])
+"""
+
+Calls = list[tuple[str, list[str]]]
+
+
+def probe(*words: str) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own, which says at the end what it has imported."""
+    return subprocess.run([sys.executable, "-c", PROBE, *words], capture_output=True, text=True, check=True)
+
+
+@pytest.mark.parametrize("name", [*cli.COMMANDS, "generate tracks"])
+def test_help_of_every_command_answers_without_keras(name: str) -> None:
+    told = probe(*name.split(), "--help").stdout
+    assert told.startswith(f"usage: qformers {name} ")
+    assert told.endswith("status 0 heavy []\n")
+    assert f"qformers {name} " in told.split("options:")[0].split("\n", 1)[1]  # an example
+    assert status.table() in told
+
+
+def test_the_help_lists_every_command_once() -> None:
+    assert sorted(name for names in cli.GROUPS.values() for name in names) == sorted(cli.COMMANDS)
+    told = probe("--help").stdout
+    for name, command in cli.COMMANDS.items():
+        assert f"  {name:<13} {command.summary}\n" in told
+    assert status.table() in told
+    assert told.endswith("status 0 heavy []\n")
+
+
+def test_the_table_of_statuses_has_all_four() -> None:
+    assert list(status.STATUSES) == [0, 1, 2, 3] == [status.DONE, status.FAILED, status.BAD_INPUT, status.STOPPED]
+
+
+def test_every_option_that_takes_a_number_or_folder_says_its_default_or_that_it_is_needed() -> None:
+    for command in cli.COMMANDS.values():
+        parser = argparse.ArgumentParser()
+        command.add(parser)
+        for action in parser._actions:
+            if action.dest == "help":
+                continue
+            assert action.help, (command.name, action.dest)
+            if action.option_strings and action.type is not None and action.default not in (None, []):
+                assert "default" in action.help, (command.name, action.dest)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["trian", DEMO], "unknown command 'trian'; did you mean 'train'?"),
+        ([], "the following arguments are required: COMMAND"),
+        (["train"], "the following arguments are required: BUILD"),
+        (["csim", DEMO, "--events", "many"], "argument --events: invalid int value: 'many'"),
+        (["rtl", DEMO, "--levels", "paper"], "argument --levels: invalid choice: 'paper'"),
+        (["run", DEMO, "--ful"], "unrecognized arguments: --ful"),
+        (["run", DEMO, "--from", "csim", "--to", "train"], "--from must not come after --to. Received: --from csim"),
+        (["run", DEMO, "--to", "synth", "--no-synth"], "--no-synth leaves out the stage that --from or --to names"),
+        (["run", "no.yaml"], "no.yaml: cannot be read"),
+        (["train", DEMO, "--set", "sed=3"], "unknown key 'sed'; did you mean 'seed'?"),
+        (["csim", DEMO, "--set", "firmware.clock_ns=-1"], "firmware.clock_ns"),
+        (["quantise", "x.keras", DEMO, "--margin", "2"], "--margin go with --calibrate. Received: no --calibrate"),
+        (["import", "qkeras", "a.h5", "b.keras", "--task", "x"], "--task does not go with 'qkeras'"),
+        (["import", "part", "a.pt", "b.keras", "--logits"], "--logits does not go with 'part'"),
+        (["generate", "lhc6"], "unknown preset. Received: 'lhc6'"),
+        (["export", DEMO, "--backend", "vits"], "unknown backend 'vits'; did you mean 'vitis'?"),
+        (["csim", DEMO, "--set", "firmware.backend=libero"], "backend 'libero' is refused"),
+        (["fit-lda", "x", "--out", "y", "--events", "0"], "--events must be positive. Received: --events 0"),
+    ],
+)
+def test_bad_input_is_refused_with_status_two_and_without_keras(words: list[str], message: str) -> None:
+    told = probe(*words)
+    assert message in told.stderr
+    assert "Traceback" not in told.stderr
+    assert told.stdout == "status 2 heavy []\n"
+
+
+@pytest.mark.parametrize("error", [ConfigError, DataError, HlsError, TrainingError, WeightsError, QformersError])
+def test_what_a_user_can_mend_is_one_message_and_status_two(
+    error: type[Exception], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work() -> int:
+        raise error("mend this")
+
+    assert status.exit_status(work) == 2
+    assert capsys.readouterr() == ("", "mend this\n")
+    assert status.exit_status(lambda: 3) == 3
+
+
+def test_a_refused_export_is_bad_input(capsys: pytest.CaptureFixture[str]) -> None:
+    def work() -> int:
+        raise Refused("vitis", [Refusal("sort", "Sort", "has no firmware", "leave it out")])
+
+    assert status.exit_status(work) == 2
+    assert "sort (Sort): has no firmware; leave it out" in capsys.readouterr().err
+
+
+def test_what_nobody_can_mend_is_not_hidden() -> None:
+    def work() -> int:
+        raise RuntimeError("a defect")
+
+    with pytest.raises(RuntimeError, match="a defect"):
+        status.exit_status(work)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_with_status_three(number: int, capsys: pytest.CaptureFixture[str]) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+
+    def work() -> int:
+        os.kill(os.getpid(), number)
+        signal.pause()
+        return 0
+
+    assert status.exit_status(work) == 3
+    assert capsys.readouterr().err == "stopped; what is finished is kept\n"
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in SCRIPTS.glob("*.py")))
+def test_every_script_is_a_command(name: str) -> None:
+    path = SCRIPTS / f"{name}.py"
+    told = subprocess.run([sys.executable, str(path), "--help"], capture_output=True, text=True, check=True).stdout
+    assert told.startswith("usage: qformers ")
+    assert len(path.read_text().splitlines()) <= 9
+
+
+def test_a_build_is_loaded_with_its_overrides() -> None:
+    seen = []
+
+    def add(parser: argparse.ArgumentParser) -> None:
+        shared.add_build(parser)
+        shared.add_run(parser)
+        shared.add_set(parser, "seed=3")
+
+    def work(options: argparse.Namespace) -> int:
+        build = shared.load_build(options)
+        seen.append((shared.run_folder(build, options.run), shared.model_path(build, None, options.run), build.seed))
+        return 0
+
+    command = Command("x", "X.", add, work)
+    assert command([DEMO, "--set", "seed=3", "--set", "name=other"]) == 0
+    assert command([DEMO, "--run", "here", "--set", "seed=4"]) == 0
+    assert seen == [
+        (Path("runs/other"), Path("runs/other/qat/model.keras"), 3),
+        (Path("here"), Path("here/qat/model.keras"), 4),
+    ]
+
+
+@pytest.fixture
+def stages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[dict[str, int]], Calls]:
+    """Puts stages that note their words, and return a status, in the place of the real ones."""
+
+    def install(codes: dict[str, int]) -> Calls:
+        calls: Calls = []
+
+        def fake(name: str) -> Command:
+            def raw(words: object) -> int:
+                calls.append((name, list(words)))  # type: ignore[call-overload]
+                return codes.get(name, 0)
+
+            return Command(name, name, raw=raw)
+
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(run, "STAGES", {name: fake(name) for name in run.STAGES})
+        monkeypatch.setattr("hls.stages.summary.summary", lambda folder: Summed())
+        return calls
+
+    return install
+
+
+class Summed:
+    """A summary without a run."""
+
+    def save(self) -> None:
+        """Nowhere."""
+
+    def __str__(self) -> str:
+        return "summed up"
+
+
+def test_the_first_failing_stage_ends_the_run_with_its_status(
+    stages: Callable[[dict[str, int]], Calls], capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls = stages({"export": 1})
+    assert cli.main(["run", DEMO, "--fresh", "--set", "seed=3"]) == 1
+    common = [DEMO, "--run", "runs/part_demo", "--set", "seed=3"]
+    assert calls == [("train", [*common, "--fresh"]), ("export", common)]
+    told = capsys.readouterr().out
+    assert f"== train: {DEMO}\n== train: done, 0 s\n" in told
+    assert "== export: exit status 1, 0 s\n" in told
+    assert "summed up" not in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        ([], ["train", "export", "csim", "rtl", "synth", "compare"]),
+        (["--no-synth", "--from", "rtl"], ["rtl", "compare"]),
+        (["--from", "synth", "--to", "synth", "--synth-limit", "60"], ["synth"]),
+        (["--from", "export", "--to", "csim", "--run", "here"], ["export", "csim"]),
+    ],
+)
+def test_the_synthesis_has_a_time_limit_and_can_be_left_out(
+    arguments: list[str],
+    names: list[str],
+    stages: Callable[[dict[str, int]], Calls],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    calls = stages({})
+    assert cli.main(["run", DEMO, *arguments]) == 0
+    assert [name for name, _ in calls] == names
+    folder = "here" if "here" in arguments else "runs/part_demo"
+    for name, words in calls:
+        if name == "synth":
+            limit = "60.0" if "60" in arguments else "450.0"
+            assert words == [DEMO, "--run", folder, "--if-available", "--time-limit", limit]
+        elif name == "compare":
+            assert words == [folder, "--out", f"{folder}/comparison"]
+        else:
+            assert words == [DEMO, "--run", folder]
+    assert "summed up" in capsys.readouterr().out
+
+
+def test_the_words_of_every_stage_are_words_of_its_command() -> None:
+    options = run.COMMAND.parse([DEMO, "--fresh", "--quiet", "--set", "seed=3"])
+    for name, command in run.STAGES.items():
+        parsed = command.parse(run.arguments_of(name, options, Path("here")))
+        assert parsed.quiet
+        assert Path("here") in (getattr(parsed, "run", None), *getattr(parsed, "runs", []))
+
+
+@pytest.mark.parametrize("available", [True, False])
+@pytest.mark.parametrize("missing", [True, False])
+def test_synthesis_out_of_time_or_without_yosys_says_how_to_finish_it(
+    available: bool, missing: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from hls.reports.yosys.run import YosysMissing, YosysStopped
+
+    def late(*arguments: object) -> None:
+        raise YosysMissing() if missing else YosysStopped("yosys was stopped")
+
+    monkeypatch.setattr("hls.stages.synth.synthesise", late)
+    words = [DEMO, "--set", "seed=3", *(["--if-available"] if available else [])]
+    assert synth.COMMAND(words) == (0 if available else 2 if missing else 3)
+    told = capsys.readouterr()
+    assert f"to finish it: qformers synth {DEMO} --set seed=3\n" in told.out
+    assert ("yosys not found" if missing else "yosys was stopped") in (told.out if available else told.err)
+
+
+def test_the_demo_writes_its_files_and_keeps_changed_ones(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    assert cli.main(["demo", str(folder), "--files-only"]) == 0
+    names = {"part_tiny.yaml", "jets/train.root", "jets/val.root", "jets/test.root"}
+    assert {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} == names
+    (folder / "part_tiny.yaml").write_text("mine")
+    assert cli.main(["demo", str(folder), "--files-only"]) == 0
+    assert (folder / "part_tiny.yaml").read_text() == "mine"

@@ -1,0 +1,128 @@
+"""What stages return: every result shows itself in a terminal and in a notebook, and saves itself."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from hls.proof.agree import Agreement
+from hls.reports.report import Report
+from hls.stages.block_engine import EngineCheck, EngineResult
+from hls.stages.replay import Replayed
+from hls.stages.rtl import LEFT_OUT, LevelCheck, RtlResult
+from hls.stages.summary import Summary
+from hls.stages.synth import Synthesised
+from qformers.quant.audited import Audited
+from qformers.quant.fidelity import LayerError
+from qformers.quant.ptq import run_folder
+from qformers.quant.ptq.stage import QuantiseResult
+from qformers.results import Result
+from qformers.tasks.filtered import Filtered
+from qformers.train.finish import Finished
+from qformers.train.stage import Trained
+
+EQUAL = Agreement(5, 50, 0, 0, 0.0, None, None)
+WRONG = Agreement(5, 50, 3, 2, 0.25, 4, None)
+REPORT = Report("yosys", "synthesis", "Yosys 1", "xcup", {"lut": 1200}, error_bar="a bar", detail={"notes": ["[note]"]})
+COSTS = {"most_blocks": 4, "block_size": 16, "lut_estimate_parts": 7.0, "lut_estimate_permutations": 8} | {
+    "register_bits_parts": 9, "memory_bits_total": 10, "bram36_estimate_total": 11
+}  # fmt: skip
+
+
+def trained(run: Path) -> Trained:
+    return Trained(run, ("float", "qat"), (Finished(run / "float", {}, "accuracy", 0.7, 0.01, 0),))
+
+
+def quantised(run: Path) -> QuantiseResult:
+    (run / "qat").mkdir()
+    error = LayerError("embed0", 0.1, 0.2, 0.03, 0.999)
+    return QuantiseResult(run, run_folder.Quantised(run / "qat", 1234, 0.7, 0.01, (error,)))
+
+
+def audited(run: Path) -> Audited:
+    return Audited(run / "model.keras", "test", 9, (), (), np.zeros(0, np.int64), {"x": np.zeros((0, 2))})
+
+
+def filtered(run: Path) -> Filtered:
+    row = {"target": 0.9, "threshold": 0.5, "recall": 0.91, "precision": 0.8, "data_recall": None}
+    (run / "thresholds.json").write_text("{}")
+    return Filtered(run, 3, ({**row, "data_precision": None, "points": 10, "judged": 9, "points_kept": 8},))
+
+
+def rtl(run: Path) -> RtlResult:
+    levels = {"interpreter": LevelCheck(EQUAL, WRONG, None)}
+    return RtlResult(run, "jets", levels, {"icarus": "iverilog not found", "verilator": LEFT_OUT}, (REPORT,), {"a": 1})
+
+
+def synthesised(run: Path) -> Synthesised:
+    REPORT.save(run)
+    return Synthesised(run, (REPORT,))
+
+
+def engine(run: Path) -> EngineResult:
+    project: Any = None
+    return EngineResult(run, project, (EngineCheck(14, 1, 2, 50, 0, 99, 99, 0.5),), {"costs": COSTS})
+
+
+def replayed(run: Path) -> Replayed:
+    return Replayed(run / "audit_worst.npz", (3, 8, 9, 11, 20), WRONG)
+
+
+def summed(run: Path) -> Summary:
+    return Summary(run, ("part:", "C simulation == quantised model [all]"))
+
+
+CASES: list[tuple[Callable[[Path], Result], str, str]] = [
+    (trained, "0.7000 ± 0.0100", "train.json"),
+    (quantised, "embed0", "qat/errors.json"),
+    (audited, "0 of 0 formats of values overflow", "audit.json"),
+    (filtered, "0.91", "thresholds.json"),
+    (rtl, "interpreter, jets: firmware = quantised Keras: 0 of 50 values in 5 events differ", "rtl.json"),
+    (synthesised, "  [note]", "reports/yosys.json"),
+    (engine, "14 points, 1 blocks: 0 of 50 values in 2 events differ from quantised Keras; latency 99", "engine.json"),
+    (replayed, "event 4 is number 20 of its split", "audit_worst_replay.json"),
+    (summed, "C simulation == quantised model [all]", "summary.txt"),
+]
+
+
+@pytest.mark.parametrize(("make", "words", "file"), CASES, ids=[case[0].__name__ for case in CASES])
+def test_every_result_shows_and_saves_itself(
+    make: Callable[[Path], Result], words: str, file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = make(tmp_path)
+    assert capsys.readouterr() == ("", ""), "to compute prints nothing"
+    text, by_rich = io.StringIO(), io.StringIO()
+    result.show(Console(file=text, width=150, soft_wrap=True))
+    Console(file=by_rich, width=150, soft_wrap=True).print(result)
+    html = result._repr_html_()
+    assert words in text.getvalue()
+    assert words.strip() in by_rich.getvalue()
+    assert html.startswith("<pre ")
+    assert words.strip() in html.replace("&lt;", "<")
+    result.save()
+    written = tmp_path / file
+    assert written.exists()
+    if file.endswith(".json"):
+        json.loads(written.read_text())
+
+
+def test_a_level_that_was_left_out_on_purpose_is_no_news(tmp_path: Path) -> None:
+    text = io.StringIO()
+    result = rtl(tmp_path)
+    result.show(Console(file=text, width=150))
+    assert "icarus: iverilog not found" in text.getvalue()
+    assert LEFT_OUT not in text.getvalue()
+    assert not result.equal
+
+
+def test_a_training_that_was_stopped_says_so(tmp_path: Path) -> None:
+    assert not trained(tmp_path).complete
+    assert "stopped before the end" in trained(tmp_path)._repr_html_()
+    assert json.loads(trained(tmp_path).save().read_text())["complete"] is False
