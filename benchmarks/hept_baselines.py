@@ -28,7 +28,7 @@ from benchmarks.markdown import print_table  # noqa: E402
 from hls import cli  # noqa: E402
 from qformers.builds.build import Build, load  # noqa: E402
 from qformers.data import open_split  # noqa: E402
-from qformers.data.points.events import PointEvents  # noqa: E402
+from qformers.data.clouds import PointEvents  # noqa: E402
 from qformers.errors import ConfigError  # noqa: E402
 from qformers.files import replacing, write_json  # noqa: E402
 from qformers.manifest import write_manifest  # noqa: E402

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hls.backends.protocol import Project, Step
-from qformers.data.points.events import PointEvents
+from qformers.data.clouds import PointEvents
 from qformers.nn.memory import memory_of
 from qformers.precision.fixed import Fixed
 from qformers.quant.fidelity import (

@@ -13,7 +13,7 @@ from hls.errors import HlsError
 from hls.proof.adversarial import uniform
 from qformers.builds.build import Build
 from qformers.data import Events, open_split
-from qformers.data.points.events import PointEvents, joined
+from qformers.data.clouds import PointEvents, joined
 from qformers.models.inputs import host_inputs, takes_events
 
 SPLITS: tuple[Literal["test", "val", "train"], ...] = ("test", "val", "train")

@@ -26,7 +26,7 @@ from hls.proof.samples import sample
 from hls.stages.export import load_quantised
 from qformers.builds.build import Build
 from qformers.data import Events, open_split
-from qformers.data.points.events import PointEvents
+from qformers.data.clouds import PointEvents
 from qformers.errors import TrainingError
 from qformers.files import write_json
 from qformers.manifest import versions

@@ -17,11 +17,11 @@ from pydantic import BaseModel, BeforeValidator, Field, SerializeAsAny, Validati
 from pydantic_core import PydanticCustomError
 
 from qformers.config.files import onto, override, read_tree
-from qformers.config.layers import FIRMWARE, TRAINED
 from qformers.config.section import DEFAULT_ARCHITECTURE, Section, architecture_of
 from qformers.config.sections import DataConfig, FirmwareConfig, QuantConfig, TrainConfig
 from qformers.errors import ConfigError, nearest, shown
 from qformers.models import MODELS
+from qformers.precision.slots import FIRMWARE, TRAINED
 
 
 def _model_section(value: Any) -> Section:

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from qformers.config.section import Section
 from qformers.precision.fixed import Fixed
+from qformers.precision.qkeras.formats import fixed_text, is_qkeras
 
 
 def _is_format(text: str) -> str:
@@ -25,8 +26,6 @@ def _is_weight_format(text: str) -> str:
 
 def _translated(text: str, weight: bool) -> str:
     """The format as written, or that of a QKeras quantiser: ``quantized_relu(6, 2)`` is ``ufixed<6,2,RND_CONV>``."""
-    from qformers.precision.qkeras.formats import fixed_text, is_qkeras  # here, since it imports users of this module
-
     if is_qkeras(text):
         return fixed_text(text, weight)
     Fixed.parse(text)
@@ -93,7 +92,3 @@ class LayerFirmware(Section):
     def items(self) -> dict[str, str | int]:
         """Slot -> value, of the slots that are said."""
         return dict(self.model_dump())
-
-
-TRAINED = tuple(slot for slot in LayerFormats.model_fields if slot != "activation")
-FIRMWARE = tuple(LayerFirmware.model_fields)

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from qformers.config.sections import DataConfig
+from qformers.data.clouds import PointEvents
 from qformers.data.events import Events, FeatureSet
-from qformers.data.points.events import PointEvents
 from qformers.errors import DataError
 from qformers.progress import Reporter
 

@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qformers.generate.jets.processes import NEUTRINO_IDS
-
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Arrays = dict[str, npt.NDArray[Any]]  # name -> array, as they are written
 
 CALORIMETER_RADIUS_MM = 1290.0
+NEUTRINO_IDS = (12, 14, 16)  # PDG
 CALORIMETER_HALF_LENGTH_MM = 3000.0
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qformers.data.clouds import PointEvents
 from qformers.data.events import Events
-from qformers.data.points.events import PointEvents
 from qformers.errors import ConfigError, nearest
 
 PAIR_NAMES = ("ln_kt", "ln_z", "ln_dr", "ln_m2")

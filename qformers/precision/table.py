@@ -11,12 +11,11 @@ from typing import Any
 
 from rich.table import Table
 
-from qformers.config.layers import FIRMWARE, TRAINED
 from qformers.errors import ConfigError, nearest
 from qformers.precision.fixed import Fixed
+from qformers.precision.slots import SLOTS, TRAINED
 
 Value = Fixed | int | str
-SLOTS = (*TRAINED, *FIRMWARE)
 _COLUMNS = {
     "weight": ("weight",),
     "bias": ("bias",),

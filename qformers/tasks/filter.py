@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from qformers.builds.build import Build
 from qformers.config.sections import DataConfig, PointsConfig
 from qformers.data import point_dataset, split_files
-from qformers.data.points.events import stack
+from qformers.data.clouds import stack
 from qformers.data.points.filtering import folder_of, keep
 from qformers.data.points.readers import PointReader
 from qformers.errors import ConfigError, DataError

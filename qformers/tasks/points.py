@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qformers.config.sections import DataConfig, PhaseConfig, PointsConfig
-from qformers.data.points.events import POINT_FIELDS, PointCloud, PointEvents, joined
+from qformers.data.clouds import POINT_FIELDS, PointCloud, PointEvents, joined
 from qformers.data.points.targets import PairTargets, point_targets
 from qformers.errors import TrainingError
 from qformers.tasks.metrics import binary as metrics_binary

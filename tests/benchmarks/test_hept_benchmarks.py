@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks import hept_baselines, hept_cost, hept_results, hept_table
 from qformers.builds.build import Build, load
 from qformers.data import open_split
-from qformers.data.points.events import PointEvents
+from qformers.data.clouds import PointEvents
 from qformers.errors import ConfigError
 from qformers.generate.tracks.candidates import write_candidates
 from qformers.generate.tracks.settings import TrackSettings

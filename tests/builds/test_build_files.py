@@ -10,10 +10,12 @@ import pytest
 from support.paths import CONFIGS
 
 from qformers.builds.build import load
+from qformers.config.layers import LayerFirmware, LayerFormats
 from qformers.errors import ConfigError
 from qformers.models import MODELS
 from qformers.models.deepsets import DeepSetsConfig
 from qformers.models.part.config import PartConfig
+from qformers.precision.slots import FIRMWARE, TRAINED
 
 BUILDS = sorted(CONFIGS.glob("*.yaml"))
 
@@ -162,3 +164,8 @@ def test_a_list_at_the_top_is_refused(build_file: Path) -> None:
     build_file.write_text("- 1\n")
     with pytest.raises(ConfigError, match=r"expected keys and values at the top\. Received: list"):
         load(build_file)
+
+
+def test_every_slot_of_a_layer_is_a_key_of_build_files() -> None:
+    assert tuple(slot for slot in LayerFormats.model_fields if slot != "activation") == TRAINED
+    assert tuple(LayerFirmware.model_fields) == FIRMWARE

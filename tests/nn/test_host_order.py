@@ -10,7 +10,7 @@ import pytest
 from support.hept import FEATURES, empty_model, run, small
 
 from qformers.builds.models import load_model
-from qformers.data.points.events import PointEvents, PointLayout
+from qformers.data.clouds import PointEvents, PointLayout
 from qformers.errors import ConfigError
 from qformers.models.hept.hept import hept
 from qformers.models.inputs import host_inputs, takes_events

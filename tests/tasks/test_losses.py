@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from keras import ops
 
+from qformers.data.clouds import PointCloud, PointLayout, stack
 from qformers.data.points import pairs as make_pairs
-from qformers.data.points.events import PointCloud, PointLayout, stack
 from qformers.data.points.targets import PairTargets, point_targets
 from qformers.errors import DataError
 from qformers.tasks.losses import points as losses_points

@@ -15,7 +15,7 @@ from qformers.builds.build import Build
 from qformers.builds.models import load_model
 from qformers.config.sections import DataConfig, PointsConfig
 from qformers.data import DataError, open_split
-from qformers.data.points.events import PointEvents, joined
+from qformers.data.clouds import PointEvents, joined
 from qformers.data.points.targets import PairTargets
 from qformers.errors import TrainingError
 from qformers.generate.tracks import run

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qformers.data.points.events import NO_PARTICLE, PointCloud, PointLayout
+from qformers.data.clouds import NO_PARTICLE, PointCloud, PointLayout
 from qformers.errors import DataError, nearest
 
 COLUMNS = ("eta", "phi", "px", "py", "pt", "energy", "rapidity", "class")  # GeV; class: index into CLASSES

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qformers.data.points.events import NO_PARTICLE, PointCloud
+from qformers.data.clouds import NO_PARTICLE, PointCloud
 from qformers.errors import DataError
 
 Ints = NDArray[np.int64]

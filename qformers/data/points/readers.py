@@ -12,8 +12,8 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from qformers.data.clouds import PointCloud, PointLayout
 from qformers.data.points.candidates import layout_of, read_candidates
-from qformers.data.points.events import PointCloud, PointLayout
 from qformers.data.points.line_segments import read_segments
 from qformers.data.points.regions import SECTOR_OVERLAP, Mask, regions, windows
 from qformers.data.points.segment_features import LAYOUT as SEGMENTS

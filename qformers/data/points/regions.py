@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from qformers.data.points.events import NO_PARTICLE, PointCloud
+from qformers.data.clouds import NO_PARTICLE, PointCloud
 from qformers.errors import DataError
 
 Mask = NDArray[np.bool_]

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from qformers.data.points.events import NO_PARTICLE, PointCloud, PointLayout
+from qformers.data.clouds import NO_PARTICLE, PointCloud, PointLayout
 from qformers.data.points.line_segments import COLUMNS, FAKE, Segments
 from qformers.errors import DataError
 from qformers.files import write_json

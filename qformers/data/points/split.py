@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qformers.data.cache import ArrayCache
+from qformers.data.clouds import POINT_FIELDS, PointCloud, PointEvents, PointLayout, stack
 from qformers.data.events import FeatureSet
-from qformers.data.points.events import POINT_FIELDS, PointCloud, PointEvents, PointLayout, stack
 from qformers.data.points.readers import PointReader
 from qformers.data.stream import Prefetch, refuse_batch_size
 from qformers.errors import DataError

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from qformers.data.points.events import PointEvents
+from qformers.data.clouds import PointEvents
 from qformers.data.points.pairs import CMS_RADIUS, HEPT_RADIUS, cms_pairs, hept_pairs, pack, thinned
 from qformers.errors import DataError
 

@@ -15,9 +15,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from qformers.data.clouds import NO_PARTICLE, PointCloud, PointLayout
 from qformers.data.points import hit_features
 from qformers.data.points.csv_table import FLOAT, INT, Columns, Table, read_table
-from qformers.data.points.events import NO_PARTICLE, PointCloud, PointLayout
 from qformers.errors import DataError, nearest
 
 Ints = NDArray[np.int64]

@@ -12,7 +12,6 @@ from typing import Any
 
 from qformers.errors import DataError, GenerateError
 
-NEUTRINO_IDS = (12, 14, 16)
 EVENTS_PER_BATCH = 100  # fixed: it orders the detector's random draws, so jets depend on it
 
 _HADRONIC = "onIfAny=1 2 3 4 5"

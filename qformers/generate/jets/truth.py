@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qformers.generate.jets.processes import NEUTRINO_IDS
-from qformers.generate.record import Bools, Floats, Ints, Record, pseudorapidity, wrap_phi
+from qformers.generate.record import NEUTRINO_IDS, Bools, Floats, Ints, Record, pseudorapidity, wrap_phi
 
 QCD_CODE = 50
 _TOP, _Z, _W, _HIGGS = 6, 23, 24, 25

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qformers.data.points.events import NO_PARTICLE
+from qformers.data.clouds import NO_PARTICLE
 
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]

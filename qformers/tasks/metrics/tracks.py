@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from qformers.data.points.events import NO_PARTICLE
+from qformers.data.clouds import NO_PARTICLE
 from qformers.tasks.metrics.points import neighbours
 
 Floats = NDArray[np.floating[Any]]
