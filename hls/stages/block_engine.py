@@ -25,8 +25,7 @@ from qformers.builds.build import Build
 from qformers.data import DataError, open_split
 from qformers.files import write_json
 from qformers.manifest import versions
-from qformers.models.hept.blocks import resized
-from qformers.nn.index.sorted_order import SortedOrder
+from qformers.models.hept.blocks import order_of, resized, slots_of
 from qformers.progress import Reporter, Silent
 from qformers.results import Result
 
@@ -159,7 +158,7 @@ def simulate_engine(
         groups = [_events(pool, model, whole, count, events, build.seed)]
         if count == min(points):  # arithmetic and control are the same at every size
             groups.append(_hard(whole, build.seed))
-        blocks = whole.get_layer("mask").output.shape[1] // cfg.block_size
+        blocks = slots_of(whole) // cfg.block_size
         checked.append(_check(project, whole, groups, (count, blocks, clock_ns), reporter))
     facts = {
         "build": build.name,
@@ -198,15 +197,11 @@ def _events(
     pool: tuple[Array, Array, str], model: keras.Model, whole: keras.Model, points: int, count: int, seed: int
 ) -> dict[str, Array]:
     """`count` events of `points` drawn points, in the order that the model's own numbers give."""
-    random, slots = np.random.default_rng(seed), whole.get_layer("mask").output.shape[1]
+    random, slots = np.random.default_rng(seed), slots_of(whole)
     mask = np.broadcast_to(np.arange(slots) < points, (count, slots)).astype(np.float32)
     chosen = random.integers(0, len(pool[0]), (count, slots))
     features, coords = (values[chosen].astype(np.float32) * mask[..., None] for values in pool[:2])
-    order = model.get_layer("order_slots")
-    seen = coords
-    if isinstance(order, SortedOrder):  # the chip would sort rounded coordinates
-        seen = np.asarray(model.get_layer("coords_rounded")(coords))
-    return {"features": features, "coords": coords, "mask": mask, "order": order.host(seen, mask)}
+    return {"features": features, "coords": coords, "mask": mask, "order": order_of(model, coords, mask)}
 
 
 def _hard(whole: keras.Model, seed: int) -> dict[str, Array]:
@@ -244,7 +239,7 @@ def _check(
 
 def _outputs(model: keras.Model, group: Mapping[str, Array]) -> Iterator[Array]:
     """Of each event, (N, E); as many events at once as fit."""
-    slots = model.get_layer("mask").output.shape[1]
+    slots = slots_of(model)
     batch = max(AT_ONCE // slots, 1)
     for start in range(0, len(group["mask"]), batch):
         yield from np.asarray(model({name: array[start : start + batch] for name, array in group.items()}))

@@ -20,7 +20,7 @@ from qformers.config.section import architecture_of
 from qformers.config.sections import QuantConfig
 from qformers.errors import ConfigError
 from qformers.files import write_json
-from qformers.models.hept.blocks import Parts, parts
+from qformers.models.hept.blocks import Parts, parts, slots_of
 from qformers.models.hept.config import HeptConfig
 from qformers.precision.fixed import Fixed
 from qformers.progress import Reporter, Silent
@@ -84,8 +84,7 @@ def write(
     tick = (reporter or Silent()).task("trace and write the engine", 2)
     made = engine(cut, model, firmware.stage_ns or STAGE_SHARE * firmware.clock_ns)
     tick()
-    slots = model.get_layer("mask").output.shape[1]
-    size = sizes(made, f"{build.name}_engine", most_blocks(most_points or slots, cut.block))
+    size = sizes(made, f"{build.name}_engine", most_blocks(most_points or slots_of(model), cut.block))
     out, layout = out.resolve(), _layout(made, size, model)
     with new_project(NAME, model, build, out, facts) as (folder, said):
         _write_sources(made, size, folder / "src")

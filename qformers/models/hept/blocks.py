@@ -26,10 +26,13 @@ from numpy.typing import NDArray
 
 from qformers.config.sections import QuantConfig
 from qformers.errors import ConfigError
+from qformers.models.hept.attention_tables import COORDS
 from qformers.models.hept.config import HeptConfig
 from qformers.models.hept.hept import hept
 from qformers.models.sizes import Points
 from qformers.nn.hgq import Hgq
+from qformers.nn.index.host_order import HostOrder
+from qformers.nn.index.sorted_order import SortedOrder
 
 Array = NDArray[Any]
 
@@ -115,6 +118,25 @@ def parts(cfg: HeptConfig, quant: QuantConfig, model: keras.Model) -> Parts:
     seen = "coords_scaled" if cfg.coord_scales else "coords_rounded"
     encoder = keras.Model(read, _outputs(joined, "encoder1", seen, "mask_rounded"))
     return Parts(cfg, encoder, tuple(attention), tuple(points))
+
+
+def slots_of(model: keras.Model) -> int:
+    """N, slots of an event of a HEPT."""
+    return int(model.get_layer("mask").output.shape[1])
+
+
+def order_of(model: keras.Model, coords: Array, mask: Array) -> NDArray[np.int32]:
+    """The order (n, O, N) in which a quantised HEPT has the points of events: what the host or the chip sorts by.
+
+    Args:
+        model: it keeps the numbers that decide the order.
+        coords: (n, N, C); a chip that sorts itself sees them on their grid.
+        mask: (n, N).
+    """
+    order = model.get_layer("order_slots")
+    seen = np.asarray(model.get_layer(COORDS)(coords)) if isinstance(order, SortedOrder) else coords
+    host: HostOrder = order.host
+    return host(seen, mask)
 
 
 def resized(
