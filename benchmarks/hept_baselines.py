@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from benchmarks.markdown import print_table  # noqa: E402
-from hls import cli  # noqa: E402
 from qformers.builds.build import Build, load  # noqa: E402
+from qformers.cli.status import exit_status  # noqa: E402
 from qformers.data import open_split  # noqa: E402
 from qformers.data.clouds import PointEvents  # noqa: E402
 from qformers.errors import ConfigError  # noqa: E402
@@ -126,7 +126,7 @@ def shown(report: Mapping[str, Any]) -> list[str]:
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = cli.parser_of(__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, nargs="+", help="run folders with build.yaml")
     return parser.parse_args(arguments)
 
@@ -147,4 +147,4 @@ def work(options: argparse.Namespace) -> int:
 
 if __name__ == "__main__":
     options = parse()
-    sys.exit(cli.exit_status(lambda: work(options)))
+    sys.exit(exit_status(lambda: work(options)))

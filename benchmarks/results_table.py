@@ -86,7 +86,7 @@ def engine_record(facts: Mapping[str, Any]) -> Row:
             }
             for size in facts["events"]
         ],
-        "lut_estimate": costs["lut_estimate_parts"],
+        "lut_estimate": round(costs["lut_estimate_parts"]),
         "lut_estimate_permutations": costs["lut_estimate_permutations"],
         "register_bits": costs["register_bits_parts"],
         "bram36_estimate": costs["bram36_estimate_total"],

@@ -41,7 +41,10 @@ class Result(ABC):
 
     def _repr_html_(self) -> str:
         """The same in a notebook."""
-        console = Console(record=True, file=io.StringIO(), width=HTML_WIDTH, highlight=False, soft_wrap=True)
+        # force_jupyter: in a notebook rich displays what it prints, whatever `file` is, and all would be shown twice
+        console = Console(
+            record=True, file=io.StringIO(), width=HTML_WIDTH, highlight=False, soft_wrap=True, force_jupyter=False
+        )
         self.show(console)
         return console.export_html(inline_styles=True, code_format=_PRE)
 

@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 from support.hept_fixed import FEATURES, NARROW, events, small
 from support.quantised import shaken
 
-from hls.backends import BACKENDS
+from hls.backends import BACKENDS, open_project
 from hls.backends.alkaid.ports import Value
 from hls.backends.block_engine.banks import words
 from hls.backends.block_engine.project import EngineProject
 from hls.backends.block_engine.rows import Row, Spot, numbers, raw, wires
 from hls.errors import HlsError
+from hls.proof.agree import agree
 from hls.stages.block_engine import EngineResult, simulate_engine
+from hls.stages.rtl import written_before
 from qformers.builds.build import Build
 from qformers.config.sections import QuantConfig
 from qformers.errors import ConfigError
@@ -188,6 +190,38 @@ def test_what_the_engine_cannot_hold_is_refused(tiny: Run) -> None:
     twice["order"][0] = 0
     with pytest.raises(HlsError, match="slots 0 to 7 once each"):
         tiny.project.words(twice)
+
+
+def test_a_reopened_engine_agrees_with_the_model_of_any_size(tiny: Run) -> None:
+    project = open_project(tiny.found.project.path)
+    assert project.levels == project.timed == ("verilator",)
+    for points in (8, 20):
+        asked = events(tiny.cfg, points, 5)
+        result = agree(project, resized(tiny.cfg, NARROW, tiny.model, points), asked)
+        assert result.equal, str(result)
+        assert result.values == 5 * points * 2
+    with pytest.raises(HlsError, match=r"inputs of \(5, 20\) events and points must be .*Received: "):
+        project.outputs({**asked, "coords": asked["coords"][:, :8]})
+    (estimate,) = project.reports()
+    assert estimate.resources["lut"] > 1000
+    assert estimate.detail["model_sha256"]
+
+
+def test_the_engine_is_written_again_only_for_other_memories(tiny: Run) -> None:
+    run, build = tiny.found.path.parent, build_of_points()
+    assert written_before(build, tiny.found.project.path, run / "qat/model.keras", most_blocks=1000)
+    assert not written_before(build, tiny.found.project.path, run / "qat/model.keras", most_blocks=999)
+
+
+def test_a_backend_says_what_it_cannot_take(tiny: Run) -> None:
+    backend = BACKENDS["block_engine"]
+    assert backend.supports(tiny.model, build_of_points()) == []
+    (refusal,) = backend.supports(tiny.model)
+    assert "quantised model of architecture hept. Received: no build" in str(refusal)
+    wider = build_of_points()
+    model = wider.model.model_copy(update={"layers": 3})
+    (refusal,) = backend.supports(tiny.model, wider.model_copy(update={"model": model}))
+    assert "is not in the model that was given" in str(refusal)
 
 
 def test_what_is_no_quantised_hept_is_refused(tmp_path: Path) -> None:

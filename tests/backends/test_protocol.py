@@ -12,7 +12,6 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from rich.console import Console
 from support import hls_models as h
 from support.toys import ToyBackend, ToyProject
 
@@ -28,7 +27,6 @@ from hls.proof.agree import agree
 from hls.stages.csim import simulate
 from hls.stages.export import export, load_quantised
 from hls.stages.rtl import simulate_rtl
-from qformers.progress import Silent
 
 MEMBERS = sorted(name for name in vars(Project) if not name.startswith("_"))
 HEAVY = ("keras", "tensorflow", "hgq", "hls4ml", "alkaid", "matplotlib")
@@ -85,7 +83,7 @@ def toy_build() -> Any:
 
 
 def test_a_backend_is_registered_by_one_line(run: Path) -> None:
-    written = export(toy_build(), run / "qat/model.keras", run / "firmware/toy")
+    written = export(toy_build(), run / "qat/model.keras", run / "firmware/toy").project
     project, model = open_project(run / "firmware/toy"), load_quantised(run / "qat/model.keras")
     assert isinstance(project, ToyProject)
     assert project.layout == written.layout
@@ -96,7 +94,9 @@ def test_a_backend_is_registered_by_one_line(run: Path) -> None:
     assert wrong.values_different > 1000
     assert wrong.first is None, "it shows no layers"
 
-    assert simulate(toy_build(), run, 50, Silent(), Console(quiet=True)).equal
+    result = simulate(toy_build(), run, 50)
+    assert result.equal
+    result.save()
     assert json.loads((run / "csim.json").read_text())["backend"] == "toy"
     read = read_run(run)
     assert read.reports is not None
@@ -108,7 +108,7 @@ def test_a_backend_is_registered_by_one_line(run: Path) -> None:
 
 
 def test_what_a_backend_lacks_is_said(run: Path, tmp_path: Path) -> None:
-    project = export(toy_build(), run / "qat/model.keras", run / "firmware/toy")
+    project = export(toy_build(), run / "qat/model.keras", run / "firmware/toy").project
     with pytest.raises(HlsError, match=r"levels of simulation are keras\. Received: 'verilator'"):
         project.outputs({}, "verilator")
     with pytest.raises(HlsError, match="no level of a project of backend 'toy' has a clock"):
@@ -116,6 +116,6 @@ def test_what_a_backend_lacks_is_said(run: Path, tmp_path: Path) -> None:
     with pytest.raises(HlsError, match="backend 'toy' has no vendor's tool"):
         project.build()
     with pytest.raises(HlsError, match=r"levels of simulation are keras\. Received: 'interpreter'"):
-        simulate_rtl(toy_build(), run, 10, Silent(), Console(quiet=True), backend="toy")
+        simulate_rtl(toy_build(), run, 10, backend="toy")
     with pytest.raises(ExportRefused, match=r"backend 'toy' cannot write this model exactly:\n.*one too many"):
         ToyBackend().write(h.part_model(4), toy_build(), tmp_path / "never")

@@ -131,7 +131,7 @@ def test_the_script_writes_everything_and_refuses_what_is_wrong(tmp_path: Path) 
     assert failed.returncode == 1
     assert "fail part_a: lut<=1%" in failed.stdout
     absent = call(tmp_path / "nowhere")
-    assert (absent.returncode, "is no run folder" in absent.stderr) == (1, True)
+    assert (absent.returncode, "is no run folder" in absent.stderr) == (2, True)
 
 
 @pytest.fixture(scope="module")

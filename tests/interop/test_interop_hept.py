@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,14 +12,13 @@ import pytest
 from numpy.typing import NDArray
 from support import oracle_hept
 from support.hept import FEATURES, VARIANTS, empty_model, random_model, run, small
-from support.paths import SCRIPTS
 
 from qformers.builds.models import load_model
+from qformers.cli import importing
 from qformers.errors import WeightsError
 from qformers.interop import hept as upstream
 from qformers.interop import importers
 
-SCRIPT = SCRIPTS / "import_weights.py"
 CONFIG = small()
 EVENTS = oracle_hept.random_events(13, FEATURES, CONFIG, [13, 7], seed=1)
 
@@ -111,14 +109,9 @@ def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_script_saves_the_same_model(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    spec = importlib.util.spec_from_file_location("import_weights", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     target = checkpoint.with_suffix(".keras")
     arguments = ["hept", str(checkpoint), str(target), "--task", "cms_pileup", "--dtype", "float64"]
-    assert module.main([*arguments, "--set", "block_size=5"]) == 0
+    assert importing.COMMAND([*arguments, "--set", "block_size=5"]) == 0
     config = small(**VARIANTS["cms_pileup"])
     events = oracle_hept.random_events(13, FEATURES, config, [13, 7], seed=2)
     saved = load_model(target)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from rich.console import Console
-from support.paths import SCRIPTS
 
+from hls.cli import export
+from hls.stages.export import Exported
 from qformers.config.sections import FirmwareConfig, QuantConfig
 from qformers.errors import ConfigError
 from qformers.precision.fixed import Fixed
@@ -135,22 +136,17 @@ def test_joined_tables_keep_what_either_says() -> None:
         joined["embd0"]
 
 
-def test_the_export_prints_the_table_and_what_was_allowed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = SCRIPTS / "export_hls.py"
-    spec = importlib.util.spec_from_file_location("export_hls_script", path)
-    assert spec is not None
-    assert spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+def test_the_export_shows_the_table_and_what_was_allowed(tmp_path: Path) -> None:
     short = {"layer": "embed0", "accumulator": "fixed<9,2>", "needed": "fixed<11,3>", "integer_bits": 1}
     said = {"layers": TABLE.to_json(), "notes": ["of interest"], "overflow_allowed": [{**short, "fraction_bits": 1}]}
-    (tmp_path / "precision.json").write_text(json.dumps(said))
-    script.print_precision(tmp_path)
-    text = " ".join(capsys.readouterr().out.split())
+    project: Any = SimpleNamespace(path=tmp_path)
+    out = io.StringIO()
+    Exported(project, said).show(Console(file=out, width=180))
+    text = " ".join(out.getvalue().split())
     assert "note: of interest" in text
     assert "OVERFLOW ALLOWED: layer 'embed0': accumulator fixed<9,2> lacks 1 integer and 1 fraction bits" in text
     assert "fixed<7,-2,RND,SAT_SYM>" in text
-    assert script.parse(["a.yaml", "--allow-overflow"]).allow_overflow
+    assert export.COMMAND.parse(["a.yaml", "--allow-overflow"]).allow_overflow
 
 
 def test_the_printed_table_marks_what_the_build_file_said() -> None:
