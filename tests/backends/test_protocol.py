@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 from support import hls_models as h
-from support.toys import ToyBackend, ToyProject
+from support.toy_backend import ToyBackend, ToyProject
 
 from hls.backends import BACKENDS, open_project
 from hls.backends.alkaid.project import AlkaidProject
