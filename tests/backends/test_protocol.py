@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import pytest
 from support import hls_models as h
-from support.toys import ToyBackend, ToyProject
+from support.toy_backend import ToyBackend, ToyProject
 
 from hls.backends import BACKENDS, open_project
 from hls.backends.alkaid.project import AlkaidProject

@@ -41,7 +41,7 @@ def build_of(architecture: str) -> Build:
             "name": "toy_jets",
             "data": {"dataset": "jetclass", "features": "kin", "num_particles": 4, "max_jets": 128, **jets},
             "model": {"architecture": architecture, "width": 4},
-            "quant": {"activation": "fixed<8,4>", "weight": "fixed<6,2,RND,SAT_SYM>"},
+            "quant": {"learn": False, "activation": "fixed<8,4>", "weight": "fixed<6,2,RND,SAT_SYM>"},
             "train": {"float": phase, "qat": phase},
             "firmware": {"backend": "alkaid"},
         }

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from rich.console import Console
-from support.toys import TOY_JETS, write_toy_jets
+from support.toy_dataset import TOY_JETS, write_toy_jets
 
 from qformers.builds.build import Build
 from qformers.config.sections import DataConfig

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from qformers.config.section import Section
 from qformers.config.sections import QuantConfig
 from qformers.models.arch import Arch, Source
-from qformers.models.part.layers import PairMask, ZeroPadded
+from qformers.models.part.layers import ZeroPadded
 from qformers.models.part.pairs import square
 from qformers.nn import VOCABULARIES
 from qformers.nn.index.host_order import HostOrder
@@ -137,15 +137,15 @@ def _sorted_order(nn: Vocabulary, coords: Any, mask: Any) -> Any:
 
 
 def _counted(nn: Vocabulary, x: Any, mask: Any) -> Any:
-    """A norm whose statistics count pairs (B, N, N) of real particles; in inference they are at rest."""
-    pairs = nn.counted(PairMask, mask, "counted_pairs")
-    x = nn.norm(x, Norm("counted_norm", "batch", pairs))
-    return nn.dense(x, "counted", Linear("bqkd,de->bqke", {"e": 2}, "e"))
+    """A norm whose statistics count real particles; in inference they are at rest."""
+    slots = nn.counted(keras.layers.Reshape, mask, "counted_slots", target_shape=(4,))
+    x = nn.dense(nn.norm(x, Norm("counted_norm", "batch", slots)), "counted", Linear("bnd,de->bne", {"e": 2}, "e"))
+    return nn.gate(x, mask, "counted_gate")
 
 
 def _counted_truth(arrays: Arrays, weights: Weights) -> Array:
     kernel, bias = weights("counted")
-    return np.asarray(_normed(arrays["x"], weights("counted_norm")) @ kernel + bias)
+    return np.asarray((_normed(arrays["x"], weights("counted_norm")) @ kernel + bias) * arrays["mask"][..., None])
 
 
 DRAWN = HostOrder(np.array([[2.0, 3.0]]), np.array([[1.0], [0.5]]))
@@ -183,7 +183,9 @@ CASES: dict[str, Case] = {
     ),
     "concatenate": Case(
         {"x": (4, 2), "y": (4, 3)},
-        lambda nn, i: nn.concatenate([i["x"], i["y"]], "concatenate"),
+        lambda nn, i: nn.concatenate(
+            [nn.round(i[name], FORM, f"concatenate_{name}") for name in ("x", "y")], "concatenate"
+        ),
         lambda a, w: np.concatenate([a["x"], a["y"]], axis=-1),
     ),
     "sum": Case(
@@ -263,7 +265,7 @@ CASES: dict[str, Case] = {
     ),
     "softmax": Case(
         {"x": (3, 4)},
-        lambda nn, i: nn.softmax(i["x"], "softmax"),
+        lambda nn, i: nn.softmax(nn.round(i["x"], FORM, "softmax_rounded"), "softmax"),
         lambda a, w: _softmax(a["x"]),
         bound=0.01,
     ),
@@ -301,7 +303,7 @@ CASES: dict[str, Case] = {
     ),
     "move": Case(
         {"x": (4, 3)},
-        lambda nn, i: nn.move(Largest, i["x"], "move", axis=1),
+        lambda nn, i: nn.move(Largest, nn.round(i["x"], FORM, "move_rounded"), "move", axis=1),
         lambda a, w: a["x"].max(axis=1, keepdims=True),
     ),
     "sorted_order": Case(
@@ -321,7 +323,7 @@ CASES: dict[str, Case] = {
         lambda a, w: a["x"] * a["mask"][..., None],
     ),
     "counted": Case(
-        {"x": (4, 4, 2), "mask": (4,)},
+        POINTS,
         lambda nn, i: _counted(nn, i["x"], i["mask"]),
         _counted_truth,
         bound=0.03,
