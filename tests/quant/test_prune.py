@@ -17,6 +17,7 @@ from qformers import tasks
 from qformers.config.sections import PruneConfig, QuantConfig
 from qformers.errors import ConfigError
 from qformers.nn.formats import Formats
+from qformers.nn.roles import Roles
 from qformers.quant.prune.callback import Pruning
 from qformers.quant.prune.scores import input_sizes, ramp, thresholds
 from qformers.quant.prune.sparsity import fill, sparsity
@@ -36,13 +37,14 @@ def config(**settings: Any) -> PruneConfig:
 def model(quantised: bool = False, learn: bool = True) -> keras.Model:
     """A kernel with two output axes, one with two input axes, and the classes."""
     keras.utils.set_random_seed(1)
-    formats = Formats(QuantConfig(learn=learn))
+    formats, roles = Formats(QuantConfig(learn=learn)), Roles()
+    roles.declare(point="n", head="h", channel="fdec")
 
     def dense(name: str, equation: str, shape: tuple[int, ...], bias: str) -> Any:
         if not quantised:
             return keras.layers.EinsumDense(equation, shape, bias_axes=bias, name=name)
         axes = equation.split(",")[0]
-        quantisers = {"iq_conf": formats.value(name, axes), "kq_conf": formats.weight(name)}
+        quantisers = {"iq_conf": formats.value(name, roles.of(axes, name)), "kq_conf": formats.weight(name)}
         return QEinsumDense(equation, shape, bias_axes=bias, bq_conf=formats.bias(name), name=name, **quantisers)
 
     inputs = keras.Input((3, 8), name="features")
