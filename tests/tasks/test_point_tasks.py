@@ -150,7 +150,7 @@ def test_pile_up_is_scored_on_the_points_that_count(hits: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     ("changes", "points", "words"),
     [
-        ({"dataset": "trackm"}, {}, r"no per-point data set 'trackm'.*'trackml'"),
+        ({"dataset": "trackm"}, {}, r"unknown data set 'trackm'; did you mean 'trackml'\?"),
         ({"dataset": "line_segments"}, {}, r"data.points.lda: line_segments need the file of an LDA"),
         ({"dataset": "candidates"}, {}, r"candidates have pileup only\. Received: task=tracking"),
         ({"dataset": "line_segments"}, {"lda": "l.json"}, r"line_segments come as whole.* Received: phi_sectors=8"),

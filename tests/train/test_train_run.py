@@ -206,7 +206,7 @@ def test_a_checkpoint_of_another_build_is_refused_and_fresh_starts_over(
 def test_unknown_key_is_refused_with_the_nearest_name(tmp_path: Path):
     path = tmp_path / "build.yaml"
     path.write_text(train_fakes.build().to_yaml())
-    script = WORKER.parent.parent / "scripts" / "train.py"
+    script = WORKER.parents[2] / "scripts" / "train.py"
     command = [sys.executable, str(script), str(path), "--set", "train.float.learning_rat=0.1"]
     found = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert found.returncode == 2
