@@ -118,7 +118,7 @@ def test_script_saves_the_same_model(checkpoint: Path, capsys: pytest.CaptureFix
     spec.loader.exec_module(module)
     target = checkpoint.with_suffix(".keras")
     arguments = ["hept", str(checkpoint), str(target), "--task", "cms_pileup", "--dtype", "float64"]
-    assert module.main([*arguments, "--set", "block_size=5"]) == 0
+    assert module.main(["import", *arguments, "--set", "block_size=5"]) == 0
     config = small(**VARIANTS["cms_pileup"])
     events = oracle_hept.random_events(13, FEATURES, config, [13, 7], seed=2)
     saved = load_model(target)
