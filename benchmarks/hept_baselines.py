@@ -64,24 +64,24 @@ def boosted(events: Mapping[str, PointEvents], task: Any, seed: int) -> tuple[ND
         learning_rate=RATE, max_iter=TREES, max_leaf_nodes=LEAVES, early_stopping=False, random_state=seed
     )
     model.fit(points["train"], truth["train"])
-    found = {
+    scores = {
         trees: float(average_precision_score(truth["val"], score))
         for trees, score in enumerate(model.staged_decision_function(points["val"]), 1)
         if trees % EVERY == 0
     }
-    best = max(found, key=lambda trees: found[trees])
+    best = max(scores, key=lambda trees: scores[trees])
     test = numbers(events["test"])
     stages = model.staged_decision_function(test.reshape(-1, test.shape[-1]))
     score = next(score for trees, score in enumerate(stages, 1) if trees == best)
-    facts = {"model": "gradient-boosted trees", "trees": best, "validation_auprc": found[best]}
+    facts = {"model": "gradient-boosted trees", "trees": best, "validation_auprc": scores[best]}
     return score.reshape(*test.shape[:2], 1).astype(np.float32), {**facts, "points_trained": len(points["train"])}
 
 
 def coordinates(events: Mapping[str, PointEvents]) -> tuple[NDArray[np.float32], dict[str, Any]]:
     """The coordinates (n, N, C) of the test split over their standard deviation in the train split, as an embedding."""
     known = events["train"].coords[events["train"].mask > 0].astype(np.float64)
-    found = (events["test"].coords - known.mean(axis=0)) / np.maximum(known.std(axis=0), 1e-12)
-    return found.astype(np.float32), {"model": "coordinates"}
+    scaled = (events["test"].coords - known.mean(axis=0)) / np.maximum(known.std(axis=0), 1e-12)
+    return scaled.astype(np.float32), {"model": "coordinates"}
 
 
 def baseline(build: Build, run: Path) -> dict[str, Any]:

@@ -108,11 +108,11 @@ def measure(model_name: str, step: str, points: int, layers: int) -> Row:
 
     before = peak_mib()
     once()  # traces the graph
-    found = [once()]
-    while len(found) < REPEATS and sum(clock for _, clock in found) < ENOUGH_S:
-        found.append(once())
-    cpu, clock = (statistics.median(column) for column in zip(*found, strict=True))
-    return {"cpu_s": cpu, "clock_s": clock, "steps": len(found), "memory_mib": round(peak_mib() - before)}
+    times = [once()]
+    while len(times) < REPEATS and sum(clock for _, clock in times) < ENOUGH_S:
+        times.append(once())
+    cpu, clock = (statistics.median(column) for column in zip(*times, strict=True))
+    return {"cpu_s": cpu, "clock_s": clock, "steps": len(times), "memory_mib": round(peak_mib() - before)}
 
 
 def resident_mib(process: int) -> float:
@@ -147,8 +147,8 @@ def in_a_process(arguments: Sequence[str], memory_mib: float, limit_s: float) ->
         return {"exceeded": exceeded or "the memory of the machine"}
     if child.returncode:
         raise RuntimeError(f"{' '.join(arguments)} ended with {child.returncode}: {errors[-2000:]}")
-    found: Row = json.loads(out.splitlines()[-1])
-    return found
+    figures: Row = json.loads(out.splitlines()[-1])
+    return figures
 
 
 def slope(points: Sequence[float], seconds: Sequence[float]) -> float | None:

@@ -39,11 +39,11 @@ def arrays_of(phase: Path) -> Arrays:
         return {name: stored[name] for name in stored.files}
 
 
-def window_ap(found: Arrays) -> NDArray[np.float64]:
+def window_ap(arrays: Arrays) -> NDArray[np.float64]:
     """AP@k of each window (n,), NaN where it has no track above the threshold."""
-    result = np.full(len(found["mask"]), np.nan)
-    for row, mask in enumerate(found["mask"] > 0):
-        x, ids, pt, good = ([found[n][row][mask]] for n in ("logits", "particle_ids", "pt", "reconstructable"))
+    result = np.full(len(arrays["mask"]), np.nan)
+    for row, mask in enumerate(arrays["mask"] > 0):
+        x, ids, pt, good = ([arrays[n][row][mask]] for n in ("logits", "particle_ids", "pt", "reconstructable"))
         try:
             report = metrics_points.tracking_report(x, ids, pt, good, (PT_GEV,))
         except ValueError:  # no such track
@@ -52,13 +52,13 @@ def window_ap(found: Arrays) -> NDArray[np.float64]:
     return result
 
 
-def pileup_scores(found: Arrays) -> dict[str, NDArray[np.float64]]:
+def pileup_scores(arrays: Arrays) -> dict[str, NDArray[np.float64]]:
     """AUPRC and precision at 99 % recall, (1 + folds,) each: of all candidates that count, and without each part."""
     from sklearn.metrics import average_precision_score
 
-    counts = (found["mask"] > 0) & found["reconstructable"]
-    score, label = found["logits"][..., 0][counts].astype(np.float64), found["labels"][counts]
-    event = np.broadcast_to(found["events"][:, None], counts.shape)[counts]
+    counts = (arrays["mask"] > 0) & arrays["reconstructable"]
+    score, label = arrays["logits"][..., 0][counts].astype(np.float64), arrays["labels"][counts]
+    event = np.broadcast_to(arrays["events"][:, None], counts.shape)[counts]
     _, number = np.unique(event, return_inverse=True)
     kept = [np.ones(len(score), bool), *(number % FOLDS != fold for fold in range(FOLDS))]
     functions: dict[str, Callable[[Any, Any], float]] = {
@@ -71,8 +71,8 @@ def pileup_scores(found: Arrays) -> dict[str, NDArray[np.float64]]:
 def measured(values: NDArray[np.float64], task: str) -> dict[str, float]:
     """Value and error, of AP@k of windows or of what `pileup_scores` gives."""
     if task == "tracking":
-        found = values[~np.isnan(values)]
-        return {"value": float(found.mean()), "error": float(found.std(ddof=1) / np.sqrt(len(found)))}
+        valid = values[~np.isnan(values)]
+        return {"value": float(valid.mean()), "error": float(valid.std(ddof=1) / np.sqrt(len(valid)))}
     left = values[1:]
     error = np.sqrt((len(left) - 1) / len(left) * np.sum((left - left.mean()) ** 2))
     return {"value": float(values[0]), "error": float(error)}
@@ -80,16 +80,16 @@ def measured(values: NDArray[np.float64], task: str) -> dict[str, float]:
 
 def firmware_of(run: Path) -> Row:
     """EBOPs of a quantised model, and alkaid's estimate where it was traced."""
-    manifest, found = read(run / "qat/manifest.json"), {}
-    found["ebops"] = manifest["ebops"]
+    manifest, facts = read(run / "qat/manifest.json"), {}
+    facts["ebops"] = manifest["ebops"]
     if (run / "rtl.json").exists() and (run / "reports/alkaid.json").exists():
         report, level = read(run / "reports/alkaid.json"), read(run / "rtl.json")["levels"]["interpreter"]
-        found |= {name: report["resources"][name] for name in ("lut", "ff")}
-        found |= {name: report[name] for name in ("tool", "clock_ns", "latency_cycles", "latency_ns")}
+        facts |= {name: report["resources"][name] for name in ("lut", "ff")}
+        facts |= {name: report[name] for name in ("tool", "clock_ns", "latency_cycles", "latency_ns")}
         parts = [part for part in level.values() if isinstance(part, dict) and "values_different" in part]
-        found["different"] = sum(part["values_different"] for part in parts)
-        found["simulations"] = simulations_of(run)
-    return found
+        facts["different"] = sum(part["values_different"] for part in parts)
+        facts["simulations"] = simulations_of(run)
+    return facts
 
 
 def simulations_of(run: Path) -> Row:
@@ -147,8 +147,8 @@ def collect(
     known = {row["run"]: row for row in read(results)["rows"]} if results.exists() else {}
     values = {}
     for name, (run, phase, task, _) in places.items():
-        found = arrays_of(run / phase)
-        values[name] = pileup_scores(found) if task == "pileup" else {f"ap_{PT_GEV:g}": window_ap(found)}
+        arrays = arrays_of(run / phase)
+        values[name] = pileup_scores(arrays) if task == "pileup" else {f"ap_{PT_GEV:g}": window_ap(arrays)}
     for name, (run, phase, task, label) in places.items():
         row = {"run": name, **row_of(run, phase, task, label)}
         row["scores"] = {score: measured(values[name][score], task) for score in SCORES[task]}

@@ -91,8 +91,8 @@ def row_of(run: Path) -> Row:
 def right(phase: Path) -> np.ndarray[Any, Any]:
     """Which test jets the model in the folder of a phase gets right, (n,)."""
     with np.load(phase / "test_logits.npz") as arrays:
-        found: np.ndarray[Any, Any] = arrays["logits"].argmax(axis=1) == arrays["labels"]
-    return found
+        correct: np.ndarray[Any, Any] = arrays["logits"].argmax(axis=1) == arrays["labels"]
+    return correct
 
 
 def paired(phase: Path, other: Path) -> dict[str, float]:

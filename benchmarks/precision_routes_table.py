@@ -83,7 +83,7 @@ EXACT = ("interpreter differs", "C simulation differs")
 
 def cells(row: Row) -> list[str]:
     """A row as text."""
-    found = [f"{row[level][0]:,} of {row[level][1]:,}" if row[level] else "" for level in ("interpreter", "csim")]
+    exact = [f"{row[level][0]:,} of {row[level][1]:,}" if row[level] else "" for level in ("interpreter", "csim")]
     return [
         ROUTES[row["route"]],
         row["name"],
@@ -94,7 +94,7 @@ def cells(row: Row) -> list[str]:
         f"{row['lut']:,}",
         f"{row['ff']:,}",
         f"{row['latency_cycles']} = {row['latency_ns']:g}",
-        *found,
+        *exact,
     ]
 
 

@@ -90,8 +90,8 @@ def measured(folder: Path, step: str, limit: float) -> dict[str, Any]:
                 process.wait()
     if process.returncode:
         return {"error": "failed", "why": f"exit status {process.returncode}, see {folder / 'log.txt'}"}
-    found: dict[str, Any] = json.loads(answer.strip().splitlines()[-1])
-    return found
+    figures: dict[str, Any] = json.loads(answer.strip().splitlines()[-1])
+    return figures
 
 
 def bench(run: Path, kind: str, size: int, steps: list[str], limit: float) -> dict[str, Any]:

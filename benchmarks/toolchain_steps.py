@@ -166,13 +166,13 @@ class Bench:
         graph.compile()
         compiled = time.perf_counter() - start - converted
         arrays = [np.ascontiguousarray(jets[tensor.name]) for tensor in self.model.inputs]
-        found = np.asarray(graph.predict(arrays if len(arrays) > 1 else arrays[0]))
+        outputs = np.asarray(graph.predict(arrays if len(arrays) > 1 else arrays[0]))
         expected = next(iter(keras_outputs(self.model, jets).values()))
         return {
             "convert_s": converted,
             "compile_s": compiled,
             "predict_s": time.perf_counter() - start - converted - compiled,
-            "different": int((found.reshape(expected.shape) != expected).sum()),
+            "different": int((outputs.reshape(expected.shape) != expected).sum()),
         }
 
 

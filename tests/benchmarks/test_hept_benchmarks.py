@@ -87,9 +87,9 @@ def test_windows_without_tracks_have_no_ap() -> None:
     ids = np.array([[1, 1, 2, 2], [-1, -1, -1, -1]])
     arrays = {"mask": np.ones((2, 4)), "particle_ids": ids, "pt": np.full((2, 4), 2.0)}
     arrays |= {"reconstructable": ids >= 0, "logits": np.array([[[0.0], [0.1], [5.0], [5.1]], [[0.0]] * 4])}
-    found = hept_table.window_ap(arrays)
-    assert found[0] == 1.0
-    assert np.isnan(found[1])
+    precision = hept_table.window_ap(arrays)
+    assert precision[0] == 1.0
+    assert np.isnan(precision[1])
 
 
 class Everything:

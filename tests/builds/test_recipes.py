@@ -26,9 +26,9 @@ LINES = 5  # of a recipe, at most
 
 def recipes(text: str) -> dict[str, list[list[str]]]:
     """Heading of level 3 -> the command lines of the bash block below it, split into words, of the section."""
-    found = re.search(rf"^## {SECTION}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
-    assert found, f"the tutorial has no section '{SECTION}'"
-    blocks = re.findall(r"^### (.+?)\n(?:(?!^### ).*?)^```bash\n(.*?)^```", found.group(1), re.MULTILINE | re.DOTALL)
+    section = re.search(rf"^## {SECTION}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert section, f"the tutorial has no section '{SECTION}'"
+    blocks = re.findall(r"^### (.+?)\n(?:(?!^### ).*?)^```bash\n(.*?)^```", section.group(1), re.MULTILINE | re.DOTALL)
     return {
         name: [words for line in block.splitlines() if (words := shlex.split(line, True))] for name, block in blocks
     }
@@ -72,9 +72,9 @@ def assert_exact(compared: dict[str, Any], events: int) -> None:
 
 
 def test_the_tutorial_has_a_short_recipe_for_each_kind_of_model() -> None:
-    found = recipes(TUTORIAL.read_text())
-    assert tuple(found) == KINDS
-    for lines in found.values():
+    lines_of = recipes(TUTORIAL.read_text())
+    assert tuple(lines_of) == KINDS
+    for lines in lines_of.values():
         assert 0 < len(lines) <= LINES
         for words in lines:
             assert words[0] == "qformers", words

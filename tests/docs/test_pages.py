@@ -55,9 +55,9 @@ def test_marks_that_are_missing_are_named() -> None:
 
 
 def test_comments_below_a_field_belong_to_it() -> None:
-    found = write_reference.comments_of(write_reference.sections.PruneConfig)
-    assert found["method"].startswith("which weights go: magnitude: small weights")
-    assert found["sparsity"].endswith("anything else is refused")
+    comments = write_reference.comments_of(write_reference.sections.PruneConfig)
+    assert comments["method"].startswith("which weights go: magnitude: small weights")
+    assert comments["sparsity"].endswith("anything else is refused")
 
 
 @pytest.mark.parametrize(
