@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def pointed(root: Path, name: str, task: str = "tracking", value: float = 0.412,
 
 def test_two_runs_of_points_have_their_score_and_no_accuracy(tmp_path: Path) -> None:
     runs = [pointed(tmp_path, "hept_a"), pointed(tmp_path, "hept_b", value=0.3, lut=20_000)]
-    console = Console(width=250, record=True, quiet=False, file=(tmp_path / "told").open("w"))
+    console = Console(width=250, record=True, quiet=False, file=io.StringIO())
     result = compare(runs)
     result.show(console)
     result.save(tmp_path / "out")
@@ -95,7 +96,7 @@ def test_the_summary_names_the_score(tmp_path: Path) -> None:
     facts = json.loads((run / "csim.json").read_text())
     (run / "rtl.json").unlink()
     put(run / "csim.json", {**facts, "what": "windows", "end": None, "splits": "test split", "project": "p"})
-    text = summary(run)
+    text = str(summary(run))
     assert "hept_a: AP@0.9 on the 1,200 windows of the test split" in text
     assert "  quantised  0.4120 +- 0.0100" in text
     assert "C simulation == quantised model on 10,000 windows: 0 of 50,000 outputs differ" in text

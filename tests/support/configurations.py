@@ -41,7 +41,8 @@ SPARE = 16  # a fraction is swept at its default and at its default over this
 TRIES = 30  # changes that may be needed until a configuration is accepted
 ENOUGH = 3  # refusals after which a value that was never accepted is no longer drawn
 
-WIDEST = FINE.model_copy(update={"logits": "fixed<20,11,RND,SAT>"})
+# Ranges that hold the scores of three shaken layers; no table is as wide as these.
+WIDEST = FINE.model_copy(update={"logits": "fixed<20,11,RND,SAT>", "differences": "fixed<17,6,RND,SAT>"})
 
 
 def choices(record: type[Any]) -> dict[str, tuple[Any, ...]]:
