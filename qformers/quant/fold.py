@@ -54,7 +54,7 @@ def transfer(source: keras.Model, target: keras.Model) -> None:
         )
     alike = set(known.derived) if known is not None else set()
     derived = {name: rule for name, rule in memory.derived.items() if name not in alike}
-    if memory.folds:
+    if memory.vocabulary == "hgq":
         _fill_folded(source, target, {name: fold for name, fold in memory.folds.items() if name not in derived})
     else:
         _fill_alike(source, target, set(derived))
