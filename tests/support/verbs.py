@@ -390,8 +390,7 @@ def filled(verb: str, vocabulary: str) -> tuple[keras.Model, Weights]:
     model = source
     if vocabulary != "float32" or CASES[verb].source is not None:
         model = model_of(verb, vocabulary)
-        if model.memory.folds or model.memory.derived:
-            transfer(source, model)
+        transfer(source, model)
     if vocabulary != "float32":
         calibrate(model, arrays_of(CASES[verb], verb), start=True)
     return model, lambda name: [np.asarray(value, np.float64) for value in source.get_layer(name).get_weights()]
