@@ -21,8 +21,8 @@ LIBRARY = "read_verilog -lib +/xilinx/cells_sim.v"  # what the mappings put in
 def prove_equal(folder: Path, modules: str, mapping: str) -> str:
     """Prove module m equal to what `mapping` makes of it, for every value of its inputs; returns the cells then."""
     (folder / "m.v").write_text(modules)
-    for mapping in MAPPINGS:
-        shutil.copy(mapping, folder)
+    for file in MAPPINGS:
+        shutil.copy(file, folder)
     script = (
         f"{LIBRARY}; read_verilog -sv -defer m.v; hierarchy -top m; proc; opt_clean; copy m gold; flatten gold; "
         f"{mapping}; flatten m; tee -q -o stat.txt stat m; "
