@@ -5,7 +5,7 @@
     python benchmarks/hept_results.py --only pileup_gbdt pileup_firmware
     python benchmarks/hept_results.py --show     # the table again
 
-All numbers are of synthetic events (`scripts/generate_data.py tracks`). What is finished is not done again, what was
+All numbers are of synthetic events (`qformers generate tracks`). What is finished is not done again, what was
 interrupted (Ctrl-C, or a file STOP in runs/hept) goes on. The numbers of all finished trainings go to
 ``benchmarks/results/hept.json``, from which ``--show`` prints.
 """
@@ -29,7 +29,7 @@ from qformers.errors import nearest  # noqa: E402
 
 RUNS = Path("runs/hept")
 RESULTS = ROOT / "benchmarks" / "results" / "hept.json"
-STOPPED = 3  # exit status of scripts/train.py after a stop on request
+STOPPED = 3  # exit status of `qformers train` after a stop on request
 DATA = {  # task -> folder, and the command that fills it
     "pileup": (
         Path("data/hept_pileup"),

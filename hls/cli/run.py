@@ -17,6 +17,7 @@ import sys
 import time
 from pathlib import Path
 
+from hls.backends import open_backend
 from hls.cli import compare, csim, export, rtl, synth
 from qformers.cli import options as shared
 from qformers.cli import status, train
@@ -78,6 +79,7 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError("--no-synth leaves out the stage that --from or --to names: synth")
     chosen = names[names.index(options.first) : names.index(options.last) + 1]
     build = shared.load_build(options)
+    open_backend(build.firmware.backend)  # an unknown one is refused before hours of training
     folder = shared.run_folder(build, options.run)
     for name in chosen:
         if name == "synth" and options.no_synth:

@@ -101,7 +101,9 @@ def _explain(path: Path | str, error: ValidationError, tree: Mapping[str, Any]) 
         elif item["type"] == "no_section":
             lines.append(f"{path}: '{place}' needs keys and values. Received: {shown(item['input'])}")
         else:
-            lines.append(f"{path}: '{place}': {item['msg']}. Received: {shown(item['input'])}")
+            text = item["msg"].removeprefix("Value error, ")
+            received = "" if "Received: " in text else f". Received: {shown(item['input'])}"
+            lines.append(f"{path}: '{place}': {text}{received}")
     return "\n".join(lines)
 
 

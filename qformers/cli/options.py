@@ -25,7 +25,11 @@ def add_build(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("build", type=Path, metavar="BUILD", help="build file, e.g. firmware_configs/part_demo.yaml")
 
 
-def add_events(parser: argparse.ArgumentParser, default: int = 10_000, help: str = "events of the test split") -> None:
+def add_events(
+    parser: argparse.ArgumentParser,
+    default: int = 10_000,
+    help: str = "events, of the test split first and then of the others",
+) -> None:
     """``--events``: how many."""
     parser.add_argument("--events", type=int, default=default, metavar="N", help=f"{help} (default: {default})")
 
@@ -45,7 +49,8 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 def add_backend(parser: argparse.ArgumentParser, rtl: bool = False) -> None:
     """``--backend``, instead of the one of the build; with `rtl` that of the RTL."""
-    text = "that writes the RTL (default: alkaid)" if rtl else "instead of firmware.backend: vitis, vivado or alkaid"
+    text = "instead of firmware.backend: vitis, vivado, alkaid or block_engine"
+    text = "that writes the RTL (default: alkaid)" if rtl else text
     parser.add_argument("--backend", metavar="NAME", default="alkaid" if rtl else None, help=text)
 
 

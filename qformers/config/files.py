@@ -92,6 +92,8 @@ def read_tree(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
     """
     try:
         text = path.read_text(encoding="utf-8")
+    except IsADirectoryError as error:
+        raise ConfigError(f"{path}: is a folder; name a build file, e.g. one of firmware_configs/*.yaml") from error
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); builds are in firmware_configs/") from error
     except ValueError as error:  # a byte that is no UTF-8, or a zero in the path

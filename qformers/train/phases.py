@@ -165,6 +165,16 @@ def _prepare(build: Build, name: PhaseName, out: Path, reporter: Reporter | None
     return Trainer(phase, model, train, val), test
 
 
+def _refuse_early(build: Build) -> None:
+    """Build the quantised model once before the float phase: what fixed point does not have is not said hours later.
+
+    Raises:
+        ConfigError: as `build_model`.
+    """
+    split = open_split(build.data, "val")
+    build_model(build, split.feature_set, split.class_names, "hgq")
+
+
 def _write_build(build: Build, out: Path) -> None:
     """Write the resolved build, once it is known that the folder is its own."""
     with replacing(out / "build.yaml") as temporary:
@@ -249,6 +259,8 @@ def train_build(
     with exclusive(out):
         for name in phases:
             _config(build, name)  # all phases are checked before the first one spends hours
+        if list(phases) == ["float", "qat"] and not (out / "float" / "model.keras").is_file():
+            _refuse_early(build)
         if fresh:
             for name in phases:
                 shutil.rmtree(out / name, ignore_errors=True)

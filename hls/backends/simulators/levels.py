@@ -1,4 +1,4 @@
-"""Levels at which a project of alkaid's is simulated; imports nothing, for the scripts' help lists them."""
+"""Levels at which a project of alkaid's is simulated; imports nothing, for the commands' help lists them."""
 
 from __future__ import annotations
 
