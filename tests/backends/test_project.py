@@ -131,7 +131,7 @@ def test_layout_survives_the_disk(part4: Compared) -> None:
 
 
 def test_a_folder_without_project_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(HlsError, match=r"holds no firmware project.*export_hls.py"):
+    with pytest.raises(HlsError, match=r"holds no firmware project.*qformers export"):
         open_project(tmp_path)
 
 

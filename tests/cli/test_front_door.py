@@ -49,7 +49,7 @@ def test_a_function_and_a_folder_of_one_name_work_both(tmp_path: Path) -> None:
     code = """
 import qformers, hls
 first = qformers.train, hls.compare
-import qformers.train.phases, hls.compare.table.rows
+import qformers.train.phases, hls.compare.table.columns
 from qformers.train.stage import train
 from hls.errors import HlsError
 print(first[0] is train, qformers.train.phases.train_build.__name__)

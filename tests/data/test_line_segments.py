@@ -252,4 +252,4 @@ def test_command_line_makes_the_segments_of_a_folder(tmp_path, capsys):
     for split, event in (("train", 1000), ("val", 1001), ("test", 1002)):
         assert read_segments(tmp_path / "o" / "segments" / split / f"graph_{event}.npz").event == event
     assert top.COMMAND(["tracks", "segments"]) == 2
-    assert "segments needs a folder: generate_data.py tracks segments DIR" in capsys.readouterr().err
+    assert "segments needs a folder: qformers generate tracks segments DIR" in capsys.readouterr().err

@@ -104,7 +104,7 @@ def test_the_build_that_is_shipped_is_that_of_the_repository(tmp_path: Path) -> 
     )
 
 
-@pytest.mark.parametrize(("name", "jets"), zip(JETS, (40, 10, 15), strict=True))
+@pytest.mark.parametrize(("name", "jets"), list(zip(JETS, (40, 10, 15), strict=True)))
 def test_the_jets_that_are_shipped_are_the_first_of_each_class(name: str, jets: int) -> None:
     import awkward as ak
     import numpy as np

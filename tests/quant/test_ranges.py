@@ -127,7 +127,7 @@ def test_a_result_of_the_build_file_is_rounded_kept_and_seen_by_the_audit() -> N
     assert by_name["first_oq"].widest == "fixed<4,3,TRN,SAT>"
     assert by_name["both_oq"].widest == "fixed<5,4,RND,SAT>"
     assert by_name["first_oq"].seen_high > 3.5 or by_name["first_oq"].seen_low < -4
-    values = np.asarray(keras.Model(x, model.get_layer("first").output)(events), np.float64)
+    values = np.asarray(keras.Model(x, model.get_layer("first").output)(events["x"]), np.float64)
     assert np.array_equal(Fixed.parse("fixed<4,3,TRN,SAT>").quantise(values), values)
     asked = model.memory.asked
     assert asked["both"]["input0"] == Setting(Fixed.parse("fixed<6,4>"), "layer both")
