@@ -26,8 +26,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     """The options."""
     parser.add_argument("model", type=Path, metavar="MODEL", help="float model, e.g. runs/part_demo/float/model.keras")
     shared.add_build(parser)
-    parser.add_argument("--max-loss", type=float, help="accuracy that may be lost against float, e.g. 0.002 for 0.2 %%")
-    parser.add_argument("--ebops", type=float, help="most EBOPs, instead of --max-loss")
+    budget = parser.add_mutually_exclusive_group(required=True)
+    budget.add_argument("--max-loss", type=float, help="accuracy that may be lost against float, e.g. 0.002 for 0.2 %%")
+    budget.add_argument("--ebops", type=float, help="most EBOPs, instead of --max-loss")
     shared.add_run(parser, out=True, default="runs/<name of the build>_tuned")
     parser.add_argument("--widest", type=int, default=14, help="bits of weights and values at the start (default: 14)")
     parser.add_argument("--quantile", type=float, default=0.9999, help="share of values to fit (default: 0.9999)")
