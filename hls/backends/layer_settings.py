@@ -53,14 +53,14 @@ def faults(model: Any, firmware: FirmwareConfig, able: Abilities) -> list[Refusa
         able: of the backend.
     """
     kinds = layer_types(model.layers)
-    found = []
+    refusals = []
     for where, key, entry in Rules("firmware", firmware.types, firmware.layers).entries():
         place, names = f"firmware.{where}.{key}", meant(where, key, kinds)
         if not names:
             words = "no layer is of this type" if where == "types" else "no layer has this name"
-            found.append(Refusal(place, "setting", words, like(where, key, kinds).removeprefix("; ")))
-        found += list(_unable(place, [model.get_layer(name) for name in names], entry.items(), able))
-    return found or list(_unfit(model, resolved(model, firmware, able), able))
+            refusals.append(Refusal(place, "setting", words, like(where, key, kinds).removeprefix("; ")))
+        refusals += list(_unable(place, [model.get_layer(name) for name in names], entry.items(), able))
+    return refusals or list(_unfit(model, resolved(model, firmware, able), able))
 
 
 def _unable(place: str, layers: Sequence[Any], said: Mapping[str, Any], able: Abilities) -> Iterator[Refusal]:
@@ -92,18 +92,18 @@ def notes(table: PrecisionTable) -> list[str]:
     """What the user should know about settings that are written, but whose effect is the vendor's tool's."""
     reused = [row.layer for row in table.rows if row.settings.get("reuse_factor", Setting(1, "")).value != 1]
     copied = [row.layer for row in table.rows if "parallelisation_factor" in row.settings]
-    found = []
+    texts = []
     if reused:
-        found.append(
+        texts.append(
             f"reuse factor of {_some(reused)}: written as the layer's interval and limit of multipliers; hls4ml "
             "pipelines the function around it at full rate, and what the vendor's tool makes of both was not tried here"
         )
     if copied:
-        found.append(
+        texts.append(
             f"parallelisation factor of {_some(copied)}: written as an unroll factor; in a pipelined function the "
             "vendor's tool may unroll all the same"
         )
-    return found
+    return texts
 
 
 def _some(names: list[str]) -> str:

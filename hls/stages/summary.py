@@ -65,8 +65,8 @@ def summary(run: Path | str) -> Summary:
     rtl = run / "rtl.json"
     if rtl.is_file():
         facts = json.loads(rtl.read_text())
-        for level, found in facts["levels"].items():
-            named = {"what": report.get("what", "jets"), **found}
+        for level, checked in facts["levels"].items():
+            named = {"what": report.get("what", "jets"), **checked}
             lines += _agreement(f"RTL ({level})" if level != "interpreter" else "RTL arithmetic", named)
         lines += [f"RTL ({level}) was not run: {why}" for level, why in facts["skipped"].items()]
     if "qat" in phases:
@@ -82,11 +82,14 @@ def _score(name: str, entry: dict[str, Any], score: str) -> str:
     return f"  {name:10} {entry[score]['value']:.4f} +- {entry[score]['error']:.4f}"
 
 
-def _agreement(what: str, found: dict[str, Any]) -> list[str]:
+def _agreement(what: str, checked: dict[str, Any]) -> list[str]:
     return [
         f"{what} {'==' if group['equal'] else '!='} quantised model on {group['events']:,} {label}: "
         f"{group['values_different']:,} of {group['values']:,} outputs differ"
-        for label, group in ((found.get("what", "jets"), found["jets"]), ("adversarial events", found["adversarial"]))
+        for label, group in (
+            (checked.get("what", "jets"), checked["jets"]),
+            ("adversarial events", checked["adversarial"]),
+        )
     ]
 
 

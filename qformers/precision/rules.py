@@ -38,7 +38,7 @@ class Rules:
     section: str
     types: Mapping[str, Entry]
     names: Mapping[str, Entry]
-    found: dict[str, tuple[str, dict[str, Setting]]] = field(default_factory=dict)  # layer -> (type, slot -> setting)
+    settled: dict[str, tuple[str, dict[str, Setting]]] = field(default_factory=dict)  # layer -> (type, slot -> setting)
     used: set[tuple[str, str, str]] = field(default_factory=set)  # ("types" or "layers", key, slot of the entry)
 
     def entries(self) -> Iterator[tuple[Where, str, Entry]]:
@@ -57,7 +57,7 @@ class Rules:
             slot: e.g. "weight".
             default: of the model, or of this kind of layer.
         """
-        settings = self.found.setdefault(layer, (kind, {}))[1]
+        settings = self.settled.setdefault(layer, (kind, {}))[1]
         if slot in settings:
             return settings[slot]
         setting = None if default is None else Setting(default, "default")
@@ -73,7 +73,9 @@ class Rules:
 
     def table(self) -> PrecisionTable:
         """Everything that was asked so far, in the order of asking."""
-        return PrecisionTable(tuple(Row(layer, kind, dict(said)) for layer, (kind, said) in self.found.items() if said))
+        return PrecisionTable(
+            tuple(Row(layer, kind, dict(said)) for layer, (kind, said) in self.settled.items() if said)
+        )
 
     def refuse_unmatched(self, layers: Mapping[str, str], why: Mapping[str, str] | None = None) -> None:
         """Raise for the entries that say something about nothing.
@@ -95,7 +97,7 @@ class Rules:
     def _refuse_unused(
         self, where: Where, key: str, entry: Entry, layers: Sequence[str], why: Mapping[str, str]
     ) -> None:
-        slots = sorted({slot for layer in layers for slot in self.found.get(layer, ("", {}))[1]})
+        slots = sorted({slot for layer in layers for slot in self.settled.get(layer, ("", {}))[1]})
         for slot, value in entry.items().items():
             if (where, key, slot) in self.used or self._hidden(slot, layers):
                 continue
@@ -110,7 +112,7 @@ class Rules:
     def _hidden(self, slot: str, layers: Sequence[str]) -> bool:
         """Whether the layers have the slot, so that only a more specific entry kept this one from being used."""
         narrower = [narrow for narrow, wide in WIDER_SLOT.items() if wide == slot]
-        return any(name in self.found.get(layer, ("", {}))[1] for layer in layers for name in (slot, *narrower))
+        return any(name in self.settled.get(layer, ("", {}))[1] for layer in layers for name in (slot, *narrower))
 
 
 def meant(where: Where, key: str, layers: Mapping[str, str]) -> list[str]:

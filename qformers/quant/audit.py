@@ -61,9 +61,9 @@ def widths(model: keras.Model, learned_only: bool = True) -> dict[str, list[int]
         learned_only: leave out the formats that the build file fixes, unless it fixes all of them; those of constants
             are left out always.
     """
-    found = quantisers(model)
-    fixed = not learned_only or not any(q.learned for q in found)
-    shown = [q for q in found if q.learned or (fixed and not _constant(q))]
+    listed = quantisers(model)
+    fixed = not learned_only or not any(q.learned for q in listed)
+    shown = [q for q in listed if q.learned or (fixed and not _constant(q))]
     return {q.name: [int(w) for w in q.widths().ravel()] for q in shown}
 
 
@@ -158,11 +158,11 @@ class Tally:
             part = np.maximum(kept[hit] - self._high, self._low - kept[hit]) / self._range
             far = np.where(outside[hit], part[..., used], 0.0).reshape(len(hit), -1).max(axis=1)
             counts = per_event[hit].sum(axis=1)
-            found = [
+            overflows = [
                 Overflow(self.quantiser.name, self.quantiser.core.overflow_mode, first + int(e), float(x), int(n))
                 for e, x, n in zip(hit, far, counts, strict=True)
             ]
-            self.worst = sorted([*self.worst, *found], key=lambda one: (-one.excess, one.event))[: self._keep]
+            self.worst = sorted([*self.worst, *overflows], key=lambda one: (-one.excess, one.event))[: self._keep]
 
     def row(self) -> Row:
         """The quantiser in one row."""

@@ -40,16 +40,16 @@ CLOCK_UNCERTAINTY = 0.1  # of the clock period, in the constraints
 
 def supports(model: Any, build: Build | None = None) -> list[Refusal]:
     """See `Backend.supports`."""
-    found: list[Refusal] = []
+    refusals: list[Refusal] = []
     for layer in model.operations:
         handler = handler_of(layer)
-        found += [handler.refusal(layer)] if isinstance(handler, Gap) else []
-        found += [Gap(*words).refusal(layer) for words in name_faults(layer.name)]
-    found = found or alkaid_ports.port_faults(model)
+        refusals += [handler.refusal(layer)] if isinstance(handler, Gap) else []
+        refusals += [Gap(*words).refusal(layer) for words in name_faults(layer.name)]
+    refusals = refusals or alkaid_ports.port_faults(model)
     if build is not None and build.firmware.reuse_factor != 1:
         reason = f"the RTL takes an event every clock cycle. Received: {build.firmware.reuse_factor}"
-        found.append(Refusal("firmware.reuse_factor", "setting", reason, "set firmware.reuse_factor: 1"))
-    return found if build is None or found else faults(model, build.firmware, ABLE)
+        refusals.append(Refusal("firmware.reuse_factor", "setting", reason, "set firmware.reuse_factor: 1"))
+    return refusals if build is None or refusals else faults(model, build.firmware, ABLE)
 
 
 def write(

@@ -30,11 +30,11 @@ _LEGAL = re.compile(r"^[A-Za-z][A-Za-z0-9_]*$")
 
 def refusals(model: Any) -> list[Refusal]:
     """All layers of a built Keras model that cannot be converted exactly, in the order of the model; empty = none."""
-    found = []
+    refused = []
     for layer in model.operations:  # layers, and operations without a layer such as a slice
         handler = handler_of(layer)
         if isinstance(handler, Gap):
-            found.append(handler.refusal(layer))
+            refused.append(handler.refusal(layer))
             continue
         held = list(kind_of(layer).quantisers(layer))
         faults = (
@@ -43,9 +43,9 @@ def refusals(model: Any) -> list[Refusal]:
             *_quantiser_faults(held),
             *handler.faults(layer, held),
         )
-        found += [Gap(*words).refusal(layer) for words in faults]
-    if found:
-        return found  # the last check needs layers that it knows
+        refused += [Gap(*words).refusal(layer) for words in faults]
+    if refused:
+        return refused  # the last check needs layers that it knows
     return list(_unquantised_inputs(model))
 
 

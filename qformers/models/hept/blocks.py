@@ -74,14 +74,15 @@ class Parts:
         slots = order.shape[1]
         seen = [x]
         for index, (attention, points) in enumerate(zip(self.attention, self.points, strict=True)):
-            found_of = []
+            sums_of_orders = []
             for slot in order:
                 rows = [_blocks(part.reshape(slots, -1)[slot], size) for part in (x, coords, mask)]
-                found = _called(attention, [rows[0], rows[1][:, None, None], rows[2][:, None, None]])
+                sums = _called(attention, [rows[0], rows[1][:, None, None], rows[2][:, None, None]])
                 back = np.argsort(slot)
-                found_of.append([_slots(part)[back] for part in found])  # (N, H, D or 1)
+                sums_of_orders.append([_slots(part)[back] for part in sums])  # (N, H, D or 1)
             gathered = [
-                np.stack([_blocks(part[n], size) for part in found_of], axis=1) for n in range(len(sums_of(self.cfg)))
+                np.stack([_blocks(part[n], size) for part in sums_of_orders], axis=1)
+                for n in range(len(sums_of(self.cfg)))
             ]
             gathered = [np.moveaxis(part, 3, 2) for part in gathered]  # (M, O, H, S, D or 1)
             last = index == len(self.points) - 1
@@ -189,8 +190,8 @@ def _outputs(model: keras.Model, *names: str) -> list[Any]:
 
 
 def _called(part: keras.Model, inputs: list[Array]) -> list[Array]:
-    found = part(inputs)
-    return [np.asarray(value) for value in (found if isinstance(found, list) else [found])]
+    given = part(inputs)
+    return [np.asarray(value) for value in (given if isinstance(given, list) else [given])]
 
 
 def _blocks(rows: Array, size: int) -> Array:

@@ -63,7 +63,7 @@ class HostOrder:
     def __call__(self, coords: NDArray[Any], mask: NDArray[Any]) -> NDArray[np.int32]:
         """Slots (n, O, N) in the order of their blocks, masked ones last, for coords (n, N, C) and mask (n, N)."""
         hashes, axes = self.regions.shape
-        found = np.empty((len(coords), hashes, coords.shape[1]), np.int32)
+        orders = np.empty((len(coords), hashes, coords.shape[1]), np.int32)
         for event, real in enumerate(np.asarray(mask) > 0):
             values = np.where(real[:, None], np.asarray(coords[event, :, :axes], np.float64), np.inf)  # (N, A)
             rank = np.argsort(np.argsort(values, axis=0, kind="stable"), axis=0, kind="stable")
@@ -72,12 +72,12 @@ class HostOrder:
                 thirds = np.maximum(np.rint(3.0 * self.regions[number]).astype(np.int64), 1)
                 size = np.maximum(-(-3 * int(real.sum()) // thirds), 1)  # (A,), ceil(n / u)
                 codes = (rank // size).T  # (A, N)
-                found[event, number] = np.lexsort((projected[:, number], *codes, ~real))
-        return found
+                orders[event, number] = np.lexsort((projected[:, number], *codes, ~real))
+        return orders
 
     def _projected(self, values: Array) -> Array:
         """(N, A) -> (N, O)."""
-        found = np.zeros((len(values), self.alpha.shape[1]))
+        total = np.zeros((len(values), self.alpha.shape[1]))
         for coordinate, direction in zip(values.T, self.alpha, strict=True):
-            found += coordinate[:, None] * direction
-        return found
+            total += coordinate[:, None] * direction
+        return total

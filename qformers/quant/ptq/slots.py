@@ -44,13 +44,13 @@ def slots_of(model: Any, logits: Collection[str] = ()) -> dict[Slot, tuple[Quant
             "make it anew with build_model(..., 'hgq')"
         )
     said = {Slot(row.layer, slot) for row in memory.asked.rows for slot in row.settings}
-    found: dict[Slot, tuple[Quantiser, ...]] = {}
+    slots: dict[Slot, tuple[Quantiser, ...]] = {}
     for quantiser in quantisers(model):
         slot = Slot(quantiser.layer.name, quantiser.slot)
         if slot in said:
-            found[slot] = (quantiser,)
+            slots[slot] = (quantiser,)
     shared = tuple(quantiser for quantiser in quantisers(model) if quantiser.name in logits)
-    return {**found, LOGITS: shared} if shared else found
+    return {**slots, LOGITS: shared} if shared else slots
 
 
 def formats_of(slots: Mapping[Slot, tuple[Quantiser, ...]]) -> dict[Slot, Fixed]:
