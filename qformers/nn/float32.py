@@ -12,7 +12,7 @@ import numpy as np
 from qformers.nn import layers
 from qformers.nn.index import lsh, padding
 from qformers.nn.index.host_order import HostOrder
-from qformers.nn.memory import Memory, Role, layer_of
+from qformers.nn.memory import Role, layer_of
 from qformers.nn.roles import Roles
 from qformers.nn.vocabulary import Form, Linear, Model, Norm, Table, Tensor, total_scale
 
@@ -205,16 +205,16 @@ class Float32:
 
     def model(self, inputs: Mapping[str, Tensor], output: Tensor, cfg: Any) -> Model:
         """A functional model."""
-        model = layers.RememberingModel(dict(inputs), output, name=cfg if isinstance(cfg, str) else cfg.architecture)
-        model.memory = Memory(
-            self.name,
-            config={} if isinstance(cfg, str) else cfg.model_dump(mode="json"),
+        return layers.remembering(
+            inputs,
+            output,
+            cfg,
+            vocabulary=self.name,
             derived=self._derived,
             ends=self._ends,
             inputs=self._inputs,
             roles=self.roles.letters,
         )
-        return model
 
 
 def _kernel_initialiser(linear: Linear, input_shape: tuple[int | None, ...]) -> keras.initializers.Initializer:

@@ -21,8 +21,8 @@ from qformers.errors import ConfigError
 from qformers.nn.formats import Formats, exact_quantiser
 from qformers.nn.index.host_order import HostOrder
 from qformers.nn.index.sorted_order import SortedOrder
-from qformers.nn.layers import RememberingModel, serialisable
-from qformers.nn.memory import Fold, Memory, Role, layer_of
+from qformers.nn.layers import remembering, serialisable
+from qformers.nn.memory import Fold, Role, layer_of
 from qformers.nn.roles import Roles
 from qformers.nn.softmax import EXP_INTEGER_BITS, lift_of
 from qformers.nn.vocabulary import Form, Linear, Model, Norm, Normed, Table, Tensor, spelt, total_scale
@@ -180,12 +180,17 @@ class Hgq:
 
     def logits(self, scores: Tensor, bias: Tensor | None, mask: Tensor | None, name: str) -> Tensor:
         """Scores plus pair bias; real keys are lifted above padded ones (see `zero_logit`)."""
-        self._shifted += [layer_of(scores), f"{name}_bias", name]
+        scores = self._plain(scores, name)
+        self._shifted.append(layer_of(scores))
         if bias is not None:
             sides = [self.formats.fixed(self.quant.logits), self.formats.fixed(self.quant.logits)]
-            scores = QAdd(iq_confs=sides, name=f"{name}_bias")([scores, bias])
+            scores = QAdd(iq_confs=sides, name=f"{name}_bias")([scores, self._plain(bias, name)])
+            self._shifted.append(f"{name}_bias")
+            if mask is None:
+                return scores
+        self._shifted.append(name)
         if mask is None:
-            return scores if bias is not None else Quantizer(self.formats.fixed(self.quant.logits), name=name)(scores)
+            return Quantizer(self.formats.fixed(self.quant.logits), name=name)(scores)
         heads, queries = scores.shape[1:3]
         one_bit = self.formats.fixed("ufixed<1,1>")
         lift = np.full((heads, queries), self.zero_logit)
@@ -219,12 +224,14 @@ class Hgq:
     def key_logits(self, scores: Tensor, hidden: Tensor, name: str) -> Tensor:
         """Scores plus what the lift gives real keys, exact."""
         above = self.formats.fixed(str(Fixed(False, int(math.log2(self.zero_logit)) + 1, 0)))
-        return QAdd(iq_confs=[self.formats.fixed(self.quant.logits), above], name=name)([scores, hidden])
+        return QAdd(iq_confs=[self.formats.fixed(self.quant.logits), above], name=name)(
+            [self._plain(scores, name), self._plain(hidden, name)]
+        )
 
     def softmax(self, x: Tensor, name: str) -> Tensor:
         """QSoftmax: subtract the maximum, table of exp, sum, table of 1/x, product."""
         total = math.ceil(math.log2(x.shape[-1])) + 1
-        return QSoftmax(axis=-1, name=name, **self.formats.softmax(name, EXP_INTEGER_BITS, total))(x)
+        return QSoftmax(axis=-1, name=name, **self.formats.softmax(name, EXP_INTEGER_BITS, total))(self._plain(x, name))
 
     def mean(self, x: Tensor, mask: Tensor, name: str) -> Tensor:
         """Sum over real particles times a table of 1/n; the value of the table at n = 0 meets a sum of 0."""
@@ -309,20 +316,21 @@ class Hgq:
                 f"norm '{(left or output.norms)[0]}': no dense step reads it, so that fixed point has nothing to fold "
                 "it into; set model.norm: none"
             )
-        model = RememberingModel(dict(inputs), output, name=cfg if isinstance(cfg, str) else cfg.architecture)
-        self.formats.refuse_unmatched(layer_types(model.layers))
-        for variable, wrapper, values in self._constants:
-            _fix(variable, wrapper, values)
-        model.memory = Memory(
-            self.name,
-            config={} if isinstance(cfg, str) else cfg.model_dump(mode="json"),
+        model = remembering(
+            inputs,
+            output,
+            cfg,
+            vocabulary=self.name,
             folds=self._folds,
             derived=self._derived,
-            shifted=tuple(name for name in self._shifted if name in {layer.name for layer in model.layers}),
+            shifted=tuple(self._shifted),
             asked=self.formats.rules.table(),
             inputs=self._inputs,
             roles=self.roles.letters,
         )
+        self.formats.refuse_unmatched(layer_types(model.layers))
+        for variable, wrapper, values in self._constants:
+            _fix(variable, wrapper, values)
         return model
 
     def _plain(self, x: Tensor, reader: str) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
 import keras
@@ -223,3 +224,18 @@ class RememberingModel(keras.Model):  # type: ignore[misc]
         model: RememberingModel = super().from_config(plain, custom_objects)
         model.memory = Memory.from_json(config["memory"])
         return model
+
+
+def remembering(tensors: Mapping[str, Tensor], output: Tensor, cfg: Any, **known: Any) -> RememberingModel:
+    """The finished model of an architecture.
+
+    Args:
+        tensors: inputs by name.
+        output: of the model.
+        cfg: the configuration, whose key ``architecture`` names the model; or a name alone.
+        known: the other fields of its `Memory`.
+    """
+    named = isinstance(cfg, str)
+    model = RememberingModel(dict(tensors), output, name=cfg if named else cfg.architecture)
+    model.memory = Memory(config={} if named else cfg.model_dump(mode="json"), **known)
+    return model

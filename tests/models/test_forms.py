@@ -78,6 +78,10 @@ def test_a_norm_that_no_dense_step_reads_is_refused() -> None:
     normed = nn.norm(x, Norm("before", "batch"))
     with pytest.raises(ConfigError, match="both: reads what norm 'before' gives, which fixed point folds into dense"):
         nn.add(normed, x, "bnd", "both")
+    with pytest.raises(ConfigError, match="weights: reads what norm 'before' gives"):
+        nn.softmax(normed, "weights")
+    with pytest.raises(ConfigError, match="logits: reads what norm 'before' gives"):
+        nn.logits(normed, None, None, "logits")
     y = nn.dense(x, "step", Linear("bnd,de->bne", {"e": 2}, "e"))
     with pytest.raises(ConfigError, match=r"norm 'before': no dense step reads it.*set model.norm: none"):
         nn.model({"x": x}, y, "lost")

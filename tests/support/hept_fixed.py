@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from qformers.config.sections import QuantConfig
 from qformers.models.hept import fixed_hept
+from qformers.models.hept import small as small
 from qformers.models.hept.config import HeptConfig
 from qformers.models.hept.hept import hept
 from qformers.models.sizes import Points
@@ -40,16 +41,6 @@ NARROW = QuantConfig(
     inverse_input_fraction_bits=3,
     inverse_fraction_bits=6,
 )
-
-
-def small(**changes: Any) -> HeptConfig:
-    """A HEPT that fixed point can say."""
-    sizes: dict[str, Any] = {
-        "coords": 3, "width": 2, "heads": 2, "layers": 1, "block_size": 4, "hashes": 2, "regions": 4.0,
-        "hash": "coords", "order": "host", "kernel": "sink", "norm": "batch", "scale_terms": 2, "head_width": 3,
-        "head_widths": (5,), "head_activation": "relu", "dropout": 0.0,
-    }  # fmt: skip
-    return HeptConfig(**{**sizes, **changes})
 
 
 def events(cfg: HeptConfig, points: int, count: int = 300) -> dict[str, NDArray[np.float32]]:

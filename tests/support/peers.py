@@ -10,32 +10,23 @@ from numpy.typing import NDArray
 
 from qformers.config.sections import QuantConfig
 from qformers.models import MODELS
-from qformers.models.deepsets import DeepSetsConfig
-from qformers.models.jedi_linear import JediLinearConfig
-from qformers.models.mixer import MixerConfig
 from qformers.models.sizes import Jet
-from qformers.models.transformer import TransformerConfig
 from qformers.nn.float32 import Float32
 from qformers.nn.hgq import Hgq
 from support.quantised import shaken
 
 FEATURES, CLASSES = 4, 3
-_SMALL: dict[str, Any] = {"embed_widths": (6,), "head_width": 4, "feed_forwards": 1, "ffn_width": 7, "fc_widths": (5,)}
-FORMS: dict[str, Any] = {
-    "deepsets": DeepSetsConfig(phi_widths=(8, 7), rho_widths=(6,)),
-    "deepsets_sum": DeepSetsConfig(phi_widths=(8,), rho_widths=(), pool="sum"),
-    "mixer": MixerConfig(feature_widths=(7,), token_widths=(6,), fc_widths=(5,)),
-    "mixer_flat": MixerConfig(
-        blocks=2, feature_widths=(), particle_widths=(6,), token_widths=(), fc_widths=(5,), head="flatten"
-    ),
-    "jedi": JediLinearConfig(embed_widths=(6,), edge_width=7, object_widths=(8,), fc_widths=(5,)),
-    "jedi_affine": JediLinearConfig(
-        embed_widths=(6,), edge_width=7, edge_activation="linear", object_widths=(5,), fc_widths=(), pool="mean"
-    ),
-    "mha": TransformerConfig(**_SMALL),
-    "mha_mean": TransformerConfig(**{**_SMALL, "heads": 2, "pool": "mean", "feed_forwards": 2}),
-    "linformer": TransformerConfig(**_SMALL, attention="linformer"),
-    "linformer_mean": TransformerConfig(**_SMALL, attention="linformer", pool="mean", projected=3),
+FORMS: dict[str, Any] = {  # forms of `MODELS`, by short names
+    "deepsets": MODELS["deepsets"].forms["mean"],
+    "deepsets_sum": MODELS["deepsets"].forms["sum"],
+    "mixer": MODELS["mixer"].forms["weighted"],
+    "mixer_flat": MODELS["mixer"].forms["flat"],
+    "jedi": MODELS["jedi_linear"].forms["relu"],
+    "jedi_affine": MODELS["jedi_linear"].forms["affine"],
+    "mha": MODELS["transformer"].forms["flat"],
+    "mha_mean": MODELS["transformer"].forms["mean"],
+    "linformer": MODELS["transformer"].forms["linformer"],
+    "linformer_mean": MODELS["transformer"].forms["linformer_mean"],
 }
 MASKED = ["deepsets", "deepsets_sum", "jedi", "jedi_affine", "mha_mean", "linformer_mean"]  # see no padded slot
 UNORDERED = ["deepsets", "deepsets_sum", "jedi", "jedi_affine", "mha_mean"]  # see no order of the particles

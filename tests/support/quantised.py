@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from qformers.config.sections import QuantConfig
 from qformers.data.events import FeatureSet
+from qformers.models import part as architecture
 from qformers.models.part import fixed_part
 from qformers.models.part.config import PartConfig
 from qformers.models.part.part import part
@@ -36,25 +37,8 @@ WIDE = QuantConfig(
 
 def small(pairs: str = "onchip", head: str = "mean", **changes: Any) -> PartConfig:
     """A ParT of one block that fixed point can say."""
-    fields: dict[str, Any] = {
-        "embed_widths": (8,),
-        "pair_widths": (4,),
-        "pairs": pairs,
-        "heads": 2,
-        "blocks": 1,
-        "class_blocks": int(head == "class_token"),
-        "head": head,
-        "ffn_ratio": 2,
-        "norm": "batch",
-        "activation": "relu",
-        "pair_activation": "relu",
-        "pre_activation_pair": True,
-        "scale_resids": False,
-        "dropout": 0.0,
-        "attn_dropout": 0.0,
-        "activation_dropout": 0.0,
-    }
-    return PartConfig(**{**fields, **changes})
+    class_blocks = int(head == "class_token")
+    return architecture.small(**{"pairs": pairs, "head": head, "class_blocks": class_blocks, **changes})
 
 
 def jets(count: int = 200, seed: int = 0) -> dict[str, NDArray[np.float32]]:
