@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -48,7 +49,7 @@ class Step:
 
     name: str  # firmware layer, e.g. b0_attn_residual_iq1
     layer: str  # Keras layer it belongs to, e.g. b0_attn_residual
-    part: str  # "" the layer itself; "iq", "iq0", "oq" a quantiser; "relu" its activation
+    part: str  # "" the layer itself; "iq", "oq" its quantisers, "iq0", "iq1" of several inputs; "relu" its activation
     variable: str
     shape: tuple[int, ...]
     format: str  # of the variable
@@ -58,6 +59,11 @@ class Step:
     def size(self) -> int:
         """Values per event."""
         return math.prod(self.shape)
+
+    @property
+    def of_input(self) -> bool:
+        """Whether it rounds an input of the layer."""
+        return re.fullmatch(r"iq\d*", self.part) is not None
 
 
 @dataclass(frozen=True)

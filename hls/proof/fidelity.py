@@ -127,7 +127,7 @@ def _single_order(inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.int64] | Non
 
 def last_steps(project: Project) -> dict[str, Step]:
     """Keras layer -> the firmware step that has its output (the activation, where there is one)."""
-    return {step.layer: step for step in project.layout.steps if not step.part.startswith("iq")}
+    return {step.layer: step for step in project.layout.steps if not step.of_input}
 
 
 def _row(step: Step, apart: Distance) -> LayerFidelity:

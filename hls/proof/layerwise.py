@@ -79,9 +79,9 @@ def keras_values(model: keras.Model, inputs: Mapping[str, NDArray[Any]]) -> Iter
 
 def expected_of(step: Step, expected: Mapping[str, Array], project: Project) -> Array | None:
     """What Keras has for a firmware step before the step's own rounding; None where Keras has no such value."""
-    if step.part.startswith("iq"):
+    if step.of_input:
         return expected.get(step.name)
-    later = [other for other in project.layout.steps if other.layer == step.layer and not other.part.startswith("iq")]
+    later = [other for other in project.layout.steps if other.layer == step.layer and not other.of_input]
     last = later[-1] if later else step
     if step.name == last.name or last.part == "oq":
         value = expected.get(step.layer)

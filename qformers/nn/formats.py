@@ -151,7 +151,7 @@ class Formats:
 
     def _softmax_slot(self, layer: str, slot: str, default: str) -> Fixed:
         form = self.own(layer, "QSoftmax", slot, default)
-        tabulated = slot.endswith("_table")
+        tabulated = slot in ("exp_table", "inverse_table")
         if form.signed or form.overflow != "SAT" or (tabulated and form.rounding != "RND_CONV"):
             needs = "ufixed<W,I,RND_CONV,SAT>" if tabulated else "ufixed<W,I,rounding,SAT>"
             raise ConfigError(f"quant: softmax '{layer}': {slot} is spelt {needs}. Received: {form}")

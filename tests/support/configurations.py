@@ -123,7 +123,7 @@ class Sweep:
         """`count` configurations that fixed point accepts, with their quantised models, as built."""
         for _ in range(count):
             cfg, model = self._mended(self._farthest(), quant)
-            items = self._items(cfg.model_dump())
+            items = self._items({key: getattr(cfg, key) for key in self.choices})  # a dump leaves out what says nothing
             self.accepted.update(items)
             self.pairs.update(itertools.combinations(items, 2))
             yield cfg, model
@@ -180,11 +180,15 @@ class Sweep:
                 for way in self._ways(fields, messages[-1], by_vocabulary)
                 if {**fields, way[0]: way[1]} not in tried
             )
-            if by_vocabulary:
+            if by_vocabulary or self._named(messages[-1]) == [key]:  # else the record speaks of a contradiction
                 self.refused[key, fields[key]] += 1
             fields = {**fields, key: value}
             tried.append(fields)
         raise AssertionError(f"no configuration is accepted by following the messages: {messages}")
+
+    def _named(self, message: str) -> list[str]:
+        """Keys with a choice that a message names."""
+        return [key for key, values in self.choices.items() if len(values) > 1 and re.search(rf"\b{key}\b", message)]
 
     def _ways(self, fields: dict[str, Any], message: str, by_vocabulary: bool) -> list[tuple[str, Any]]:
         """Other values of the keys that a message names: first of keys whose value is refused, offered values first.
@@ -193,9 +197,8 @@ class Sweep:
         """
         offers = set(re.findall(r": (\w+)", message.lower()))
         ranks = {}
-        for key, value in fields.items():
-            if len(self.choices[key]) == 1 or not re.search(rf"\b{key}\b", message):
-                continue
+        for key in self._named(message):
+            value = fields[key]
             spelt = _spelt(value)
             ranks[key] = 2
             if spelt in offers:

@@ -12,13 +12,18 @@ from typing import Any
 from hls.backends.hls4ml.kinds import HANDLERS, Convert, Handler, full_name
 from hls.errors import HlsError
 
+Origins = dict[str, tuple[str, str]]  # layer of hls4ml -> (Keras layer, part of it as in `Step.part`)
+
 
 @contextmanager
-def only_these(converted: Callable[[], None]) -> Iterator[None]:
+def only_these(converted: Callable[[], None]) -> Iterator[Origins]:
     """For the length of the block, hls4ml's registry is that of `HANDLERS`, and its layers have meaningful names.
 
     Args:
         converted: called after each layer.
+
+    Yields:
+        What hls4ml's layers were made of, as they are made.
     """
     from hls4ml.converters.keras_v3 import layer_handlers
 
@@ -29,9 +34,10 @@ def only_these(converted: Callable[[], None]) -> Iterator[None]:
             name = full_name(kind)
             handlers[name] = before[handler.upstream or name] if handler.own is None else handler.own()
     layer_handlers.clear()
-    layer_handlers.update({name: _Named(handler, converted) for name, handler in handlers.items()})
+    origins: Origins = {}
+    layer_handlers.update({name: _Named(handler, converted, origins) for name, handler in handlers.items()})
     try:
-        yield
+        yield origins
     finally:
         layer_handlers.clear()
         layer_handlers.update(before)
@@ -45,9 +51,10 @@ class _Named:
     twice got one of its two quantisers twice.
     """
 
-    def __init__(self, handler: Convert, converted: Callable[[], None]) -> None:
+    def __init__(self, handler: Convert, converted: Callable[[], None], origins: Origins) -> None:
         self._handler = handler
         self._converted = converted
+        self._origins = origins
 
     def __call__(self, layer: Any, inputs: Any, outputs: Any) -> tuple[dict[str, Any], ...]:
         try:
@@ -63,6 +70,9 @@ class _Named:
                 part["name"] = part["name"] if part["name"].startswith(layer.name) else f"{layer.name}_{part['name']}"
         elif places:
             _name(layer.name, parts[: places[0]], parts[places[0]], parts[places[-1] + 1 :])
+        self._origins |= {
+            part["name"]: (layer.name, part["name"].removeprefix(layer.name).removeprefix("_")) for part in parts
+        }
         self._converted()
         return parts
 

@@ -55,8 +55,8 @@ def write(
     plan = accumulators.plan(backend, model, build.firmware, ABLE, allow_overflow)
     out = out.resolve()
     with new_project(backend, model, build, out, facts) as (folder, said):
-        graph = _convert((backend, upstream), model, build, folder, plan, reporter or Silent())
-        layout = _layout(graph, model, backend, build.name)
+        graph, origins = _convert((backend, upstream), model, build, folder, plan, reporter or Silent())
+        layout = _layout(graph, model, backend, build.name, origins)
         layers = {node.name: precision.layer_precision(node) for node in graph.get_layers()}
         graph.config.config.pop("KerasModel")  # the project holds the model's hash; the model has its own place
         graph.write()
@@ -74,8 +74,13 @@ def write(
 
 def _convert(
     names: tuple[str, str], model: Any, build: Build, folder: Path, plan: accumulators.Plan, reporter: Reporter
-) -> Any:
-    """hls4ml's ModelGraph, converted by our handlers and with our steps; `names` of the backend, ours and hls4ml's."""
+) -> tuple[Any, handlers.Origins]:
+    """hls4ml's ModelGraph, converted by our handlers and with our steps, and what its layers were made of.
+
+    Args:
+        names: of the backend, ours and hls4ml's.
+        model, build, folder, plan, reporter: see `write`.
+    """
     import hls4ml
 
     firmware = build.firmware
@@ -85,7 +90,7 @@ def _convert(
     whole = {"Precision": "ap_fixed<16,6>", "ReuseFactor": firmware.reuse_factor, "Strategy": firmware.strategy}
     tick = reporter.task("convert", len(model.layers))
     with (
-        handlers.only_these(tick),
+        handlers.only_these(tick) as origins,
         passes.exact_fusion(),
         passes.exact_formats(),
         warnings.catch_warnings(),
@@ -106,8 +111,8 @@ def _convert(
             )
         except UserWarning as warning:
             raise HlsError(f"hls4ml cannot convert this model exactly: {warning}") from warning
-    _check_names(graph, model)
-    return graph
+    _check_origins(graph, model, origins)
+    return graph, origins
 
 
 def known_settings(upstream: str, **settings: Any) -> dict[str, Any]:
@@ -121,25 +126,25 @@ def known_settings(upstream: str, **settings: Any) -> dict[str, Any]:
     return settings
 
 
-def _check_names(graph: Any, model: Any) -> None:
-    """Every layer of the model is in the firmware under its name, and nothing there has a name of its own.
+def _check_origins(graph: Any, model: Any, origins: handlers.Origins) -> None:
+    """Every layer of the model is in the firmware, and nothing there comes from elsewhere.
 
     A Reshape may vanish, for it moves nothing, and a Quantizer, whose format then is that of the layer in front.
     """
     steps = {node.name for node in graph.get_layers()}
-    strange = sorted(step for step in steps if not any(_owns(layer.name, step) for layer in model.layers))
-    if strange:
+    if strange := sorted(steps - set(origins)):
         raise HlsError(f"hls4ml made a layer '{strange[0]}', which belongs to no layer of the model")
+    kept = {origins[step][0] for step in steps}
     for layer in model.layers:
         handler = handler_of(layer)
         needed = not (isinstance(handler, Handler) and handler.vanishes)
-        if needed and not any(_owns(layer.name, step) for step in steps):
+        if needed and layer.name not in kept:
             raise HlsError(
                 f"hls4ml dropped the layer '{layer.name}' ({type(layer).__name__}) or called it something else"
             )
 
 
-def _layout(graph: Any, model: Any, backend: str, top: str) -> Layout:
+def _layout(graph: Any, model: Any, backend: str, top: str, origins: handlers.Origins) -> Layout:
     inputs = [
         Port(v.name, v.name, tuple(v.shape), str(precision.fixed_of(v.type.precision)))
         for v in graph.get_input_variables()
@@ -149,22 +154,15 @@ def _layout(graph: Any, model: Any, backend: str, top: str) -> Layout:
         Port(name, variable.name, tuple(tensor.shape[1:]), str(precision.fixed_of(variable.type.precision)))
         for name, tensor, variable in zip(names, model.outputs, graph.get_output_variables(), strict=True)
     ]
-    steps = [_step(node, model) for node in graph.get_layers() if node.get_attr("function_cpp", None)]
+    steps = [_step(node, *origins[node.name]) for node in graph.get_layers() if node.get_attr("function_cpp", None)]
     return Layout(backend, top, tuple(inputs), tuple(outputs), tuple(steps))
 
 
-def _step(node: Any, model: Any) -> Step:
-    owners = sorted((layer.name for layer in model.layers if _owns(layer.name, node.name)), key=len)
-    owner = owners[-1] if owners else node.name
+def _step(node: Any, owner: str, part: str) -> Step:
     variable = node.get_output_variable()
     form = str(precision.fixed_of(variable.type.precision))
     fused = bool(node.attributes.get("_result_t_propagated", False))
-    part = node.name.removeprefix(owner).removeprefix("_")
     return Step(node.name, owner, part, variable.name, tuple(variable.shape), form, fused)
-
-
-def _owns(layer: str, step: str) -> bool:
-    return step == layer or step.startswith(f"{layer}_")
 
 
 def _forget(folder: Path, out: Path) -> None:
