@@ -109,7 +109,7 @@ def host_inputs(model: Any, events: Events | PointEvents) -> dict[str, NDArray[n
         if tensor.name not in _SOURCES:
             raise ConfigError(f"the model has an unknown input '{tensor.name}'{nearest(tensor.name, _SOURCES)}")
         array = np.ascontiguousarray(_SOURCES[tensor.name](model, events), np.float32)
-        if any(wanted not in (None, found) for wanted, found in zip(tensor.shape[1:], array.shape[1:], strict=True)):
+        if any(wanted not in (None, size) for wanted, size in zip(tensor.shape[1:], array.shape[1:], strict=True)):
             raise ConfigError(
                 f"input '{tensor.name}' of the model has shape {tuple(tensor.shape[1:])} per jet, the events give "
                 f"{array.shape[1:]}; data.num_particles and data.features must be those the model was trained with"

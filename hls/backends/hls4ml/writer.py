@@ -26,11 +26,11 @@ from qformers.progress import Reporter, Silent
 
 def supports(model: Any, build: Build | None = None) -> list[Refusal]:
     """See `Backend.supports`."""
-    found = refusals(model)
+    refused = refusals(model)
     if build is not None and build.firmware.strategy != "latency":
         reason = f"hls4ml has einsum layers for strategy latency only. Received: {build.firmware.strategy}"
-        found.append(Refusal("firmware.strategy", "setting", reason, "set firmware.strategy: latency"))
-    return found if build is None or found else faults(model, build.firmware, ABLE)
+        refused.append(Refusal("firmware.strategy", "setting", reason, "set firmware.strategy: latency"))
+    return refused if build is None or refused else faults(model, build.firmware, ABLE)
 
 
 def write(

@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from hls.backends.simulators.levels import TIMED
 from hls.errors import HlsError
 
-SIMULATORS = ("verilator", "icarus", "interpreter")  # whose latency is taken, first that measured one
+SIMULATORS = (*TIMED, "interpreter")  # whose latency is taken, first that measured one
 
 
 class Record(BaseModel):
