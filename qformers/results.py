@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.text import Text
 
-HTML_WIDTH = 120  # columns in a notebook
+WIDTH = 120  # columns in a notebook, and where there is no terminal to ask
 _PRE = '<pre style="white-space:pre;overflow-x:auto;line-height:1.25;font-family:monospace">{code}</pre>'
 
 
@@ -39,11 +39,18 @@ class Result(ABC):
         for piece in self.pieces():
             yield _plain(piece)
 
+    def __repr__(self) -> str:
+        """What `show` prints, for a Python terminal and `print`; a subclass is a dataclass with ``repr=False``."""
+        console = Console(file=io.StringIO(), width=WIDTH, highlight=False, soft_wrap=True)
+        with console.capture() as captured:
+            self.show(console)
+        return captured.get().rstrip()
+
     def _repr_html_(self) -> str:
         """The same in a notebook."""
         # force_jupyter: in a notebook rich displays what it prints, whatever `file` is, and all would be shown twice
         console = Console(
-            record=True, file=io.StringIO(), width=HTML_WIDTH, highlight=False, soft_wrap=True, force_jupyter=False
+            record=True, file=io.StringIO(), width=WIDTH, highlight=False, soft_wrap=True, force_jupyter=False
         )
         self.show(console)
         return console.export_html(inline_styles=True, code_format=_PRE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -10,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from hls.backends.protocol import LAYOUT
+from hls.errors import HlsError
 from qformers.builds.build import Build
 from qformers.manifest import write_manifest
 
@@ -24,12 +27,16 @@ def new_project(
         backend: its name.
         model: the model that is written.
         build: its section `firmware` goes into the manifest.
-        out: folder of the project, absolute; an older one there goes, and with it what it had compiled.
+        out: folder of the project, absolute; an older project there goes, and with it what it had compiled.
         facts: more for the manifest, after all else.
 
     Yields:
         The folder, and a dictionary for what the backend itself has to say in the manifest.
+
+    Raises:
+        HlsError: `out` is neither missing, nor an empty folder, nor one that holds a project.
     """
+    _refuse_foreign(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
         folder, said = Path(scratch) / "project", dict[str, Any]()
@@ -38,6 +45,17 @@ def new_project(
         known = {**firmware, "model_sha256": weights_hash(model), **said, **(facts or {})}
         write_manifest(folder, f"export.{backend}", build, known)
         _replace(folder, out)
+
+
+def _refuse_foreign(out: Path) -> None:
+    if not os.path.lexists(out) or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not out.is_dir():
+        raise HlsError(f"{out}: is no folder, and a project is one; name another place with --out")
+    if not (out / LAYOUT).is_file():
+        raise HlsError(
+            f"{out}: holds files and no firmware project ({LAYOUT}), and they would go; name another place with --out"
+        )
 
 
 def _replace(folder: Path, out: Path) -> None:

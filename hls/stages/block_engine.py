@@ -76,7 +76,7 @@ class EngineCheck:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class EngineResult(Result):
     """Block engine beside the quantised models of the sizes that were asked for.
 

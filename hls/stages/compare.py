@@ -25,12 +25,12 @@ from hls.errors import HlsError
 from hls.reports.budgets import exit_code, parse_budget
 from hls.reports.devices import find_device
 from hls.reports.tools import read_reports
-from qformers.results import HTML_WIDTH, Result
+from qformers.results import WIDTH, Result
 
 OUT = Path("runs/comparison")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Compared(Result):
     """Result of a comparison.
 
@@ -62,7 +62,7 @@ class Compared(Result):
 
     def pieces(self) -> Iterator[RenderableType]:
         """What `show` prints, in one piece."""
-        console = Console(file=io.StringIO(), width=HTML_WIDTH, force_terminal=True)
+        console = Console(file=io.StringIO(), width=WIDTH, force_terminal=True)
         with console.capture() as captured:
             self.show(console)
         yield Text.from_ansi(captured.get())

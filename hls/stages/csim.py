@@ -68,7 +68,7 @@ class BesideFloat:
             yield show.changes_table(self.end)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CsimResult(Result):
     """C simulation of a project beside the quantised model and the float model.
 

@@ -33,7 +33,7 @@ BENCH_JETS = 100  # test jets of the C++ test bench, besides the adversarial eve
 FILES = {"precision": "precision.json", "resolved": "precision.yaml", "ports": "ports.json"}  # told where they are
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Exported(Result):
     """A written firmware project.
 

@@ -18,7 +18,7 @@ from qformers.quant.worst_events import read_worst
 from qformers.results import Result
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Replayed(Result):
     """Firmware beside the quantised model on the worst events.
 

@@ -120,7 +120,7 @@ class LevelCheck:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RtlResult(Result):
     """RTL beside the quantised model, at every level of simulation.
 

@@ -15,7 +15,7 @@ from qformers.quant.prune.sparsity import Sparsity, sparsity, table
 from qformers.results import Result
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Zeros(Result):
     """Zeros of a model.
 

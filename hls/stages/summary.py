@@ -20,7 +20,7 @@ SOURCES = ("alkaid", "yosys", "yosys-nodsp")  # of resources, from estimate to s
 COUNTED = ("lut", "ff", "dsp", "bram18")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Summary(Result):
     """The lines of the summary of a run folder."""
 

@@ -17,7 +17,7 @@ from qformers.progress import Reporter
 from qformers.results import Result
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Synthesised(Result):
     """What a synthesis counted, one report for each way that was asked for."""
 

@@ -1,4 +1,4 @@
-"""``keras.models.load_model`` knows the layers of this package once `qformers` was imported.
+"""``keras.models.load_model`` knows what this package saves once `qformers` was imported.
 
 The layers need Keras, and Keras takes seconds to import: so they are not imported with `qformers`, but when Keras first
 looks for one of them. For that its function that looks up names is wrapped; where Keras is not imported yet, a finder
@@ -19,7 +19,9 @@ from types import ModuleType
 from typing import Any
 
 REGISTRY = "keras.src.saving.object_registration"
-LAYERS = "qformers.builds.models"  # its imports register all layers and functions that saved models are made of
+REGISTERING = (  # modules that register all that saved models are made of: layers and functions, optimisers, losses
+    "qformers.builds.models", "qformers.train.optimisers", "qformers.tasks.losses.packed",
+)  # fmt: skip
 PACKAGES = ("qformers", "hgq", "hgq2")  # a registered name is "package>name"
 
 
@@ -41,7 +43,8 @@ def _wrap(registry: ModuleType) -> None:
     def get_registered_object(name: Any, custom_objects: Any = None, module_objects: Any = None) -> Any:
         known = look_up(name, custom_objects, module_objects)
         if known is None and isinstance(name, str) and name.partition(">")[0] in PACKAGES:
-            importlib.import_module(LAYERS)
+            for module in REGISTERING:
+                importlib.import_module(module)
             known = look_up(name, custom_objects, module_objects)
         return known
 

@@ -52,7 +52,8 @@ def _terminated() -> Iterator[None]:
 def exit_status(work: Callable[[], int]) -> int:
     """What `work` returns; 2 with the message on stderr for an error that a user can mend, 3 after Ctrl-C or SIGTERM.
 
-    An error that no user can mend is a defect: it is not caught, and Python shows where it is.
+    What the operating system refuses (a full disk, a folder that may not be written, a file where a folder should be)
+    is such an error. One that no user can mend is a defect: it is not caught, and Python shows where it is.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before anything imports TensorFlow
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
@@ -61,6 +62,15 @@ def exit_status(work: Callable[[], int]) -> int:
             return work()
     except QformersError as error:
         print(error, file=sys.stderr)
+        return BAD_INPUT
+    except BrokenPipeError:  # nobody reads on, as in `qformers ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's last flush fails as well
+        return STOPPED
+    except OSError as error:
+        if error.errno is None:  # a library's, not the system's
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"{place}{error.strerror}; nothing was half written: mend it, or name another place", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
         print("stopped; what is finished is kept", file=sys.stderr)

@@ -50,9 +50,11 @@ class Float32:
 
     def dense(self, x: Tensor, name: str, linear: Linear) -> Tensor:
         """EinsumDense, then the factors, norm and activation as layers of their own."""
-        y = keras.layers.EinsumDense(
+        shape, axes = linear.output_shape(x.shape), linear.equation.split("->")[1][1:]
+        misplaced = layers.keras_misplaces_bias(axes, shape, linear.bias_axes)
+        y = (layers.SteadyBias if misplaced else keras.layers.EinsumDense)(
             linear.equation,
-            linear.output_shape(x.shape),
+            shape,
             bias_axes=linear.bias_axes,
             kernel_initializer=_kernel_initialiser(linear, x.shape),
             bias_initializer=_bias_initialiser(linear, x.shape),

@@ -79,6 +79,7 @@ class Hgq:
         bias_axes = linear.bias_axes
         if linear.folded_bias_axes is not None and (before or after):
             bias_axes = linear.folded_bias_axes
+        _refuse_unfoldable(name, linear, bias_axes, bool(before), bool(after))
         self._folds[name] = Fold(before, tuple(after), linear.factor, axis, bool(bias_axes))
         roles = self.roles.of(linear.equation.split(",")[0], f"layer '{name}'")
         layer = QEinsumDense(
@@ -155,6 +156,11 @@ class Hgq:
         """The value with the norm in front of the dense step that has to take it in."""
         if not self._folds_norm(norm):
             return x
+        if norm.axis != -1:
+            raise ConfigError(
+                f"{norm.name}: in front of a dense step a norm is folded along the last axis only. "
+                f"Received: axis {norm.axis}"
+            )
         self._norms[norm.name] = False
         return Normed(x.value, (*x.norms, norm.name)) if isinstance(x, Normed) else Normed(x, (norm.name,))
 
@@ -270,7 +276,7 @@ class Hgq:
         bit = self.formats.fixed(str(Fixed(False, 1 + round(math.log2(worth)), -round(math.log2(worth)))))
         sides = [bit, self.formats.value(name, ("event", "point", "channel"), "QEinsum", "input1")]
         return QEinsum(equation, iq_confs=sides, name=name, **self.formats.result(name, "QEinsum"))(
-            [mask, self._plain(x, name)]
+            [self._plain(mask, name), self._plain(x, name)]
         )
 
     def dropout(self, x: Tensor, rate: float, name: str) -> Tensor:
@@ -285,10 +291,9 @@ class Hgq:
         )
 
     def move(self, layer: type, x: Tensor, name: str, *more: Tensor, **settings: Any) -> Tensor:
-        """The layer: it rounds nothing; a norm commutes with it, since rows of points move as wholes."""
-        if isinstance(x, Normed):
-            return Normed(self.move(layer, x.value, name, *more, **settings), x.norms)
-        return layer(name=name, **settings)([x, *more] if more else x)
+        """The layer, which rounds nothing."""
+        tensors = [self._plain(tensor, name) for tensor in (x, *more)]
+        return layer(name=name, **settings)(tensors if more else tensors[0])
 
     def sorted_order(self, coords: Tensor, mask: Tensor, drawn: HostOrder, rounded_by: str, name: str) -> Tensor:
         """Coordinates are sorted as whole numbers, in steps of the format that `rounded_by` gave them."""
@@ -386,3 +391,38 @@ def _fix(variable: Any, wrapper: Any, values: Any) -> None:
 def reciprocal(x: Tensor) -> Tensor:
     """1 / max(x, 1)."""
     return 1.0 / ops.maximum(x, 1.0)
+
+
+def _refuse_unfoldable(name: str, linear: Linear, bias_axes: str | None, before: bool, after: bool) -> None:
+    """Raise where a dense step cannot take in its norms exactly; `before` and `after` say whether there are some.
+
+    A norm is y = scale x + shift along one axis: the kernel takes the scale, the bias what the shift gives, so that the
+    kernel needs that axis and the bias every axis along which the result then changes. A step without a bias is a
+    matter of its float form (`qformers.quant.fold`): that of attention keys drops out of the softmax.
+
+    Raises:
+        ConfigError: naming the step.
+    """
+    inputs, rest = linear.equation.split(",")
+    kernel, output = rest.split("->")
+    needed = {letter for letter in output if letter in kernel} if before else set()
+    if before and inputs[-1] not in kernel:
+        raise ConfigError(
+            f"{name}: a norm in front of '{linear.equation}' cannot be folded: its axis '{inputs[-1]}' is not the "
+            "kernel's"
+        )
+    if after:
+        axis = linear.norm.axis if linear.norm else -1
+        if linear.head_factors and axis != -1:
+            raise ConfigError(f"{name}: factors per head and a norm must be of the last axis. Received: axis {axis}")
+        if output[axis] not in kernel:
+            raise ConfigError(
+                f"{name}: a norm behind '{linear.equation}' cannot be folded: its axis '{output[axis]}' is not the "
+                "kernel's"
+            )
+        needed.add(output[axis])
+    if bias_axes and (missing := "".join(letter for letter in output if letter in needed - set(bias_axes))):
+        raise ConfigError(
+            f"{name}: a norm beside '{linear.equation}' needs a bias along '{missing}' too. "
+            f"Received: bias_axes {bias_axes}"
+        )

@@ -25,6 +25,37 @@ Shape = tuple[int | None, ...]
 
 
 @serialisable
+class SteadyBias(keras.layers.EinsumDense):  # type: ignore[misc]
+    """EinsumDense whose bias is added along its own axis; see `keras_misplaces_bias`."""
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """As EinsumDense without its quantised forms."""
+        x = ops.einsum(self.equation, inputs, self.kernel)
+        x = x if self.bias is None else ops.subtract(x, -self.bias)  # ops.add is what misplaces it
+        return x if self.activation is None else self.activation(x)
+
+
+def keras_misplaces_bias(axes: str, shape: Shape, bias_axes: str | None) -> bool:
+    """Whether Keras' EinsumDense adds a bias along the wrong axis, or may do so.
+
+    `keras.ops.add` of the TensorFlow backend (3.15, ``backend/tensorflow/numpy.py``) takes a second summand with one
+    axis longer than 1 for a vector along the last axis of the first one if the sizes agree, or else along the axis
+    behind the batch: a bias of shape (M, 1) on values (B, M, M) is added to columns instead of rows.
+
+    Args:
+        axes: letters of the output, without the batch.
+        shape: sizes of the output, without the batch; None where unknown.
+        bias_axes: letters that carry the bias.
+    """
+    wide = [i for i, letter in enumerate(axes) if letter in (bias_axes or "") and shape[i] != 1]
+    if len(wide) != 1:
+        return False
+    size = shape[wide[0]]
+    taken = next((i for i in (len(axes) - 1, 0) if shape[i] in (size, None)), wide[0])
+    return taken != wide[0]
+
+
+@serialisable
 class Einsum(keras.layers.Layer):  # type: ignore[misc]
     """Einsum of two tensors as a layer, so that it has a name."""
 
@@ -211,18 +242,20 @@ class MaskedMean(keras.layers.Layer):  # type: ignore[misc]
 class RememberingModel(keras.Model):  # type: ignore[misc]
     """A functional Keras model with a `memory` that is saved and loaded with it."""
 
-    memory: Memory
+    memory: Memory | None = None  # of a copy that Keras made of the layers alone
 
     def get_config(self) -> dict[str, Any]:
         """The functional model's, and the memory."""
-        return {**super().get_config(), "memory": self.memory.to_json()}
+        config: dict[str, Any] = super().get_config()
+        return config if self.memory is None else {**config, "memory": self.memory.to_json()}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> RememberingModel:
         """Inverse of `get_config`."""
         plain = {key: value for key, value in config.items() if key != "memory"}
         model: RememberingModel = super().from_config(plain, custom_objects)
-        model.memory = Memory.from_json(config["memory"])
+        if "memory" in config:
+            model.memory = Memory.from_json(config["memory"])
         return model
 
 

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self, get_args
 
+from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypedDict  # of Python 3.12, which pydantic needs
+
 from qformers.precision.table import PrecisionTable
 
 Role = Literal["event", "point", "pair", "head", "channel", "block", "order"]  # of an axis
@@ -67,22 +70,35 @@ class Memory:
 
     @classmethod
     def from_json(cls, tree: Mapping[str, Any]) -> Self:
-        """Inverse of `to_json`."""
-        folds = {
-            name: Fold(tuple(fold["before"]), tuple(fold["after"]), fold["factor"], fold["axis"], fold["bias"])
-            for name, fold in tree["folds"].items()
-        }
-        return cls(
-            vocabulary=tree["vocabulary"],
-            config=tree["config"],
-            folds=folds,
-            derived={name: (str(rule), str(of)) for name, (rule, of) in tree["derived"].items()},
-            ends=tree["ends"],
-            shifted=tuple(tree["shifted"]),
-            asked=PrecisionTable.from_json(tree["asked"]),
-            inputs={name: tuple(roles) for name, roles in tree["inputs"].items()},
-            roles=tree["roles"],
-        )
+        """Inverse of `to_json`.
+
+        Raises:
+            ValueError: a key of the memory is missing or is not what `to_json` writes.
+        """
+        try:
+            plain = TypeAdapter(_Saved).validate_python(tree)
+        except ValidationError as error:
+            fault = error.errors()[0]
+            key = ".".join(str(part) for part in fault["loc"])
+            raise ValueError(
+                f"memory of the model, key '{key}': {fault['msg']}. Received: {fault['input']!r}"
+            ) from error
+        fields: dict[str, Any] = {**plain, "asked": PrecisionTable.from_json(plain["asked"])}
+        return cls(**fields)
+
+
+class _Saved(TypedDict):
+    """What `Memory.to_json` writes."""
+
+    vocabulary: str
+    config: dict[str, Any]
+    folds: dict[str, Fold]
+    derived: dict[str, tuple[str, str]]
+    ends: dict[str, str]
+    shifted: tuple[str, ...]
+    asked: list[dict[str, Any]]
+    inputs: dict[str, tuple[Role, ...]]
+    roles: dict[str, Role]
 
 
 def layer_of(tensor: Any) -> str:

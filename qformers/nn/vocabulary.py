@@ -204,7 +204,7 @@ class Vocabulary(Protocol):
         """Learned factors per channel of a residual (weaver's w_resid)."""
 
     def move(self, layer: type, x: Tensor, name: str, *more: Tensor, **settings: Any) -> Tensor:
-        """A Keras layer that moves or picks values of `x` (and of `more`) and rounds none; a norm stays in front."""
+        """A Keras layer that moves or picks values of `x` (and of `more`) and rounds none."""
 
     def sorted_order(self, coords: Tensor, mask: Tensor, drawn: HostOrder, rounded_by: str, name: str) -> Tensor:
         """The order of points in blocks, by regions and hashes of their coordinates.

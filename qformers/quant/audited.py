@@ -18,6 +18,7 @@ from qformers.files import write_json
 from qformers.models.inputs import host_inputs
 from qformers.progress import Reporter, Silent
 from qformers.quant.audit import WORST, Inputs, Overflow, Row, as_json, as_table, audit_stream
+from qformers.quant.quantisers import quantisers
 from qformers.quant.worst_events import save_worst
 from qformers.results import Result
 
@@ -25,7 +26,7 @@ BATCH = 2048  # events in memory at a time, with the values of one layer
 EVENTS = 2000  # of the split, unless told otherwise
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Audited(Result):
     """Formats of a model on the events of a split.
 
@@ -101,6 +102,10 @@ def audit_split(
     if (events is not None and events < 1) or worst < 0:
         raise ConfigError(f"--events must be at least 1 and --worst at least 0. Received: {events} and {worst}")
     model, source = load_model(path), open_split(build.data, split)
+    if not quantisers(model):
+        raise ConfigError(
+            f"{path}: has no quantisers to audit, it is a float model; name a quantised one (qat/model.keras)"
+        )
     count = len(source) if events is None else min(events, len(source))
 
     def parts() -> Iterator[AnyEvents]:

@@ -142,27 +142,43 @@ def folded_dense(float_model: keras.Model, name: str, fold: Fold) -> tuple[Array
         return kernel * fold.factor, None
     if layer.bias is None and not fold.bias:
         raise ConfigError(f"{name}: a norm beside a dense layer without bias cannot be folded; give it bias_axes")
-    added = [size for letter, size in zip(kernel_axes, kernel.shape, strict=True) if letter in output]
-    bias = np.zeros(added) if layer.bias is None else to_numpy(layer.bias)
+    sizes = dict(zip(kernel_axes, kernel.shape, strict=True))
+    added = "".join(letter for letter in output if letter in kernel_axes)
+    shape = tuple(sizes[letter] for letter in added) if layer.bias is None else layer.bias.shape
+    bias = np.zeros(()) if layer.bias is None else to_numpy(layer.bias)
 
     if fold.before:
-        summed = tuple(i for i, letter in enumerate(kernel_axes) if letter in inputs)
         scale, shift = affine(float_model, fold.before)
-        last_input = kernel_axes.index(inputs[-1])
-        bias = bias + np.sum(kernel * _along(shift, kernel.ndim, last_input), axis=summed).reshape(bias.shape)
-        kernel = kernel * _along(scale, kernel.ndim, last_input)
+        channel = _axis(inputs[-1], kernel_axes, f"{name}: a norm in front of '{layer.equation}'")
+        moved = np.einsum(f"{kernel_axes}->{added}", kernel * _along(shift, kernel.ndim, channel))
+        bias = bias + _spread(moved, added, output)
+        kernel = kernel * _along(scale, kernel.ndim, channel)
     kernel, bias = kernel * fold.factor, bias * fold.factor
 
-    letter = output[fold.axis]
-    if not fold.after:
-        return kernel, bias
-    if letter not in kernel_axes:
+    if fold.after:
+        scale, shift = affine(float_model, fold.after)
+        channel = _axis(output[fold.axis], kernel_axes, f"{name}: a norm behind '{layer.equation}'")
+        kernel = kernel * _along(scale, kernel.ndim, channel)
+        rank = len(output) - 1
+        bias = bias * _along(scale, rank, fold.axis) + _along(shift, rank, fold.axis)
+    if bias.size != np.prod(shape):
         raise ConfigError(
-            f"{name}: a norm behind '{layer.equation}' cannot be folded: its axis '{letter}' is not the kernel's"
+            f"{name}: a norm beside '{layer.equation}' gives a bias of shape {bias.shape}, and the layer has one of "
+            f"{tuple(shape)}; give it the bias_axes of that"
         )
-    scale, shift = affine(float_model, fold.after)
-    kernel = kernel * _along(scale, kernel.ndim, kernel_axes.index(letter))
-    return kernel, bias * _along(scale, bias.ndim, fold.axis) + _along(shift, bias.ndim, fold.axis)
+    return kernel, bias.reshape(shape)
+
+
+def _axis(letter: str, kernel_axes: str, what: str) -> int:
+    if letter not in kernel_axes:
+        raise ConfigError(f"{what} cannot be folded: its axis '{letter}' is not the kernel's")
+    return kernel_axes.index(letter)
+
+
+def _spread(values: Array, axes: str, output: str) -> Array:
+    """`values` with an axis of 1 for every letter of `output` (batch first) that is not theirs."""
+    sizes = dict(zip(axes, values.shape, strict=True))
+    return values.reshape([sizes.get(letter, 1) for letter in output[1:]])
 
 
 def affine(float_model: keras.Model, names: tuple[str, ...]) -> tuple[Array, Array]:

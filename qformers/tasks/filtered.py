@@ -18,7 +18,7 @@ from qformers.tasks import filter as point_filter
 HEADER = ("target", "threshold", "recall", "precision", "recall here", "precision here", "points", "judged", "kept")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Filtered(Result):
     """Filtered data sets.
 

@@ -148,7 +148,7 @@ class Trainer:
                 self._save()
                 return reason
             self._close_epoch(display)
-        return ""
+        return stop.reason  # asked for while the last epoch was closed
 
     def _epoch(self, stop: StopRequest, display: Display) -> str:
         state, config = self.state, self.phase.config

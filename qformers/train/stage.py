@@ -20,7 +20,7 @@ from qformers.train.finish import Finished
 from qformers.train.phases import PhaseName, train_build
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Trained(Result):
     """What the phases left, in their order.
 

@@ -278,3 +278,18 @@ def test_wrong_inputs_are_said(tiny: Project, inputs: dict[str, Any], message: s
 def test_predict_is_for_one_output(operations: Compared) -> None:
     with pytest.raises(HlsError, match="models with one output, use outputs"):
         operations.project.predict(operations.inputs)
+
+
+def test_a_project_takes_no_place_of_files_that_are_none_of_its_own(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "thesis.tex").write_text("all of it")
+    (tmp_path / "file").write_text("mine")
+    for out, words in ((precious, "holds files and no firmware project"), (tmp_path / "file", "is no folder")):
+        with pytest.raises(HlsError, match=f"{out}: {words}.*name another place with --out"):
+            open_backend("vitis").write(small(), h.build_of("tiny"), out)
+    assert (precious / "thesis.tex").read_text() == "all of it"
+    assert (tmp_path / "file").read_text() == "mine"
+    (tmp_path / "empty").mkdir()
+    for _ in range(2):  # an empty folder, then its own
+        open_backend("vitis").write(small(), h.build_of("tiny"), tmp_path / "empty")

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import keras
 import numpy as np
 import pytest
 from support.paths import DATA
-from support.quantised import logits
+from support.quantised import logits, quantised_part, small
 
 from qformers.builds.models import load_model
-from qformers.nn.memory import memory_of
+from qformers.errors import ConfigError
+from qformers.nn.memory import Memory, memory_of
 from qformers.quant.fidelity import axes_of, counterpart
 
 SAVED = DATA / "saved"
@@ -28,3 +37,61 @@ def test_an_older_file_loads_and_computes_the_same(name: str, vocabulary: str) -
     assert memory_of(model) is None
     assert axes_of(model) == {}
     assert counterpart(model, "logits") is None
+
+
+def rewritten(path: Path, out: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
+    """A copy of a model file whose memory is what `change` makes of it."""
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(out, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            if name == "config.json":
+                tree = json.loads(content)
+                tree["config"]["memory"] = change(tree["config"]["memory"])
+                content = json.dumps(tree).encode()
+            new.writestr(name, content)
+    return out
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A quantised model of today."""
+    path = tmp_path_factory.mktemp("saved") / "model.keras"
+    quantised_part(small("none")).save(path)
+    return path
+
+
+def test_a_memory_comes_back_as_it_was(saved: Path) -> None:
+    assert memory_of(load_model(saved)) == memory_of(quantised_part(small("none")))
+
+
+@pytest.mark.parametrize("key", [field.name for field in fields(Memory)])
+@pytest.mark.parametrize("value", [None, 3, "xyz", [1], {"a": 1}])
+def test_a_memory_with_something_else_in_it_is_refused_by_key(
+    saved: Path, key: str, value: Any, tmp_path: Path
+) -> None:
+    if (key, value) in (("vocabulary", "xyz"), ("config", {"a": 1})):
+        return  # strings and plain values as any other
+    path = rewritten(saved, tmp_path / "model.keras", lambda memory: {**memory, key: value})
+    with pytest.raises(ConfigError, match=f"is not a model file.*memory of the model, key '{key}"):
+        load_model(path)
+
+
+def test_a_memory_that_lacks_a_key_is_refused(saved: Path, tmp_path: Path) -> None:
+    path = rewritten(saved, tmp_path / "model.keras", lambda memory: {"vocabulary": memory["vocabulary"]})
+    with pytest.raises(ConfigError, match="memory of the model, key 'config': Field required"):
+        load_model(path)
+
+
+def test_a_flipped_bit_is_no_model_file(saved: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    content = bytearray(saved.read_bytes())
+    content[content.index(b"config.json") + 200] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"is not a model file that can be read: Bad CRC-32 for file 'config.json'"):
+        load_model(path)
+
+
+def test_a_copy_of_the_layers_alone_has_no_memory_and_can_be_saved(saved: Path, tmp_path: Path) -> None:
+    copy = keras.models.clone_model(load_model(saved))
+    copy.save(tmp_path / "copy.keras")
+    assert memory_of(load_model(tmp_path / "copy.keras")) is None

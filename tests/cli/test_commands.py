@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.paths import CONFIGS, SCRIPTS
@@ -119,6 +121,32 @@ def test_what_a_user_can_mend_is_one_message_and_status_two(
     assert status.exit_status(lambda: 3) == 3
 
 
+@pytest.mark.parametrize(("work", "words"), [
+    (lambda folder: (folder / "file" / "runs").mkdir(parents=True), "file/runs: Not a directory; nothing was half"),
+    (lambda folder: (folder / "file").mkdir(), "file: File exists; nothing was half written"),
+    (lambda folder: os.write(os.open("/dev/full", os.O_WRONLY), b"x"), "No space left on device; nothing was half"),
+])  # fmt: skip
+def test_what_the_system_refuses_is_one_message_and_status_two(
+    work: Any, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert status.exit_status(lambda: work(tmp_path)) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_output_that_nobody_reads_on_ends_without_a_traceback() -> None:
+    code = "import sys; from qformers.cli.status import exit_status; "
+    code += "sys.exit(exit_status(lambda: [print(number) for number in range(10**5)] and 0))"
+    writer = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert writer.stdout is not None
+    writer.stdout.readline()
+    writer.stdout.close()
+    assert writer.wait(60) == 3
+    assert writer.stderr is not None
+    assert writer.stderr.read() == ""
+    writer.stderr.close()
+
+
 def test_a_refused_export_is_bad_input(capsys: pytest.CaptureFixture[str]) -> None:
     def work() -> int:
         raise Refused("vitis", [Refusal("sort", "Sort", "has no firmware", "leave it out")])
@@ -223,8 +251,8 @@ def test_the_first_failing_stage_ends_the_run_with_its_status(
     common = [DEMO, "--run", "runs/part_demo", "--set", "seed=3"]
     assert calls == [("train", [*common, "--fresh"]), ("export", common)]
     told = capsys.readouterr().out
-    assert f"== train: {DEMO}\n== train: done, 0 s\n" in told
-    assert "== export: exit status 1, 0 s\n" in told
+    assert re.search(rf"== train: {DEMO}\n== train: done, \d+ s\n", told)
+    assert re.search(r"== export: exit status 1, \d+ s\n", told)
     assert "summed up" not in told
 
 

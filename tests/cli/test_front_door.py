@@ -11,7 +11,7 @@ import pytest
 import hls
 import qformers
 
-LOAD = "print(*(len(keras.models.load_model(path, compile=False).layers) for path in sys.argv[1:]))"
+LOAD = "print(*(len(keras.models.load_model(path).layers) for path in sys.argv[1:]))"
 
 
 def python(code: str, *words: str) -> str:
@@ -85,10 +85,14 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, int]:
     from support.paths import CONFIGS
 
     from qformers.data.jets.jetclass import FEATURES
+    from qformers.tasks.losses.packed import PairInfoNce, PointFocal
+    from qformers.train.optimisers import WidthAdam, WidthRanger
 
     build, folder, layers = qformers.load(CONFIGS / "part_tiny.yaml"), tmp_path_factory.mktemp("saved"), {}
     for vocabulary in ("hgq", "float32"):
         model = qformers.build_model(build, FEATURES[build.data.features], ["a", "b", "c"], vocabulary)
+        optimiser = WidthAdam(1e-3) if vocabulary == "hgq" else WidthRanger(1e-3)
+        model.compile(optimizer=optimiser, loss=PointFocal() if vocabulary == "hgq" else PairInfoNce())
         model.save(folder / f"{vocabulary}.keras")
         layers[folder / f"{vocabulary}.keras"] = len(model.layers)
     return layers

@@ -62,11 +62,12 @@ def test_one_source_at_two_stages_makes_two_groups(tmp_path: Path) -> None:
 
 
 def test_what_was_not_run_says_so_with_the_command(tmp_path: Path) -> None:
-    table = table_of(bare(tmp_path, "part_a"))
-    assert text(table, "accuracy") == "not run: qformers train firmware_configs/part_a.yaml"
+    run = bare(tmp_path, "part_a")
+    table, build = table_of(run), run / "build.yaml"
+    assert text(table, "accuracy") == f"not run: qformers train {build}"
     assert text(table, "ebops") == text(table, "auc_float") == text(table, "date") == text(table, "accuracy")
-    assert text(table, "zeros") == "not run: qformers sparsity firmware_configs/part_a.yaml"
-    assert text(table, "csim") == "not run: qformers csim firmware_configs/part_a.yaml"
+    assert text(table, "zeros") == f"not run: qformers sparsity {build}"
+    assert text(table, "csim") == f"not run: qformers csim {build}"
     for key in ("alkaid.lut", "verilator.latency_cycles", "yosys.lut", "rtl"):
         assert text(table, key).startswith("not run: qformers "), key
     assert len(table.missing()) == len({what for _, what in table.missing()})

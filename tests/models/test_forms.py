@@ -82,6 +82,10 @@ def test_a_norm_that_no_dense_step_reads_is_refused() -> None:
         nn.softmax(normed, "weights")
     with pytest.raises(ConfigError, match="logits: reads what norm 'before' gives"):
         nn.logits(normed, None, None, "logits")
+    with pytest.raises(ConfigError, match="turned: reads what norm 'before' gives"):  # axis d would be another one
+        nn.move(keras.layers.Permute, normed, "turned", dims=(2, 1))
+    with pytest.raises(ConfigError, match="joined: reads what norm 'before' gives"):
+        nn.move(keras.layers.Add, x, "joined", normed)
     y = nn.dense(x, "step", Linear("bnd,de->bne", {"e": 2}, "e"))
     with pytest.raises(ConfigError, match=r"norm 'before': no dense step reads it.*set model.norm: none"):
         nn.model({"x": x}, y, "lost")
@@ -89,3 +93,26 @@ def test_a_norm_that_no_dense_step_reads_is_refused() -> None:
     y = nn.dense(nn.norm(nn.norm(x, Norm("first", "batch")), Norm("second", "batch")), "step",
                  Linear("bnd,de->bne", {"e": 2}, "e"))  # fmt: skip
     assert nn.model({"x": x}, y, "kept").memory.folds["step"].before == ("first", "second")
+
+
+BEFORE, BEHIND = Norm("before", "batch"), Norm("behind", "batch")
+
+
+@pytest.mark.parametrize(("before", "linear", "words"), [
+    (Norm("before", "batch", axis=-2), Linear("bnd,de->bne", {"e": 2}, "e"), "before: .* along the last axis only"),
+    (BEFORE, Linear("bnd,nm->bmd", {"m": 2}, "m"), "in front of 'bnd,nm->bmd' cannot be folded: its axis 'd' is"),
+    (BEFORE, Linear("bnd,nde->bne", {"e": 2}, "e"), "needs a bias along 'n' too. Received: bias_axes e"),
+    (BEFORE, Linear("bnd,dhe->bnhe", {"h": 2, "e": 2}, "e"), "needs a bias along 'h' too"),
+    (None, Linear("bnd,nm->bmd", {"m": 2}, "m", norm=BEHIND), "its axis 'd' is not the kernel's"),
+    (None, Linear("bnd,dhe->bnhe", {"h": 2, "e": 2}, "h", norm=BEHIND), "needs a bias along 'e' too"),
+    (None, Linear("bnd,dhe->bnhe", {"h": 2, "e": 2}, "he", norm=Norm("behind", "batch", axis=-2), head_factors="c",
+                  heads=2), "must be of the last axis. Received: axis -2"),
+])  # fmt: skip
+def test_a_norm_that_a_dense_step_cannot_take_in_exactly_is_refused(
+    before: Norm | None, linear: Linear, words: str
+) -> None:
+    nn = Hgq(hept_fixed.NARROW)
+    nn.declare(point="nm", head="h", channel="de")
+    x = nn.input("x", (2, 2), "bnd")  # all sizes agree: a wrong axis would go unseen
+    with pytest.raises(ConfigError, match=words):
+        nn.dense(x if before is None else nn.norm(x, before), "step", linear)

@@ -20,7 +20,7 @@ from qformers.quant.ptq.evaluator import Evaluation, compared
 from qformers.quant.ptq.journal import Journal, key_of, spelled
 from qformers.quant.ptq.moves import Limits, down
 from qformers.quant.ptq.ranges import Rule, Seen, fitted, integer_bits, measured
-from qformers.quant.ptq.report import compare, in_words
+from qformers.quant.ptq.report import bits_picture, compare, in_words
 from qformers.quant.ptq.search import SearchResult, search, uniform
 from qformers.quant.ptq.slots import LOGITS, Slot
 
@@ -247,3 +247,8 @@ def test_a_quantile_leaves_the_largest_values_out() -> None:
         Rule(quantile=1.5)
     with pytest.raises(ConfigError, match=r"the margin must be positive: set --margin. Received: 0"):
         Rule(margin=0)
+
+
+def test_the_picture_has_a_column_for_the_format_that_logits_share(tmp_path: Path) -> None:
+    bits_picture({**START, LOGITS: Fixed(True, 3, 5)}, tmp_path / "bits.png")
+    assert (tmp_path / "bits.png").read_bytes().startswith(b"\x89PNG")

@@ -106,6 +106,7 @@ def test_every_result_shows_and_saves_itself(
     assert words.strip() in by_rich.getvalue()
     assert html.startswith("<pre ")
     assert words.strip() in html.replace("&lt;", "<")
+    assert words.strip() in repr(result)
     result.save()
     written = tmp_path / file
     assert written.exists()

@@ -7,6 +7,7 @@ import math
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -16,6 +17,7 @@ from support.train_fakes import FakeSource, host_inputs
 from qformers.config.sections import PhaseConfig
 from qformers.errors import TrainingError
 from qformers.train import beta, feed, optimisers, pareto, stop
+from qformers.train.loop import LoopState, Trainer
 from qformers.train.ranger import Ranger
 from qformers.train.schedule import learning_rate
 
@@ -226,6 +228,28 @@ def test_an_error_in_the_thread_reaches_the_reader():
 
     with pytest.raises(OSError, match="disk gone"):
         next(feed.Feed(FakeSource(100), broken, 24, 0).epoch(16, 0, 0))
+
+
+def test_a_stop_asked_for_while_the_last_epoch_is_closed_is_not_lost(tmp_path: Path):
+    class Closing(Trainer):
+        def __init__(self):
+            self.state = LoopState()
+            self.phase = SimpleNamespace(config=SimpleNamespace(epochs=2))
+
+        def _epoch(self, stop, display):
+            return stop.reason
+
+        def _close_epoch(self, display):
+            self.state.epoch += 1
+            if self.state.epoch == 2:
+                (tmp_path / "STOP").touch()
+
+    with stop.stop_requests(tmp_path) as request:
+        assert Closing().run(request, None) == f"{tmp_path / 'STOP'} exists"
+    with stop.stop_requests(tmp_path) as request:
+        finished = Closing()
+        finished.state.epoch = 2
+        assert finished.run(request, None) == ""
 
 
 def test_stop_file_and_signals(tmp_path: Path):

@@ -72,8 +72,8 @@ class Run:
 
     @property
     def yaml(self) -> str:
-        """The build file to give to the scripts that are still to be run."""
-        return f"firmware_configs/{self.build.name}.yaml"
+        """The build file to give to the commands that are still to be run: the one that stands in every run."""
+        return str(self.path / "build.yaml")
 
 
 def read_run(path: Path) -> Run:

@@ -27,8 +27,8 @@ STATED = {
     "ii_cycles": ("II", "cycles", 0),
     "power_w": ("power", "W", 2),
 }
-# stage or source -> the script that makes the report; {yaml} is the build file
-_SCRIPTS = {
+# stage or source -> the command that makes the report; {yaml} is the build file
+_COMMANDS = {
     "alkaid": "qformers rtl {yaml}",
     "estimate": "qformers rtl {yaml}",
     "rtlsim": "qformers rtl {yaml}",
@@ -59,8 +59,9 @@ def source_columns(runs: Sequence[Run], device: str | None = None) -> dict[tuple
     keys = {(name, stage) for name, (stage, _) in EXPECTED.items()}
     keys |= {(name, report.stage) for run in runs for name, report in (run.reports or {}).items()}
     taken = {stage for name, stage in keys if name not in EXPECTED}
-    if "rtlsim" in taken and not reports_of(runs, "verilator", "rtlsim"):
-        keys.discard(("verilator", "rtlsim"))  # another simulator measured it
+    for name, stage in (("verilator", "rtlsim"), ("yosys", "synthesis")):
+        if stage in taken and not reports_of(runs, name, stage):
+            keys.discard((name, stage))  # another source has it
     order = list(STAGES)
     ordered = sorted(keys, key=lambda key: (order.index(key[1]), key[0]))
     columns = {key: _columns(runs, *key, device) for key in ordered}
@@ -165,5 +166,5 @@ def how_to(source: str, stage: str, yaml: str) -> str:
     """The command that makes the report of a source, behind the one that installs its tool where that is missing."""
     if source.startswith("yosys") and shutil.which("yosys") is None:
         return str(YosysMissing())
-    command = _SCRIPTS.get(source) or _SCRIPTS.get(stage)
+    command = _COMMANDS.get(source) or _COMMANDS.get(stage)
     return command.format(yaml=yaml) if command else f"the vendor's tool ({source}), then --vendor REPORTS"

@@ -67,7 +67,7 @@ def synthesise(
     workers = len(os.sched_getaffinity(0)) if jobs is None else jobs
     if workers < 1:
         raise HlsError(f"jobs, the number of stages at a time, must be 1 or more. Received: {jobs}")
-    if time_limit_s <= 0:
+    if not time_limit_s > 0:  # nor NaN
         raise HlsError(f"the time limit of the synthesis must be positive. Received: {time_limit_s} s")
     tool = find_yosys()
     declared = _declared(sources, top)

@@ -92,8 +92,8 @@ def bits_picture(formats: Mapping[Slot, Fixed], path: Path) -> None:
     from qformers.tasks.plots import jets as plots
 
     layers = list(dict.fromkeys(slot.layer for slot in formats))
-    names = list(dict.fromkeys(slot.name for slot in formats))
-    names.sort(key=lambda name: (("weight", "bias", "value", "table").index(place_of(Slot("", name))), name))
+    places = {slot.name: ("weight", "bias", "value", "table").index(place_of(slot)) for slot in formats}
+    names = sorted(places, key=lambda name: (places[name], name))
     widths = np.full((len(layers), len(names)), np.nan)
     for slot, form in formats.items():
         widths[layers.index(slot.layer), names.index(slot.name)] = form.width

@@ -16,7 +16,7 @@ from qformers.quant.ptq import session as search
 from qformers.results import Result
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class QuantiseResult(Result):
     """A quantised model in its run folder.
 
