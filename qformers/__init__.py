@@ -12,6 +12,7 @@ the way to firmware. After ``import qformers``, ``keras.models.load_model`` know
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 from qformers.builds import registration
@@ -37,6 +38,7 @@ _HOMES = {
 }
 
 registration.register()
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # or TensorFlow's remarks on its build stand before every result
 
 
 def __getattr__(name: str) -> Any:

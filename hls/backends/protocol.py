@@ -100,6 +100,10 @@ def read_layout(path: Path) -> Layout:
     """
     try:
         return Layout.from_json(json.loads((path / LAYOUT).read_text()))
+    except FileNotFoundError as error:
+        raise HlsError(
+            f"{path} holds no firmware project; train the build, then write it with qformers export"
+        ) from error
     except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
         raise HlsError(f"{path} holds no firmware project ({error}); write it with qformers export") from error
 

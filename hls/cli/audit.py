@@ -33,7 +33,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--events",
         "--jets",
         dest="events",
-        type=int,
+        type=shared.at_least_one,
         default=2000,
         metavar="N",
         help="events of the split (default: 2000)",
@@ -53,9 +53,9 @@ def run(options: argparse.Namespace) -> int:
     build = shared.load_build(options)
     if options.replay:
         return _replay(build, options)
+    path = shared.model_path(build, options.model, options.run)
     from qformers.quant.audited import audit_split
 
-    path = shared.model_path(build, options.model, options.run)
     with shared.reporting(options) as reporter:
         events = None if options.full else options.events
         result = audit_split(build, path, options.split, events, options.worst, reporter)
@@ -68,9 +68,9 @@ def run(options: argparse.Namespace) -> int:
 def _replay(build: Build, options: argparse.Namespace) -> int:
     """C simulation of saved events; 0 where it equals the quantised model on all of them, else 1."""
     backend = backend_of(options, build)
+    model = shared.model_path(build, options.model, options.run)
     from hls.stages.replay import replay
 
-    model = shared.model_path(build, options.model, options.run)
     project = shared.run_folder(build, options.run) / "firmware" / backend
     with shared.reporting(options) as reporter:
         result = replay(model, project, options.replay, reporter)

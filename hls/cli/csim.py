@@ -30,10 +30,12 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Simulate and print; 0 where all events are equal, else 1."""
     build = shared.load_build(options)
-    backend = backend_of(options, build)
+    folder, backend = shared.run_folder(build, options.run), backend_of(options, build)
+    from hls.backends.protocol import read_layout
+
+    read_layout(folder / "firmware" / backend)  # or its refusal would come after TensorFlow
     from hls.stages.csim import simulate
 
-    folder = shared.run_folder(build, options.run)
     with shared.reporting(options) as reporter:
         result = simulate(build, folder, options.events, backend, reporter)
     result.show(shared.terminal(options))

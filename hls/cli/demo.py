@@ -5,7 +5,8 @@
     qformers demo --files-only
 
 Writes part_tiny.yaml and 650 jets into a folder (default: qformers_demo) and runs all stages there, as `qformers run`
-does: two to five minutes. What it learns from so few jets is not worth much; that firmware and model agree is.
+does: some minutes, of which the synthesis takes a third. What it learns from so few jets is not worth much; that
+firmware and model agree is.
 """
 
 from __future__ import annotations
@@ -35,9 +36,10 @@ def run(options: argparse.Namespace) -> int:
     from qformers.demo import write
 
     build = write(options.folder)
-    print(f"written: {build} and its jets; to run it: cd {options.folder} && qformers run {build.name}")
     if options.files_only:
+        print(f"written: {build} and its jets; to run it: cd {options.folder} && qformers run {build.name}")
         return status.DONE
+    print(f"written: {build} and its jets; all stages run in {options.folder}, and names of files start there")
     words = [build.name, *(["--no-synth"] if options.no_synth else []), *(["--quiet"] if options.quiet else [])]
     with contextlib.chdir(options.folder):
         return whole.COMMAND(words)

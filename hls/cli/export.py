@@ -39,10 +39,10 @@ def run(options: argparse.Namespace) -> int:
     """Export and, if asked for, synthesise; 0 when it is done."""
     build = shared.load_build(options)
     backend = backend_of(options, build)
+    model = shared.model_path(build, options.model, options.run)
     from hls.stages.export import export
 
     out = options.out or shared.run_folder(build, options.run) / "firmware" / backend
-    model = shared.model_path(build, options.model, options.run)
     with shared.reporting(options) as reporter:
         result = export(build, model, out, backend, options.allow_overflow, reporter)
     result.show(shared.terminal(options))

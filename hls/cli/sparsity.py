@@ -30,9 +30,10 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the table and write ``sparsity.json``."""
     build = shared.load_build(options)
+    model = shared.model_path(build, options.model, options.run)
     from hls.stages.sparsity import zeros
 
-    result = zeros(shared.model_path(build, options.model, options.run), options.lut)
+    result = zeros(model, options.lut)
     out = result.save()
     result.show(shared.terminal(options))
     print(f"written: {out}")

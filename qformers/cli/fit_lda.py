@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from qformers.cli import options as shared
 from qformers.cli import status
 from qformers.cli.command import Command
-from qformers.errors import ConfigError
 
 if TYPE_CHECKING:
     from qformers.data.points.line_segments import Segments
@@ -34,8 +33,6 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Fit, write and print; 0 when the file is written."""
-    if options.events < 1:
-        raise ConfigError(f"--events must be positive. Received: --events {options.events}")
     from qformers.data.points.line_segments import read_segments
     from qformers.data.points.segment_features import fit_lda
     from qformers.tasks.filter import event_files

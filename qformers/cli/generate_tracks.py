@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     options.add_argument(
-        "what", nargs="?", choices=["plot", "segments", "candidates"], help="other than hits: see below"
+        "what", nargs="?", choices=["plot", "segments", "candidates"], help="other than hits; see above"
     )
     options.add_argument(
         "folder", nargs="?", type=Path, help="plot: draw control plots of this folder; segments: make its line segments"

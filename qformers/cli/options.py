@@ -11,6 +11,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qformers.errors import ConfigError
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -31,7 +33,16 @@ def add_events(
     help: str = "events, of the test split first and then of the others",
 ) -> None:
     """``--events``: how many."""
-    parser.add_argument("--events", type=int, default=default, metavar="N", help=f"{help} (default: {default})")
+    parser.add_argument(
+        "--events", type=at_least_one, default=default, metavar="N", help=f"{help} (default: {default})"
+    )
+
+
+def at_least_one(text: str) -> int:
+    """The type of an option that counts something."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number, 1 or more. Received: {text}")
+    return int(text)
 
 
 def add_run(parser: argparse.ArgumentParser, *, out: bool = False, default: str = "runs/<name of the build>") -> None:
@@ -88,8 +99,15 @@ def run_folder(build: Build, chosen: Path | None = None) -> Path:
 
 
 def model_path(build: Build, chosen: Path | None = None, run: Path | None = None) -> Path:
-    """The model file `chosen`, else the quantised model in the run folder `run`, else in that of the build."""
-    return chosen or run_folder(build, run) / "qat" / "model.keras"
+    """The model file `chosen`, else the quantised model in the run folder `run`, else in that of the build.
+
+    Raises:
+        ConfigError: no such file.
+    """
+    path = chosen or run_folder(build, run) / "qat" / "model.keras"
+    if not path.is_file():
+        raise ConfigError(f"{path} is missing; train the build first (qformers train), or give --model")
+    return path
 
 
 def reporting(options: argparse.Namespace, console: Console | None = None) -> AbstractContextManager[Reporter]:

@@ -26,8 +26,12 @@ def add(parser: argparse.ArgumentParser) -> None:
     shared.add_build(parser)
     shared.add_run(parser, out=True)
     parser.add_argument("--calibrate", action="store_true", help="set integer bits from the ranges seen, keep widths")
-    parser.add_argument("--quantile", type=float, help="share of the values that must fit (default: 0.9999)")
-    parser.add_argument("--margin", type=float, help="factor on the largest of them (default: 1)")
+    parser.add_argument(
+        "--quantile",
+        type=float,
+        help="share of the values of each layer that its integer bits must hold, the others saturate (default: 0.9999)",
+    )
+    parser.add_argument("--margin", type=float, help="range to hold over the largest of those values (default: 1)")
     parser.add_argument(
         "--calibration-jets", type=int, default=2048, metavar="N", help="of the training split (default: 2048)"
     )

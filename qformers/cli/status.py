@@ -55,7 +55,6 @@ def exit_status(work: Callable[[], int]) -> int:
     What the operating system refuses (a full disk, a folder that may not be written, a file where a folder should be)
     is such an error. One that no user can mend is a defect: it is not caught, and Python shows where it is.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before anything imports TensorFlow
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
         with _terminated():

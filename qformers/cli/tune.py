@@ -41,7 +41,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--events",
         "--jets",
         dest="events",
-        type=int,
+        type=shared.at_least_one,
         default=20_000,
         metavar="N",
         help="jets of the validation, then of the training split (default: 20000)",

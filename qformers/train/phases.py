@@ -42,7 +42,7 @@ def exclusive(folder: Path) -> AbstractContextManager[None]:
     Raises:
         TrainingError: another process trains there.
     """
-    held = f"{folder}: another training runs in this folder; choose another one with --out"
+    held = f"{folder}: another training runs in this folder; choose another one with --run"
     return alone(folder, TrainingError(held))
 
 
@@ -120,7 +120,7 @@ def _float_start(build: Build, out: Path) -> tuple[Any, str]:
     if changed:
         raise CheckpointError(
             f"{path} belongs to another build: train it again with --phase float --fresh, or give the run another name "
-            f"with --out. Changed (model -> build):\n  " + "\n  ".join(changed)
+            f"with --run. Changed (model -> build):\n  " + "\n  ".join(changed)
         )
     model = keras.saving.load_model(path, compile=False)
     return model, weights_digest(model)
@@ -134,7 +134,7 @@ def _finished_before(folder: Path, settings: dict[str, Any]) -> Finished | None:
     changed = differences({key: done.settings.get(key) for key in settings}, settings)
     if changed:
         raise CheckpointError(
-            f"{folder} holds a finished training of another build: give the run another name with --out, or start "
+            f"{folder} holds a finished training of another build: give the run another name with --run, or start "
             f"over with --fresh. Changed (old -> build):\n  " + "\n  ".join(changed)
         )
     return done

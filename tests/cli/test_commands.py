@@ -85,7 +85,7 @@ def test_every_option_that_takes_a_number_or_folder_says_its_default_or_that_it_
         (["trian", DEMO], "unknown command 'trian'; did you mean 'train'?"),
         ([], "the following arguments are required: COMMAND"),
         (["train"], "the following arguments are required: BUILD"),
-        (["csim", DEMO, "--events", "many"], "argument --events: invalid int value: 'many'"),
+        (["csim", DEMO, "--events", "many"], "argument --events: must be a whole number, 1 or more. Received: many"),
         (["rtl", DEMO, "--levels", "paper"], "argument --levels: invalid choice: 'paper'"),
         (["run", DEMO, "--ful"], "unrecognized arguments: --ful"),
         (["run", DEMO, "--from", "csim", "--to", "train"], "--from must not come after --to. Received: --from csim"),
@@ -99,7 +99,10 @@ def test_every_option_that_takes_a_number_or_folder_says_its_default_or_that_it_
         (["generate", "lhc6"], "unknown preset. Received: 'lhc6'"),
         (["export", DEMO, "--backend", "vits"], "unknown backend 'vits'; did you mean 'vitis'?"),
         (["csim", DEMO, "--set", "firmware.backend=libero"], "backend 'libero' is refused"),
-        (["fit-lda", "x", "--out", "y", "--events", "0"], "--events must be positive. Received: --events 0"),
+        (["csim", DEMO, "--events", "0"], "--events: must be a whole number, 1 or more. Received: 0"),
+        (["csim", DEMO, "--run", "nowhere"], "nowhere/firmware/vitis holds no firmware project; train the build"),
+        (["export", DEMO, "--run", "nowhere"], "nowhere/qat/model.keras is missing; train the build first"),
+        (["fit-lda", "x", "--out", "y", "--events", "0"], "--events: must be a whole number, 1 or more. Received: 0"),
     ],
 )
 def test_bad_input_is_refused_with_status_two_and_without_keras(words: list[str], message: str) -> None:
@@ -199,15 +202,17 @@ def test_a_build_is_loaded_with_its_overrides() -> None:
 
     def work(options: argparse.Namespace) -> int:
         build = shared.load_build(options)
-        seen.append((shared.run_folder(build, options.run), shared.model_path(build, None, options.run), build.seed))
+        seen.append((shared.run_folder(build, options.run), build.seed))
+        with pytest.raises(ConfigError, match=f"{seen[-1][0]}/qat/model.keras is missing; train the build first"):
+            shared.model_path(build, None, options.run)
         return 0
 
     command = Command("x", "X.", add, work)
     assert command([DEMO, "--set", "seed=3", "--set", "name=other"]) == 0
     assert command([DEMO, "--run", "here", "--set", "seed=4"]) == 0
     assert seen == [
-        (Path("runs/other"), Path("runs/other/qat/model.keras"), 3),
-        (Path("here"), Path("here/qat/model.keras"), 4),
+        (Path("runs/other"), 3),
+        (Path("here"), 4),
     ]
 
 
