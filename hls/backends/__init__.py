@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from typing_extensions import get_protocol_members  # of Python 3.13
+
 from hls.backends.alkaid.backend import AlkaidBackend
 from hls.backends.block_engine.backend import BlockEngineBackend
 from hls.backends.hls4ml.backend import Hls4mlBackend
@@ -36,12 +38,15 @@ def open_backend(name: str) -> Backend:
     """The backend called `name`.
 
     Raises:
-        HlsError: refused or unknown, with the reason or the nearest name.
+        HlsError: refused or unknown, with the reason or the nearest name, or not all of a backend.
     """
     if name in REFUSED:
         raise HlsError(f"backend '{name}' is refused: {REFUSED[name]}; use one of {', '.join(BACKENDS)}")
     if name not in BACKENDS:
         raise HlsError(f"unknown backend '{name}'{nearest(name, BACKENDS)}")
+    lacking = sorted(verb for verb in get_protocol_members(Backend) if not hasattr(BACKENDS[name], verb))
+    if lacking:
+        raise HlsError(f"backend '{name}' has no {', '.join(lacking)}; see Backend of hls/backends/protocol.py")
     return BACKENDS[name]
 
 

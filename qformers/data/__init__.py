@@ -6,6 +6,8 @@ To add a data set, write a file with its reader (`jets.reader.JetReader` or `poi
 
 from __future__ import annotations
 
+from typing import get_args
+
 from qformers.config.sections import DataConfig
 from qformers.data.events import Events, FeatureSet
 from qformers.data.jets.hls4ml_lhc import Hls4mlLhc
@@ -75,7 +77,9 @@ def open_split(config: DataConfig, split: SplitName, reporter: Reporter | None =
         reporter: told how far counting, decoding and loading are; None = nobody.
 
     Raises:
-        DataError: unknown data set, feature set or class (with the nearest name), a glob without files, a file that
-            cannot be used.
+        DataError: unknown split, data set, feature set or class (with the nearest name), a glob without files, a file
+            that cannot be used.
     """
+    if split not in (splits := get_args(SplitName)):
+        raise DataError(f"unknown split '{split}'{nearest(str(split), splits)}")
     return dataset_of(config.dataset).open(config, split, reporter)

@@ -316,9 +316,10 @@ class Hgq:
     def model(self, inputs: Mapping[str, Tensor], output: Tensor, cfg: Any) -> Model:
         """Writes the constants, checks the norms and the names in `quant.layers`, keeps the folding recipe."""
         left = [name for name, taken in self._norms.items() if not taken]
-        if left or isinstance(output, Normed):
+        left += [norm for value in keras.tree.flatten(output) if isinstance(value, Normed) for norm in value.norms]
+        if left:
             raise ConfigError(
-                f"norm '{(left or output.norms)[0]}': no dense step reads it, so that fixed point has nothing to fold "
+                f"norm '{left[0]}': no dense step reads it, so that fixed point has nothing to fold "
                 "it into; set model.norm: none"
             )
         model = remembering(

@@ -41,7 +41,7 @@ class Roles:
         missing = [letter for letter in axes if letter not in self.letters]
         if missing:
             raise ValueError(
-                f"{place}: axis '{missing[0]}' of '{axes}' has no role; declare it, e.g. nn.declare(point='n', "
-                f"channel='{missing[0]}'). Known: {self.letters}"
+                f"{place}: axis '{missing[0]}' of '{axes}' has no role; declare it, e.g. "
+                f"nn.declare(channel='{missing[0]}'). Known: {self.letters}"
             )
         return tuple(self.letters[letter] for letter in axes)

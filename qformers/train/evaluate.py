@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
+from qformers.builds.models import load_model
 from qformers.errors import DivergedError, TrainingError
 from qformers.tasks.task import Task
 from qformers.train.feed import Batch, Feed, Inputs
@@ -52,7 +52,7 @@ def reload_equal(path: Path, model: Any, inputs: Inputs) -> Any:
     Raises:
         TrainingError: an output differs; a file that evaluates otherwise than the model in memory must not go on.
     """
-    loaded = keras.saving.load_model(path, compile=False)
+    loaded = load_model(path)
     expected = ops.convert_to_numpy(model(inputs, training=False))
     outputs = ops.convert_to_numpy(loaded(inputs, training=False))
     differing = int((outputs != expected).sum())

@@ -13,7 +13,7 @@ import keras
 from rich.console import Console
 
 from qformers.builds.build import Build
-from qformers.builds.models import build_model
+from qformers.builds.models import build_model, load_model
 from qformers.config.sections import PhaseConfig
 from qformers.data import AnyEvents, Split, SplitName, open_split
 from qformers.errors import CheckpointError, ConfigError, TrainingError
@@ -122,7 +122,7 @@ def _float_start(build: Build, out: Path) -> tuple[Any, str]:
             f"{path} belongs to another build: train it again with --phase float --fresh, or give the run another name "
             f"with --run. Changed (model -> build):\n  " + "\n  ".join(changed)
         )
-    model = keras.saving.load_model(path, compile=False)
+    model = load_model(path)
     return model, weights_digest(model)
 
 

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import keras
 from rich.console import Console, RenderableType
 from rich.table import Table
 
 from qformers.builds.build import Build
+from qformers.errors import ConfigError, nearest
 from qformers.files import write_json
 from qformers.progress import Reporter
 from qformers.results import Result
@@ -100,9 +101,19 @@ def train(
         TrainingError, ConfigError, DataError: with the way out in the message.
     """
     folder = Path("runs") / build.name if run is None else Path(run)
-    chosen = _all_phases(build) if phases is None else tuple(phases)
+    chosen = _all_phases(build) if phases is None else _known(phases)
     with as_before():
         return Trained(folder, chosen, tuple(train_build(build, folder, chosen, fresh, console, reporter)))
+
+
+def _known(phases: Sequence[PhaseName]) -> tuple[PhaseName, ...]:
+    names = get_args(PhaseName)
+    if isinstance(phases, str) or not phases:
+        raise ConfigError(f"phases is a list of some of {', '.join(names)}. Received: {phases!r}")
+    for phase in phases:
+        if phase not in names:
+            raise ConfigError(f"phases: unknown phase '{phase}'{nearest(str(phase), names)}")
+    return tuple(phases)
 
 
 def _all_phases(build: Build) -> tuple[PhaseName, ...]:

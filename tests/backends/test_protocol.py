@@ -15,7 +15,7 @@ import pytest
 from support import hls_models as h
 from support.toy_backend import ToyBackend, ToyProject
 
-from hls.backends import BACKENDS, open_project
+from hls.backends import BACKENDS, open_backend, open_project
 from hls.backends.alkaid.project import AlkaidProject
 from hls.backends.block_engine.project import EngineProject
 from hls.backends.hls4ml.project import Hls4mlProject
@@ -44,6 +44,18 @@ def test_a_backend_keeps_the_protocol(name: str) -> None:
     assert backend.name == name
     for verb in ("supports", "write", "open"):
         assert arguments(getattr(type(backend), verb)) == arguments(getattr(Backend, verb))
+
+
+def test_what_is_only_half_a_backend_is_refused_by_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Half:
+        name = "half"
+
+        def supports(self, model: Any, build: Any = None) -> list[Any]:
+            return []
+
+    monkeypatch.setitem(BACKENDS, "half", Half())  # type: ignore[arg-type]
+    with pytest.raises(HlsError, match=r"backend 'half' has no open, write; see Backend of hls/backends/protocol.py"):
+        open_backend("half")
 
 
 @pytest.mark.parametrize("kind", [Hls4mlProject, AlkaidProject, EngineProject, ToyProject])

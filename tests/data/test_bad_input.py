@@ -40,6 +40,11 @@ def test_unknown_data_set() -> None:
         load("zzz", "x")
 
 
+def test_unknown_split() -> None:
+    with pytest.raises(DataError, match=r"unknown split 'vall'; did you mean 'val'\?"):
+        open_split(None, "vall")  # type: ignore[arg-type]  # before anything is read of the configuration
+
+
 @pytest.mark.parametrize("dataset", [name for name, one in DATASETS.items() if isinstance(one, JetDataset)])
 def test_unknown_features_and_classes(dataset: str) -> None:
     with pytest.raises(DataError, match=rf"data.features: {dataset} has no feature set 'pt_eta_ph'; did you mean 'pt_"):

@@ -89,6 +89,8 @@ def test_a_norm_that_no_dense_step_reads_is_refused() -> None:
     y = nn.dense(x, "step", Linear("bnd,de->bne", {"e": 2}, "e"))
     with pytest.raises(ConfigError, match=r"norm 'before': no dense step reads it.*set model.norm: none"):
         nn.model({"x": x}, y, "lost")
+    with pytest.raises(ConfigError, match="norm 'before': no dense step reads it"):
+        nn.model({"x": x}, [nn.dense(normed, "taken", Linear("bnd,de->bne", {"e": 2}, "e")), normed], "both")
     nn, x = start()
     y = nn.dense(nn.norm(nn.norm(x, Norm("first", "batch")), Norm("second", "batch")), "step",
                  Linear("bnd,de->bne", {"e": 2}, "e"))  # fmt: skip

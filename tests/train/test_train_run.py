@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from support import train_fakes
 
 from qformers.errors import CheckpointError, ConfigError, TrainingError
 from qformers.train import phases
+from qformers.train.stage import train
 
 WORKER = Path(train_fakes.__file__)
 KILLED = -signal.SIGKILL
@@ -212,3 +214,14 @@ def test_unknown_key_is_refused_with_the_nearest_name(tmp_path: Path):
     assert found.returncode == 2
     assert "unknown key 'train.float.learning_rat'; did you mean 'learning_rate'?" in found.stderr
     assert [item.name for item in tmp_path.iterdir()] == ["build.yaml"]
+
+
+@pytest.mark.parametrize(("names", "words"), [
+    (["flaot"], r"phases: unknown phase 'flaot'; did you mean 'float'\?"),
+    ("float", r"phases is a list of some of float, qat. Received: 'float'"),
+    ([], r"phases is a list of some of float, qat. Received: \[\]"),
+])  # fmt: skip
+def test_wrong_phases_train_nothing(names: Any, words: str, tmp_path: Path):
+    with pytest.raises(ConfigError, match=words):
+        train(train_fakes.build(), tmp_path / "run", names)
+    assert not (tmp_path / "run").exists()
