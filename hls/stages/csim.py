@@ -150,7 +150,7 @@ def simulate(
     run, reporter = Path(run), reporter or Silent()
     project = open_project(run / "firmware" / (backend or build.firmware.backend))
     level = level_without_clock(project)
-    model = load_quantised(run / "qat" / "model.keras")
+    model = load_quantised(run / "qat" / "model.keras", build)
     check_same_model(project, model)
     easy = sample(build, model, events)
     project.compile(level, reporter)
@@ -239,7 +239,7 @@ def beside_float(
         jets: n jets or windows.
         outputs: form ("quantised", "csim") -> (n, classes), of windows (n, N, channels), on these.
     """
-    float_model = load_quantised(path)
+    float_model = load_quantised(path, build)
     source = open_split(build.data, "test")
     float_inputs = host_inputs(float_model, jets)
     values = sum(step.size for step in project.layout.steps)

@@ -21,10 +21,12 @@ from hls.proof.adversarial import adversarial
 from hls.proof.agree import keras_outputs
 from qformers.builds.build import Build
 from qformers.builds.models import load_model
+from qformers.config.section import architecture_of
 from qformers.data import DataError, open_split
 from qformers.errors import ConfigError
 from qformers.files import sha256
 from qformers.models.inputs import host_inputs, takes_events
+from qformers.nn.memory import memory_of
 from qformers.precision.table import PrecisionTable
 from qformers.progress import Reporter
 from qformers.results import Result
@@ -68,18 +70,28 @@ class Exported(Result):
         return self.project.path
 
 
-def load_quantised(path: Path) -> keras.Model:
+def load_quantised(path: Path, build: Build | None = None) -> keras.Model:
     """Load a model that `qformers train` saved.
 
+    Args:
+        path: its file.
+        build: that it has to be of, as far as the model remembers its own.
+
     Raises:
-        HlsError: no file, or none that Keras can read.
+        HlsError: no file, none that Keras can read, or a model of another architecture than the build's.
     """
     if not path.is_file():
         raise HlsError(f"{path} is missing; train the build first (qformers train), or give --model")
     try:
-        return load_model(path)
+        model = load_model(path)
     except ConfigError as error:  # Keras's own words are its cause
         raise HlsError(f"{path} cannot be read as a Keras model: {error.__cause__}") from error
+    memory = memory_of(model)
+    if build is not None and memory is not None and memory.config:
+        own, wanted = memory.config["architecture"], architecture_of(build.model)
+        if own != wanted:
+            raise HlsError(f"{path} is of architecture {own}, build '{build.name}' of {wanted}; give its own model")
+    return model
 
 
 def export(
@@ -106,7 +118,7 @@ def export(
     chosen = backend or build.firmware.backend
     writer = open_backend(chosen) if isinstance(chosen, str) else chosen
     model_path, out = Path(model_path), Path(out)
-    model = load_quantised(model_path)
+    model = load_quantised(model_path, build)
     facts = {"model": str(model_path), "model_file_sha256": sha256(model_path)}
     project = writer.write(model, build, out, reporter, facts, allow_overflow)
     inputs = bench_inputs(build, model)

@@ -18,8 +18,13 @@ from hls.errors import HlsError
 from hls.proof import fidelity as f
 from hls.proof.samples import load_jets
 from hls.stages.csim import simulate
-from hls.stages.export import load_quantised
+from hls.stages.export import export, load_quantised
+from qformers.builds.build import load
+from qformers.config.sections import QuantConfig
 from qformers.files import sha256
+from qformers.models import MODELS
+from qformers.models.sizes import Jet
+from qformers.nn.hgq import Hgq
 from qformers.progress import Bars
 from qformers.quant.fidelity import Distance, centred, correlation, real_values
 
@@ -141,6 +146,15 @@ def test_errors_are_one_message_and_status_two(
     told = capsys.readouterr().err
     assert message.split(";")[0] in told
     assert "Traceback" not in told
+
+
+def test_a_model_of_another_architecture_is_no_model_of_the_build(run4: Path, tmp_path: Path) -> None:
+    mixer = MODELS["mixer"]
+    jet = Jet(4, 3, 10, None)  # type: ignore[arg-type]  # it reads no feature set
+    mixer.build(mixer.forms["weighted"], jet, Hgq(QuantConfig())).save(tmp_path / "mixer.keras")
+    with pytest.raises(HlsError, match=r"mixer.keras is of architecture mixer, build 'part4' of part"):
+        export(load(run4 / "build.yaml"), tmp_path / "mixer.keras", tmp_path / "project")
+    assert not (tmp_path / "project").exists()
 
 
 def test_a_file_that_is_no_model_is_an_error(tmp_path: Path) -> None:
