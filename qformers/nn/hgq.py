@@ -291,7 +291,9 @@ class Hgq:
         )
 
     def move(self, layer: type, x: Tensor, name: str, *more: Tensor, **settings: Any) -> Tensor:
-        """The layer, which rounds nothing."""
+        """The layer, which rounds nothing; a norm stays in front of what moves along other axes than the norm's."""
+        if isinstance(x, Normed) and _keeps_rows(layer, x.shape, settings):
+            return Normed(self.move(layer, x.value, name, *more, **settings), x.norms)
         tensors = [self._plain(tensor, name) for tensor in (x, *more)]
         return layer(name=name, **settings)(tensors if more else tensors[0])
 
@@ -392,6 +394,13 @@ def _fix(variable: Any, wrapper: Any, values: Any) -> None:
 def reciprocal(x: Tensor) -> Tensor:
     """1 / max(x, 1)."""
     return 1.0 / ops.maximum(x, 1.0)
+
+
+def _keeps_rows(layer: type, shape: tuple[int | None, ...], settings: Mapping[str, Any]) -> bool:
+    """Whether every vector along the last axis comes out as it went in, or not at all."""
+    if layer is keras.layers.Reshape:
+        return bool(settings["target_shape"][-1] == shape[-1])
+    return getattr(layer, "keeps_rows", False)
 
 
 def _refuse_unfoldable(name: str, linear: Linear, bias_axes: str | None, before: bool, after: bool) -> None:

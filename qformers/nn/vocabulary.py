@@ -204,7 +204,10 @@ class Vocabulary(Protocol):
         """Learned factors per channel of a residual (weaver's w_resid)."""
 
     def move(self, layer: type, x: Tensor, name: str, *more: Tensor, **settings: Any) -> Tensor:
-        """A Keras layer that moves or picks values of `x` (and of `more`) and rounds none."""
+        """A Keras layer that moves or picks values of `x` (and of `more`) and rounds none.
+
+        What `x` may be normed for: a class that says ``keeps_rows = True``, and a Reshape that keeps the last axis.
+        """
 
     def sorted_order(self, coords: Tensor, mask: Tensor, drawn: HostOrder, rounded_by: str, name: str) -> Tensor:
         """The order of points in blocks, by regions and hashes of their coordinates.

@@ -84,6 +84,10 @@ def test_a_norm_that_no_dense_step_reads_is_refused() -> None:
         nn.logits(normed, None, None, "logits")
     with pytest.raises(ConfigError, match="turned: reads what norm 'before' gives"):  # axis d would be another one
         nn.move(keras.layers.Permute, normed, "turned", dims=(2, 1))
+    rows = nn.move(keras.layers.Reshape, normed, "rows", target_shape=(2, 2, 2))  # the norm's axis stays the last
+    assert (rows.norms, rows.shape) == (("before",), (None, 2, 2, 2))
+    with pytest.raises(ConfigError, match="mixed: reads what norm 'before' gives"):
+        nn.move(keras.layers.Reshape, normed, "mixed", target_shape=(8,))
     with pytest.raises(ConfigError, match="joined: reads what norm 'before' gives"):
         nn.move(keras.layers.Add, x, "joined", normed)
     y = nn.dense(x, "step", Linear("bnd,de->bne", {"e": 2}, "e"))

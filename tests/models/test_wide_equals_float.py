@@ -7,10 +7,14 @@ what is accepted computes the float function.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from support.configurations import Sweep, choices, deviation
+from support import configurations
+from support.configurations import SIZES, WIDEST, Sweep, choices, deviation
 
 from qformers.models import MODELS
+from qformers.nn.hgq import Hgq
 
 # Rms of the difference over the spread of the float outputs. Rounding in the widest formats gives up to 0.02 (the mean
 # over particles, whose table of 1/n has 9 fraction bits; the pair features of `pairs: onchip`, whose tables are part of
@@ -24,6 +28,17 @@ def test_what_fixed_point_accepts_is_the_float_function(name: str) -> None:
     for cfg, model in Sweep(MODELS[name]).models(COUNT):
         off = deviation(MODELS[name], cfg, model)
         assert off < BOUND, f"off by {off:.1%} of the spread: {cfg!r}"
+
+
+@pytest.mark.parametrize(("name", "form"), [(name, form) for name, arch in MODELS.items() for form in arch.forms])
+def test_every_form_is_accepted_as_it_stands_and_is_the_float_function(
+    name: str, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sweep changes what is refused; a form of the tests is not to be refused."""
+    arch, sizes = MODELS[name], replace(SIZES, num_particles=8)  # blocks of HEPT divide it
+    monkeypatch.setattr(configurations, "SIZES", sizes)
+    model = arch.build(arch.fixed(arch.forms[form]), sizes, Hgq(WIDEST))
+    assert deviation(arch, arch.forms[form], model) < BOUND
 
 
 @pytest.mark.slow

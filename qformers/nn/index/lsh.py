@@ -202,6 +202,8 @@ class ToBlocks(keras.layers.Layer):  # type: ignore[misc]
     [x (B, P, H or 1, E), order (B, T, O, H or 1, P)] -> (B, O, H, M, S, E); H is 1 where both have 1.
     """
 
+    keeps_rows = True  # so that a norm of the last axis may as well come behind it
+
     def __init__(self, block: int, side: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.block, self.side = block, side
@@ -240,6 +242,8 @@ class FromBlocks(keras.layers.Layer):  # type: ignore[misc]
 
     [blocks (B, O, H, M, S, E), order (B, T, O, H or 1, P)] -> (B, O, H, P, E).
     """
+
+    keeps_rows = True  # so that a norm of the last axis may as well come behind it
 
     def call(self, inputs: tuple[Tensor, Tensor]) -> Tensor:
         """Apply it; shapes as in the class."""
