@@ -61,8 +61,8 @@ $(REFERENCE)/.installed: $(STAMP)
 # QKeras itself beside our import of its models, in an environment of its own; 0.9 runs on the same Keras through tf_keras
 QKERAS := .venv-qkeras
 test-qkeras: $(STAMP) $(QKERAS)/.installed
-	$(QKERAS)/bin/python tests/support/qkeras_truth.py v3 build/qkeras wide
-	PYTHONPATH=$(QKERAS)/old $(QKERAS)/bin/python tests/support/qkeras_truth.py v0.9 build/qkeras wide
+	PYTHONPATH=tests $(QKERAS)/bin/python -m support.qkeras_truth v3 build/qkeras wide
+	PYTHONPATH=tests:$(QKERAS)/old $(QKERAS)/bin/python -m support.qkeras_truth v0.9 build/qkeras wide
 	QKERAS_TRUTH=$(CURDIR)/build/qkeras $(RUN) -m pytest tests/interop/test_interop_qkeras.py tests/precision/test_qkeras_formats.py \
 		tests/interop/test_qkeras_firmware.py
 

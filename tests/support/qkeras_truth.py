@@ -1,8 +1,8 @@
 """What the real QKeras computes: golden files for the tests. Runs in an environment of its own (`make test-qkeras`).
 
-    python tests/support/qkeras_truth.py v3 OUT       # qkeras-v3 on Keras 3
-    python tests/support/qkeras_truth.py v0.9 OUT     # QKeras 0.9 on tf_keras, found through PYTHONPATH
-    python tests/support/qkeras_truth.py v3 OUT wide  # many more widths: too large for the repository
+    PYTHONPATH=tests python -m support.qkeras_truth v3 OUT       # qkeras-v3 on Keras 3
+    PYTHONPATH=tests python -m support.qkeras_truth v0.9 OUT     # QKeras 0.9 on tf_keras, on that path too
+    PYTHONPATH=tests python -m support.qkeras_truth v3 OUT wide  # many more widths: too large for the repository
 
 Writes OUT/quantisers_<flavour>.npz and, for each model, its file and OUT/<model>_<flavour>.npz with input and output.
 Model files are as Keras saved them, but compressed.
@@ -190,7 +190,7 @@ def main(flavour: str, out: Path) -> None:
     package = {"v3": "qkeras-v3", "v0.9": "QKeras"}[flavour]
     versions = {"qkeras": f"{package} {version(package)}", "tensorflow": tf.__version__, "numpy": np.__version__}
     versions["keras"] = f"{'tf_keras' if flavour == 'v0.9' else 'keras'} {keras.__version__}"
-    record = {"command": f"python tests/support/qkeras_truth.py {flavour} tests/data/qkeras", "versions": versions}
+    record = {"command": f"python -m support.qkeras_truth {flavour} tests/data/qkeras", "versions": versions}
     (out / f"manifest_{flavour}.json").write_text(json.dumps(record, indent=2) + "\n")
 
 
