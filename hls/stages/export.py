@@ -87,8 +87,9 @@ def load_quantised(path: Path, build: Build | None = None) -> keras.Model:
     except ConfigError as error:  # Keras's own words are its cause
         raise HlsError(f"{path} cannot be read as a Keras model: {error.__cause__}") from error
     memory = memory_of(model)
-    if build is not None and memory is not None and memory.config:
-        own, wanted = memory.config["architecture"], architecture_of(build.model)
+    if build is not None and memory is not None:
+        wanted = architecture_of(build.model)
+        own = memory.config.get("architecture", wanted)  # a model of verbs alone has no architecture
         if own != wanted:
             raise HlsError(f"{path} is of architecture {own}, build '{build.name}' of {wanted}; give its own model")
     return model
