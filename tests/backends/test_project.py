@@ -159,7 +159,7 @@ def test_writing_again_replaces_the_project(tmp_path: Path) -> None:
 def test_a_project_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
     out = tmp_path / "firmware" / "vitis"
     out.mkdir(parents=True)
-    (out / "old").touch()
+    (out / "layout.json").touch()
 
     def stop(folder: Path) -> None:
         folder.mkdir()
@@ -173,7 +173,7 @@ def test_a_project_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> 
     assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == [
         "firmware",
         "firmware/vitis",
-        "firmware/vitis/old",
+        "firmware/vitis/layout.json",
     ]
 
 

@@ -12,11 +12,12 @@ import tomllib
 import venv
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.paths import DATA, ROOT
 
-from qformers.builds.build import load
+from qformers.builds.build import Build, load
 from qformers.demo import BUILD, JETS, write
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -98,10 +99,15 @@ def test_the_installed_command_trains_exports_and_checks_the_tiny_build(installe
 
 def test_the_build_that_is_shipped_is_that_of_the_repository(tmp_path: Path) -> None:
     ours, shipped = load(ROOT / "firmware_configs" / BUILD), load(write(tmp_path))
-    data = dict.fromkeys(("train", "val", "test"), ())
-    assert ours.model_copy(update={"data": ours.data.model_copy(update=data)}) == shipped.model_copy(
-        update={"data": shipped.data.model_copy(update=data)}
-    )
+
+    def alike(build: Build) -> dict[str, Any]:
+        """Without where the jets are, and without the epochs: there are fewer jets in each."""
+        tree = build.model_dump(exclude={"data": {"train", "val", "test"}})
+        for phase in ("float", "qat"):
+            tree["train"][phase].pop("epochs")
+        return tree
+
+    assert alike(ours) == alike(shipped)
 
 
 @pytest.mark.parametrize(("name", "jets"), list(zip(JETS, (40, 10, 15), strict=True)))

@@ -200,5 +200,5 @@ def test_an_lda_is_fitted_from_files(tmp_path: Path, capsys: Any) -> None:
     assert lda.run(lda.parse([str(tmp_path / "train"), "--out", str(tmp_path / "lda.json"), "--events", "2"])) == 0
     assert "2 events" in capsys.readouterr().out
     assert Lda.load(tmp_path / "lda.json").scalings.shape == (24, 7)
-    with pytest.raises(ConfigError, match=r"--events must be positive. Received: --events 0"):
+    with pytest.raises(SystemExit, match="2"):
         lda.run(lda.parse([str(tmp_path / "train"), "--out", str(tmp_path / "lda.json"), "--events", "0"]))
