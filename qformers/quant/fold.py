@@ -145,7 +145,7 @@ def folded_dense(float_model: keras.Model, name: str, fold: Fold) -> tuple[Array
     sizes = dict(zip(kernel_axes, kernel.shape, strict=True))
     added = "".join(letter for letter in output if letter in kernel_axes)
     shape = tuple(sizes[letter] for letter in added) if layer.bias is None else layer.bias.shape
-    bias = np.zeros(()) if layer.bias is None else to_numpy(layer.bias)
+    bias = _spread(np.zeros(shape), added, output) if layer.bias is None else to_numpy(layer.bias)
 
     if fold.before:
         scale, shift = affine(float_model, fold.before)
