@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -20,6 +20,7 @@ from qformers.errors import ConfigError
 from qformers.interop.hept import TASKS
 from qformers.models.hept.config import HeptConfig
 from qformers.models.hept.hept import hept
+from qformers.models.hept.layers import BlockKernel, CombineHashes
 from qformers.models.sizes import Points
 from qformers.nn.float32 import Float32
 from qformers.nn.index.host_order import HostOrder
@@ -157,6 +158,33 @@ def test_sink_form_is_the_direct_form(spread: float) -> None:
     sink = random_model(config.model_copy(update={"kernel": "sink"}), 14)
     direct = random_model(config, 14)
     _same(run(sink, features, coords * spread, mask), run(direct, features, coords * spread, mask), mask, 1e-11)
+
+
+@pytest.mark.parametrize("jit_compile", [True, False])
+def test_gradients_are_finite_where_every_key_lies_below_the_sink(jit_compile: bool) -> None:
+    """The denominator then is 1e-20, whose square is 0 in float32."""
+    import tensorflow as tf
+
+    rng = np.random.default_rng(0)
+    mask, values = tf.ones((1, 3, 1, 2, 5, 1)), tf.constant(rng.normal(size=(1, 3, 2, 2, 5, 3)), tf.float32)
+
+    def gradients(form: Any, queries: Any, keys: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch([queries, keys])
+            sums = BlockKernel(form)([queries, keys, values, mask])
+            result = CombineHashes(form)(tf.reshape(sums, (1, 3, 2, 10, sums.shape[-1])))
+        return tape.gradient(result, [queries, keys], tf.ones_like(result))
+
+    for spread in (1.0, 5.0, 8.0, 30.0, 1000.0):
+        sides = [tf.constant(rng.normal(size=(1, 3, 2, 2, 5, 4)) * spread, tf.float32) for _ in range(2)]
+        forms: tuple[Literal["direct", "sink"], ...] = ("direct", "sink")
+        direct, sink = (
+            tf.function(lambda *tensors, form=form: gradients(form, *tensors), jit_compile=jit_compile)(*sides)
+            for form in forms
+        )
+        for one, other in zip(direct, sink, strict=True):
+            assert np.isfinite(one).all(), spread
+            np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
 
 
 def test_hash_of_coordinates_in_each_layer_is_the_published_one_blind_to_queries_and_keys() -> None:

@@ -154,7 +154,12 @@ class BlockKernel(keras.layers.Layer):  # type: ignore[misc]
 
 @serialisable
 class CombineHashes(keras.layers.Layer):  # type: ignore[misc]
-    """Ratio of the sums over all hashes: what `BlockKernel` gives, back in slots (B, O, H, P, ...) -> (B, P, H, D)."""
+    """Ratio of the sums over all hashes: what `BlockKernel` gives, back in slots (B, O, H, P, ...) -> (B, P, H, D).
+
+    Denominators of kernel "direct" reach 1e-20, and their square, by which compilers divide the gradient, is 0 in
+    float32. Both sums are therefore first multiplied by the inverse of the denominator, as a constant; written as an
+    exponential, since XLA puts two divisions together into one by the product.
+    """
 
     def __init__(self, kernel: Literal["direct", "sink"], **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -166,6 +171,8 @@ class CombineHashes(keras.layers.Layer):  # type: ignore[misc]
             top = sums[..., -1:]
             sums = sums[..., :-1] * ops.exp(top - ops.max(top, axis=1, keepdims=True))
         total = ops.sum(sums, axis=1)  # (B, H, P, D + 1)
+        if self.kernel == "direct":
+            total = total * ops.stop_gradient(ops.exp(-ops.log(total[..., -1:])))
         return ops.transpose(total[..., :-1] / total[..., -1:], (0, 2, 1, 3))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

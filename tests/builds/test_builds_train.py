@@ -1,0 +1,126 @@
+"""Every build file of the repository takes a few updates with finite numbers, with XLA and without.
+
+XLA rewrites gradients (it divides by a square where two divisions stood), so that one of the two can break alone.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from support.paths import DATA, ROOT
+
+from hls.cli import main
+from qformers.builds.build import Build, load
+from qformers.builds.data_folder import in_folder
+from qformers.builds.models import build_model
+from qformers.data import open_split
+from qformers.quant.fold import float_to_quantised
+from qformers.tasks import task_of
+from qformers.train.feed import Feed
+from qformers.train.optimisers import make_optimiser
+from qformers.train.phases import deterministic, feeds
+from qformers.train.stage import as_before
+
+BUILDS = sorted(path.name for path in (ROOT / "firmware_configs").glob("*.yaml"))
+UPDATES = 4
+BATCH = 16  # events, where the build takes more
+POINTS = 1500  # of an event, where the build takes more: slots without a point cost as much as the others
+# In every run one whose kernel has the smallest denominators; its gradient: tests/models/test_hept_float.py. The others
+# take minutes to compile.
+IN_EVERY_RUN = {("hept_tracking60k.yaml", True)}
+GENERATED = {  # data set -> commands that make a small one
+    "trackml": ["tracks --events 10 --pileup 0 --seed 1 --out {}"],
+    "line_segments": [
+        "tracks --events 10 --pileup 2 --seed 1 --detector outer --no-cells --out {}",
+        "tracks segments {}",
+    ],
+    "candidates": ["tracks candidates --events 10 --pileup 10 --seed 1 --out {}"],
+}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Where the data of each data set lie; those that are generated are added when they are first asked for."""
+    return {"jetclass": DATA / "jets", "hls4ml_lhc": DATA / "lhc5", "": tmp_path_factory.mktemp("generated")}
+
+
+def folder_of(build: Build, folders: dict[str, Path]) -> Path:
+    """Data for a build: of the repository, or generated."""
+    dataset = build.data.dataset
+    if dataset in folders:
+        return folders[dataset]
+    place = folders[""] / dataset
+    for command in GENERATED[dataset]:
+        assert main(["generate", *command.format(place).split()]) == 0
+    folders[dataset] = place
+    if dataset == "line_segments":
+        folders[dataset] = place / "segments"
+        assert main(["fit-lda", str(folders[dataset] / "train"), "--out", str(folders[dataset] / "lda.json")]) == 0
+    return folders[dataset]
+
+
+def on(build: Build, folder: Path) -> Build:
+    """The build on these data, with no cache and not more slots than they need."""
+    moved = in_folder(build, folder)
+    suffix = {"jetclass": "*.root", "hls4ml_lhc": "*.h5"}.get(build.data.dataset)
+    splits = {split: (str(folder / split / suffix),) for split in ("train", "val", "test")} if suffix else {}
+    data = {**splits, "cache": None, "num_particles": min(build.data.num_particles, POINTS)}
+    return moved.model_copy(update={"data": moved.data.model_copy(update=data)})
+
+
+def batches_of(feed: Feed, size: int, seed: int) -> list[Any]:
+    """As many batches as there are updates, from one epoch after the other."""
+    found: list[Any] = []
+    for epoch in range(UPDATES):
+        found += list(feed.epoch(size, seed, epoch))[: UPDATES - len(found)]
+    return found
+
+
+def update(build: Build, model: keras.Model, phase: str, jit_compile: bool) -> None:
+    """A few updates of a phase; every number stays finite."""
+    config = getattr(build.train, phase)
+    size = min(config.batch_size, BATCH)
+    split = open_split(build.data, "train")
+    task = task_of(build, split)
+    (feed,) = feeds([split], model)
+    feed.targets = task.targets
+    optimiser = make_optimiser(config, model.trainable_variables, 10)
+    optimiser.learning_rate = config.learning_rate
+    model.compile(optimizer=optimiser, loss=task.loss(config), metrics=task.monitors(), jit_compile=jit_compile)
+    for batch in batches_of(feed, size, build.seed):
+        logs = model.train_on_batch(batch.inputs, batch.targets, return_dict=True)
+        assert np.isfinite(float(logs["loss"])), (phase, logs)
+    broken = [v.path for v in [*model.variables, *optimiser.variables] if not np.isfinite(np.asarray(v)).all()]
+    assert not broken, broken
+
+
+@pytest.mark.parametrize(
+    ("name", "jit_compile"),
+    [
+        pytest.param(name, xla, marks=() if (name, xla) in IN_EVERY_RUN else pytest.mark.slow, id=f"{name}-{xla}")
+        for name in BUILDS
+        for xla in (True, False)
+    ],
+)
+def test_updates_leave_every_number_finite(name: str, jit_compile: bool, folders: dict[str, Path]) -> None:
+    build = load(ROOT / "firmware_configs" / name)
+    build = on(build, folder_of(build, folders))
+    with as_before():
+        deterministic(build.seed, jit_compile)
+        split = open_split(build.data, "train")
+        floating = build_model(build, split.feature_set, split.class_names, "float32")
+        update(build, floating, "float", jit_compile)
+        if build.quant is None:
+            return
+        quantised = build_model(build, split.feature_set, split.class_names, "hgq")
+        (feed,) = feeds([split], quantised)
+        float_to_quantised(floating, quantised, feed.sample(min(64, len(feed)), build.seed))
+        update(build, quantised, "qat", jit_compile)
+
+
+def test_those_of_every_run_are_there() -> None:
+    assert {name for name, _ in IN_EVERY_RUN} <= set(BUILDS)
