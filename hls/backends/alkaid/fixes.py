@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,8 @@ import numpy as np
 
 @contextmanager
 def mended() -> Iterator[None]:
-    """For the length of the block, alkaid keeps a Reshape's batch axis, prices tables once, adds constants, lays wires.
+    """For the length of the block, alkaid keeps a Reshape's batch axis, prices tables once, adds constants, lays wires
+    and finds the lowest bit of wide constants.
 
     It reshapes the array, which has a batch axis of one event, to the layer's target shape, which has none: what comes
     next then fails, or takes a wrong axis.
@@ -24,12 +27,16 @@ def mended() -> Iterator[None]:
 
     It looks for shared sums in a matrix that has none, only wires: laying out the bias of 276 pairs as 24 x 24 takes
     48 s and 2 GB, which grow as N^7 and N^6.
+
+    It searches the lowest bit of a constant in float32: the largest value of a saturating format of 26 bits becomes a
+    power of two there, and every positive value 0. What of a constant does not fit its 32 bits is cut off; here that
+    ends in a ValueError.
     """
     import keras
     from alkaid.converter.builtin.keras.layers._base import _registry
     from alkaid.converter.builtin.keras.layers.ops import ReplayReshape
-    from alkaid.trace import fixed_variable_array
-    from alkaid.trace.passes import surrogate
+    from alkaid.trace import affine_interval, fixed_variable, fixed_variable_array, tracer
+    from alkaid.trace.passes import canon, surrogate
 
     def with_batch(self: Any, inputs: Any) -> Any:
         return inputs.reshape((1, *self.op.compute_output_shape(inputs.shape)[1:]))
@@ -44,6 +51,8 @@ def mended() -> Iterator[None]:
         return known[key]
 
     solve = fixed_variable_array.cmvm
+    searching = (affine_interval, canon, fixed_variable, fixed_variable_array, tracer)
+    search = fixed_variable.get_lsb_loc
 
     def summed(matrix: Any, row: Any, options: Any) -> Any:
         try:
@@ -57,14 +66,45 @@ def mended() -> Iterator[None]:
         values, sources = np.asarray(row), np.abs(matrix).argmax(axis=0)
         return values[sources] * np.take_along_axis(matrix, sources[None], axis=0)[0]
 
+    variable = fixed_variable.FVariable
+    add, made = variable._const_add, variable.from_const
+
+    def added(self: Any, other: Any) -> Any:
+        _whole(float(other or 0.0) / self._factor)
+        return add(self, other)
+
+    def constant(kind: Any, const: float, hwconf: Any) -> Any:
+        _whole(float(const))
+        return made(const, hwconf)
+
     try:  # alkaid registers every subclass when it is made
         type("KeepBatch", (ReplayReshape,), {"handles": (keras.layers.Reshape,), "call": with_batch})
         surrogate.cost_lat_lut = counted
         fixed_variable_array.cmvm = laid_or_summed
+        for module in searching:
+            module.get_lsb_loc = lowest_bit
+        variable._const_add, variable.from_const = added, classmethod(constant)
         yield
     finally:
+        variable._const_add, variable.from_const = add, made
+        for module in searching:
+            module.get_lsb_loc = search
         fixed_variable_array.cmvm = solve
         _registry[keras.layers.Reshape], surrogate.cost_lat_lut = before, count
+
+
+@lru_cache(maxsize=100_000)
+def lowest_bit(value: float) -> int:
+    """Exponent of the lowest bit of a float64; 127 for zero, as alkaid says it."""
+    mantissa, exponent = math.frexp(value)
+    whole = int(mantissa * 2.0**53)
+    return exponent - 53 + (whole & -whole).bit_length() - 1 if whole else 127
+
+
+def _whole(value: float) -> None:
+    """A constant, as the whole number that alkaid makes of it, has to fit 32 bits."""
+    if value and abs(value * 2.0 ** -lowest_bit(value)) >= 2**31:
+        raise ValueError(f"the constant {value!r} needs more than 32 bits; give what is added here fewer bits")
 
 
 def _only_lays_out(matrix: Any) -> bool:

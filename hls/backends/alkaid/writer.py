@@ -19,6 +19,7 @@ from hls.backends.alkaid.kinds import ABLE, handler_of
 from hls.backends.alkaid.project import PORTS, AlkaidProject
 from hls.backends.alkaid.stages import Pipeline, pipeline
 from hls.backends.alkaid.trace import Traced
+from hls.backends.alkaid.widths import width_faults
 from hls.backends.hls4ml.precision import FLOAT32_BITS, PRECISION
 from hls.backends.hls4ml.refusals import name_faults
 from hls.backends.layer_settings import faults
@@ -45,7 +46,7 @@ def supports(model: Any, build: Build | None = None) -> list[Refusal]:
         handler = handler_of(layer)
         refusals += [handler.refusal(layer)] if isinstance(handler, Gap) else []
         refusals += [Gap(*words).refusal(layer) for words in name_faults(layer.name)]
-    refusals = refusals or alkaid_ports.port_faults(model)
+    refusals = refusals or list(width_faults(model)) or alkaid_ports.port_faults(model)
     if build is not None and build.firmware.reuse_factor != 1:
         reason = f"the RTL takes an event every clock cycle. Received: {build.firmware.reuse_factor}"
         refusals.append(Refusal("firmware.reuse_factor", "setting", reason, "set firmware.reuse_factor: 1"))
