@@ -85,7 +85,7 @@ def load_quantised(path: Path, build: Build | None = None) -> keras.Model:
     try:
         model = load_model(path)
     except ConfigError as error:  # Keras's own words are its cause
-        raise HlsError(f"{path} cannot be read as a Keras model: {error.__cause__}") from error
+        raise HlsError(f"{path} cannot be read as a Keras model: {error.__cause__ or error}") from error
     memory = memory_of(model)
     if build is not None and memory is not None:
         wanted = architecture_of(build.model)

@@ -14,6 +14,7 @@ from hls.compare.table.sources import how_to
 from hls.reports.report import load_reports
 from qformers.files import replacing
 from qformers.results import Result
+from qformers.results import spell as spell_measured
 from qformers.tasks.score_names import spell
 
 SOURCES = ("alkaid", "yosys", "yosys-nodsp")  # of resources, from estimate to synthesis
@@ -79,7 +80,7 @@ def summary(run: Path | str) -> Summary:
 
 
 def _score(name: str, entry: dict[str, Any], score: str) -> str:
-    return f"  {name:10} {entry[score]['value']:.4f} +- {entry[score]['error']:.4f}"
+    return f"  {name:10} {spell_measured(entry[score]['value'], entry[score]['error'], '+-')}"
 
 
 def _agreement(what: str, checked: dict[str, Any]) -> list[str]:

@@ -122,10 +122,25 @@ def test_the_report_of_an_embedding_has_tracks(events: PointEvents, tmp_path: Pa
 def test_an_error_of_the_score_needs_two_windows(events: PointEvents):
     busiest = int(np.argmax(((events.pt > 0.9) & events.reconstructable).sum(axis=1)))
     window = events[np.array([busiest])]
-    with pytest.raises(TrainingError, match=r"needs two events with tracks: give more files\. Received: one"):
-        Tracking(PointsConfig()).measured(one_hot(window.particle_ids), window)
-    with pytest.raises(TrainingError, match=r"AUPRC needs two events: give more\. Received: 1"):
-        PileupRemoval(PointsConfig(task="pileup")).measured(np.zeros((1, 48, 1), np.float32), window)
+    tracking, pileup = Tracking(PointsConfig()), PileupRemoval(PointsConfig(task="pileup"))
+    found = tracking.measured(one_hot(window.particle_ids), window)
+    assert (found.value, found.error) == (1.0, None)
+    assert found.reason.endswith("needs two events with tracks: give more. Received: one")
+    kept = pileup.measured(np.zeros((1, 48, 1), np.float32), window)
+    assert kept.value is not None
+    assert (kept.error, kept.reason) == (None, "an error of the AUPRC needs two events: give more. Received: 1")
+    noise = replace(window, reconstructable=np.zeros_like(window.reconstructable), labels=np.zeros_like(window.labels))
+    report = tracking.report(one_hot(window.particle_ids), noise)
+    assert report["ap_0.9"]["value"] is None
+    assert "Received: none in 1 events" in report["ap_0.9"]["reason"]
+    report = pileup.report(np.zeros((1, 48, 1), np.float32), noise)
+    assert report["auprc"]["value"] is None
+    assert "points to keep and points to drop are needed" in report["auprc"]["reason"]
+    for task, outputs in ((tracking, one_hot(window.particle_ids)), (pileup, np.zeros((1, 48, 1), np.float32))):
+        with pytest.raises(
+            TrainingError, match=r"the validation split has no score, by which the best epoch is chosen"
+        ):
+            task.validate(outputs, noise)
 
 
 def test_pile_up_is_scored_on_the_points_that_count(hits: Path, tmp_path: Path):

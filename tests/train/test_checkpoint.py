@@ -10,9 +10,10 @@ import keras
 import numpy as np
 import pytest
 
+from qformers.builds.settings import differences
 from qformers.errors import CheckpointError
 from qformers.files import replacing
-from qformers.train.checkpoint import CheckpointStore, differences
+from qformers.train.checkpoint import CheckpointStore
 
 SETTINGS = {"seed": 1, "train": {"float": {"learning_rate": 0.1, "widths": (1, 2)}}}
 
@@ -102,7 +103,7 @@ def test_another_format_is_refused(tmp_path: Path):
     for name in ("latest.json", "previous.json"):
         record = json.loads((tmp_path / name).read_text()) | {"format": 99}
         (tmp_path / name).write_text(json.dumps(record))
-    with pytest.raises(CheckpointError, match=r"expected format 1. Received: 99"):
+    with pytest.raises(CheckpointError, match=r"expected format 2. Received: 99"):
         CheckpointStore(tmp_path, SETTINGS).load(variables())
 
 

@@ -24,8 +24,9 @@ class Record(BaseModel):
 class Measured(Record):
     """A number with its statistical error."""
 
-    value: float
+    value: float | None  # None: it could not be computed
     error: float | None = None
+    reason: str = ""  # why
 
 
 class Metrics(Record):

@@ -12,6 +12,7 @@ from typing import Any
 from rich.table import Table
 
 from qformers.builds.build import Build
+from qformers.builds.settings import sections_of
 from qformers.data import Split, SplitName, open_split
 from qformers.errors import ConfigError
 from qformers.files import replacing, sha256
@@ -23,7 +24,7 @@ from qformers.train import evaluate
 from qformers.train.beta import ebops
 from qformers.train.deliver import Terms, deliver, width_picture
 from qformers.train.feed import Feed
-from qformers.train.phases import SPLITS, feeds, sections_of
+from qformers.train.phases import SPLITS, feeds
 
 STAGE = "ptq"
 CALIBRATION_JETS = 2048  # of the training split

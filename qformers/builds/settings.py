@@ -1,0 +1,46 @@
+"""Which settings made something: sections of a build as plain JSON, and where two of them differ."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from qformers.builds.build import Build
+
+MADE_BY = ("spec", "seed", "data", "model", "quant", "train")  # sections that a trained model follows from
+EVENTS = ("train", "val", "test", "max_jets")  # keys of `data`: which events; a model takes others as well
+
+
+def sections_of(build: Build, *keys: str) -> dict[str, Any]:
+    """Sections of a build as JSON, for the settings that a result depends on: without the cache's place."""
+    tree = json.loads(build.model_dump_json())
+    tree["data"].pop("cache")
+    return {key: tree[key] for key in keys}
+
+
+def differences(old: Any, new: Any, place: str = "") -> list[str]:
+    """Lines ``key: old -> new`` for every leaf in which two trees of settings differ."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        keys = [*old, *(key for key in new if key not in old)]
+        return [line for key in keys for line in differences(old.get(key), new.get(key), f"{place}.{key}".lstrip("."))]
+    return [] if old == new else [f"{place}: {old!r} -> {new!r}"]
+
+
+def made_otherwise(settings: Mapping[str, Any], build: Build, other_events: bool = False) -> list[str]:
+    """Where `build` is not the one that a model was made by, as `differences`.
+
+    Args:
+        settings: that its training (or quantisation) recorded.
+        build: that it is to be used with.
+        other_events: whether the build may name other events than it was trained with.
+    """
+    wanted = sections_of(build, *(key for key in MADE_BY if key in settings))
+    found = {key: settings[key] for key in wanted}
+    if other_events:
+        found, wanted = ({**tree, "data": _shapes(tree.get("data"))} for tree in (found, wanted))
+    return differences(found, wanted)
+
+
+def _shapes(data: Any) -> Any:
+    return {key: value for key, value in data.items() if key not in EVENTS} if isinstance(data, Mapping) else data
