@@ -18,7 +18,7 @@ import qformers.nn.index.select
 import qformers.nn.index.sorted_order
 import qformers.nn.table  # noqa: F401  these imports register the layers and functions that saved models are made of
 from qformers.builds.build import Build
-from qformers.builds.saved import UNREADABLE, check_whole
+from qformers.builds.saved import UNREADABLE, check_recorded, check_whole
 from qformers.config.section import architecture_of
 from qformers.data.events import FeatureSet
 from qformers.errors import ConfigError, nearest
@@ -32,7 +32,9 @@ def load_model(path: Path | str) -> keras.Model:
 
     Raises:
         ConfigError: no such file, or not a Keras model.
+        DamagedError: the manifest beside it names another file.
     """
+    check_recorded(Path(path))
     check_whole(Path(path))
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)

@@ -16,10 +16,13 @@ from typing import Any
 
 from qformers.errors import ConfigError
 from qformers.files import replacing
+from qformers.manifest import MANIFEST
+from qformers.records import WRITTEN, read_record, refuse_changed
 
 CONFIG, WEIGHTS, METADATA = "config.json", "model.weights.h5", "metadata.json"
 SHARED = "shared_object_id"  # key of Keras's configurations: which objects are one and the same
 TIME = (1980, 1, 1, 0, 0, 0)  # the first that a ZIP archive can say
+AGAIN = "put the file back, or train again with qformers train --fresh"
 DATE = "1980-01-01@00:00:00"
 # of zipfile for damaged archives, a damaged member, and a kind of member that it does not know
 UNREADABLE = (
@@ -80,6 +83,21 @@ def content_sha256(path: Path) -> str:
     except UNREADABLE as error:
         raise ConfigError(f"{path}: is not a model file that can be read: {error}") from error
     return digest.hexdigest()
+
+
+def check_recorded(path: Path) -> dict[str, Any]:
+    """The manifest beside a model file, after a look whether the file is the one that it names; empty without one.
+
+    Raises:
+        DamagedError: the manifest is damaged, or names another file.
+    """
+    if not (path.parent / MANIFEST).exists():
+        return {}
+    manifest = read_record(path.parent / MANIFEST, AGAIN, old=True)
+    wanted = manifest.get(WRITTEN, {}).get(path.name)
+    if wanted is not None:
+        refuse_changed(path.parent, {WRITTEN: {path.name: wanted}}, AGAIN)
+    return manifest
 
 
 def _settle(path: Path) -> None:

@@ -13,15 +13,19 @@ from rich.console import Console
 
 from qformers.builds.build import Build
 from qformers.builds.models import load_model
-from qformers.config.sections import DataConfig, PointsConfig
+from qformers.config.sections import DataConfig, PointsConfig, QuantConfig
 from qformers.data import DataError, open_split
 from qformers.data.clouds import PointEvents, joined
 from qformers.data.points.targets import PairTargets
-from qformers.errors import TrainingError
+from qformers.errors import ConfigError, TrainingError
 from qformers.generate.tracks import run
 from qformers.generate.tracks.settings import TrackSettings
 from qformers.models.inputs import host_inputs
 from qformers.nn.index.host_order import HostOrder
+from qformers.quant.ptq.budget import Budget
+from qformers.quant.ptq.ranges import Rule
+from qformers.quant.ptq.session import Settings
+from qformers.quant.ptq.stage import quantise, tune
 from qformers.tasks import JetTagging, PileupRemoval, Tracking, task_of
 from qformers.tasks import points as point_tasks
 from qformers.train import phases
@@ -220,6 +224,16 @@ def test_a_model_that_is_given_its_order_trains(hits: Path, events: PointEvents,
     assert 0.0 < finished.value <= 1.0
     order = host_inputs(load_model(tmp_path / "float" / "model.keras"), events)["order"]
     np.testing.assert_array_equal(order, HostOrder.drawn(made.model, 0)(events.coords, events.mask))
+
+
+def test_points_are_not_quantised_without_training_and_nothing_is_written(hits: Path, tmp_path: Path):
+    made, out = build(hits, "embedding").model_copy(update={"quant": QuantConfig()}), tmp_path / "run"
+    words = r"tiny: formats without training are judged by the accuracy of jets.*Received: data.dataset=trackml"
+    with pytest.raises(ConfigError, match=words):
+        quantise(made, tmp_path / "model.keras", out, Rule())
+    with pytest.raises(ConfigError, match=words):
+        tune(made, tmp_path / "model.keras", Settings(Budget(max_loss=0.01)), out)
+    assert not out.exists()
 
 
 def test_the_data_section_decides_the_task(hits: Path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,8 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 from support import train_fakes
+from support.damage import damages
 
-from qformers.errors import CheckpointError, ConfigError, TrainingError
+from qformers.errors import CheckpointError, ConfigError, DamagedError, DataError, TrainingError
+from qformers.files import sha256
+from qformers.records import write_record
 from qformers.train import phases
 from qformers.train.stage import train
 
@@ -171,6 +175,71 @@ def test_a_finished_phase_is_left_alone_and_another_build_refused(
     clock = train_fakes.build()
     clock = clock.model_copy(update={"firmware": clock.firmware.model_copy(update={"clock_ns": 2.5})})
     assert len(phases.train_build(clock, whole, ["float", "qat"])) == 2  # nothing that training depends on
+
+
+def test_no_damage_of_a_finished_training_is_believed(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Whatever happens to a file that a finished phase left: it is named with the way out, and nothing is written."""
+    train_fakes.install(monkeypatch.setattr)
+    shutil.copytree(whole, tmp_path / "good", copy_function=os.link)
+    assert len(phases.train_build(train_fakes.build(), tmp_path / "good", ["float", "qat"])) == 2
+    tried = 0
+    for number, (words, damage) in enumerate(damages(whole, 3, ("model", "manifest", "training"))):
+        run_folder = tmp_path / str(number)
+        shutil.copytree(whole, run_folder, copy_function=os.link)
+        damage.apply(run_folder)
+        if damage.how == "deleted" and damage.kind == "manifest":  # not finished, then: it is finished again
+            continue
+        with pytest.raises(DamagedError, match=r"--fresh$") as caught:
+            phases.train_build(train_fakes.build(), run_folder, ["float", "qat"])
+        assert str(run_folder / damage.file) in str(caught.value), words
+        assert "\n" not in str(caught.value)
+        tried += 1
+    assert tried > 50
+
+
+def test_another_float_model_makes_the_quantised_one_stale(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    train_fakes.install(monkeypatch.setattr)
+    shutil.copytree(whole, tmp_path / "run")
+    folder = tmp_path / "run" / "float"
+    chosen = json.loads((folder / "manifest.json").read_text())["exported_epoch"]
+    other = next(path for path in sorted((whole / "qat" / "pareto").glob("*.keras")))
+    (folder / "model.keras").write_bytes(other.read_bytes())
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["written"]["model.keras"] = sha256(other)
+    write_record(folder / "manifest.json", manifest)
+    assert chosen
+    with pytest.raises(CheckpointError, match=r"float/model.keras: is another float model than the one it was trained"):
+        phases.train_build(train_fakes.build(), tmp_path / "run", ["float", "qat"])
+
+
+def test_other_events_under_the_same_names_are_noticed(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    train_fakes.install(monkeypatch.setattr)
+    shutil.copytree(whole, tmp_path / "run")
+    path = tmp_path / "run" / "float" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["settings"]["data_files"]["val"] = "another hash"
+    write_record(path, manifest)
+    monkeypatch.setattr(phases, "data_files", lambda config: {"train": None, "val": "a hash", "test": None})
+    with pytest.raises(CheckpointError, match=r"(?s)another build.*data\.val: the files have another content"):
+        phases.train_build(train_fakes.build(), tmp_path / "run", ["float"])
+
+
+def test_data_that_cannot_be_read_leave_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A bad file refuses the training, and the mended build is not refused for what it left."""
+    train_fakes.install(monkeypatch.setattr)
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise DataError("b.root: is damaged")
+
+    monkeypatch.setattr(train_fakes.FakeSource, "load", broken)
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "STOP").touch()
+    with pytest.raises(DataError, match=r"b\.root: is damaged"):
+        phases.train_build(train_fakes.build("seed=7"), out, ["float", "qat"])
+    assert [path.name for path in out.iterdir()] == [".lock"]
 
 
 def test_what_cannot_be_trained_is_refused_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

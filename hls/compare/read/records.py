@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from hls.backends.simulators.levels import TIMED
 from hls.errors import HlsError
+from qformers.errors import DamagedError
+from qformers.records import check_seal
 
 SIMULATORS = (*TIMED, "interpreter")  # whose latency is taken, first that measured one
 
@@ -106,6 +108,7 @@ class FirmwareManifest(Record):
     backend: str = ""
     model_sha256: str | None = None  # of weights and formats
     model_file_sha256: str | None = None  # of qat/model.keras
+    firmware: Mapping[str, Any] | None = None  # section of the build that it was written with
 
 
 class Agreement(Record):
@@ -125,6 +128,8 @@ class Csim(Record):
     jets: Agreement
     adversarial: Agreement
     equal: bool
+    firmware: Mapping[str, Any] | None = None  # section that its project was written with
+    model_sha256: str | None = None  # that it was written from
 
 
 class RtlLevel(Record):
@@ -145,6 +150,8 @@ class Rtl(Record):
     levels: Mapping[str, RtlLevel]
     latency_cycles_reported: int | None = None
     equal: bool
+    firmware: Mapping[str, Any] | None = None
+    model_sha256: str | None = None
 
     @property
     def timed(self) -> tuple[str, RtlLevel] | None:
@@ -195,7 +202,12 @@ def read(path: Path, kind: type[T]) -> T | None:
     if not path.is_file():
         return None
     try:
-        return TypeAdapter(kind).validate_python(json.loads(path.read_text()))
+        tree = json.loads(path.read_text())
+        if isinstance(tree, dict):
+            check_seal(path, tree, "make it again", old=True)
+        return TypeAdapter(kind).validate_python(tree)
+    except DamagedError as error:
+        raise HlsError(str(error)) from error
     except (OSError, ValueError) as error:
         raise HlsError(f"{path} cannot be compared: {explain(error)}; make it again") from error
 

@@ -187,7 +187,20 @@ def find_stale(run: Run) -> dict[str, str]:
     for file, value in hashes.items():
         if value is not None and value not in good:
             stale[file] = f"is of build {value}, build.yaml is {run.build.hash}: run that stage again"
+    for file, section in _firmware_sections(run).items():
+        if section and file not in stale and (changed := _changed({"firmware": section}, settings(run.build))):
+            stale[file] = f"was made with other settings than build.yaml has: {'; '.join(changed)}: make it again"
     return {**stale, **_other_model(run, stale)}
+
+
+def _firmware_sections(run: Run) -> dict[str, Mapping[str, Any] | None]:
+    """What follows from the section `firmware` of a build -> the section that it was made with."""
+    made: dict[str, Mapping[str, Any] | None] = {
+        f"firmware/{name}": manifest.firmware for name, manifest in (run.firmware or {}).items()
+    }
+    made["csim.json"] = run.csim.firmware if run.csim else None
+    made[RTL_FILE] = run.rtl.firmware if run.rtl else None
+    return made | {f"reports/{name}.json": report.detail.get("firmware") for name, report in _reports(run)}
 
 
 def _reports(run: Run) -> list[tuple[str, Report]]:
@@ -210,6 +223,10 @@ def _other_model(run: Run, known: Mapping[str, str]) -> dict[str, str]:
     firmware = run.firmware or {}
     old = {name for name, m in firmware.items() if m.model_file_sha256 not in (None, digest)}
     users = {"csim.json": run.csim and run.csim.backend, RTL_FILE: run.rtl and run.rtl.backend}
+    for file, simulated in (("csim.json", run.csim), (RTL_FILE, run.rtl)):
+        project = firmware.get(simulated.backend) if simulated else None
+        if simulated and project and file not in known and simulated.model_sha256 not in (None, project.model_sha256):
+            other[file] = f"is of another model than firmware/{simulated.backend}: simulate again"
     for name in sorted(old):
         other[f"firmware/{name}"] = "was written from another qat/model.keras: export it again"
     for file, backend in users.items():

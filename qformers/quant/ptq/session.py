@@ -79,6 +79,7 @@ def tune(
         Stopped: a stop was asked for; the same call goes on.
     """
     console = console or Console(soft_wrap=True, highlight=False)
+    run_folder.refuse_points(build)
     run_folder.refuse_other(out)
     with exclusive(out), _stopping(out) as stop:
         material = run_folder.gather(path, build, settings.calibration_jets)
