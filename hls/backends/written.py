@@ -38,6 +38,8 @@ def check_project(path: Path) -> dict[str, Any]:
         raise HlsError(f"{path} holds no firmware project; train the build, then write it with qformers export")
     try:
         manifest = read_manifest(path, AGAIN)
+        if LAYOUT not in manifest.get(WRITTEN, {}):
+            raise DamagedError(f"{path / MANIFEST}: does not name {LAYOUT}, it is of another folder; {AGAIN}")
         refuse_changed(path, manifest, AGAIN)
     except DamagedError as error:
         raise HlsError(str(error)) from error

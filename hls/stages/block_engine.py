@@ -147,7 +147,7 @@ def simulate_engine(
     hept_of(build)
     if not points or min(points) < 1 or events < 1:
         raise HlsError(f"sizes and numbers of events are at least 1. Received: points {list(points)}, events {events}")
-    refuse_other_build(run / "qat" / "model.keras", build, other_events=True)
+    refuse_other_build(run / "qat" / "model.keras", build)
     with using(run / FOLDER, command()):
         return _simulate(build, run, points, (events, most), reporter)
 

@@ -25,6 +25,7 @@ from hls.proof.fidelity import Fidelity, end_to_end, end_to_end_points, layer_fi
 from hls.proof.samples import sample
 from hls.stages.export import load_quantised, refuse_other_build
 from qformers.builds.build import Build
+from qformers.builds.saved import check_recorded
 from qformers.data import Events, open_split
 from qformers.data.clouds import PointEvents
 from qformers.errors import TrainingError
@@ -161,7 +162,9 @@ def refuse_stale(build: Build, run: Path, project: Path) -> None:
         HlsError, DamagedError: naming file or key.
     """
     refuse_other_settings(project, check_project(project), build)
-    refuse_other_build(run / "qat" / "model.keras", build, other_events=True)
+    refuse_other_build(run / "qat" / "model.keras", build)
+    if (ideal := run / "float" / "model.keras").is_file():
+        check_recorded(ideal)
 
 
 def _simulate(build: Build, run: Path, place: Path, events: int, reporter: Reporter) -> CsimResult:

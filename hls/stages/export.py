@@ -109,13 +109,12 @@ def _shared(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[dict[str,
     return first, second
 
 
-def refuse_other_build(path: Path, build: Build, other_events: bool = False) -> None:
+def refuse_other_build(path: Path, build: Build) -> None:
     """Refuse a model of a run folder that another build made; looks at its manifest only, before Keras is needed.
 
     Args:
         path: the model; one without a manifest beside it was made elsewhere, and only it can say of what.
         build: that is to be its own.
-        other_events: whether the build may name other events than the model was trained with.
 
     Raises:
         HlsError: naming every key that differs, or the training is not finished.
@@ -128,7 +127,7 @@ def refuse_other_build(path: Path, build: Build, other_events: bool = False) -> 
             raise HlsError(f"{path}: its training is not finished; go on with it first (qformers train)")
         return
     settings = check_recorded(path).get("settings", {})
-    refuse_differences(path, made_otherwise(settings, build, other_events))
+    refuse_differences(path, made_otherwise(settings, build))
 
 
 def refuse_differences(path: Path, changed: Sequence[str]) -> None:

@@ -191,7 +191,7 @@ def open_rtl(build: Build, run: Path, reporter: Reporter | None = None, backend:
         HlsError: no model, a layer without exact RTL, or a project of another backend in the folder.
     """
     path, model_path = run / "firmware" / backend, run / "qat" / "model.keras"
-    refuse_other_build(model_path, build, other_events=True)
+    refuse_other_build(model_path, build)
     project = written_before(build, path, model_path)
     if project is None:
         project = export(build, model_path, path, backend, reporter=reporter).project

@@ -14,10 +14,10 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from qformers.errors import ConfigError
+from qformers.errors import ConfigError, DamagedError
 from qformers.files import replacing
 from qformers.manifest import MANIFEST
-from qformers.records import WRITTEN, read_record, refuse_changed
+from qformers.records import SEAL, WRITTEN, read_record, refuse_changed
 
 CONFIG, WEIGHTS, METADATA = "config.json", "model.weights.h5", "metadata.json"
 SHARED = "shared_object_id"  # key of Keras's configurations: which objects are one and the same
@@ -94,9 +94,12 @@ def check_recorded(path: Path) -> dict[str, Any]:
     if not (path.parent / MANIFEST).exists():
         return {}
     manifest = read_record(path.parent / MANIFEST, AGAIN, old=True)
+    if SEAL not in manifest:  # of an earlier version, which named no files
+        return manifest
     wanted = manifest.get(WRITTEN, {}).get(path.name)
-    if wanted is not None:
-        refuse_changed(path.parent, {WRITTEN: {path.name: wanted}}, AGAIN)
+    if wanted is None:
+        raise DamagedError(f"{path.parent / MANIFEST}: does not name {path.name}, it is of another folder; {AGAIN}")
+    refuse_changed(path.parent, {WRITTEN: {path.name: wanted}}, AGAIN)
     return manifest
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from qformers.builds.build import Build
 
 MADE_BY = ("spec", "seed", "data", "model", "quant", "train")  # sections that a trained model follows from
-EVENTS = ("train", "val", "test", "max_jets")  # keys of `data`: which events; a model takes others as well
+EVENTS = ("train", "val", "test", "max_jets", "shuffle_jets")  # keys of `data`: which events
 
 
 def sections_of(build: Build, *keys: str) -> dict[str, Any]:
@@ -27,20 +27,25 @@ def differences(old: Any, new: Any, place: str = "") -> list[str]:
     return [] if old == new else [f"{place}: {old!r} -> {new!r}"]
 
 
-def made_otherwise(settings: Mapping[str, Any], build: Build, other_events: bool = False) -> list[str]:
+def made_otherwise(settings: Mapping[str, Any], build: Build) -> list[str]:
     """Where `build` is not the one that a model was made by, as `differences`.
+
+    Which events they name does not count: a model takes others as well, and ``--data`` names them elsewhere.
 
     Args:
         settings: that its training (or quantisation) recorded.
         build: that it is to be used with.
-        other_events: whether the build may name other events than it was trained with.
     """
     wanted = sections_of(build, *(key for key in MADE_BY if key in settings))
-    found = {key: settings[key] for key in wanted}
-    if other_events:
-        found, wanted = ({**tree, "data": _shapes(tree.get("data"))} for tree in (found, wanted))
-    return differences(found, wanted)
+    return differences(_shapes({key: settings[key] for key in wanted}), _shapes(wanted))
 
 
-def _shapes(data: Any) -> Any:
-    return {key: value for key, value in data.items() if key not in EVENTS} if isinstance(data, Mapping) else data
+def _shapes(tree: dict[str, Any]) -> dict[str, Any]:
+    """Sections without the places of events."""
+    data = tree.get("data")
+    if not isinstance(data, dict):
+        return tree
+    kept = {key: value for key, value in data.items() if key not in EVENTS}
+    if isinstance(points := kept.get("points"), dict):
+        kept["points"] = {key: value for key, value in points.items() if key != "lda"}
+    return {**tree, "data": kept}

@@ -27,7 +27,8 @@ WORKER = Path(train_fakes.__file__)
 KILLED = -signal.SIGKILL
 # Moments of processes one after the other: the first checkpoint half written, a step, the end of the float phase, and
 # wherever the twelfth moment after that is.
-DEATHS = (2, 9, 24, 12)
+DEATHS = (9, 3, 44, 12)
+CHECKPOINTED = "16"  # a moment after the first checkpoint
 
 
 def start(out: Path, *arguments: str, backend: str = "tensorflow") -> subprocess.Popen[str]:
@@ -263,12 +264,12 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(tmp_path: 
 def test_a_checkpoint_of_another_build_is_refused_and_fresh_starts_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    status, _, errors = run(tmp_path, "--die-at", "9", "--set", "seed=7")
+    status, _, errors = run(tmp_path, "--die-at", CHECKPOINTED, "--set", "seed=7")
     assert status == KILLED, errors
     train_fakes.install(monkeypatch.setattr)
     with pytest.raises(CheckpointError, match=r"(?s)belongs to another build.*--fresh.*seed: 7 -> 1"):
         phases.train_build(train_fakes.build(), tmp_path, ["float"])
-    status, _, errors = run(tmp_path, "--fresh", "--die-at", "9")
+    status, _, errors = run(tmp_path, "--fresh", "--die-at", CHECKPOINTED)
     assert status == KILLED, errors
     record = json.loads((tmp_path / "float" / "checkpoints" / "latest.json").read_text())
     assert record["settings"]["seed"] == 1

@@ -83,6 +83,7 @@ class Manifest(Record):
     date: str  # ISO 8601
     ebops: int | None = None
     settings: Mapping[str, Any] = {}
+    written: Mapping[str, str] = {}  # file of the phase -> its SHA-256
     machine: Mapping[str, Any] = {}
 
 
