@@ -1,7 +1,8 @@
 """``.keras`` files as this package writes them: equal models make equal files; and what a file holds, without Keras.
 
 Keras writes the time into the archive and, as numbers of shared objects, addresses of memory. Here the time is fixed
-and the numbers count from 1, so that the SHA-256 of a file says which model it holds.
+and the numbers count from 1, so that the same training makes the same file; `content_sha256` says which model a file
+holds.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 
 from qformers.builds.build import Build
-from qformers.errors import TrainingError
+from qformers.errors import DamagedError, TrainingError
 from qformers.manifest import MANIFEST, read_manifest, write_manifest
 from qformers.quant.prune.sparsity import sparsity
 from qformers.records import hashes, refuse_changed, write_record
@@ -55,6 +55,8 @@ class Finished:
         if not os.path.lexists(path):
             return None
         manifest = read_manifest(folder, FRESH)
+        if manifest.get("stage") not in (f"train.{folder.name}", "ptq"):
+            raise DamagedError(f"{path}: is of another folder, of stage {manifest.get('stage')!r}; {FRESH}")
         refuse_changed(folder, manifest, FRESH)
         try:
             score = manifest.get("score", "accuracy")  # a quantisation without training has no other

@@ -127,8 +127,11 @@ def test_ebops_and_their_price_are_read_and_set_in_every_layer():
 def test_a_manifest_that_cannot_be_read_is_refused(tmp_path: Path):
     assert finish.Finished.read(tmp_path) is None
     path = tmp_path / "manifest.json"
-    write_record(path, {"settings": {}})
+    write_record(path, {"stage": f"train.{tmp_path.name}", "settings": {}})
     with pytest.raises(TrainingError, match=r"is not a manifest of this version"):
+        finish.Finished.read(tmp_path)
+    write_record(path, {"stage": "train.other"})
+    with pytest.raises(DamagedError, match=r"manifest.json: is of another folder, of stage 'train.other'"):
         finish.Finished.read(tmp_path)
     path.write_text("{}")
     with pytest.raises(DamagedError, match=r"manifest.json: has no seal: .* start over with --fresh"):

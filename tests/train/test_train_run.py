@@ -17,6 +17,7 @@ import pytest
 from support import train_fakes
 from support.damage import damages
 
+from qformers.cli.status import exit_status
 from qformers.errors import CheckpointError, ConfigError, DamagedError, DataError, TrainingError
 from qformers.files import sha256
 from qformers.records import write_record
@@ -196,6 +197,45 @@ def test_no_damage_of_a_finished_training_is_believed(whole: Path, tmp_path: Pat
         assert "\n" not in str(caught.value)
         tried += 1
     assert tried > 50
+
+
+def test_what_stands_in_the_way_of_a_training_is_one_line(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """A file in place of a folder, a dangling link, a manifest that is a folder: status 2, nothing else is touched."""
+    train_fakes.install(monkeypatch.setattr)
+    file, link, run_folder = tmp_path / "file", tmp_path / "link", tmp_path / "run"
+    file.write_text("a file")
+    link.symlink_to(tmp_path / "nowhere")
+    shutil.copytree(whole, run_folder, copy_function=os.link)
+    manifest = run_folder / "float" / "manifest.json"
+    manifest.unlink()
+    manifest.mkdir()
+    for out in (file, link, run_folder):
+        work = lambda out=out: len(phases.train_build(train_fakes.build(), out, ["float", "qat"]))  # noqa: E731
+        assert exit_status(work) == 2
+        told = capsys.readouterr().err
+        assert str(out) in told
+        assert told.count("\n") == 1
+    manifest.rmdir()
+    manifest.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(DamagedError, match=r"float/manifest.json: is missing; put the file back"):
+        phases.train_build(train_fakes.build(), run_folder, ["float"])
+    assert file.read_text() == "a file"
+
+
+def test_what_a_killed_training_left_is_swept(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    train_fakes.install(monkeypatch.setattr)
+    run_folder = tmp_path / "run"
+    shutil.copytree(whole, run_folder, copy_function=os.link)
+    left = [
+        run_folder / name for name in ("float/.model.x-1.tmp.keras", "qat/plots/.roc.x-1.tmp.png", ".build.1.tmp.yaml")
+    ]
+    for path in left:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("half")
+    assert len(phases.train_build(train_fakes.build(), run_folder, ["float", "qat"])) == 2
+    assert not any(path.exists() for path in left)
 
 
 def test_another_float_model_makes_the_quantised_one_stale(
