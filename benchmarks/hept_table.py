@@ -44,11 +44,9 @@ def window_ap(arrays: Arrays) -> NDArray[np.float64]:
     result = np.full(len(arrays["mask"]), np.nan)
     for row, mask in enumerate(arrays["mask"] > 0):
         x, ids, pt, good = ([arrays[n][row][mask]] for n in ("logits", "particle_ids", "pt", "reconstructable"))
-        try:
-            report = metrics_points.tracking_report(x, ids, pt, good, (PT_GEV,))
-        except ValueError:  # no such track
-            continue
-        result[row] = report["ap"][f"{PT_GEV:g}"]["value"]
+        report = metrics_points.tracking_report(x, ids, pt, good, (PT_GEV,))
+        value = report["ap"][f"{PT_GEV:g}"]["value"]
+        result[row] = np.nan if value is None else value
     return result
 
 

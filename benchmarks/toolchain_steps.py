@@ -68,8 +68,8 @@ def changed(run: Path, folder: Path, change: str) -> Any:
 
 def keep(model: Any, build: Any, folder: Path) -> None:
     """Write a model and its build where a run has them."""
+    from qformers.builds.saved import save_model
     from qformers.files import replacing
-    from qformers.train.variables import save_model
 
     (folder / "qat").mkdir(parents=True, exist_ok=True)
     save_model(model, folder / "qat" / "model.keras")

@@ -22,6 +22,10 @@ class DataError(QformersError, ValueError):
     """Data that cannot be used; the message names the file and the branch, the value received and the way out."""
 
 
+class DamagedError(QformersError, ValueError):
+    """A file that a stage left is missing, damaged or exchanged; the message names it and the way out."""
+
+
 class GenerateError(QformersError, RuntimeError):
     """Data cannot be generated: another process works in the folder, or Pythia makes nothing of the settings."""
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from glob import escape as glob_escape
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +22,54 @@ from numpy.typing import NDArray
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path` to write to; it takes the place of `path` when the block ends well.
 
-    The temporary name starts with a dot and keeps the ending, because some writers (Keras) choose the format by it.
+    The temporary name starts with a dot and keeps the ending, because some writers (Keras) choose the format by it. It
+    also says which process writes: what a killed one left of this file is removed by the next that writes it.
 
     Args:
         path: the file to be replaced; its folder is made if it is missing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    _sweep_dead(path)
+    temporary = path.with_name(f".{path.stem}.{socket.gethostname()}-{os.getpid()}.tmp{path.suffix}")
     try:
         yield temporary
         with temporary.open("rb") as handle:
             os.fsync(handle.fileno())  # the name must not reach the disk before the content
         temporary.replace(path)
+        _sync_folder(path.parent)  # nor a file that names this one before its name
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk, where the system can."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sweep_dead(path: Path) -> None:
+    """Remove temporary files of `path` whose process, on this machine, does not run any more."""
+    name = rf"\.{re.escape(path.stem)}\.{re.escape(socket.gethostname())}-(\d+)\.tmp{re.escape(path.suffix)}"
+    for left in path.parent.glob(f".{glob_escape(path.stem)}.*.tmp*"):
+        match = re.fullmatch(name, left.name)
+        if match and not runs(int(match[1])):
+            left.unlink(missing_ok=True)
+
+
+def runs(process: int) -> bool:
+    """Whether a process of this machine runs."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 @contextmanager

@@ -7,12 +7,13 @@ import importlib.metadata
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from qformers.files import write_json
+from qformers.records import WRITTEN, hashes, read_record, write_record
 
+MANIFEST = "manifest.json"
 PACKAGES = (
     "keras",
     "tensorflow-cpu",
@@ -76,18 +77,38 @@ def machine() -> dict[str, Any]:
     }
 
 
-def write_manifest(folder: Path, stage: str, build: Named, facts: Mapping[str, Any]) -> Path:
-    """Write ``manifest.json`` into `folder` and return its path.
+def write_manifest(
+    folder: Path, stage: str, build: Named, facts: Mapping[str, Any], written: Mapping[str, str] | None = None
+) -> Path:
+    """Write ``manifest.json`` into `folder`, sealed, and return its path.
 
     Args:
         folder: folder of the stage, e.g. ``runs/part_demo/qat``.
         stage: its name, e.g. ``train.qat``.
         build: the resolved build.
         facts: what this stage adds: inputs, results, speed. Must be JSON.
+        written: files that the stage left in `folder` -> SHA-256; see `qformers.records.check_written`.
     """
-    path = folder / "manifest.json"
+    path = folder / MANIFEST
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     common = {"stage": stage, "build": build.name, "build_hash": build.hash, "seed": build.seed, "date": now}
     software = {"versions": versions(), "git": git_hash(), "machine": machine()}
-    write_json(path, {**common, **software, **facts})
+    files = {} if written is None else {WRITTEN: dict(written)}
+    write_record(path, {**common, **software, **facts, **files})
     return path
+
+
+def read_manifest(folder: Path, way_out: str) -> dict[str, Any]:
+    """The manifest of a folder, as it was written.
+
+    Raises:
+        DamagedError: there is none, or it was damaged or changed; the message ends with `way_out`.
+    """
+    return read_record(folder / MANIFEST, way_out)
+
+
+def add_written(folder: Path, names: Iterable[str], way_out: str) -> None:
+    """Add files to those that the manifest of a folder names as written."""
+    facts = read_manifest(folder, way_out)
+    facts[WRITTEN] = {**facts.get(WRITTEN, {}), **hashes(folder, names)}
+    write_record(folder / MANIFEST, facts)

@@ -62,6 +62,8 @@ class _Count:
     start_s: float
     bar: TaskID
     new: int = 0
+    first: int = 0  # steps of the first tick of this run, which compiles and loads: no measure of those to come
+    first_s: float = 0.0  # when it came
     note: str = ""
     told: bool = False  # whether a line about it was printed
 
@@ -72,10 +74,13 @@ class _Count:
         if self.total:
             text += f"/{self.total} ({done / self.total:.0%})"
         text += f", {_hours(seconds)}"
-        if self.new and seconds > 0:
-            text += f", {self.new / seconds:.3g}/s"
-            if self.total and done < self.total:
-                text += f", ETA {_hours((self.total - done) * seconds / self.new)}"
+        measured, measured_s = self.new - self.first, now_s - self.first_s
+        if not measured:  # over sooner than it could be measured: the whole is all there is
+            measured, measured_s = self.new, seconds
+        if measured and measured_s > 0:
+            text += f", {measured / measured_s:.3g}/s"
+            if self.total and done < self.total and self.new > self.first:
+                text += f", ETA {_hours((self.total - done) * measured_s / measured)}"
         return f"{text}, {self.note}" if self.note else text
 
 
@@ -144,10 +149,12 @@ class Bars:
         with self._lock:
             if count not in self._counts:
                 return
+            now = self._clock()
+            if not count.new:
+                count.first, count.first_s = steps, now
             count.new += steps
             count.note = note or count.note
             self._progress.update(count.bar, advance=steps, note=count.note)
-            now = self._clock()
             if count.total is not None and count.before + count.new >= count.total:
                 self._end(count)
             elif self._progress.disable and now - self._last_line_s >= LOG_EVERY_S:

@@ -14,6 +14,13 @@ WIDTH = 120  # columns in a notebook, and where there is no terminal to ask
 _PRE = '<pre style="white-space:pre;overflow-x:auto;line-height:1.25;font-family:monospace">{code}</pre>'
 
 
+def spell(value: float | None, error: float | None = None, sign: str = "±", digits: int = 4) -> str:
+    """``0.4120 ± 0.0100``; what could not be computed is n/a."""
+    if value is None:
+        return "n/a"
+    return f"{value:.{digits}f} {sign} " + ("n/a" if error is None else f"{error:.{digits}f}")
+
+
 class Result(ABC):
     """Base of the results of stages.
 

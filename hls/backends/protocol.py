@@ -100,12 +100,13 @@ def read_layout(path: Path) -> Layout:
     """
     try:
         return Layout.from_json(json.loads((path / LAYOUT).read_text()))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise HlsError(
             f"{path} holds no firmware project; train the build, then write it with qformers export"
         ) from error
-    except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
-        raise HlsError(f"{path} holds no firmware project ({error}); write it with qformers export") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        what = f"is damaged, it describes no project ({error})"
+        raise HlsError(f"{path / LAYOUT}: {what}; write the project again with qformers export") from error
 
 
 @dataclass(frozen=True)

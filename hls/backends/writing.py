@@ -14,7 +14,9 @@ from typing import Any
 from hls.backends.protocol import LAYOUT
 from hls.errors import HlsError
 from qformers.builds.build import Build
-from qformers.manifest import write_manifest
+from qformers.errors import DamagedError
+from qformers.manifest import MANIFEST, write_manifest
+from qformers.records import all_hashes, read_object
 
 
 @contextmanager
@@ -43,7 +45,7 @@ def new_project(
         yield folder, said
         firmware = {"backend": backend, "firmware": build.firmware.model_dump(mode="json")}
         known = {**firmware, "model_sha256": weights_hash(model), **said, **(facts or {})}
-        write_manifest(folder, f"export.{backend}", build, known)
+        write_manifest(folder, f"export.{backend}", build, known, all_hashes(folder))
         _replace(folder, out)
 
 
@@ -52,10 +54,18 @@ def _refuse_foreign(out: Path) -> None:
         return
     if not out.is_dir():
         raise HlsError(f"{out}: is no folder, and a project is one; name another place with --out")
-    if not (out / LAYOUT).is_file():
+    if not (out / LAYOUT).is_file() and not _exported(out):
         raise HlsError(
             f"{out}: holds files and no firmware project ({LAYOUT}), and they would go; name another place with --out"
         )
+
+
+def _exported(out: Path) -> bool:
+    """Whether the manifest says that a project stood there, whose layout is lost."""
+    try:
+        return str(read_object(out / MANIFEST, "").get("stage", "")).startswith("export.")
+    except DamagedError:
+        return False
 
 
 def _replace(folder: Path, out: Path) -> None:

@@ -31,9 +31,10 @@ def run(options: argparse.Namespace) -> int:
     """Simulate and print; 0 where all events are equal, else 1."""
     build = shared.load_build(options)
     folder, backend = shared.run_folder(build, options.run), backend_of(options, build)
-    from hls.backends.protocol import read_layout
+    from hls.backends.written import check_project, refuse_other_settings
 
-    read_layout(folder / "firmware" / backend)  # or its refusal would come after TensorFlow
+    project = folder / "firmware" / backend
+    refuse_other_settings(project, check_project(project), build)  # or it would come after TensorFlow
     from hls.stages.csim import simulate
 
     with shared.reporting(options) as reporter:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from qformers.results import spell as spell_measured
 from qformers.tasks.score_names import THRESHOLD, spell
 
 
-def with_error(measured: Mapping[str, float], digits: int = 4) -> str:
-    """``0.4120 ± 0.0100``."""
-    return f"{measured['value']:.{digits}f} ± {measured['error']:.{digits}f}"
+def with_error(measured: Mapping[str, Any], digits: int = 4) -> str:
+    """``0.4120 ± 0.0100``, or n/a."""
+    return spell_measured(measured["value"], measured["error"], digits=digits)
 
 
 def rows(reports: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
@@ -26,5 +27,5 @@ def rows(reports: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
     }
     for recall in first.get("precision_at_recall", {}):
         values = [report["precision_at_recall"][recall] for report in reports.values()]
-        cells[f"precision at recall {recall}"] = [f"{value:.4f}" for value in values]
+        cells[f"precision at recall {recall}"] = ["n/a" if value is None else f"{value:.4f}" for value in values]
     return cells

@@ -76,6 +76,8 @@ def changes_table(end: Mapping[str, Any]) -> Table:
 
 
 def _rejection(rejection: Mapping[str, Any]) -> str:
+    if rejection["value"] is None:
+        return "n/a"
     error = "" if rejection["error"] is None else f" ± {rejection['error']:.1f}"
     return f"{'> ' if rejection['limit'] else ''}{rejection['value']:.1f}{error} @ {100 * rejection['efficiency']:g}%"
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from hls.errors import HlsError
-from qformers.files import write_json
+from qformers.errors import DamagedError
+from qformers.manifest import read_manifest
+from qformers.records import SEAL, read_record, write_record
 
 # what `Report.resources` may hold; alm and m20k are Intel's, whose ALM is not a LUT
 RESOURCES = ("lut", "ff", "dsp", "bram18", "uram", "carry", "srl", "alm", "m20k")
@@ -71,15 +72,16 @@ class Report:
 
     def of_project(self, path: Path) -> Report:
         """The same report with what says of which model it is: hashes from the manifest of a firmware project."""
-        manifest = json.loads((path / "manifest.json").read_text())
-        known = {key: manifest[key] for key in ("build_hash", "model_sha256", "model_file_sha256") if key in manifest}
+        manifest = read_manifest(path, "write the project again with qformers export")
+        keys = ("build_hash", "model_sha256", "model_file_sha256", "firmware")
+        known = {key: manifest[key] for key in keys if key in manifest}
         return replace(self, detail={**self.detail, **known})
 
     def save(self, run: Path) -> Path:
         """Write it into a run folder; returns the path."""
         path = run / FOLDER / f"{self.source}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, asdict(self))
+        write_record(path, asdict(self))
         return path
 
 
@@ -90,8 +92,11 @@ def load_report(path: Path) -> Report:
         HlsError: no file, or not one of ours.
     """
     try:
-        tree = json.loads(path.read_text())
-        return Report(**{**tree, "files": tuple(tree["files"])})
+        tree = read_record(path, "make it again", old=True)
+        fields = {key: value for key, value in tree.items() if key != SEAL}
+        return Report(**{**fields, "files": tuple(tree["files"])})
+    except DamagedError as error:
+        raise HlsError(str(error)) from error
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise HlsError(f"{path} is no report of this program ({error}); make it again") from error
 

@@ -17,16 +17,17 @@ from hls.backends.block_engine.backend import BlockEngineBackend
 from hls.backends.block_engine.project import COSTS
 from hls.backends.block_engine.writer import hept_of, most_blocks
 from hls.backends.protocol import Project
+from hls.backends.written import command, using
 from hls.errors import HlsError
 from hls.proof.adversarial import adversarial, uniform
-from hls.stages.export import export, load_quantised
+from hls.stages.export import export, load_quantised, refuse_other_build
 from hls.stages.rtl import written_before
 from qformers.builds.build import Build
 from qformers.data import DataError, open_split
-from qformers.files import write_json
 from qformers.manifest import versions
 from qformers.models.hept.blocks import order_of, resized, slots_of
 from qformers.progress import Reporter, Silent
+from qformers.records import write_record
 from qformers.results import Result
 
 FOLDER = "firmware/block_engine"  # in the run folder
@@ -115,7 +116,7 @@ class EngineResult(Result):
 
     def save(self) -> Path:
         """Write ``engine.json``; the project itself was written to be simulated."""
-        write_json(self.path, self.facts)
+        write_record(self.path, self.facts)
         return self.path
 
 
@@ -143,9 +144,19 @@ def simulate_engine(
         HlsError: no HEPT, no model, no size, or Verilator is missing.
     """
     run, reporter = Path(run), reporter or Silent()
-    cfg, quant = hept_of(build)
+    hept_of(build)
     if not points or min(points) < 1 or events < 1:
         raise HlsError(f"sizes and numbers of events are at least 1. Received: points {list(points)}, events {events}")
+    refuse_other_build(run / "qat" / "model.keras", build)
+    with using(run / FOLDER, command()):
+        return _simulate(build, run, points, (events, most), reporter)
+
+
+def _simulate(
+    build: Build, run: Path, points: Sequence[int], sizes: tuple[int, int], reporter: Reporter
+) -> EngineResult:
+    """`simulate_engine`, while the project is held; `sizes` are its `events` and `most`."""
+    (cfg, quant), (events, most) = hept_of(build), sizes
     path, clock_ns = run / "qat" / "model.keras", build.firmware.clock_ns
     model = load_quantised(path)
     project = _engine(build, run, path, max(*points, most), cfg.block_size, reporter)

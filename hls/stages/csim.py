@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,21 +16,23 @@ from rich.console import RenderableType
 from hls.backends import open_project
 from hls.backends.protocol import Project
 from hls.backends.writing import weights_hash
+from hls.backends.written import check_project, command, refuse_other_settings, using
 from hls.errors import HlsError
 from hls.proof import show
 from hls.proof.adversarial import adversarial
 from hls.proof.agree import Agreement, agree, compare, keras_outputs
 from hls.proof.fidelity import Fidelity, end_to_end, end_to_end_points, layer_fidelity
 from hls.proof.samples import sample
-from hls.stages.export import load_quantised
+from hls.stages.export import load_quantised, refuse_other_build
 from qformers.builds.build import Build
+from qformers.builds.saved import check_recorded
 from qformers.data import Events, open_split
 from qformers.data.clouds import PointEvents
 from qformers.errors import TrainingError
-from qformers.files import write_json
 from qformers.manifest import versions
 from qformers.models.inputs import host_inputs
 from qformers.progress import Reporter, Silent
+from qformers.records import write_record
 from qformers.results import Result
 from qformers.tasks import task_of
 
@@ -120,7 +121,7 @@ class CsimResult(Result):
         """Write ``csim.json``, ``plots/csim_*.png`` and what the project reports of its cost; returns the JSON."""
         if self.beside is not None:
             _pictures(self.beside, self.run / "plots")
-        write_json(self.path, self.facts)
+        write_record(self.path, self.facts)
         for report in self.project.reports():
             report.save(self.run)
         return self.path
@@ -148,7 +149,28 @@ def simulate(
         HlsError: a file is missing or the project is not of this model.
     """
     run, reporter = Path(run), reporter or Silent()
-    project = open_project(run / "firmware" / (backend or build.firmware.backend))
+    path = run / "firmware" / (backend or build.firmware.backend)
+    refuse_stale(build, run, path)
+    with using(path, command()):
+        return _simulate(build, run, path, events, reporter)
+
+
+def refuse_stale(build: Build, run: Path, project: Path) -> None:
+    """Refuse a project that is damaged or of other settings, and a model of another build; neither is loaded for it.
+
+    Raises:
+        HlsError, DamagedError: naming file or key.
+    """
+    refuse_other_settings(project, check_project(project), build)
+    refuse_other_build(run / "qat" / "model.keras", build)
+    if (ideal := run / "float" / "model.keras").is_file():
+        check_recorded(ideal)
+
+
+def _simulate(build: Build, run: Path, place: Path, events: int, reporter: Reporter) -> CsimResult:
+    """`simulate`, while the project is held."""
+    manifest = check_project(place)  # again: before it was held it might have been written anew
+    project = open_project(place)
     level = level_without_clock(project)
     model = load_quantised(run / "qat" / "model.keras", build)
     check_same_model(project, model)
@@ -164,7 +186,6 @@ def simulate(
     words = [f"{len(easy)} {easy.what} ({easy.source}): {on_jets}", f"{len(hard)} adversarial events: {on_hard}"]
     if on_hard.event is not None:
         words.append(f"  event {on_hard.event} is '{hard.cases[on_hard.event]}'")
-    manifest = json.loads((project.path / "manifest.json").read_text())
     narrowed = manifest.get("overflow_allowed", [])
     words += [f"overflow allowed at export: {line}" for line in narrowed]
     if wide := manifest.get("wider_than_float32"):
@@ -180,6 +201,8 @@ def simulate(
         "build_hash": build.hash,
         "backend": project.layout.backend,
         "project": str(project.path),
+        "firmware": manifest["firmware"],
+        "model_sha256": manifest["model_sha256"],
         "what": easy.what,
         "splits": easy.source,
         "jets": on_jets.to_json(),
@@ -212,10 +235,9 @@ def check_same_model(project: Project, model: keras.Model) -> None:
     """Refuse to compare a project with a model that it was not made from.
 
     Raises:
-        HlsError: the weights or formats have changed since the export.
+        HlsError: the weights or formats have changed since the export, or a file of the project has.
     """
-    manifest = json.loads((project.path / "manifest.json").read_text())
-    if manifest["model_sha256"] != weights_hash(model):
+    if check_project(project.path)["model_sha256"] != weights_hash(model):
         raise HlsError(
             f"{project.path} was written from another model (its weights or formats differ); export this one first: "
             "qformers export"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,20 @@ from rich.text import Text
 
 from hls.backends import open_backend
 from hls.backends.protocol import Backend, Project
+from hls.backends.written import UNFINISHED, command, complete, using
 from hls.errors import HlsError
 from hls.proof.adversarial import adversarial
 from hls.proof.agree import keras_outputs
 from qformers.builds.build import Build
 from qformers.builds.models import load_model
+from qformers.builds.saved import check_recorded
+from qformers.builds.settings import differences, made_otherwise
 from qformers.config.section import architecture_of
 from qformers.data import DataError, open_split
 from qformers.errors import ConfigError
 from qformers.files import sha256
+from qformers.manifest import MANIFEST
+from qformers.models import MODELS
 from qformers.models.inputs import host_inputs, takes_events
 from qformers.nn.memory import memory_of
 from qformers.precision.table import PrecisionTable
@@ -85,14 +90,57 @@ def load_quantised(path: Path, build: Build | None = None) -> keras.Model:
     try:
         model = load_model(path)
     except ConfigError as error:  # Keras's own words are its cause
-        raise HlsError(f"{path} cannot be read as a Keras model: {error.__cause__}") from error
+        raise HlsError(f"{path} cannot be read as a Keras model: {error.__cause__ or error}") from error
     memory = memory_of(model)
     if build is not None and memory is not None:
         wanted = architecture_of(build.model)
         own = memory.config.get("architecture", wanted)  # a model of verbs alone has no architecture
         if own != wanted:
             raise HlsError(f"{path} is of architecture {own}, build '{build.name}' of {wanted}; give its own model")
+        said = MODELS[wanted].fixed(build.model) if memory.vocabulary == "hgq" else build.model
+        refuse_differences(path, differences(*_shared(memory.config, said.model_dump(mode="json")), "model"))
     return model
+
+
+def _shared(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Both as JSON, with the keys that both have: the schema may have gained some since."""
+    plain = [json.loads(json.dumps(tree)) for tree in (one, other)]
+    first, second = ({key: tree[key] for key in tree if key in one and key in other} for tree in plain)
+    return first, second
+
+
+def refuse_other_build(path: Path, build: Build) -> None:
+    """Refuse a model of a run folder that another build made; looks at its manifest only, before Keras is needed.
+
+    Args:
+        path: the model; one without a manifest beside it was made elsewhere, and only it can say of what.
+        build: that is to be its own.
+
+    Raises:
+        HlsError: naming every key that differs, or the training is not finished.
+        DamagedError: the manifest is damaged, or the model is not the file that it names.
+    """
+    if not path.is_file():
+        raise HlsError(f"{path} is missing; train the build first (qformers train), or give --model")
+    if not (path.parent / MANIFEST).exists():
+        if (path.parent / "checkpoints").is_dir():
+            raise HlsError(f"{path}: its training is not finished; go on with it first (qformers train)")
+        return
+    settings = check_recorded(path).get("settings", {})
+    refuse_differences(path, made_otherwise(settings, build))
+
+
+def refuse_differences(path: Path, changed: Sequence[str]) -> None:
+    """Refuse a model where `changed` says in what it is not of the build.
+
+    Raises:
+        HlsError: it says something.
+    """
+    if changed:
+        raise HlsError(
+            f"{path} was made by another build; train this one (qformers train, in a run folder of its own), or leave "
+            f"the change out. Changed (model -> build): {'; '.join(changed)}"
+        )
 
 
 def export(
@@ -119,11 +167,14 @@ def export(
     chosen = backend or build.firmware.backend
     writer = open_backend(chosen) if isinstance(chosen, str) else chosen
     model_path, out = Path(model_path), Path(out)
+    refuse_other_build(model_path, build)
     model = load_quantised(model_path, build)
-    facts = {"model": str(model_path), "model_file_sha256": sha256(model_path)}
-    project = writer.write(model, build, out, reporter, facts, allow_overflow)
-    inputs = bench_inputs(build, model)
-    project.write_bench(inputs, keras_outputs(model, inputs))
+    facts = {"model": str(model_path), "model_file_sha256": sha256(model_path), UNFINISHED: True}
+    with using(out, command()):
+        project = writer.write(model, build, out, reporter, facts, allow_overflow)
+        inputs = bench_inputs(build, model)
+        project.write_bench(inputs, keras_outputs(model, inputs))
+        complete(project.path)
     path = project.path / FILES["precision"]
     return Exported(project, json.loads(path.read_text()) if path.is_file() else {"layers": []})
 

@@ -9,12 +9,13 @@ from pathlib import Path
 from rich.console import RenderableType
 
 from hls.backends import open_project
+from hls.backends.written import check_project, command, using
 from hls.proof.agree import Agreement, agree
 from hls.stages.csim import check_same_model, level_without_clock
 from hls.stages.export import load_quantised
-from qformers.files import write_json
 from qformers.progress import Reporter
 from qformers.quant.worst_events import read_worst
+from qformers.records import write_record
 from qformers.results import Result
 
 
@@ -53,7 +54,7 @@ class Replayed(Result):
         """Write ``<name of the events>_replay.json`` beside the events."""
         path = self.events.with_name(f"{self.events.stem}_replay.json")
         agreement = self.agreement.to_json() if self.agreement else None
-        write_json(path, {"equal": self.equal, "events": list(self.numbers), "agreement": agreement})
+        write_record(path, {"equal": self.equal, "events": list(self.numbers), "agreement": agreement})
         return path
 
 
@@ -69,6 +70,13 @@ def replay(model_path: Path, project_path: Path, events: Path, reporter: Reporte
     Raises:
         HlsError, ConfigError: a file is missing, or the project is of another model.
     """
+    check_project(project_path)
+    with using(project_path, command()):
+        return _replay(model_path, project_path, events, reporter)
+
+
+def _replay(model_path: Path, project_path: Path, events: Path, reporter: Reporter | None) -> Replayed:
+    """`replay`, while the project is held."""
     model = load_quantised(model_path)
     project = open_project(project_path)
     check_same_model(project, model)

@@ -20,6 +20,8 @@ from hls.backends import open_project
 from hls.backends.protocol import Clocked, Project
 from hls.backends.simulators.levels import RTL_LEVELS, SLOW
 from hls.backends.simulators.verilator import ToolMissing
+from hls.backends.writing import weights_hash
+from hls.backends.written import command, using
 from hls.errors import HlsError
 from hls.proof.adversarial import adversarial
 from hls.proof.agree import Agreement, compare, keras_outputs
@@ -27,11 +29,11 @@ from hls.proof.samples import sample
 from hls.reports.report import Report
 from hls.reports.rtl import simulated
 from hls.stages.csim import check_same_model
-from hls.stages.export import export, load_quantised
+from hls.stages.export import export, load_quantised, refuse_other_build
 from qformers.builds.build import Build
-from qformers.files import write_json
 from qformers.manifest import versions
 from qformers.progress import Reporter, Silent
+from qformers.records import write_record
 from qformers.results import Result
 
 RTL = "alkaid"  # backend whose projects are simulated, unless another is named
@@ -160,7 +162,7 @@ class RtlResult(Result):
         """Write ``rtl.json`` and ``reports/<source>.json``; returns the JSON."""
         for report in self.reports:
             report.save(self.run)
-        write_json(self.path, self.facts)
+        write_record(self.path, self.facts)
         return self.path
 
 
@@ -189,6 +191,7 @@ def open_rtl(build: Build, run: Path, reporter: Reporter | None = None, backend:
         HlsError: no model, a layer without exact RTL, or a project of another backend in the folder.
     """
     path, model_path = run / "firmware" / backend, run / "qat" / "model.keras"
+    refuse_other_build(model_path, build)
     project = written_before(build, path, model_path)
     if project is None:
         project = export(build, model_path, path, backend, reporter=reporter).project
@@ -221,6 +224,14 @@ def simulate_rtl(
         HlsError: a file or Verilator is missing, or the project has no such level.
     """
     run, reporter = Path(run), reporter or Silent()
+    with using(run / "firmware" / backend, command()):
+        return _simulate(build, run, events, levels, backend, reporter)
+
+
+def _simulate(
+    build: Build, run: Path, events: int, levels: Sequence[str], backend: str, reporter: Reporter
+) -> RtlResult:
+    """`simulate_rtl`, while the project is held."""
     project = open_rtl(build, run, reporter, backend)
     model = load_quantised(run / "qat" / "model.keras")
     reports = project.reports()
@@ -247,6 +258,8 @@ def simulate_rtl(
         "backend": project.layout.backend,
         "flavour": build.firmware.flavour,
         "project": str(project.path),
+        "firmware": build.firmware.model_dump(mode="json"),
+        "model_sha256": weights_hash(model),
         "what": easy.what,
         "splits": easy.source,
         "levels": {level: one.to_json() for level, one in checked.items()},

@@ -10,8 +10,8 @@ from typing import Any
 from rich.console import RenderableType
 
 from hls.stages.export import load_quantised
-from qformers.files import write_json
 from qformers.quant.prune.sparsity import Sparsity, sparsity, table
+from qformers.records import write_record
 from qformers.results import Result
 
 
@@ -48,7 +48,7 @@ class Zeros(Result):
     def save(self) -> Path:
         """Write ``sparsity.json`` beside the model."""
         path = self.path.with_name("sparsity.json")
-        write_json(path, self.to_json())
+        write_record(path, self.to_json())
         return path
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,9 @@ from rich.console import RenderableType
 from hls.compare.table.sources import how_to
 from hls.reports.report import load_reports
 from qformers.files import replacing
+from qformers.records import read_record
 from qformers.results import Result
+from qformers.results import spell as spell_measured
 from qformers.tasks.score_names import spell
 
 SOURCES = ("alkaid", "yosys", "yosys-nodsp")  # of resources, from estimate to synthesis
@@ -48,9 +49,13 @@ def summary(run: Path | str) -> Summary:
         run: run folder with at least a C simulation.
     """
     run = Path(run)
-    report: dict[str, Any] = json.loads((run / "csim.json").read_text())
+    report: dict[str, Any] = read_record(run / "csim.json", "simulate again with qformers csim", old=True)
     manifests = {name: run / name / "manifest.json" for name in ("float", "qat")}
-    phases = {name: json.loads(path.read_text()) for name, path in manifests.items() if path.is_file()}
+    phases = {
+        name: read_record(path, "start over with --fresh", old=True)
+        for name, path in manifests.items()
+        if path.is_file()
+    }
     lines = [f"{run.name}:"]
     if len(phases) == len(manifests):
         score, test = phases["qat"].get("score", "accuracy"), phases["qat"]["test"]
@@ -64,7 +69,7 @@ def summary(run: Path | str) -> Summary:
     lines += _agreement("C simulation", report)
     rtl = run / "rtl.json"
     if rtl.is_file():
-        facts = json.loads(rtl.read_text())
+        facts = read_record(rtl, "simulate again with qformers rtl", old=True)
         for level, checked in facts["levels"].items():
             named = {"what": report.get("what", "jets"), **checked}
             lines += _agreement(f"RTL ({level})" if level != "interpreter" else "RTL arithmetic", named)
@@ -79,7 +84,7 @@ def summary(run: Path | str) -> Summary:
 
 
 def _score(name: str, entry: dict[str, Any], score: str) -> str:
-    return f"  {name:10} {entry[score]['value']:.4f} +- {entry[score]['error']:.4f}"
+    return f"  {name:10} {spell_measured(entry[score]['value'], entry[score]['error'], '+-')}"
 
 
 def _agreement(what: str, checked: dict[str, Any]) -> list[str]:

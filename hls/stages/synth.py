@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import RenderableType
 
+from hls.backends.written import command, using
 from hls.reports.report import FOLDER, Report
 from hls.reports.yosys.run import find_yosys
 from hls.reports.yosys.synthesis import synthesise as synthesise_sources
@@ -68,6 +69,19 @@ def synthesise(
     """
     find_yosys()
     run = Path(run)
+    with using(run / "firmware" / backend, command()):
+        return _synthesise(build, run, dsp, (time_limit_s, jobs), reporter, backend)
+
+
+def _synthesise(
+    build: Build,
+    run: Path,
+    dsp: Sequence[bool],
+    limits: tuple[float, int | None],
+    reporter: Reporter | None,
+    backend: str,
+) -> Synthesised:
+    """`synthesise`, while the project is held."""
     project = open_rtl(build, run, reporter, backend)
     reports = []
     for with_dsp in dsp:
@@ -76,9 +90,9 @@ def synthesise(
             project.layout.top,
             project.path / "yosys",
             dsp=with_dsp,
-            time_limit_s=time_limit_s,
+            time_limit_s=limits[0],
             reporter=reporter,
-            jobs=jobs,
+            jobs=limits[1],
         ).of_project(project.path)
         report.save(run)
         reports.append(report)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import qformers.nn.index.select
 import qformers.nn.index.sorted_order
 import qformers.nn.table  # noqa: F401  these imports register the layers and functions that saved models are made of
 from qformers.builds.build import Build
+from qformers.builds.saved import UNREADABLE, check_recorded, check_whole
 from qformers.config.section import architecture_of
 from qformers.data.events import FeatureSet
 from qformers.errors import ConfigError, nearest
@@ -32,10 +32,13 @@ def load_model(path: Path | str) -> keras.Model:
 
     Raises:
         ConfigError: no such file, or not a Keras model.
+        DamagedError: the manifest beside it names another file.
     """
+    check_recorded(Path(path))
+    check_whole(Path(path))
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
+    except (*UNREADABLE, TypeError, AttributeError, IndexError) as error:
         raise ConfigError(f"{path}: is not a model file that can be read: {error}") from error
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import ValidationError
 
+from qformers.builds.saved import save_model
 from qformers.errors import WeightsError, nearest
-from qformers.files import replacing
 from qformers.interop import hept as upstream_hept
 from qformers.interop import weaver
 from qformers.interop.checkpoint import read_checkpoint
@@ -121,8 +121,7 @@ def import_weights(architecture: str, source: Path, target: Path, sizes: Sizes) 
     if sizes.dtype not in DTYPES:
         raise WeightsError(f"unknown data type '{sizes.dtype}'{nearest(sizes.dtype, DTYPES)}")
     model, config = IMPORTERS[architecture](read_checkpoint(source), sizes)
-    with replacing(target) as temporary:
-        model.save(temporary)
+    save_model(model, target)
     return model, config
 
 

@@ -97,7 +97,7 @@ class Tracking(PointTask):
         for at, pairs in zip(range(0, len(outputs), CHUNK), self._validation_pairs(labels), strict=True):
             part = ops.convert_to_tensor(outputs[at : at + CHUNK])
             total += float(loss(pairs, part)) * len(pairs)
-        return total / len(outputs), self.measured(outputs, labels).value
+        return total / len(outputs), _score(self.measured(outputs, labels))
 
     def _validation_pairs(self, labels: PointEvents) -> Iterable[NDArray[Any]]:
         """Pairs of each chunk of windows; a split that comes again, epoch after epoch, has them made once."""
@@ -112,7 +112,7 @@ class Tracking(PointTask):
     def measured(self, outputs: Outputs, labels: PointEvents) -> Measured:
         """AP@k for pT > 0.9 GeV."""
         precision = _neighbours(outputs, labels, (0.9,))["ap"]["0.9"]
-        return Measured(precision["value"], precision["error"])
+        return Measured(precision["value"], precision["error"], precision.get("reason", ""))
 
     def report(self, outputs: Outputs, labels: PointEvents) -> Report:
         """AP@k at all thresholds, and tracks judged by the neighbours of their points."""
@@ -145,9 +145,18 @@ def _neighbours(outputs: Outputs, events: PointEvents, thresholds: Sequence[floa
         )
     except ValueError as error:
         raise TrainingError(f"{error}") from error
-    if any(value["error"] is None for value in report["ap"].values()):
-        raise TrainingError("an error of AP@k needs two events with tracks: give more files. Received: one")
     return report
+
+
+def _score(measured: Measured) -> float:
+    """The number by which an epoch is chosen.
+
+    Raises:
+        TrainingError: it cannot be computed, and no epoch can be chosen without it.
+    """
+    if measured.value is None:
+        raise TrainingError(f"the validation split has no score, by which the best epoch is chosen: {measured.reason}")
+    return measured.value
 
 
 class PileupRemoval(PointTask):
@@ -172,15 +181,24 @@ class PileupRemoval(PointTask):
 
         from qformers.tasks.losses.packed import PointFocal
 
-        _refuse_single(outputs)  # now, and not when the trained model is measured
         loss = PointFocal(self.points.loss)(self.targets(labels), ops.convert_to_tensor(outputs))
+        if reason := self._too_few(outputs, labels):
+            return float(loss), _score(Measured(None, None, reason))
         return float(loss), self._auprc(outputs, labels)
 
     def measured(self, outputs: Outputs, labels: PointEvents) -> Measured:
         """AUPRC; its error by leaving out a tenth of the events at a time (jackknife)."""
-        _refuse_single(outputs)
+        if reason := self._too_few(outputs, labels):
+            return Measured(None, None, reason)
+        if len(outputs) < 2:
+            reason = f"an error of the AUPRC needs two events: give more. Received: {len(outputs)}"
+            return Measured(self._auprc(outputs, labels), None, reason)
         folds = np.arange(len(outputs)) % min(FOLDS, len(outputs))
-        left = np.array([self._auprc(outputs[folds != fold], labels[folds != fold]) for fold in np.unique(folds)])
+        parts = [(outputs[folds != fold], labels[folds != fold]) for fold in np.unique(folds)]
+        if any(self._too_few(*part) for part in parts):
+            reason = "an error of the AUPRC needs points of both labels in more than one event: give more"
+            return Measured(self._auprc(outputs, labels), None, reason)
+        left = np.array([self._auprc(*part) for part in parts])
         error = np.sqrt((len(left) - 1) / len(left) * np.sum((left - left.mean()) ** 2))
         return Measured(self._auprc(outputs, labels), float(error))
 
@@ -191,8 +209,10 @@ class PileupRemoval(PointTask):
         return float(average_precision_score(truth, scores))
 
     def report(self, outputs: Outputs, labels: PointEvents) -> Report:
-        """See `qformers.tasks.metrics.binary.report`."""
+        """See `qformers.tasks.metrics.binary.report`; None, and a reason, where the points are of one label only."""
         scores, truth = self._counting(outputs, labels)
+        if reason := self._too_few(outputs, labels):
+            return {**metrics_binary.not_available(truth, reason), "auprc": Measured(None, None, reason).as_json()}
         try:
             numbers = metrics_binary.report(scores, truth)
         except ValueError as error:
@@ -203,7 +223,13 @@ class PileupRemoval(PointTask):
         """Precision over recall."""
         from qformers.tasks.plots import points as plots_points
 
-        plots_points.precision_recall({"model": self._counting(outputs, labels)}, folder / "precision_recall.png")
+        if not self._too_few(outputs, labels):
+            plots_points.precision_recall({"model": self._counting(outputs, labels)}, folder / "precision_recall.png")
+
+    def _too_few(self, outputs: Outputs, labels: PointEvents) -> str:
+        """Why no score can be computed; empty where it can."""
+        found = np.unique(self._counting(outputs, labels)[1]).tolist()
+        return "" if found == [0, 1] else f"points to keep and points to drop are needed. Received: labels {found} only"
 
     def _counting(self, outputs: Outputs, labels: PointEvents) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Probability and label of the points that count."""
@@ -211,8 +237,3 @@ class PileupRemoval(PointTask):
         counts = targets[..., 1] > 0
         logits = outputs[..., 0][counts].astype(np.float64)
         return 1.0 / (1.0 + np.exp(-logits)), targets[..., 0][counts].astype(np.int64)
-
-
-def _refuse_single(outputs: Outputs) -> None:
-    if len(outputs) < 2:
-        raise TrainingError(f"an error of the AUPRC needs two events: give more. Received: {len(outputs)}")

@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qformers.files import replacing, write_json
+from qformers.builds.saved import save_model
+from qformers.files import replacing
+from qformers.records import write_record
 from qformers.tasks.task import Report, Task
 from qformers.train import evaluate
 from qformers.train.feed import Feed
-from qformers.train.variables import save_model
 
+DELIVERED = ("model.keras", "metrics.json", "test_logits.npz")  # what `deliver` leaves
 CHECKED_JETS = 512  # jets on which the file read back is compared with the model in memory
 JIT_JETS = 20_000  # a test split up to here is evaluated sooner than XLA has compiled (measured: 20 s)
 
@@ -58,7 +60,7 @@ def deliver(model: Any, folder: Path, test: Feed, task: Task, terms: Terms) -> D
         arrays: dict[str, Any] = {"logits": outputs, **task.arrays(labels)}
         np.savez(handle, **arrays)
     report = task.report(outputs, labels)
-    write_json(folder / "metrics.json", report)
+    write_record(folder / "metrics.json", report)
     return Delivered(loaded, outputs, labels, report)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,19 +11,20 @@ import numpy as np
 from rich.console import Console
 
 from qformers.builds.build import Build
-from qformers.errors import TrainingError
-from qformers.files import write_json
-from qformers.manifest import write_manifest
+from qformers.errors import DamagedError, TrainingError
+from qformers.manifest import MANIFEST, read_manifest, write_manifest
 from qformers.quant.prune.sparsity import sparsity
+from qformers.records import hashes, refuse_changed, write_record
 from qformers.train import evaluate
 from qformers.train.beta import ebops
-from qformers.train.deliver import Delivered, Terms, deliver, width_picture
+from qformers.train.deliver import DELIVERED, Delivered, Terms, deliver, width_picture
 from qformers.train.feed import Feed
 from qformers.train.loop import Trainer
 from qformers.train.pareto import choose
 from qformers.train.variables import read_variables, write_variables
 
 FINAL_CALIBRATION_JETS = 8192
+FRESH = "put the file back, or start over with --fresh"
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class Finished:
     folder: Path
     settings: dict[str, Any]
     score: str  # name of the number that was to be large
-    value: float  # of it, on the test split
-    error: float
+    value: float | None  # of it, on the test split; None where it could not be computed
+    error: float | None
     ebops: int  # 0 for a float model
 
     @property
@@ -44,19 +45,25 @@ class Finished:
 
     @classmethod
     def read(cls, folder: Path) -> Finished | None:
-        """The finished phase in `folder`, None if there is none. The manifest is written last, so it decides."""
-        path = folder / "manifest.json"
-        if not path.exists():
+        """The finished phase in `folder`, None if there is none. The manifest is written last, so it decides.
+
+        Raises:
+            DamagedError: the manifest, or a file that it names, is not as it was written.
+            TrainingError: the manifest is of another version.
+        """
+        path = folder / MANIFEST
+        if not os.path.lexists(path):
             return None
+        manifest = read_manifest(folder, FRESH)
+        if manifest.get("stage") not in (f"train.{folder.name}", "ptq"):
+            raise DamagedError(f"{path}: is of another folder, of stage {manifest.get('stage')!r}; {FRESH}")
+        refuse_changed(folder, manifest, FRESH)
         try:
-            manifest = json.loads(path.read_text())
-            score = manifest.get("score", "accuracy")  # of manifests from before there were other scores
+            score = manifest.get("score", "accuracy")  # a quantisation without training has no other
             number = manifest["test"][score]
             return cls(folder, manifest["settings"], score, number["value"], number["error"], manifest["ebops"])
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise TrainingError(
-                f"{path}: is not a manifest of this version ({error}); start over with --fresh"
-            ) from error
+        except (KeyError, TypeError) as error:
+            raise TrainingError(f"{path}: is not a manifest of this version ({error}); {FRESH}") from error
 
 
 def _restore_chosen(trainer: Trainer, console: Console) -> tuple[int, bool]:
@@ -100,7 +107,7 @@ def finish(build: Build, trainer: Trainer, test: Feed, console: Console) -> Fini
     report = delivered.report
     if phase.calibrate is not None or phase.pruning is not None:
         zeros = sparsity(delivered.model)
-        write_json(phase.folder / "sparsity.json", zeros.to_json())
+        write_record(phase.folder / "sparsity.json", zeros.to_json())
         console.print(f"{phase.name}: {zeros}", markup=False)
     _plots(trainer, delivered)
     bits, target = ebops(delivered.model), config.ebops_target if phase.calibrate else None
@@ -116,7 +123,9 @@ def finish(build: Build, trainer: Trainer, test: Feed, console: Console) -> Fini
         "jets": {"train": len(trainer.train), "val": len(trainer.val), "test": len(test)},
         **_speed(trainer),
     }
-    write_manifest(phase.folder, f"train.{phase.name}", build, facts)
+    pareto = [f"pareto/{point.file}" for point in trainer.pareto.points]
+    written = hashes(phase.folder, (*DELIVERED, "history.csv", *pareto))
+    write_manifest(phase.folder, f"train.{phase.name}", build, facts, written)
     trainer.pareto.drop_arrays()
     number = report[task.score]
     return Finished(phase.folder, phase.settings, task.score, number["value"], number["error"], bits)

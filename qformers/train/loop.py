@@ -18,7 +18,7 @@ import numpy as np
 from keras import ops
 
 from qformers.config.sections import PhaseConfig
-from qformers.errors import DivergedError
+from qformers.errors import CheckpointError, DivergedError
 from qformers.files import replacing
 from qformers.quant.prune.callback import Pruning
 from qformers.tasks.task import Task
@@ -33,6 +33,7 @@ from qformers.train.schedule import learning_rate
 from qformers.train.stop import StopRequest
 from qformers.train.variables import read_variables, write_variables
 
+DIVERGED = "diverged_batch.npz"
 CONTROL_UPDATES = 200  # the controller moves beta about so often in a phase, but not more than once per step
 
 
@@ -88,6 +89,20 @@ class Phase:
     pruning: Pruning | None = None
 
 
+def _state_of(saved: dict[str, Any], folder: Path) -> LoopState:
+    """The state that a checkpoint holds.
+
+    Raises:
+        CheckpointError: it is of another version of the code.
+    """
+    try:
+        return LoopState(**saved)
+    except TypeError as error:
+        raise CheckpointError(
+            f"{folder}: the checkpoint was made by another version of the code ({error}); start over with --fresh"
+        ) from error
+
+
 class Trainer:
     """Runs the epochs of one phase on one model.
 
@@ -123,10 +138,14 @@ class Trainer:
         self._previous: Batch | None = None
 
     def _resume_or_start(self) -> LoopState:
-        """The state of the last checkpoint, its variables put in place; else a first checkpoint, untrained."""
+        """The state of the last checkpoint, its variables put in place; else that of the start.
+
+        The start is no checkpoint: it comes out the same every time, and data that cannot be read, or a build that is
+        mended after its first batch, must not leave one that refuses the mended build.
+        """
         saved = self.store.load(self.variables)
         if saved is not None:
-            return LoopState(**saved)
+            return _state_of(saved, self.store.folder)
         state, config = LoopState(), self.phase.config
         if has_ebops(self.model):
             # A price without a target would shrink the model without end, so it is zero then.
@@ -137,7 +156,6 @@ class Trainer:
                 state.beta = BetaController(config.ebops_target, beta, start, config.ebops_arrival).state()
         if self.phase.pruning is not None:
             self.phase.pruning.start()
-        self.store.save(self.variables, asdict(state))
         return state
 
     def run(self, stop: StopRequest, display: Display) -> str:
@@ -145,7 +163,8 @@ class Trainer:
         while self.state.epoch < self.phase.config.epochs:
             reason = self._epoch(stop, display)
             if reason:
-                self._save()
+                if self.state.epoch or self.state.step:
+                    self._save()
                 return reason
             self._close_epoch(display)
         return stop.reason  # asked for while the last epoch was closed
@@ -250,7 +269,7 @@ class Trainer:
 
     def _diverged(self, batch: Batch, loss: float) -> DivergedError:
         """Save the batch, and the one before it (its step may have broken the weights), and say so."""
-        path, state, key = self.phase.folder / "diverged_batch.npz", self.state, f"train.{self.phase.name}"
+        path, state, key = self.phase.folder / DIVERGED, self.state, f"train.{self.phase.name}"
         arrays: dict[str, Any] = {**batch.inputs, **self.phase.task.arrays(batch.labels)}
         if self._previous is not None:
             arrays |= {f"previous_{name}": array for name, array in self._previous.inputs.items()}

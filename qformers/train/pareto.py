@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from qformers.builds.saved import save_model
 from qformers.files import sweep, write_json
-from qformers.train.variables import read_arrays, read_variables, save_model, write_arrays, write_variables
+from qformers.train.variables import read_arrays, read_variables, write_arrays, write_variables
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -14,25 +14,29 @@ from rich.console import Console
 
 from qformers.builds.build import Build
 from qformers.builds.models import build_model, load_model
+from qformers.builds.saved import content_sha256
+from qformers.builds.settings import differences, sections_of
 from qformers.config.sections import PhaseConfig
 from qformers.data import AnyEvents, Split, SplitName, open_split
+from qformers.data.fingerprint import changed_files, data_files
 from qformers.errors import CheckpointError, ConfigError, TrainingError
-from qformers.files import alone, replacing, write_json
+from qformers.files import alone, replacing, sweep, write_json
+from qformers.manifest import MANIFEST
 from qformers.nn.memory import memory_of
 from qformers.progress import Reporter
 from qformers.quant.prune.callback import Pruning
 from qformers.tasks import task_of
-from qformers.train.checkpoint import differences
 from qformers.train.feed import Feed, Inputs, bytes_per_jet
 from qformers.train.finish import Finished, finish
-from qformers.train.loop import Phase, Trainer
+from qformers.train.loop import DIVERGED, Phase, Trainer
 from qformers.train.progress import Display
-from qformers.train.stop import stop_requests
+from qformers.train.stop import forget_stop, stop_requests
 from qformers.train.variables import weights_digest
 
 PhaseName = Literal["float", "qat"]
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 CALIBRATION_JETS = 1024  # for the calibration of each epoch; the exported model is calibrated with more
+FILES, START = "data_files", "float_model"  # keys of the settings of a phase: hashes of the events, of the float model
 QAT_SEED = 1_000_003  # added to the seed: the quantised phase draws other numbers than the float one
 
 
@@ -75,13 +79,6 @@ def settings_of(build: Build, phase: PhaseName) -> dict[str, Any]:
     return {**kept, "train": train, "backend": keras.backend.backend()}
 
 
-def sections_of(build: Build, *keys: str) -> dict[str, Any]:
-    """Sections of a build as JSON, for the settings that a result depends on: without the cache's place."""
-    tree = json.loads(build.model_dump_json())
-    tree["data"].pop("cache")
-    return {key: tree[key] for key in keys}
-
-
 def feeds(splits: Sequence[Split], model: Any) -> list[Feed]:
     """Splits of a build, prepared for the inputs of `model`."""
     from qformers.models.inputs import host_inputs
@@ -116,7 +113,9 @@ def _float_start(build: Build, out: Path) -> tuple[Any, str]:
         raise TrainingError(
             f"{path}: --phase qat starts from the float model, which is not there; run --phase float first"
         )
-    changed = differences(finished.settings, settings_of(build, "float"))
+    settings = settings_of(build, "float")
+    changed = differences({key: finished.settings.get(key) for key in settings}, settings)
+    changed += changed_files(finished.settings.get(FILES), data_files(build.data))
     if changed:
         raise CheckpointError(
             f"{path} belongs to another build: train it again with --phase float --fresh, or give the run another name "
@@ -126,12 +125,17 @@ def _float_start(build: Build, out: Path) -> tuple[Any, str]:
     return model, weights_digest(model)
 
 
-def _finished_before(folder: Path, settings: dict[str, Any]) -> Finished | None:
-    """What lies finished in the folder of a phase; it must belong to this build."""
+def _finished_before(build: Build, name: PhaseName, out: Path) -> Finished | None:
+    """What lies finished in the folder of a phase; it must belong to this build, its data and its float model."""
+    folder, settings = out / name, settings_of(build, name)
     done = Finished.read(folder)
     if done is None:
         return None
     changed = differences({key: done.settings.get(key) for key in settings}, settings)
+    changed += changed_files(done.settings.get(FILES), data_files(build.data))
+    start = out / "float" / "model.keras"
+    if name == "qat" and start.is_file() and done.settings.get(START) != content_sha256(start):
+        changed.append(f"{start}: is another float model than the one it was trained from")
     if changed:
         raise CheckpointError(
             f"{folder} holds a finished training of another build: give the run another name with --run, or start "
@@ -142,8 +146,8 @@ def _finished_before(folder: Path, settings: dict[str, Any]) -> Finished | None:
 
 def _prepare(build: Build, name: PhaseName, out: Path, reporter: Reporter | None) -> tuple[Trainer, Feed]:
     """The trainer of a phase at its last checkpoint, and the test split."""
-    settings = settings_of(build, name)
     config = _config(build, name)
+    settings = {**settings_of(build, name), FILES: data_files(build.data)}
     deterministic(build.seed if name == "float" else build.seed + QAT_SEED, config.jit_compile)
     splits = [open_split(build.data, split, reporter) for split in SPLITS]
     names = splits[0].class_names
@@ -155,6 +159,7 @@ def _prepare(build: Build, name: PhaseName, out: Path, reporter: Reporter | None
 
         calibrate = transfer.calibrate
         start, settings["float_weights"] = _float_start(build, out)
+        settings[START] = content_sha256(out / "float" / "model.keras")
         sample = train.sample(CALIBRATION_JETS, build.seed)
         transfer.float_to_quantised(start, model, sample)
     hold = name == "qat" and build.train.float.prune is not None
@@ -188,10 +193,45 @@ def _tell_precision(model: Any, folder: Path, console: Console) -> None:
         return
     table = memory.asked
     path, rows = folder / "precision.json", table.to_json()
-    if not path.is_file() or json.loads(path.read_text()) != rows:
+    text = json.dumps(rows, indent=2, allow_nan=False) + "\n"
+    if not path.is_file() or path.read_text(errors="replace") != text:
         write_json(path, rows)
         console.print(table.as_rich("Formats asked for; learned ones start here"))
     console.print(f"{folder.name}: formats of every layer in {path}", markup=False)
+
+
+@contextmanager
+def _nothing_half(out: Path, name: PhaseName) -> Iterator[None]:
+    """Leave a run folder as it was where a phase ends in an error before its first checkpoint.
+
+    Otherwise what a bad file left would refuse the build that is mended. The batch that diverged stays.
+    """
+    folder, yaml = out / name, out / "build.yaml"
+    there, text = folder.exists(), yaml.read_bytes() if yaml.is_file() else None
+    ended = False
+    try:
+        yield
+        ended = True
+    finally:
+        if not ended and not _begun(folder):
+            if not there and not (folder / DIVERGED).exists():
+                shutil.rmtree(folder, ignore_errors=True)
+            if text is None:
+                yaml.unlink(missing_ok=True)
+            elif yaml.read_bytes() != text:
+                with replacing(yaml) as temporary:
+                    temporary.write_bytes(text)
+
+
+def _begun(folder: Path) -> bool:
+    """Whether a phase has left anything that it goes on from."""
+    return (folder / MANIFEST).exists() or any((folder / "checkpoints").glob("*.json"))
+
+
+def _sweep_left(folder: Path) -> None:
+    """Remove the temporary files that a killed training left under the folder of a phase."""
+    for place in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
+        sweep(place)
 
 
 def train_phase(
@@ -206,11 +246,18 @@ def train_phase(
         console: for a line per epoch and messages.
         reporter: told how far it is, step by step.
     """
-    done = _finished_before(out / name, settings_of(build, name))
+    _sweep_left(out / name)
+    done = _finished_before(build, name, out)
     if done is not None:
         _write_build(build, out)
         console.print(f"{name}: finished before, in {done.folder} (--fresh trains it again)", markup=False)
         return done
+    with _nothing_half(out, name):
+        return _train(build, name, out, console, reporter)
+
+
+def _train(build: Build, name: PhaseName, out: Path, console: Console, reporter: Reporter | None) -> Finished | str:
+    """`train_phase` of a phase that is not finished."""
     trainer, test = _prepare(build, name, out, reporter)
     _write_build(build, out)
     _tell_precision(trainer.model, out / name, console)
@@ -222,6 +269,7 @@ def train_phase(
     with stop_requests(out) as stop:
         reason = trainer.run(stop, display)
     if reason:
+        forget_stop(out)
         place = f"phase {name} after epoch {state.epoch}, step {state.step}"
         return f"{reason}: stopped in {place}; the same command goes on from there"
     return finish(build, trainer, test, console)
@@ -257,6 +305,8 @@ def train_build(
     console = console or Console(highlight=False, soft_wrap=True)
     results = []
     with exclusive(out):
+        forget_stop(out)  # left from before; one that comes from now on is obeyed
+        sweep(out)
         for name in phases:
             _config(build, name)  # all phases are checked before the first one spends hours
         if list(phases) == ["float", "qat"] and not (out / "float" / "model.keras").is_file():

@@ -14,9 +14,9 @@ from rich.table import Table
 
 from qformers.builds.build import Build
 from qformers.errors import ConfigError, nearest
-from qformers.files import write_json
 from qformers.progress import Reporter
-from qformers.results import Result
+from qformers.records import write_record
+from qformers.results import Result, spell
 from qformers.train.finish import Finished
 from qformers.train.phases import PhaseName, train_build
 
@@ -50,7 +50,7 @@ class Trained(Result):
         lines = []
         for one in self.finished:
             bits = f"  EBOPs {one.ebops}" if one.ebops else ""
-            lines.append(f"{one.model}  test {one.score} {one.value:.4f} +- {one.error:.4f}{bits}\n")
+            lines.append(f"{one.model}  test {one.score} {spell(one.value, one.error, '+-')}{bits}\n")
         return "".join(lines)
 
     def pieces(self) -> Iterator[RenderableType]:
@@ -59,7 +59,7 @@ class Trained(Result):
         for head in ("phase", "model", "score", "test split", "EBOPs"):
             table.add_column(head)
         for one in self.finished:
-            value = f"{one.value:.4f} ± {one.error:.4f}"
+            value = spell(one.value, one.error)
             table.add_row(one.folder.name, str(one.model), one.score, value, f"{one.ebops:,}" if one.ebops else "")
         yield table
 
@@ -75,7 +75,7 @@ class Trained(Result):
     def save(self) -> Path:
         """Write ``train.json``; the models, metrics and histories lie in the run folder already."""
         path = self.run / "train.json"
-        write_json(path, self.to_json())
+        write_record(path, self.to_json())
         return path
 
 

@@ -11,6 +11,11 @@ from types import FrameType
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+def forget_stop(folder: Path) -> None:
+    """Remove the file `folder`/STOP, left from before or obeyed."""
+    (folder / "STOP").unlink(missing_ok=True)
+
+
 class StopRequest:
     """Asked between two batches: `reason` is empty as long as the training should go on."""
 
@@ -34,9 +39,8 @@ class StopRequest:
 
 @contextmanager
 def stop_requests(folder: Path) -> Iterator[StopRequest]:
-    """Listen for Ctrl-C, SIGTERM and the file `folder`/STOP. A STOP file left from before is removed first."""
+    """Listen for Ctrl-C, SIGTERM and the file `folder`/STOP, which may have come between two phases."""
     request = StopRequest(folder)
-    (folder / "STOP").unlink(missing_ok=True)
     before = {number: signal.signal(number, request.receive) for number in SIGNALS}
     try:
         yield request

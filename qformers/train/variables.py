@@ -52,12 +52,6 @@ def read_arrays(path: Path) -> list[NDArray[Any]]:
         return [content[name] for name in sorted(content.files)]
 
 
-def save_model(model: Any, path: Path) -> None:
-    """Save a Keras model without its optimiser, whole or not at all."""
-    with replacing(path) as temporary:
-        model.save(temporary, include_optimizer=False)
-
-
 def weights_digest(model: Any) -> str:
     """SHA-256 of the values of all weights, as hex digits."""
     return sha256_of_arrays(read_variables(model.weights))

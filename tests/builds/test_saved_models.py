@@ -16,6 +16,7 @@ from support.paths import DATA
 from support.quantised import logits, quantised_part, small
 
 from qformers.builds.models import load_model
+from qformers.builds.saved import check_whole, content_sha256, save_model
 from qformers.errors import ConfigError
 from qformers.nn.memory import Memory, memory_of
 from qformers.quant.fidelity import axes_of, counterpart
@@ -95,3 +96,32 @@ def test_a_copy_of_the_layers_alone_has_no_memory_and_can_be_saved(saved: Path, 
     copy = keras.models.clone_model(load_model(saved))
     copy.save(tmp_path / "copy.keras")
     assert memory_of(load_model(tmp_path / "copy.keras")) is None
+
+
+def test_equal_models_make_equal_files_and_their_content_has_one_hash(saved: Path, tmp_path: Path) -> None:
+    """Keras writes the time and addresses of memory into a file; neither is of the model."""
+    paths = [tmp_path / f"{number}.keras" for number in range(2)]
+    for path in paths:
+        keras.backend.clear_session()  # quantisers are numbered in the order of their making
+        save_model(load_model(saved), path)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    assert saved.read_bytes() != paths[0].read_bytes()
+    assert content_sha256(saved) == content_sha256(paths[0])
+    model = load_model(paths[0])
+    kernel = model.get_layer("logits")._kernel
+    kernel.assign(np.nextafter(np.asarray(kernel), np.float32(9)))
+    save_model(model, paths[1])
+    assert content_sha256(paths[1]) != content_sha256(paths[0])
+
+
+@pytest.mark.parametrize("place", [0.02, 0.3, 0.6, 0.9, 0.999])
+@pytest.mark.parametrize("how", ["flipped", "truncated", "zeroed"])
+def test_a_damaged_file_is_one_line_before_keras_reads_it(saved: Path, tmp_path: Path, place: float, how: str) -> None:
+    content, path = saved.read_bytes(), tmp_path / "model.keras"
+    at = int(place * len(content))
+    flipped = bytes([content[at] ^ 4]) + content[at + 1 :]
+    tails = {"flipped": flipped, "truncated": b"", "zeroed": bytes(len(content) - at)}
+    path.write_bytes(content[:at] + tails[how])
+    with pytest.raises(ConfigError, match=r"model.keras: is not a model file that can be read: ") as caught:
+        check_whole(path)
+    assert "\n" not in str(caught.value)

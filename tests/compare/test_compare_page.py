@@ -21,6 +21,7 @@ from hls.compare.read.published import read_published
 from hls.compare.read.run import read_runs
 from hls.compare.table.columns import tabulate
 from hls.compare.table.diff import compare as compare_layers
+from qformers.records import write_record
 
 SCRIPT = SCRIPTS / "compare_reports.py"
 HOSTILE = "</script><img src=x onerror=alert(1)>"
@@ -72,7 +73,7 @@ def test_text_of_files_is_escaped(tmp_path: Path) -> None:
     audit = json.loads((run / "qat" / "audit.json").read_text())
     put(run / "qat" / "audit.json", [{**audit[0], "layer": HOSTILE, "widest": HOSTILE}])
     report = json.loads((run / "reports" / "alkaid.json").read_text())
-    put(run / "reports" / "alkaid.json", {**report, "tool": HOSTILE, "error_bar": HOSTILE})
+    write_record(run / "reports" / "alkaid.json", {**report, "tool": HOSTILE, "error_bar": HOSTILE})
     put(run / "rtl.json", {**json.loads((run / "rtl.json").read_text()), "flavour": HOSTILE})
     page = page_of(tmp_path / "out", run)
     assert [tag for tag, _ in Tags(page).found if tag == "img"] == []

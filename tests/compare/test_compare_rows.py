@@ -17,6 +17,9 @@ from hls.compare.table.columns import COLUMNS, ORIGIN, tabulate
 from hls.compare.table.files import to_json, write_csv, write_markdown
 from hls.errors import HlsError
 from hls.reports.report import Report
+from qformers.builds.build import load
+from qformers.files import sha256
+from qformers.records import write_record
 
 
 def table_of(*runs: Path) -> Table:
@@ -106,6 +109,54 @@ def test_a_simulation_of_another_model_is_stale(tmp_path: Path) -> None:
     assert stale is not None
     assert set(stale) == {"firmware/vitis", "csim.json"}
     assert "another qat/model.keras" in stale["csim.json"]
+
+
+def test_another_clock_makes_projects_simulations_and_reports_stale(tmp_path: Path) -> None:
+    """A training is the same with another clock, and so is its hash in what followed: the section is compared."""
+    run = trained(tmp_path, "part_a")
+    simulated(run)
+    section = load(run / "build.yaml").firmware.model_dump(mode="json")
+    other = {**section, "clock_ns": 9.0}
+    for given, stale in ((section, set()), (other, {"firmware/vitis", "csim.json", "rtl.json", "reports/yosys.json"})):
+        put(run / "firmware" / "vitis" / "manifest.json", {"backend": "vitis", "firmware": given})
+        for name in ("csim.json", "rtl.json"):
+            put(run / name, {**json.loads((run / name).read_text()), "firmware": given})
+        Report("yosys", "synthesis", resources={"lut": 9}, detail={"firmware": given}).save(run)
+        found = read_run(run).stale or {}
+        assert set(found) == stale
+        assert all(f"firmware.clock_ns 9.0 -> {section['clock_ns']}" in why for why in found.values())
+
+
+def test_numbers_of_another_run_are_stale(tmp_path: Path) -> None:
+    run, other = trained(tmp_path, "part_a"), trained(tmp_path, "part_b", 0.99)
+    path = run / "qat" / "manifest.json"
+    names = ("model.keras", "metrics.json")
+    put(path, {**json.loads(path.read_text()), "written": {name: sha256(run / "qat" / name) for name in names}})
+    assert read_run(run).stale == {}
+    (run / "qat" / "metrics.json").write_bytes((other / "qat" / "metrics.json").read_bytes())
+    assert text(table_of(run), "accuracy").endswith("STALE")
+    assert "metrics.json: is not the file that was written there" in table_of(run).stale()[0][2]
+
+
+@pytest.mark.parametrize("name", ["csim.json", "rtl.json", "qat/manifest.json", "qat/metrics.json"])
+def test_a_number_that_was_edited_is_an_error(name: str, tmp_path: Path) -> None:
+    run = trained(tmp_path, "part_a")
+    simulated(run)
+    facts = json.loads((run / name).read_text())
+    write_record(run / name, facts)
+    assert read_run(run).stale == {}
+    put(run / name, {**json.loads((run / name).read_text()), "edited": 0.99})
+    with pytest.raises(HlsError, match=rf"{name}: was changed after it was written.*; make it again"):
+        read_run(run)
+
+
+def test_a_score_that_could_not_be_computed_says_why(tmp_path: Path) -> None:
+    run = trained(tmp_path, "part_a")
+    path = run / "qat" / "metrics.json"
+    lacking = {"value": None, "error": None, "reason": "every class needs at least 2 jets"}
+    put(path, {**json.loads(path.read_text()), "auc": lacking})
+    assert text(table_of(run), "auc") == "n/a: every class needs at least 2 jets"
+    assert text(table_of(run), "accuracy").startswith("70")
 
 
 def test_a_report_of_another_build_is_stale(tmp_path: Path) -> None:

@@ -141,3 +141,18 @@ def test_a_folder_is_held_against_another_process_and_free_afterwards(tmp_path: 
     assert refused.returncode == 1
     assert "RuntimeError: held" in refused.stderr
     assert other().stdout == "got it\n"
+
+
+def test_the_first_step_after_a_resume_is_no_measure_of_the_rest():
+    console, clock = log_console(), Clock()
+    with Bars(console, clock) as reporter:
+        tick = reporter.task("train", 400, done=300)
+        clock.now += 61.0  # compiles
+        tick()
+        for _ in range(60):
+            clock.now += 1.0
+            tick()
+    assert text_of(console).splitlines()[:2] == [
+        "train: 301/400 (75%), 0:01:01, 0.0164/s",
+        "train: 361/400 (90%), 0:02:01, 1/s, ETA 0:00:39",
+    ]

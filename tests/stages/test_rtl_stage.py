@@ -22,6 +22,7 @@ from hls.stages.export import load_quantised
 from hls.stages.rtl import open_rtl, simulate_rtl
 from hls.stages.summary import summary
 from qformers.builds.build import Build
+from qformers.manifest import read_manifest
 
 NEEDS_ICARUS = pytest.mark.skipif(
     shutil.which("iverilog") is None, reason="iverilog not found: apt-get install iverilog"
@@ -86,6 +87,26 @@ def test_the_project_is_written_again_only_when_model_or_settings_change(run: Pa
     model.save(run / "qat/model.keras")
     assert open_rtl(build(stage_ns=1.0), run).reports()[0].latency_cycles < cycles
     assert first.stat().st_mtime_ns > before
+
+
+def test_a_damaged_project_is_written_again(run: Path) -> None:
+    project = open_rtl(build(), run).path
+    good = {name: (project / name).read_bytes() for name in read_manifest(project, "")["written"]}
+    assert {"layout.json", "ports.json", "model/comb.json.gz"} <= set(good)
+    bench = [name for name in good if name.startswith("tb/")]
+    sources = [name for name in good if name.startswith("src/") and name.endswith(".v")]
+    assert bench
+    assert sources
+    for name in ("layout.json", "ports.json", "model/comb.json.gz", sources[0], "manifest.json"):
+        (project / name).write_bytes(b"garbage")
+        assert open_rtl(build(), run).path == project
+        assert (project / name).read_bytes() != b"garbage", name
+    shutil.rmtree(project / "tb")
+    open_rtl(build(), run)
+    assert {name: (project / name).read_bytes() for name in (*bench, *sources)} == {
+        name: good[name] for name in (*bench, *sources)
+    }
+    assert not list(project.parent.glob(".alkaid.*holder*"))
 
 
 def test_without_icarus_the_rest_goes_on_and_without_verilator_it_does_not(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from qformers.files import write_json
 from qformers.tasks.metrics import jets as metrics
 from qformers.tasks.plots import jets as plots
 
@@ -129,8 +130,6 @@ def test_discriminant_does_not_saturate_where_a_softmax_in_single_precision_does
 
 
 def test_report_is_json_and_adds_up(tmp_path: Path):
-    from qformers.files import write_json
-
     names = ("g", "q", "t")
     logits, labels = toy_logits(900, names, 1.0)
     report = metrics.report(logits, labels, names)
@@ -146,12 +145,43 @@ def test_report_is_json_and_adds_up(tmp_path: Path):
     [
         (np.zeros((4, 3)), np.array([0, 0, 1, 1]), r"\(jets, classes\) = \(4, 2\). Received: shape \(4, 3\)"),
         (np.full((4, 2), np.nan), np.array([0, 0, 1, 1]), r"must be finite. Received: NaN or infinity in 4 jets"),
-        (np.zeros((4, 2)), np.array([0, 0, 0, 1]), r"every class needs at least 2 jets: .* Received: b \(1\)"),
+        (np.zeros((0, 2)), np.zeros(0, np.int64), r"at least one jet is needed\. Received: none"),
     ],
 )
 def test_report_refuses(logits: np.ndarray, labels: np.ndarray, words: str):
     with pytest.raises(ValueError, match=words):
         metrics.report(logits, labels, ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "reason", "lacking"),
+    [
+        ([0, 0, 0, 1], ("a", "b"), "every class needs at least 2 jets: give more jets of it. Received: b (1)", set()),
+        ([0, 0, 0], ("a", "b"), "every class needs at least 2 jets: give more jets of it. Received: b (0)", {"a", "b"}),
+        ([0, 0], ("a",), "at least two classes are needed. Received: a", set()),
+        (
+            [0],
+            ("QCD", "Hbb"),
+            "every class needs at least 2 jets: give more jets of it. Received: QCD (1), Hbb (0)",
+            {"Hbb"},
+        ),
+    ],
+)
+def test_what_cannot_be_computed_says_why_and_the_rest_is_there(
+    labels: list[int], names: tuple[str, ...], reason: str, lacking: set[str], tmp_path: Path
+):
+    logits = np.random.default_rng(1).normal(size=(len(labels), len(names)))
+    truth = np.array(labels)
+    report = metrics.report(logits, truth, names)
+    assert report["auc"] == {"value": None, "error": None, "reason": reason, "kind": "macro one-vs-one"}
+    assert report["accuracy"]["value"] == pytest.approx((logits.argmax(axis=1) == truth).mean())
+    assert np.sum(report["confusion"]) == len(labels)
+    empty = {name: row["reason"] for name, row in report["rejection"].items() if row["value"] is None}
+    assert set(empty) == lacking
+    assert all("need jets: give more. Received: no jet" in why for why in empty.values())
+    write_json(tmp_path / "metrics.json", report)
+    plots.roc(logits, truth, names, tmp_path / "roc.png")
+    assert (tmp_path / "roc.png").exists() == (len(names) > 1)
 
 
 def test_rejection_refuses():

@@ -13,15 +13,19 @@ from rich.console import Console
 
 from qformers.builds.build import Build
 from qformers.builds.models import load_model
-from qformers.config.sections import DataConfig, PointsConfig
+from qformers.config.sections import DataConfig, PointsConfig, QuantConfig
 from qformers.data import DataError, open_split
 from qformers.data.clouds import PointEvents, joined
 from qformers.data.points.targets import PairTargets
-from qformers.errors import TrainingError
+from qformers.errors import ConfigError, TrainingError
 from qformers.generate.tracks import run
 from qformers.generate.tracks.settings import TrackSettings
 from qformers.models.inputs import host_inputs
 from qformers.nn.index.host_order import HostOrder
+from qformers.quant.ptq.budget import Budget
+from qformers.quant.ptq.ranges import Rule
+from qformers.quant.ptq.session import Settings
+from qformers.quant.ptq.stage import quantise, tune
 from qformers.tasks import JetTagging, PileupRemoval, Tracking, task_of
 from qformers.tasks import points as point_tasks
 from qformers.train import phases
@@ -122,10 +126,25 @@ def test_the_report_of_an_embedding_has_tracks(events: PointEvents, tmp_path: Pa
 def test_an_error_of_the_score_needs_two_windows(events: PointEvents):
     busiest = int(np.argmax(((events.pt > 0.9) & events.reconstructable).sum(axis=1)))
     window = events[np.array([busiest])]
-    with pytest.raises(TrainingError, match=r"needs two events with tracks: give more files\. Received: one"):
-        Tracking(PointsConfig()).measured(one_hot(window.particle_ids), window)
-    with pytest.raises(TrainingError, match=r"AUPRC needs two events: give more\. Received: 1"):
-        PileupRemoval(PointsConfig(task="pileup")).measured(np.zeros((1, 48, 1), np.float32), window)
+    tracking, pileup = Tracking(PointsConfig()), PileupRemoval(PointsConfig(task="pileup"))
+    found = tracking.measured(one_hot(window.particle_ids), window)
+    assert (found.value, found.error) == (1.0, None)
+    assert found.reason.endswith("needs two events with tracks: give more. Received: one")
+    kept = pileup.measured(np.zeros((1, 48, 1), np.float32), window)
+    assert kept.value is not None
+    assert (kept.error, kept.reason) == (None, "an error of the AUPRC needs two events: give more. Received: 1")
+    noise = replace(window, reconstructable=np.zeros_like(window.reconstructable), labels=np.zeros_like(window.labels))
+    report = tracking.report(one_hot(window.particle_ids), noise)
+    assert report["ap_0.9"]["value"] is None
+    assert "Received: none in 1 events" in report["ap_0.9"]["reason"]
+    report = pileup.report(np.zeros((1, 48, 1), np.float32), noise)
+    assert report["auprc"]["value"] is None
+    assert "points to keep and points to drop are needed" in report["auprc"]["reason"]
+    for task, outputs in ((tracking, one_hot(window.particle_ids)), (pileup, np.zeros((1, 48, 1), np.float32))):
+        with pytest.raises(
+            TrainingError, match=r"the validation split has no score, by which the best epoch is chosen"
+        ):
+            task.validate(outputs, noise)
 
 
 def test_pile_up_is_scored_on_the_points_that_count(hits: Path, tmp_path: Path):
@@ -205,6 +224,16 @@ def test_a_model_that_is_given_its_order_trains(hits: Path, events: PointEvents,
     assert 0.0 < finished.value <= 1.0
     order = host_inputs(load_model(tmp_path / "float" / "model.keras"), events)["order"]
     np.testing.assert_array_equal(order, HostOrder.drawn(made.model, 0)(events.coords, events.mask))
+
+
+def test_points_are_not_quantised_without_training_and_nothing_is_written(hits: Path, tmp_path: Path):
+    made, out = build(hits, "embedding").model_copy(update={"quant": QuantConfig()}), tmp_path / "run"
+    words = r"tiny: formats without training are judged by the accuracy of jets.*Received: data.dataset=trackml"
+    with pytest.raises(ConfigError, match=words):
+        quantise(made, tmp_path / "model.keras", out, Rule())
+    with pytest.raises(ConfigError, match=words):
+        tune(made, tmp_path / "model.keras", Settings(Budget(max_loss=0.01)), out)
+    assert not out.exists()
 
 
 def test_the_data_section_decides_the_task(hits: Path):

@@ -94,8 +94,9 @@ def test_wrong_arrays_are_refused_by_event():
         tracking_report([x, broken], [ids] * 2, [pt] * 2, [good] * 2)
     with pytest.raises(ValueError, match=r"event 0: embedding must be \(points, D\).*Received: shapes \(59, 4\)"):
         tracking_report([x[1:]], [ids], [pt], [good])
-    with pytest.raises(ValueError, match=r"pT > 0 GeV: give more events. Received: none in 1 events"):
-        tracking_report([x], [ids], [pt], [~good & False])
+    lacking = tracking_report([x], [ids], [pt], [~good & False])["ap"]["0"]
+    assert (lacking["value"], lacking["error"], lacking["points"]) == (None, None, 0)
+    assert lacking["reason"].endswith("pT > 0 GeV: give more events. Received: none in 1 events")
 
 
 SCORES = np.array([0.9, 0.8, 0.7, 0.6, 0.55, 0.4, 0.3, 0.2])
@@ -234,8 +235,9 @@ def test_neighbour_tracks_of_a_worked_example():
     assert summary["precision"] == pytest.approx(3 / 5)
     assert summary["efficiency"]["all"]["perfect"]["value"] == 0.5
     assert summary["efficiency"]["pt_0.9_3"]["majority"] == {"value": 1.0, "error": 0.0, "of": 1}
-    with pytest.raises(ValueError, match="needs a track of at least two points"):
-        metrics_tracks.neighbour_report(metrics_tracks.neighbour_tracks(x[:0], ids[:0], pt[:0]))
+    none = metrics_tracks.neighbour_report(metrics_tracks.neighbour_tracks(x[:0], ids[:0], pt[:0]))
+    assert none["reason"] == "a track of at least two points is needed. Received: none"
+    assert (none["tracks"], none["precision"], none["efficiency"]["all"]["perfect"]["value"]) == (0, None, None)
 
 
 def test_report_constants_are_the_published_ones():

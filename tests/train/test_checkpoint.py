@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
+from support.damage import ways
 
+from qformers.builds.settings import differences
 from qformers.errors import CheckpointError
 from qformers.files import replacing
-from qformers.train.checkpoint import CheckpointStore, differences
+from qformers.train.checkpoint import CheckpointStore
 
+CHANCE = random.Random(7)  # noqa: S311  no secrets
 SETTINGS = {"seed": 1, "train": {"float": {"learning_rate": 0.1, "widths": (1, 2)}}}
 
 
@@ -97,12 +101,36 @@ def test_a_cut_json_is_a_damaged_checkpoint(tmp_path: Path):
     assert CheckpointStore(tmp_path, SETTINGS).load(variables()) == {"epoch": 0, "step": 0}
 
 
+@pytest.mark.parametrize("name", ["latest.json", "epoch_0001_step_000000.npz"])
+@pytest.mark.parametrize("how", sorted(ways(CHANCE, None)))
+def test_no_damage_is_believed_and_the_whole_checkpoint_stays(name: str, how: str, tmp_path: Path):
+    store = saved(tmp_path)
+    good = (tmp_path / "previous.json").read_text()
+    path = tmp_path / name
+    content = ways(CHANCE, good.encode())[how](path.read_bytes())
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content)
+    target = variables()
+    if name.endswith("npz") and how == "edited":  # it has no text
+        assert store.load(target) == {"epoch": 1, "step": 0, "loss": 0.1}
+        return
+    assert CheckpointStore(tmp_path, SETTINGS).load(target) == {"epoch": 0, "step": 0}
+    np.testing.assert_array_equal(values(target)[0], np.ones((2, 3)))
+    store.save(variables(1 / 3), {"epoch": 1, "step": 0, "loss": 0.1})
+    assert (tmp_path / "previous.json").read_text() == good, "the damaged one must not take its place"
+    assert store.load(variables()) == {"epoch": 1, "step": 0, "loss": 0.1}
+    (tmp_path / "latest.json").unlink()
+    assert store.load(variables()) == {"epoch": 0, "step": 0}
+
+
 def test_another_format_is_refused(tmp_path: Path):
     saved(tmp_path)
     for name in ("latest.json", "previous.json"):
         record = json.loads((tmp_path / name).read_text()) | {"format": 99}
         (tmp_path / name).write_text(json.dumps(record))
-    with pytest.raises(CheckpointError, match=r"expected format 1. Received: 99"):
+    with pytest.raises(CheckpointError, match=r"expected format 2. Received: 99"):
         CheckpointStore(tmp_path, SETTINGS).load(variables())
 
 

@@ -11,7 +11,8 @@ from rich.console import Console
 from support import train_fakes
 
 from qformers import tasks
-from qformers.errors import DivergedError, TrainingError
+from qformers.errors import DamagedError, DivergedError, TrainingError
+from qformers.records import write_record
 from qformers.train import evaluate, feed, finish, loop, phases
 from qformers.train.beta import ebops, has_ebops, set_beta
 from qformers.train.progress import epoch_line, short
@@ -125,8 +126,15 @@ def test_ebops_and_their_price_are_read_and_set_in_every_layer():
 
 def test_a_manifest_that_cannot_be_read_is_refused(tmp_path: Path):
     assert finish.Finished.read(tmp_path) is None
-    (tmp_path / "manifest.json").write_text("{}")
+    path = tmp_path / "manifest.json"
+    write_record(path, {"stage": f"train.{tmp_path.name}", "settings": {}})
     with pytest.raises(TrainingError, match=r"is not a manifest of this version"):
+        finish.Finished.read(tmp_path)
+    write_record(path, {"stage": "train.other"})
+    with pytest.raises(DamagedError, match=r"manifest.json: is of another folder, of stage 'train.other'"):
+        finish.Finished.read(tmp_path)
+    path.write_text("{}")
+    with pytest.raises(DamagedError, match=r"manifest.json: has no seal: .* start over with --fresh"):
         finish.Finished.read(tmp_path)
 
 

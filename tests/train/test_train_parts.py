@@ -246,6 +246,7 @@ def test_a_stop_asked_for_while_the_last_epoch_is_closed_is_not_lost(tmp_path: P
 
     with stop.stop_requests(tmp_path) as request:
         assert Closing().run(request, None) == f"{tmp_path / 'STOP'} exists"
+    stop.forget_stop(tmp_path)
     with stop.stop_requests(tmp_path) as request:
         finished = Closing()
         finished.state.epoch = 2
@@ -254,6 +255,7 @@ def test_a_stop_asked_for_while_the_last_epoch_is_closed_is_not_lost(tmp_path: P
 
 def test_stop_file_and_signals(tmp_path: Path):
     (tmp_path / "STOP").touch()  # left from the last time
+    stop.forget_stop(tmp_path)
     before = signal.getsignal(signal.SIGINT)
     with stop.stop_requests(tmp_path) as request:
         assert request.reason == ""

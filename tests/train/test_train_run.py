@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,8 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 from support import train_fakes
+from support.damage import damages
 
-from qformers.errors import CheckpointError, ConfigError, TrainingError
+from qformers.cli.status import exit_status
+from qformers.errors import CheckpointError, ConfigError, DamagedError, DataError, TrainingError
+from qformers.files import sha256
+from qformers.records import write_record
 from qformers.train import phases
 from qformers.train.stage import train
 
@@ -23,7 +28,8 @@ WORKER = Path(train_fakes.__file__)
 KILLED = -signal.SIGKILL
 # Moments of processes one after the other: the first checkpoint half written, a step, the end of the float phase, and
 # wherever the twelfth moment after that is.
-DEATHS = (2, 9, 24, 12)
+DEATHS = (9, 3, 44, 12)
+CHECKPOINTED = "16"  # a moment after the first checkpoint
 
 
 def start(out: Path, *arguments: str, backend: str = "tensorflow") -> subprocess.Popen[str]:
@@ -173,6 +179,110 @@ def test_a_finished_phase_is_left_alone_and_another_build_refused(
     assert len(phases.train_build(clock, whole, ["float", "qat"])) == 2  # nothing that training depends on
 
 
+def test_no_damage_of_a_finished_training_is_believed(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Whatever happens to a file that a finished phase left: it is named with the way out, and nothing is written."""
+    train_fakes.install(monkeypatch.setattr)
+    shutil.copytree(whole, tmp_path / "good", copy_function=os.link)
+    assert len(phases.train_build(train_fakes.build(), tmp_path / "good", ["float", "qat"])) == 2
+    tried = 0
+    for number, (words, damage) in enumerate(damages(whole, 3, ("model", "manifest", "training"))):
+        run_folder = tmp_path / str(number)
+        shutil.copytree(whole, run_folder, copy_function=os.link)
+        damage.apply(run_folder)
+        if damage.how == "deleted" and damage.kind == "manifest":  # not finished, then: it is finished again
+            continue
+        with pytest.raises(DamagedError, match=r"--fresh$") as caught:
+            phases.train_build(train_fakes.build(), run_folder, ["float", "qat"])
+        assert str(run_folder / damage.file) in str(caught.value), words
+        assert "\n" not in str(caught.value)
+        tried += 1
+    assert tried > 50
+
+
+def test_what_stands_in_the_way_of_a_training_is_one_line(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """A file in place of a folder, a dangling link, a manifest that is a folder: status 2, nothing else is touched."""
+    train_fakes.install(monkeypatch.setattr)
+    file, link, run_folder = tmp_path / "file", tmp_path / "link", tmp_path / "run"
+    file.write_text("a file")
+    link.symlink_to(tmp_path / "nowhere")
+    shutil.copytree(whole, run_folder, copy_function=os.link)
+    manifest = run_folder / "float" / "manifest.json"
+    manifest.unlink()
+    manifest.mkdir()
+    for out in (file, link, run_folder):
+        work = lambda out=out: len(phases.train_build(train_fakes.build(), out, ["float", "qat"]))  # noqa: E731
+        assert exit_status(work) == 2
+        told = capsys.readouterr().err
+        assert str(out) in told
+        assert told.count("\n") == 1
+    manifest.rmdir()
+    manifest.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(DamagedError, match=r"float/manifest.json: is missing; put the file back"):
+        phases.train_build(train_fakes.build(), run_folder, ["float"])
+    assert file.read_text() == "a file"
+
+
+def test_what_a_killed_training_left_is_swept(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    train_fakes.install(monkeypatch.setattr)
+    run_folder = tmp_path / "run"
+    shutil.copytree(whole, run_folder, copy_function=os.link)
+    left = [
+        run_folder / name for name in ("float/.model.x-1.tmp.keras", "qat/plots/.roc.x-1.tmp.png", ".build.1.tmp.yaml")
+    ]
+    for path in left:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("half")
+    assert len(phases.train_build(train_fakes.build(), run_folder, ["float", "qat"])) == 2
+    assert not any(path.exists() for path in left)
+
+
+def test_another_float_model_makes_the_quantised_one_stale(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    train_fakes.install(monkeypatch.setattr)
+    shutil.copytree(whole, tmp_path / "run")
+    folder = tmp_path / "run" / "float"
+    chosen = json.loads((folder / "manifest.json").read_text())["exported_epoch"]
+    other = next(path for path in sorted((whole / "qat" / "pareto").glob("*.keras")))
+    (folder / "model.keras").write_bytes(other.read_bytes())
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["written"]["model.keras"] = sha256(other)
+    write_record(folder / "manifest.json", manifest)
+    assert chosen
+    with pytest.raises(CheckpointError, match=r"float/model.keras: is another float model than the one it was trained"):
+        phases.train_build(train_fakes.build(), tmp_path / "run", ["float", "qat"])
+
+
+def test_other_events_under_the_same_names_are_noticed(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    train_fakes.install(monkeypatch.setattr)
+    shutil.copytree(whole, tmp_path / "run")
+    path = tmp_path / "run" / "float" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["settings"]["data_files"]["val"] = "another hash"
+    write_record(path, manifest)
+    monkeypatch.setattr(phases, "data_files", lambda config: {"train": None, "val": "a hash", "test": None})
+    with pytest.raises(CheckpointError, match=r"(?s)another build.*data\.val: the files have another content"):
+        phases.train_build(train_fakes.build(), tmp_path / "run", ["float"])
+
+
+def test_data_that_cannot_be_read_leave_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A bad file refuses the training, and the mended build is not refused for what it left."""
+    train_fakes.install(monkeypatch.setattr)
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise DataError("b.root: is damaged")
+
+    monkeypatch.setattr(train_fakes.FakeSource, "load", broken)
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "STOP").touch()
+    with pytest.raises(DataError, match=r"b\.root: is damaged"):
+        phases.train_build(train_fakes.build("seed=7"), out, ["float", "qat"])
+    assert [path.name for path in out.iterdir()] == [".lock"]
+
+
 def test_what_cannot_be_trained_is_refused_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     train_fakes.install(monkeypatch.setattr)
     build = train_fakes.build()
@@ -194,12 +304,12 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(tmp_path: 
 def test_a_checkpoint_of_another_build_is_refused_and_fresh_starts_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    status, _, errors = run(tmp_path, "--die-at", "9", "--set", "seed=7")
+    status, _, errors = run(tmp_path, "--die-at", CHECKPOINTED, "--set", "seed=7")
     assert status == KILLED, errors
     train_fakes.install(monkeypatch.setattr)
     with pytest.raises(CheckpointError, match=r"(?s)belongs to another build.*--fresh.*seed: 7 -> 1"):
         phases.train_build(train_fakes.build(), tmp_path, ["float"])
-    status, _, errors = run(tmp_path, "--fresh", "--die-at", "9")
+    status, _, errors = run(tmp_path, "--fresh", "--die-at", CHECKPOINTED)
     assert status == KILLED, errors
     record = json.loads((tmp_path / "float" / "checkpoints" / "latest.json").read_text())
     assert record["settings"]["seed"] == 1

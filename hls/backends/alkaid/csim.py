@@ -81,7 +81,7 @@ def compile_comb(comb: Path, folder: Path, reporter: Reporter | None = None) -> 
     version = importlib.metadata.version("alkaid")
     key = cxx.digest([comb, Path(__file__), HEADER, PART, TOP], version, cxx.compiler(), *FLAGS)[:16]
     library = folder / f"{NAME}-{key}.so"
-    if library.exists():
+    if cxx.whole(library):
         return library
     if not any(folder.glob(f"parts/*-{key}.o")):  # nothing of it is there that a stopped compilation left
         shutil.rmtree(folder, ignore_errors=True)
@@ -91,7 +91,7 @@ def compile_comb(comb: Path, folder: Path, reporter: Reporter | None = None) -> 
     cxx.compile_all(jobs, options, reporter or Silent())
     cxx.link([job.target for job in jobs], library, folder / "link.log")
     for job in jobs:
-        job.target.unlink()
+        cxx.remove_older(job.target)
     return library
 
 

@@ -61,7 +61,7 @@ def compile_project(project: Path, top_name: str, trace: bool = False, reporter:
     key = hashlib.sha256("".join([*(job[1].name for job in jobs), weights]).encode()).hexdigest()[:16]
     name = f"{top_name}_trace" if trace else top_name
     library = folder / f"{name}-{key}.so"  # other weights, other name: a loaded library keeps its weights
-    if not library.exists():
+    if not cxx.whole(library):
         cxx.remove_older(library)
         cxx.link([job[1] for job in jobs], library, folder / "link.log")
     return Library(library, top, project, trace)

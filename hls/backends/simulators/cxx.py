@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hls.errors import CompileError
+from qformers.files import replacing, sha256
 from qformers.progress import Reporter
 
 LAST_LINES = 15  # of the compiler's output, shown with an error
@@ -50,7 +51,7 @@ def compile_all(jobs: Sequence[Job], options: Sequence[str], reporter: Reporter)
     Raises:
         CompileError: with the last lines of the compiler and the path of its log.
     """
-    wanted = [job for job in jobs if not job.target.exists()]
+    wanted = [job for job in jobs if not whole(job.target)]
     if not wanted:
         return
     tick = reporter.task("compile", len(jobs))
@@ -90,18 +91,36 @@ def link(objects: Sequence[Path], library: Path, log: Path) -> None:
 def remove_older(target: Path) -> None:
     """Remove what earlier sources were compiled to: same name up to the hash."""
     for stale in target.parent.glob(f"{target.stem.rpartition('-')[0]}-*{target.suffix}"):
-        stale.unlink()
+        _discard(stale)
+
+
+def whole(target: Path) -> bool:
+    """Whether a compiled file is there as the compiler left it.
+
+    A damaged library ends the process when it is loaded, and what is linked of a damaged object is no better: their
+    SHA-256 stands in a file beside them.
+    """
+    try:
+        return target.is_file() and _digest_file(target).read_text() == sha256(target)
+    except (OSError, ValueError):  # no hash, or none that can be read
+        return False
+
+
+def _digest_file(target: Path) -> Path:
+    return target.with_name(f"{target.name}.sha256")
+
+
+def _discard(target: Path) -> None:
+    for path in (target, _digest_file(target)):
+        path.unlink(missing_ok=True)
 
 
 def run(command: Sequence[str], target: Path, log: Path) -> None:
-    """Run a compiler command that ends in ``-o target``; the target appears only when it ended well."""
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
-    try:
+    """Run a compiler command that ends in ``-o target``; the target appears, with its hash, only when it ended well."""
+    with replacing(target) as temporary:
         run_logged([*command, "-o", str(temporary)], Path(command[0]).name, log)
-    except CompileError:
-        temporary.unlink(missing_ok=True)
-        raise
-    temporary.replace(target)
+        with replacing(_digest_file(target)) as digest:
+            digest.write_text(sha256(temporary))
 
 
 def run_logged(command: Sequence[str], name: str, log: Path, variables: Mapping[str, str] | None = None) -> None:
@@ -134,6 +153,7 @@ def digest(paths: Sequence[Path], *words: str) -> str:
 def write_changed(path: Path, text: str) -> Path:
     """Write a file unless it has this text already; returns its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists() or path.read_text() != text:
-        path.write_text(text)
+    if not path.is_file() or path.read_bytes() != text.encode():
+        with replacing(path) as temporary:
+            temporary.write_text(text)
     return path

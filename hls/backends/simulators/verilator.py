@@ -65,7 +65,7 @@ class Verilator:
         binder = sorted(folder.glob("*.cc")) + sorted(folder.glob("*.hh"))
         key = cxx.digest([*sources, *binder], self.version, *WARNINGS, *FLAGS)[:16]
         library = folder / f"{top}-{key}.so"
-        if library.exists():
+        if cxx.whole(library):
             return library
         made = folder / "cpp"
         shutil.rmtree(made, ignore_errors=True)

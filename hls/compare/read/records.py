@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from hls.backends.simulators.levels import TIMED
 from hls.errors import HlsError
+from qformers.errors import DamagedError
+from qformers.records import check_seal
 
 SIMULATORS = (*TIMED, "interpreter")  # whose latency is taken, first that measured one
 
@@ -24,8 +26,9 @@ class Record(BaseModel):
 class Measured(Record):
     """A number with its statistical error."""
 
-    value: float
+    value: float | None  # None: it could not be computed
     error: float | None = None
+    reason: str = ""  # why
 
 
 class Metrics(Record):
@@ -80,6 +83,7 @@ class Manifest(Record):
     date: str  # ISO 8601
     ebops: int | None = None
     settings: Mapping[str, Any] = {}
+    written: Mapping[str, str] = {}  # file of the phase -> its SHA-256
     machine: Mapping[str, Any] = {}
 
 
@@ -105,6 +109,7 @@ class FirmwareManifest(Record):
     backend: str = ""
     model_sha256: str | None = None  # of weights and formats
     model_file_sha256: str | None = None  # of qat/model.keras
+    firmware: Mapping[str, Any] | None = None  # section of the build that it was written with
 
 
 class Agreement(Record):
@@ -124,6 +129,8 @@ class Csim(Record):
     jets: Agreement
     adversarial: Agreement
     equal: bool
+    firmware: Mapping[str, Any] | None = None  # section that its project was written with
+    model_sha256: str | None = None  # that it was written from
 
 
 class RtlLevel(Record):
@@ -144,6 +151,8 @@ class Rtl(Record):
     levels: Mapping[str, RtlLevel]
     latency_cycles_reported: int | None = None
     equal: bool
+    firmware: Mapping[str, Any] | None = None
+    model_sha256: str | None = None
 
     @property
     def timed(self) -> tuple[str, RtlLevel] | None:
@@ -194,7 +203,12 @@ def read(path: Path, kind: type[T]) -> T | None:
     if not path.is_file():
         return None
     try:
-        return TypeAdapter(kind).validate_python(json.loads(path.read_text()))
+        tree = json.loads(path.read_text())
+        if isinstance(tree, dict):
+            check_seal(path, tree, "make it again", old=True)
+        return TypeAdapter(kind).validate_python(tree)
+    except DamagedError as error:
+        raise HlsError(str(error)) from error
     except (OSError, ValueError) as error:
         raise HlsError(f"{path} cannot be compared: {explain(error)}; make it again") from error
 

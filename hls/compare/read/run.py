@@ -23,8 +23,10 @@ from hls.errors import HlsError
 from hls.reports.report import Report, load_reports
 from qformers.builds.build import Build, load
 from qformers.files import sha256
+from qformers.records import WRITTEN, Fault, check_written
 
 RTL_FILE = "rtl.json"
+SHOWN = ("model.keras", "metrics.json")  # files of a training phase
 FREE = ("quant.layers",)  # its keys are layer names, not keys of the schema: compared as a whole
 
 
@@ -181,13 +183,35 @@ def find_stale(run: Run) -> dict[str, str]:
     for phase, manifest in (("float", run.float_manifest), ("qat", run.manifest)):
         if manifest and (changed := _changed(manifest.settings, settings(run.build))):
             stale[f"{phase}/manifest.json"] = f"trained with other settings than build.yaml has: {'; '.join(changed)}"
+        changed_files = [str(fault) for fault in _exchanged(run.path / phase, manifest)]
+        if changed_files and f"{phase}/manifest.json" not in stale:
+            stale[f"{phase}/manifest.json"] = f"{'; '.join(changed_files)}: put it back, or train again"
     good = {run.build.hash, *([run.manifest.build_hash] if run.manifest else [])}
     hashes: dict[str, Any] = {f"reports/{name}.json": r.detail.get("build_hash") for name, r in _reports(run)}
     hashes |= {"csim.json": run.csim and run.csim.build_hash, RTL_FILE: run.rtl and run.rtl.build_hash}
     for file, value in hashes.items():
         if value is not None and value not in good:
             stale[file] = f"is of build {value}, build.yaml is {run.build.hash}: run that stage again"
+    for file, section in _firmware_sections(run).items():
+        if section and file not in stale and (changed := _changed({"firmware": section}, settings(run.build))):
+            stale[file] = f"was made with other settings than build.yaml has: {'; '.join(changed)}: make it again"
     return {**stale, **_other_model(run, stale)}
+
+
+def _exchanged(folder: Path, manifest: Manifest | None) -> list[Fault]:
+    """Of the files that a training left and the table shows or names, those that are not as it left them."""
+    shown = {name: manifest.written[name] for name in SHOWN if name in manifest.written} if manifest else {}
+    return check_written(folder, {WRITTEN: shown})
+
+
+def _firmware_sections(run: Run) -> dict[str, Mapping[str, Any] | None]:
+    """What follows from the section `firmware` of a build -> the section that it was made with."""
+    made: dict[str, Mapping[str, Any] | None] = {
+        f"firmware/{name}": manifest.firmware for name, manifest in (run.firmware or {}).items()
+    }
+    made["csim.json"] = run.csim.firmware if run.csim else None
+    made[RTL_FILE] = run.rtl.firmware if run.rtl else None
+    return made | {f"reports/{name}.json": report.detail.get("firmware") for name, report in _reports(run)}
 
 
 def _reports(run: Run) -> list[tuple[str, Report]]:
@@ -210,6 +234,10 @@ def _other_model(run: Run, known: Mapping[str, str]) -> dict[str, str]:
     firmware = run.firmware or {}
     old = {name for name, m in firmware.items() if m.model_file_sha256 not in (None, digest)}
     users = {"csim.json": run.csim and run.csim.backend, RTL_FILE: run.rtl and run.rtl.backend}
+    for file, simulated in (("csim.json", run.csim), (RTL_FILE, run.rtl)):
+        project = firmware.get(simulated.backend) if simulated else None
+        if simulated and project and file not in known and simulated.model_sha256 not in (None, project.model_sha256):
+            other[file] = f"is of another model than firmware/{simulated.backend}: simulate again"
     for name in sorted(old):
         other[f"firmware/{name}"] = "was written from another qat/model.keras: export it again"
     for file, backend in users.items():

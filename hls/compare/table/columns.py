@@ -76,6 +76,8 @@ def _score(name: str, phase: str = "qat", scale: float = 1.0) -> Callable[[Run],
         measured = metrics.scores.get(name)
         if measured is None:
             return Cell(reason=OTHER_TASK)
+        if measured.value is None:
+            return Cell(reason=f"n/a: {measured.reason}".rstrip(": "))
         error = None if measured.error is None else measured.error * scale
         flag = _stale(run, f"{phase}/manifest.json")
         return Cell(measured.value * scale, error, note=f"test split, {metrics.counted}", flag=flag)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from qformers.builds.saved import save_model
 from qformers.errors import QkerasError
-from qformers.files import replacing
 from qformers.interop.qkeras.build import Imported, Options, build
 from qformers.interop.qkeras.reader import read
 
@@ -31,6 +31,5 @@ def import_qkeras(source: Path, target: Path, options: Options = Options()) -> I
     if target.suffix != ".keras":
         raise QkerasError(f"the model to write must end in .keras. Received: {target}")
     imported = load_qkeras(source, options)
-    with replacing(target) as temporary:
-        imported.model.save(temporary)
+    save_model(imported.model, target)
     return imported

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,20 +11,24 @@ from typing import Any
 from rich.table import Table
 
 from qformers.builds.build import Build
-from qformers.data import Split, SplitName, open_split
-from qformers.errors import ConfigError
+from qformers.builds.saved import check_recorded
+from qformers.builds.settings import sections_of
+from qformers.data import Split, SplitName, dataset_of, open_split
+from qformers.errors import ConfigError, DamagedError
 from qformers.files import replacing, sha256
-from qformers.manifest import write_manifest
+from qformers.manifest import MANIFEST, write_manifest
 from qformers.quant.fidelity import LayerError, layer_errors
 from qformers.quant.ptq.workshop import Inputs, Workshop, read_float_model
-from qformers.tasks import JetTagging, task_of
+from qformers.records import WRITTEN, hashes, read_object
+from qformers.tasks import JetTagging
 from qformers.train import evaluate
 from qformers.train.beta import ebops
-from qformers.train.deliver import Terms, deliver, width_picture
+from qformers.train.deliver import DELIVERED, Terms, deliver, width_picture
 from qformers.train.feed import Feed
-from qformers.train.phases import SPLITS, feeds, sections_of
+from qformers.train.phases import SPLITS, feeds
 
 STAGE = "ptq"
+JETS = "jet_tagging"  # key of `qformers.tasks.TASKS`
 CALIBRATION_JETS = 2048  # of the training split
 BATCH = 1024
 COMPARED_JETS = 512  # of the validation split, followed through all layers beside float
@@ -69,18 +72,27 @@ def gather(path: Path, build: Build, jets: int = CALIBRATION_JETS) -> Material:
     """
     if jets < 1:
         raise ConfigError(f"at least one calibration jet is needed: set --calibration-jets. Received: {jets}")
+    refuse_points(build)
     float_model = read_float_model(path)
     sources = {split: open_split(build.data, split) for split in SPLITS}
     train = sources["train"]
-    if not isinstance(task_of(build, train), JetTagging):
-        raise ConfigError(
-            f"{build.name}: formats without training are judged by the accuracy of jets, and its data are events of "
-            f"points; quantise it with training (train.qat). Received: data.dataset={build.data.dataset}"
-        )
     shop = Workshop(build, float_model, train.feature_set, train.class_names, {})
     material = Material(path, build, shop, sources)
     shop.inputs.update(material.feed("train").sample(min(jets, len(train)), build.seed))
     return material
+
+
+def refuse_points(build: Build) -> None:
+    """Refuse a build of events of points; opens no file, so that it can come before anything is read or written.
+
+    Raises:
+        ConfigError: its data are such events.
+    """
+    if dataset_of(build.data.dataset).task(build.data) != JETS:
+        raise ConfigError(
+            f"{build.name}: formats without training are judged by the accuracy of jets, and its data are events of "
+            f"points; quantise it with training (train.qat). Received: data.dataset={build.data.dataset}"
+        )
 
 
 def refuse_other(out: Path) -> None:
@@ -89,12 +101,17 @@ def refuse_other(out: Path) -> None:
     Raises:
         ConfigError: its quantised model was trained.
     """
-    manifest = out / "qat" / "manifest.json"
+    manifest = out / "qat" / MANIFEST
     if not manifest.exists():
+        if (out / "qat" / "checkpoints").exists():
+            raise ConfigError(
+                f"{out / 'qat'} holds a training that is not finished, which is not to be overwritten; choose another "
+                "folder with --out, or another name in the build file"
+            )
         return
     try:
-        stage = json.loads(manifest.read_text())["stage"]
-    except (json.JSONDecodeError, KeyError, TypeError):
+        stage = str(read_object(manifest, "").get("stage", "unknown"))
+    except DamagedError:
         stage = "unknown"
     if stage != STAGE:
         raise ConfigError(
@@ -145,7 +162,7 @@ def write(material: Material, build: Build, out: Path, facts: Mapping[str, Any])
         "jets": {"calibration": _jets(shop.inputs), "val": len(val), "test": len(test)},
         "layers": [error.as_json() for error in errors],
     }
-    write_manifest(folder, STAGE, build, manifest)
+    write_manifest(folder, STAGE, build, manifest, hashes(folder, DELIVERED))
     accuracy = delivered.report["accuracy"]
     return Quantised(folder, bits, accuracy["value"], accuracy["error"], errors)
 
@@ -153,7 +170,8 @@ def write(material: Material, build: Build, out: Path, facts: Mapping[str, Any])
 def copy_float(path: Path, folder: Path) -> None:
     """Put the float model and what its training says of it into the run folder, where later stages look for them."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("model.keras", "manifest.json", "metrics.json", "test_logits.npz"):
+    written = check_recorded(path).get(WRITTEN, {})
+    for name in dict.fromkeys(("model.keras", "metrics.json", "test_logits.npz", *written, MANIFEST)):
         source = path if name == "model.keras" else path.parent / name
         if source.is_file() and source.resolve() != (folder / name).resolve():
             with replacing(folder / name) as temporary:

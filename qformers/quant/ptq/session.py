@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from qformers.quant.ptq.search import SearchResult, search, uniform
 from qformers.tasks.metrics.jets import log_probabilities
 from qformers.train.phases import exclusive
 from qformers.train.progress import short
-from qformers.train.stop import stop_requests
+from qformers.train.stop import StopRequest, forget_stop, stop_requests
 
 UNIFORM = range(4, 17)  # widths of the curve for comparison
 
@@ -78,8 +79,9 @@ def tune(
         Stopped: a stop was asked for; the same call goes on.
     """
     console = console or Console(soft_wrap=True, highlight=False)
+    run_folder.refuse_points(build)
     run_folder.refuse_other(out)
-    with exclusive(out), stop_requests(out) as stop:
+    with exclusive(out), _stopping(out) as stop:
         material = run_folder.gather(path, build, settings.calibration_jets)
         start = precision.start_of(material, settings.rule, settings.widest)
         jets = precision.search_jets(material, settings.jets)
@@ -103,6 +105,17 @@ def tune(
         f"{len(bench.points)} evaluations, {bench.fresh} of them now",
         f"written: {out / 'tuned.yaml'}, {out / 'tune.json'}, {done.folder / 'model.keras'}",
     ]
+
+
+@contextmanager
+def _stopping(out: Path) -> Iterator[StopRequest]:
+    """Stop requests for the length of the search; a file STOP goes before it and when it was obeyed."""
+    forget_stop(out)
+    try:
+        with stop_requests(out) as stop:
+            yield stop
+    finally:
+        forget_stop(out)
 
 
 def _tested(material: run_folder.Material, done: run_folder.Quantised) -> Evaluation:

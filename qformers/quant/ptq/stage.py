@@ -14,6 +14,7 @@ from qformers.progress import Reporter
 from qformers.quant.ptq import ranges, run_folder
 from qformers.quant.ptq import session as search
 from qformers.results import Result
+from qformers.train.phases import exclusive
 
 
 @dataclass(frozen=True, repr=False)
@@ -73,13 +74,15 @@ def quantise(
         ConfigError, DataError: with the way out in the message.
     """
     folder = Path("runs") / build.name if run is None else Path(run)
+    run_folder.refuse_points(build)
     run_folder.refuse_other(folder)
     material = run_folder.gather(Path(model), build, calibration_jets)
     facts: dict[str, object] = {"formats": "as given"}
     if rule is not None:
         build = material.shop.said(ranges.calibrated(material.shop, rule))
         facts = {"formats": "calibrated", "quantile": rule.quantile, "margin": rule.margin}
-    return QuantiseResult(folder, run_folder.write(material, build, folder, facts))
+    with exclusive(folder):
+        return QuantiseResult(folder, run_folder.write(material, build, folder, facts))
 
 
 def tune(

@@ -117,6 +117,20 @@ def report(scores: Floats, labels: Labels, recalls: Sequence[float] = RECALLS) -
     }
 
 
+def not_available(labels: Labels, reason: str, recalls: Sequence[float] = RECALLS) -> dict[str, Any]:
+    """What `report` gives of points of one label, or of none: no number but their count, and the reason."""
+    truth = np.asarray(labels)
+    return {
+        "points": len(truth),
+        "positive": float(truth.mean()) if len(truth) else None,
+        **dict.fromkeys(("auprc", "roc_auc", "f1", "f3")),
+        "precision_at_recall": {f"{recall:g}": None for recall in recalls},
+        "recall_at_precision": {f"{precision:g}": None for precision in PRECISIONS},
+        "thresholds": [],
+        "reason": reason,
+    }
+
+
 def report_by_event(scores: Sequence[Floats], labels: Sequence[Labels]) -> dict[str, Any]:
     """HEPT's way: AUPRC, ROC AUC and F1 of each event, then the mean; events of one label only are left out.
 

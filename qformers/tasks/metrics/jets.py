@@ -28,14 +28,16 @@ CONFIDENCE = 0.95  # of the limit that stands where no background jet passes
 
 @dataclass(frozen=True)
 class Measured:
-    """A value and its statistical error (one standard deviation)."""
+    """A value and its statistical error (one standard deviation); None is n/a, and `reason` says why."""
 
-    value: float
-    error: float
+    value: float | None
+    error: float | None
+    reason: str = ""
 
-    def as_json(self) -> dict[str, float]:
-        """``{"value": ..., "error": ...}``."""
-        return {"value": self.value, "error": self.error}
+    def as_json(self) -> dict[str, Any]:
+        """``{"value": ..., "error": ...}``, and the reason where there is one."""
+        reason = {"reason": self.reason} if self.reason else {}
+        return {"value": self.value, "error": self.error, **reason}
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Rejection:
 
     Attributes:
         efficiency: signal efficiency it is given at.
-        value: 1/eps_B; a lower limit where `limit` is true.
+        value: 1/eps_B; a lower limit where `limit` is true; None is n/a, and `reason` says why.
         error: its statistical error from both samples; None for a limit.
         limit: no background jet passed, so that `value` is the lower limit at 95 % confidence.
         signal, background: jets of each.
@@ -52,17 +54,18 @@ class Rejection:
     """
 
     efficiency: float
-    value: float
+    value: float | None
     error: float | None
     limit: bool
     signal: int
     background: int
-    passing: float
+    passing: float | None
+    reason: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """All fields, and the confidence of a limit."""
-        extra = {"confidence": CONFIDENCE} if self.limit else {}
-        return {**self.__dict__, **extra}
+        """All fields, the confidence of a limit, and the reason where there is one."""
+        fields = {key: value for key, value in self.__dict__.items() if key != "reason" or value}
+        return {**fields, **({"confidence": CONFIDENCE} if self.limit else {})}
 
 
 def _checked(logits: Floats, labels: Labels, class_names: Sequence[str]) -> None:
@@ -74,10 +77,17 @@ def _checked(logits: Floats, labels: Labels, class_names: Sequence[str]) -> None
         raise ValueError(
             f"logits must be finite. Received: NaN or infinity in {(~np.isfinite(logits)).any(1).sum()} jets"
         )
+    if not len(labels):
+        raise ValueError("at least one jet is needed. Received: none")
+
+
+def too_few(labels: Labels, class_names: Sequence[str]) -> str:
+    """Why the AUC of all pairs of classes cannot be computed; empty where it can."""
+    if len(class_names) < 2:
+        return f"at least two classes are needed. Received: {', '.join(class_names)}"
     counts = np.bincount(labels, minlength=len(class_names))
-    if counts.min() < 2:
-        scarce = ", ".join(f"{name} ({n})" for name, n in zip(class_names, counts, strict=True) if n < 2)
-        raise ValueError(f"every class needs at least 2 jets: give the split more jets of it. Received: {scarce}")
+    scarce = ", ".join(f"{name} ({n})" for name, n in zip(class_names, counts, strict=True) if n < 2)
+    return f"every class needs at least 2 jets: give more jets of it. Received: {scarce}" if scarce else ""
 
 
 def accuracy(logits: Floats, labels: Labels) -> Measured:
@@ -212,6 +222,8 @@ def rejections(logits: Floats, labels: Labels, class_names: Sequence[str]) -> di
     For JetClass: each signal against QCD by s / (s + QCD), at 50 % signal efficiency (99 % for Hqql, 99.5 % for Tbl).
     For other sets: each class against all others together, at 50 %.
     """
+    if len(class_names) < 2:  # nothing to reject
+        return {}
     jetclass = is_jetclass(class_names)
     background = list(class_names).index(BACKGROUND) if jetclass else None
     rejected = {}
@@ -221,7 +233,13 @@ def rejections(logits: Floats, labels: Labels, class_names: Sequence[str]) -> di
         scores = discriminant(logits, index, background)
         against = labels == background if jetclass else labels != index
         efficiency = JETCLASS_EFFICIENCIES.get(name, EFFICIENCY) if jetclass else EFFICIENCY
-        rejected[name] = rejection(scores[labels == index], scores[against], efficiency)
+        signal, others = scores[labels == index], scores[against]
+        if not len(signal) or not len(others):
+            lacking = f"no jet of {name}" if not len(signal) else f"no jet beside those of {name}"
+            reason = f"signal and background need jets: give more. Received: {lacking}"
+            rejected[name] = Rejection(efficiency, None, None, False, len(signal), len(others), None, reason)
+            continue
+        rejected[name] = rejection(signal, others, efficiency)
     return rejected
 
 
@@ -235,20 +253,24 @@ def confusion_counts(logits: Floats, labels: Labels) -> NDArray[np.int64]:
 def report(logits: Floats, labels: Labels, class_names: Sequence[str]) -> dict[str, Any]:
     """All metrics of one model on one split, as JSON (``metrics.json``).
 
+    What needs more jets of a class than there are has None as its value, and the reason; all else is there.
+
     Args:
         logits: (n, classes), finite.
-        labels: (n,), every class at least twice.
+        labels: (n,), at least one.
         class_names: in label order.
 
     Raises:
-        ValueError: wrong shape, a value that is not finite, a class without jets.
+        ValueError: wrong shape, no jet, a value that is not finite.
     """
     _checked(logits, labels, class_names)
+    reason = too_few(labels, class_names)
+    auc = Measured(None, None, reason) if reason else macro_auc(logits, labels)
     return {
         "jets": len(labels),
         "classes": list(class_names),
         "accuracy": accuracy(logits, labels).as_json(),
-        "auc": {**macro_auc(logits, labels).as_json(), "kind": "macro one-vs-one"},
+        "auc": {**auc.as_json(), "kind": "macro one-vs-one"},
         "rejection": {name: value.as_json() for name, value in rejections(logits, labels, class_names).items()},
         "rejection_against": BACKGROUND if is_jetclass(class_names) else "all other classes",
         "confusion": confusion_counts(logits, labels).tolist(),

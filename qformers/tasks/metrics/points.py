@@ -111,10 +111,11 @@ def tracking_report(
 
     Returns:
         ``{"ap": {"0.9": {"value", "error", "events", "points"}, ...}, "precision_at_19": ..., "recall_at_19": ...}``,
-        with the standard error of the mean over events (None for one event).
+        with the standard error of the mean over events. What cannot be computed is None, and ``reason`` says why: the
+        error for one event, and the value too where no event has a point above the threshold.
 
     Raises:
-        ValueError: lengths that differ, a NaN, or no point above a threshold in any event.
+        ValueError: lengths that differ, or a NaN.
     """
     per_event: dict[str, dict[str, list[float]]] = {name: {} for name in ("ap", "precision_at_19", "recall_at_19")}
     points = dict.fromkeys(thresholds_gev, 0)
@@ -136,21 +137,29 @@ def tracking_report(
             }
             for name, values in shares.items():
                 per_event[name].setdefault(f"{threshold:g}", []).append(float(values.mean()))
-    for threshold, count in points.items():
-        if not count:
-            raise ValueError(
-                f"AP@k needs a point of a reconstructable particle of at least two points with pT > {threshold:g} GeV: "
-                f"give more events. Received: none in {len(embeddings)} events"
-            )
-    counted = {f"{threshold:g}": count for threshold, count in points.items()}
     return {
-        name: {key: {**_mean(values), "points": counted[key]} for key, values in by_threshold.items()}
+        name: {
+            f"{threshold:g}": {
+                **_mean(by_threshold.get(f"{threshold:g}", []), threshold, len(embeddings)),
+                "points": count,
+            }
+            for threshold, count in points.items()
+        }
         for name, by_threshold in per_event.items()
     }
 
 
-def _mean(values: list[float]) -> dict[str, Any]:
-    spread = float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
+def _mean(values: list[float], threshold_gev: float, events: int) -> dict[str, Any]:
+    if not values:
+        reason = (
+            f"AP@k needs a point of a reconstructable particle of at least two points with pT > {threshold_gev:g} GeV: "
+            f"give more events. Received: none in {events} events"
+        )
+        return {"value": None, "error": None, "events": 0, "reason": reason}
+    if len(values) == 1:
+        reason = "an error of AP@k needs two events with tracks: give more. Received: one"
+        return {"value": values[0], "error": None, "events": 1, "reason": reason}
+    spread = float(np.std(values, ddof=1) / np.sqrt(len(values)))
     return {"value": float(np.mean(values)), "error": spread, "events": len(values)}
 
 

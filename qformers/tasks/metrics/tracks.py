@@ -241,25 +241,28 @@ def neighbour_tracks(embedding: Floats, particle_ids: Ints, pt: Floats) -> dict[
     }
 
 
+def _weighted(values: Floats, weights: Floats) -> float | None:
+    return float((values * weights).sum() / weights.sum()) if len(values) else None
+
+
 def neighbour_report(tracks: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
     """Summary of the rows of `neighbour_tracks` (of all events, concatenated), as JSON.
 
     Classes: all; mean pT above 0.9 GeV; also at least 3, at least 4 points. Bins of length and pT as HEPT-CMS has them.
 
-    Raises:
-        ValueError: no track.
+    Of no track all shares are None, and ``reason`` says so.
     """
     length, pt = tracks["length"], tracks["pt"]
-    if not len(length):
-        raise ValueError("neighbour_report needs a track of at least two points. Received: none")
+    lacking = {} if len(length) else {"reason": "a track of at least two points is needed. Received: none"}
     hard = pt > 0.9
     classes = {"all": length > 1, "pt_0.9": hard, "pt_0.9_3": hard & (length >= 3), "pt_0.9_4": hard & (length >= 4)}
     names = ("majority", "lhc", "perfect")
     points = length.astype(np.float64)
     return {
         "tracks": len(length),
-        "precision": float((tracks["precision"] * points).sum() / points.sum()),
-        "noise": float((tracks["noise"] * points).sum() / points.sum()),
+        **lacking,
+        "precision": _weighted(tracks["precision"], points),
+        "noise": _weighted(tracks["noise"], points),
         "problem": share(tracks["problem"]),
         "efficiency": {c: {n: share(tracks[n][chosen]) for n in names} for c, chosen in classes.items()},
         "by_length": {name: binned(tracks[name], length, LENGTH_EDGES) for name in names},

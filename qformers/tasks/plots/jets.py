@@ -36,7 +36,7 @@ def canvas(path: Path, size: tuple[float, float] = SIZE_INCHES) -> Iterator[Any]
 def roc(logits: NDArray[Any], labels: NDArray[np.int64], class_names: Sequence[str], path: Path) -> None:
     """Background rejection over signal efficiency, one curve per signal class (QCD as background for JetClass).
 
-    Curves end where no background jet passes any more.
+    Curves end where no background jet passes any more; a class without jets has none, and one class no picture.
 
     Args:
         logits: (n, classes).
@@ -49,12 +49,17 @@ def roc(logits: NDArray[Any], labels: NDArray[np.int64], class_names: Sequence[s
 
     jetclass = metrics.is_jetclass(class_names)
     background = list(class_names).index(metrics.BACKGROUND) if jetclass else None
+    if len(class_names) < 2:  # nothing to reject
+        return
     with canvas(path) as axes:
         axes.set_prop_cycle(color=mpl.color_sequences["tab10"])  # ten that differ; the style has six
         for index, name in enumerate(class_names):
             if index == background:
                 continue
             used = (labels == index) | (labels == background) if jetclass else np.ones(len(labels), bool)
+            if len(np.unique(labels[used] == index)) < 2:  # one of both has no jet
+                axes.plot([], [], label=f"{name}  (n/a)")
+                continue
             scores = metrics.discriminant(logits[used], index, background)
             false_rate, true_rate, _ = roc_curve(labels[used] == index, scores)
             area = auc(false_rate, true_rate)

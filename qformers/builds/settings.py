@@ -1,0 +1,51 @@
+"""Which settings made something: sections of a build as plain JSON, and where two of them differ."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from qformers.builds.build import Build
+
+MADE_BY = ("spec", "seed", "data", "model", "quant", "train")  # sections that a trained model follows from
+EVENTS = ("train", "val", "test", "max_jets", "shuffle_jets")  # keys of `data`: which events
+
+
+def sections_of(build: Build, *keys: str) -> dict[str, Any]:
+    """Sections of a build as JSON, for the settings that a result depends on: without the cache's place."""
+    tree = json.loads(build.model_dump_json())
+    tree["data"].pop("cache")
+    return {key: tree[key] for key in keys}
+
+
+def differences(old: Any, new: Any, place: str = "") -> list[str]:
+    """Lines ``key: old -> new`` for every leaf in which two trees of settings differ."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        keys = [*old, *(key for key in new if key not in old)]
+        return [line for key in keys for line in differences(old.get(key), new.get(key), f"{place}.{key}".lstrip("."))]
+    return [] if old == new else [f"{place}: {old!r} -> {new!r}"]
+
+
+def made_otherwise(settings: Mapping[str, Any], build: Build) -> list[str]:
+    """Where `build` is not the one that a model was made by, as `differences`.
+
+    Which events they name does not count: a model takes others as well, and ``--data`` names them elsewhere.
+
+    Args:
+        settings: that its training (or quantisation) recorded.
+        build: that it is to be used with.
+    """
+    wanted = sections_of(build, *(key for key in MADE_BY if key in settings))
+    return differences(_shapes({key: settings[key] for key in wanted}), _shapes(wanted))
+
+
+def _shapes(tree: dict[str, Any]) -> dict[str, Any]:
+    """Sections without the places of events."""
+    data = tree.get("data")
+    if not isinstance(data, dict):
+        return tree
+    kept = {key: value for key, value in data.items() if key not in EVENTS}
+    if isinstance(points := kept.get("points"), dict):
+        kept["points"] = {key: value for key, value in points.items() if key != "lda"}
+    return {**tree, "data": kept}
