@@ -118,7 +118,9 @@ def test_other_files_are_refused(content: Any, words: str, torch_gives: Torch, c
 
 def test_missing_pytorch_is_an_error_with_the_command(monkeypatch: pytest.MonkeyPatch, checkpoint: Path) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(WeightsError, match=r"needs PyTorch: pip install torch"):
+    with pytest.raises(
+        WeightsError, match=r"needs PyTorch, which is not installed here: .*python.* -m pip install torch"
+    ):
         read_checkpoint(checkpoint)
 
 
