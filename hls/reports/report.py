@@ -92,7 +92,7 @@ def load_report(path: Path) -> Report:
     try:
         tree = json.loads(path.read_text())
         return Report(**{**tree, "files": tuple(tree["files"])})
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise HlsError(f"{path} is no report of this program ({error}); make it again") from error
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from qformers.errors import WeightsError, nearest
+from qformers.errors import WeightsError, nearest, shown
 from qformers.files import replacing
 from qformers.interop import hept as upstream_hept
 from qformers.interop import weaver
@@ -141,9 +141,15 @@ def parse_options(texts: list[str]) -> dict[str, Any]:
     """``["activation=relu"]`` as a mapping, values in YAML.
 
     Raises:
-        WeightsError: a text without ``=``.
+        WeightsError: a text without ``=``, a value that is not YAML.
     """
     for text in texts:
         if "=" not in text:
             raise WeightsError(f"--set needs key=value. Received: {text!r}")
-    return {key: yaml.safe_load(value) for key, value in (text.split("=", 1) for text in texts)}
+    options = {}
+    for key, value in (text.split("=", 1) for text in texts):
+        try:
+            options[key] = yaml.safe_load(value)
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise WeightsError(f"--set {key}: the value is not YAML. Received: {shown(value)}") from error
+    return options
