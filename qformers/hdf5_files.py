@@ -7,7 +7,6 @@ from typing import Any
 # h5py hands on what the library of HDF5, or the decoding of a type or a name, runs into
 BROKEN_HDF5 = (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError, MemoryError)
 MOST_PACKED = 1100  # times that deflate can make numbers smaller, which no other filter of HDF5 does better
-MOST_MEMBERS = 100_000
 
 
 def member(group: Any, name: str, size: int) -> Any:
@@ -39,14 +38,18 @@ def refuse_bombs(file: Any, size: int) -> None:
     """Look at every member of a file, in whatever group.
 
     Raises:
-        ValueError: as `member`; or groups without end, as hard links can make them.
+        ValueError: as `member`; or a group that stands in two places, by which hard links make circles.
     """
-    waiting, seen = [file], 0
+    import h5py
+
+    waiting, seen = [file], {h5py.h5o.get_info(file.id).addr}
     while waiting:
         group = waiting.pop()
         for name in group:
-            found, seen = member(group, name, size), seen + 1
-            if seen > MOST_MEMBERS:
-                raise ValueError(f"it has more than {MOST_MEMBERS} groups and data sets")
-            if hasattr(found, "keys"):
+            found = member(group, name, size)
+            if isinstance(found, h5py.Group):
+                address = h5py.h5o.get_info(found.id).addr
+                if address in seen:
+                    raise ValueError(f"the group '{name}' stands in two places")
+                seen.add(address)
                 waiting.append(found)

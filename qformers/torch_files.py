@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qformers.errors import QformersError
-from qformers.files import BROKEN_ZIP, unreadable
+from qformers.files import BROKEN_ZIP, unpacked, unreadable
 
 LARGEST_BYTES = 8 << 30  # of the unpacked content
 FLOAT32_BYTES = 4
@@ -58,7 +58,7 @@ def load(path: Path, error: type[QformersError], allowed: Sequence[tuple[type, s
     if reason := unreadable(path):
         raise error(f"{path}: {reason}")
     require_torch(path, error)
-    _refuse_bomb(path, error)
+    _refuse_damaged(path, error)
     import torch
 
     try:
@@ -87,16 +87,23 @@ def from_tensor(tensor: Any) -> NDArray[Any] | None:
         return None
 
 
-def _refuse_bomb(path: Path, error: type[QformersError]) -> None:
+def _refuse_damaged(path: Path, error: type[QformersError]) -> None:
+    """Read an archive through: PyTorch believes its sizes, and does not look at the check sums that it writes itself.
+
+    Raises:
+        QformersError: of the class `error`.
+    """
+    if not zipfile.is_zipfile(path):
+        return  # before PyTorch 1.6; its sizes are checked against the file by PyTorch
     try:
-        if not zipfile.is_zipfile(path):
-            return  # before PyTorch 1.6; its sizes are checked against the file by PyTorch
         with zipfile.ZipFile(path) as archive:
             size = sum(member.file_size for member in archive.infolist())
+            if size > LARGEST_BYTES:
+                raise ValueError(f"it unpacks to {size:,} bytes, more than {LARGEST_BYTES:,}")
+            for name in archive.namelist():
+                unpacked(archive, name, LARGEST_BYTES)
     except BROKEN_ZIP as fault:
         raise error(f"{path}: {_reason(str(fault))}") from fault
-    if size > LARGEST_BYTES:
-        raise error(f"{path}: unpacks to {size:,} bytes, more than {LARGEST_BYTES:,}; give a file of weights alone")
 
 
 def _reason(message: str) -> str:

@@ -128,8 +128,8 @@ def broken_root() -> tuple[type[Exception], ...]:
     from uproot.interpretation.objects import CannotBeAwkward, CannotBeForth, CannotBeStrided
 
     return (
-        ArithmeticError, AssertionError, AttributeError, EOFError, ImportError, LookupError, MemoryError, NameError, OSError,
-        RuntimeError, SyntaxError, TypeError, ValueError, struct.error, zlib.error, lzma.LZMAError,
+        ArithmeticError, AssertionError, AttributeError, EOFError, ImportError, LookupError, MemoryError, NameError,
+        OSError, RuntimeError, SyntaxError, TypeError, ValueError, struct.error, zlib.error, lzma.LZMAError,
         cramjam.DecompressionError, DeserializationError, NotNumerical, UnknownInterpretation,
         CannotBeAwkward, CannotBeForth, CannotBeStrided,
     )  # fmt: skip
