@@ -119,6 +119,20 @@ def _read_event(hits: Path) -> Any:
     return read_event(hits, TrackmlOptions(task="pileup"))
 
 
+def _manifest(folder: Path) -> Path:
+    from qformers.generate.tracks import run
+    from qformers.generate.tracks.settings import TrackSettings
+
+    run.generate(TrackSettings(events=1, pileup=0, seed=4), folder, 1, "x")
+    return folder / run.NAME
+
+
+def _load_manifest(path: Path) -> Any:
+    from qformers.generate.tracks.run import load_manifest
+
+    return load_manifest(path.parent)
+
+
 def _segments(folder: Path) -> Path:
     from qformers.data.points.line_segments import Segments, write_segments
 
@@ -269,6 +283,7 @@ FORMATS: tuple[Format, ...] = (
     Format("hls4ml LHC jets", "h5", _h5, lambda path: _jets("hls4ml_lhc", path)),
     *(_table(name) for name in ("hits", "truth", "particles", "cells", "vertices", "detectors")),
     Format("TrackML hits, packed", "csv.gz", lambda folder: _event(folder, ".gz"), _read_event),
+    Format("manifest of events", "json", _manifest, _load_manifest),
     Format("line segments", "npz", _segments, _read_segments),
     Format("line segments of PyTorch", "pt", _pt, _read_segments, "torch"),
     Format("candidates", "npz", _candidates, _read_candidates),

@@ -13,7 +13,8 @@ TEXT = ("csv", "yaml", "json", "xml", "rpt")  # kinds of files in which numbers 
 # what stands in place of a number
 NUMBERS = (
     "1e999", "-1e999", "9" * 400, "-1", "-9223372036854775809", "18446744073709551616", "nan", "inf", "-inf", "0",
-    "1e35", "1e-320", "", "abc", "0x10", "1_000", "1,5", "\u0663", "\U0001d7d8", "'", '"', "NaN", "true", "null", "[1]", "{}",
+    "1e35", "1e-320", "", "abc", "0x10", "1_000", "1,5", "\u0663", "\U0001d7d8", "'", '"', "NaN",
+    "true", "null", "[1]", "{}",
 )  # fmt: skip
 BYTES = (b"\0", b"\xff", b"\xfe\xff", b"\xef\xbb\xbf", b"\r", b"\n\n", b"<!DOCTYPE x>", b"&x;", b"../", b"\x80\x02c")
 _NUMBER = re.compile(rb"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")

@@ -11,7 +11,7 @@ from hls.errors import HlsError
 from hls.reports.report import Report
 from qformers.errors import shown
 
-LARGEST = 1e12  # of anything a report counts: things of a device, cycles, ns
+LARGEST = 2.0**53  # of anything a report counts; whole numbers above are not exact in a float
 LARGEST_BYTES = 256 << 20
 
 
