@@ -215,7 +215,11 @@ def test_folders_of_other_settings_and_changed_files_are_refused(tmp_path):
             {"7": {"split": "../x", "hits": 1, "particles": 1, "files": {}}},
             r"events\.7\.split must be 't",
         ),
-        ("events", {"7": {"split": "val", "hits": 1, "particles": 1, "files": {"../x": ""}}}, r"files.* match pattern"),
+        (
+            "events",
+            {"7": {"split": "val", "hits": 1, "particles": 1, "files": {"../x": ""}}},
+            r"events\.7\.files\.\.\./x\.\[key\] must match",
+        ),
         ("events", {"7": {"split": "val"}}, r"it lacks files, hits, particles"),
         ("packed", None, r"packed must be a valid boolean"),
     ],

@@ -245,6 +245,14 @@ def test_configurations_that_are_none_are_refused(tmp_path: Path, config: str) -
         read(tmp_path / "m.h5")
 
 
+def test_settings_that_do_not_go_together_are_said_of_the_layer(tmp_path: Path) -> None:
+    path = tmp_path / "m.keras"
+    chain(path, keras.layers.ZeroPadding1D(1, name="pad"), shape=(4, 2), pad={"padding": "wide"})
+    assert "layer 'pad': its settings and arrays do not go together (" in refused(path)
+    chain(path, keras.layers.Dense(2, name="fc", **DENSE), x={"batch_shape": [None, "four"]})
+    assert "input 'x': firmware needs a fixed shape. Received: [None, 'four']" in refused(path)
+
+
 def test_weights_that_are_not_finite_are_named(tmp_path: Path) -> None:
     path = tmp_path / "m.h5"
     path.write_bytes(gzip.decompress((DATA / "qkeras" / "jet_mlp_v0.9.h5.gz").read_bytes()))

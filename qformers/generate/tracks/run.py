@@ -34,7 +34,7 @@ class EventEntry(TypedDict):
     split: Literal["train", "val", "test"]
     hits: Annotated[int, Field(ge=0)]
     particles: Annotated[int, Field(ge=0)]
-    files: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")], str]
+    files: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")], str]
 
 
 class TrackManifest(TypedDict):
