@@ -93,9 +93,10 @@ def _refuse_damaged(path: Path, error: type[QformersError]) -> None:
     Raises:
         QformersError: of the class `error`.
     """
-    if not zipfile.is_zipfile(path):
-        return  # before PyTorch 1.6; its sizes are checked against the file by PyTorch
     try:
+        with path.open("rb") as stream:
+            if stream.read(2) != b"PK":
+                return  # before PyTorch 1.6; its sizes are checked against the file by PyTorch
         with zipfile.ZipFile(path) as archive:
             size = sum(member.file_size for member in archive.infolist())
             if size > LARGEST_BYTES:

@@ -79,7 +79,10 @@ def read(path: Path) -> SavedModel:
                 saved = _model(path, parse_json(file.attrs["model_config"]), _named_arrays(file))
     except QkerasError:
         raise
-    except BROKEN_HDF5 as error:  # h5py's, and what a configuration runs into that is not one of Keras
+    except (
+        *BROKEN_HDF5,
+        zipfile.BadZipFile,
+    ) as error:  # h5py's, and what a configuration runs into that is not one of Keras
         raise QkerasError(
             f"{path}: is not a model saved by Keras: {type(error).__name__}: {first_line(error)}; save or copy it again"
         ) from error
