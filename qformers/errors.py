@@ -58,6 +58,8 @@ def nearest(name: str, choices: Iterable[str]) -> str:
         choices: what would have been accepted.
     """
     known = sorted(choices)
+    if not known:
+        return "; there is none to choose from"
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     return f"; did you mean '{close[0]}'?" if close else f"; choose one of {', '.join(known)}"
 
@@ -77,3 +79,9 @@ def shown(value: Any, limit: int = 200) -> str:
         if first and all(isinstance(item, str | int | float) for item in first):
             text = "[" + ", ".join(shown(item, 40) for item in first) + (", ...]" if len(value) > 5 else "]")
     return text if len(text) <= limit else text[:limit] + "..."
+
+
+def first_line(error: BaseException, limit: int = 200) -> str:
+    """The first line of what a library says, cut where it is long; its kind where it says nothing."""
+    text = str(error).strip()
+    return text.splitlines()[0][:limit] if text else type(error).__name__

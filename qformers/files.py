@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import lzma
 import os
 import re
 import socket
+import struct
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from glob import escape as glob_escape
@@ -16,6 +20,50 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
+
+# what zipfile raises for damaged archives: of the directory, of the packed bytes, of methods and encryption that a
+# flipped bit names
+BROKEN_ZIP = (
+    OSError, EOFError, ValueError, KeyError, IndexError, OverflowError, NotImplementedError, RuntimeError, struct.error,
+    zlib.error, lzma.LZMAError, zipfile.BadZipFile,
+)  # fmt: skip
+CHUNK = 1 << 20  # bytes read at a time
+
+
+def unreadable(path: Path) -> str | None:
+    """Why `path` cannot be read as a file, in words for a message; None where it can.
+
+    A missing file, a link to nothing, a folder, a device or pipe (which may never end) and a file of somebody else.
+    """
+    if path.is_symlink() and not path.exists():
+        return f"is a link to {path.readlink()}, which is not there; mend the link or name the file"
+    if not path.exists():
+        return "no such file"
+    if path.is_dir():
+        return "is a folder; name a file in it"
+    if not path.is_file():
+        return "is no regular file; name one"
+    if not os.access(path, os.R_OK):
+        return "may not be read by this user; change its permissions (chmod u+r)"
+    return None
+
+
+def unpacked(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
+    """A member of a zip archive, never more than `limit` bytes of it, whatever the archive says of its size.
+
+    Raises:
+        ValueError: it is larger; and all of `BROKEN_ZIP`.
+    """
+    parts, size = [], 0
+    if archive.getinfo(name).file_size > limit:
+        raise ValueError(f"'{name}' unpacks to {archive.getinfo(name).file_size:,} bytes, more than {limit:,}")
+    with archive.open(name) as stream:
+        while part := stream.read(CHUNK):
+            size += len(part)
+            if size > limit:
+                raise ValueError(f"'{name}' unpacks to more than {limit:,} bytes")
+            parts.append(part)
+    return b"".join(parts)
 
 
 @contextmanager

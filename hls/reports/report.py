@@ -97,7 +97,7 @@ def load_report(path: Path) -> Report:
         return Report(**{**fields, "files": tuple(tree["files"])})
     except DamagedError as error:
         raise HlsError(str(error)) from error
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise HlsError(f"{path} is no report of this program ({error}); make it again") from error
 
 

@@ -101,7 +101,7 @@ def _explain(path: Path | str, error: ValidationError, tree: Mapping[str, Any]) 
         elif item["type"] == "no_section":
             lines.append(f"{path}: '{place}' needs keys and values. Received: {shown(item['input'])}")
         else:
-            text = item["msg"].removeprefix("Value error, ")
+            text = item["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
             received = "" if "Received: " in text else f". Received: {shown(item['input'])}"
             lines.append(f"{path}: '{place}': {text}{received}")
     return "\n".join(lines)

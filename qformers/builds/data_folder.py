@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path, PurePath
 
 from qformers.builds.build import Build
+from qformers.data import DATASETS
+from qformers.data.points.dataset import PointDataset
 from qformers.errors import ConfigError
 
 SPLITS = ("train", "val", "test")
@@ -28,9 +30,22 @@ def in_folder(build: Build, folder: Path) -> Build:
                 f"--data: {folder} must hold the folders {', '.join(SPLITS)}; move its files there, e.g. 80/10/10 by "
                 f"event number. Received: no {place}"
             )
-        names = dict.fromkeys(PurePath(pattern).name for pattern in getattr(build.data, split))
+        names = _matching(build, place, [PurePath(pattern).name for pattern in getattr(build.data, split)])
         changes[split] = tuple(str(place / name) for name in names)
     points = build.data.points
     if points is not None and points.lda is not None:
         changes["points"] = points.model_copy(update={"lda": str(folder / PurePath(points.lda).name)})
     return build.model_copy(update={"data": build.data.model_copy(update=changes)})
+
+
+def _matching(build: Build, place: Path, names: list[str]) -> dict[str, None]:
+    """The patterns of a build; where no file of `place` has such a name, those of its data set that one has.
+
+    Public sets are packed (``event*-hits.csv.gz``), what the build was written for perhaps not.
+    """
+    dataset = DATASETS.get(build.data.dataset)
+    others = dataset.files if isinstance(dataset, PointDataset) else ()
+    if not any(any(place.glob(name)) for name in names):
+        found = [name for name in others if any(place.glob(name))]
+        return dict.fromkeys(found or names)
+    return dict.fromkeys(names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,14 +18,19 @@ import qformers.nn.index.padding
 import qformers.nn.index.select
 import qformers.nn.index.sorted_order
 import qformers.nn.table  # noqa: F401  these imports register the layers and functions that saved models are made of
+from qformers.builds.archive import check_keras_archive
 from qformers.builds.build import Build
-from qformers.builds.saved import UNREADABLE, check_recorded, check_whole
+from qformers.builds.saved import check_recorded
 from qformers.config.section import architecture_of
 from qformers.data.events import FeatureSet
-from qformers.errors import ConfigError, nearest
+from qformers.errors import ConfigError, first_line, nearest
+from qformers.files import BROKEN_ZIP
 from qformers.models import MODELS
 from qformers.models.sizes import Jet
 from qformers.nn import VOCABULARIES
+
+# what Keras raises for an archive that is whole, but says what no model is: it calls what the configuration names
+BROKEN_MODEL = (*BROKEN_ZIP, AssertionError, AttributeError, ImportError, LookupError, MemoryError, TypeError)
 
 
 def load_model(path: Path | str) -> keras.Model:
@@ -35,11 +41,22 @@ def load_model(path: Path | str) -> keras.Model:
         DamagedError: the manifest beside it names another file.
     """
     check_recorded(Path(path))
-    check_whole(Path(path))
+    check_keras_archive(Path(path), ConfigError)
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (*UNREADABLE, TypeError, AttributeError, IndexError) as error:
-        raise ConfigError(f"{path}: is not a model file that can be read: {error}") from error
+    except BROKEN_MODEL as error:
+        raise ConfigError(f"{path}: is not a model file that can be read: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """What Keras' message comes down to: a class that is not there hides behind pages of configuration."""
+    text = str(error).strip()
+    if missing := re.search(r"Could not locate (?:class|function) '([^']+)'", text):
+        return (
+            f"it has a layer or function '{missing[1][:100]}', which is neither Keras's, HGQ2's nor this program's; "
+            "save it with the version that made it, or import it (qformers import)"
+        )
+    return first_line(error, 400)
 
 
 def build_model(

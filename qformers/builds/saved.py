@@ -11,31 +11,20 @@ import hashlib
 import io
 import json
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
+from qformers.builds.archive import CONFIG, check_keras_archive
 from qformers.errors import ConfigError, DamagedError
 from qformers.files import replacing
 from qformers.manifest import MANIFEST
 from qformers.records import SEAL, WRITTEN, read_record, refuse_changed
 
-CONFIG, WEIGHTS, METADATA = "config.json", "model.weights.h5", "metadata.json"
+METADATA = "metadata.json"
 SHARED = "shared_object_id"  # key of Keras's configurations: which objects are one and the same
 TIME = (1980, 1, 1, 0, 0, 0)  # the first that a ZIP archive can say
 AGAIN = "put the file back, or train again with qformers train --fresh"
 DATE = "1980-01-01@00:00:00"
-# of zipfile for damaged archives, a damaged member, and a kind of member that it does not know
-UNREADABLE = (
-    OSError,
-    ValueError,
-    KeyError,
-    EOFError,
-    RuntimeError,
-    NotImplementedError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 def save_model(model: Any, path: Path) -> None:
@@ -43,25 +32,6 @@ def save_model(model: Any, path: Path) -> None:
     with replacing(path) as temporary:
         model.save(temporary, include_optimizer=False)
         _settle(temporary)
-
-
-def check_whole(path: Path) -> None:
-    """Read a model file through and compare its checksums, which Keras does not when it reads the weights.
-
-    Raises:
-        ConfigError: no such file, no archive, or a damaged one.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            lacking = {CONFIG, WEIGHTS} - set(archive.namelist())
-            for name in archive.namelist():
-                with archive.open(name) as member:
-                    while member.read(1 << 20):  # raises at the end where the checksum is another
-                        pass
-    except UNREADABLE as error:
-        raise ConfigError(f"{path}: is not a model file that can be read: {error}") from error
-    if lacking:
-        raise ConfigError(f"{path}: is not a model file that can be read: {min(lacking)} is not in it")
 
 
 def content_sha256(path: Path) -> str:
@@ -72,19 +42,15 @@ def content_sha256(path: Path) -> str:
     """
     import h5py
 
-    try:
-        with zipfile.ZipFile(path) as archive:
-            config, weights = json.loads(archive.read(CONFIG)), archive.read(WEIGHTS)
-        digest = hashlib.sha256(json.dumps(_unshared(config), sort_keys=True).encode())
-        with h5py.File(io.BytesIO(weights), "r") as file:
-            names: list[str] = []
-            file.visit(names.append)
-            for name in sorted(names):
-                if isinstance(file[name], h5py.Dataset):
-                    values = file[name][()]
-                    digest.update(f"{name}{values.shape}{values.dtype}".encode() + values.tobytes())
-    except UNREADABLE as error:
-        raise ConfigError(f"{path}: is not a model file that can be read: {error}") from error
+    held = check_keras_archive(path, ConfigError)
+    digest = hashlib.sha256(json.dumps(_unshared(held.config), sort_keys=True).encode())
+    with h5py.File(io.BytesIO(held.weights), "r") as file:
+        names: list[str] = []
+        file.visit(names.append)
+        for name in sorted(names):
+            if isinstance(file[name], h5py.Dataset):
+                values = file[name][()]
+                digest.update(f"{name}{values.shape}{values.dtype}".encode() + values.tobytes())
     return digest.hexdigest()
 
 

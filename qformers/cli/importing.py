@@ -19,7 +19,9 @@ from pathlib import Path
 
 from qformers.cli import status
 from qformers.cli.command import Command
-from qformers.errors import ConfigError
+from qformers.errors import ConfigError, QkerasError, WeightsError
+from qformers.files import unreadable
+from qformers.torch_files import require_torch
 
 QKERAS = "qkeras"
 
@@ -59,8 +61,31 @@ def run(options: argparse.Namespace) -> int:
     wrong = [name for name, value in (ours if options.what == QKERAS else theirs).items() if value]
     if wrong:
         raise ConfigError(f"{', '.join(wrong)} does not go with '{options.what}'; see qformers import --help")
+    _refuse_early(options)
     (_qkeras if options.what == QKERAS else _torch)(options)
     return status.DONE
+
+
+def _refuse_early(options: argparse.Namespace) -> None:
+    """What can be known of the files before Keras is imported, which takes seconds.
+
+    Raises:
+        WeightsError: no source, a target of another kind, PyTorch is needed and missing.
+    """
+    error = QkerasError if options.what == QKERAS else WeightsError
+    if reason := unreadable(options.source):
+        kind = "a model saved by model.save" if options.what == QKERAS else "a checkpoint written by torch.save"
+        raise error(f"{options.source}: {reason}; give {kind}")
+    if options.target.suffix != ".keras":
+        raise error(f"the model to write must end in .keras. Received: {options.target}")
+    if options.target.is_dir():
+        raise error(f"{options.target}: is a folder; name a file to write")
+    if options.what != QKERAS:
+        require_torch(options.source, error)
+    elif options.source.suffix == ".keras":
+        from qformers.builds.archive import check_keras_archive
+
+        check_keras_archive(options.source, error)
 
 
 def _qkeras(options: argparse.Namespace) -> None:

@@ -39,6 +39,9 @@ def run(options: argparse.Namespace) -> int:
         from qformers.builds.data_folder import in_folder
 
         build = in_folder(build, options.data)
+    from qformers.data import check_files
+
+    check_files(build.data)
     from qformers.train.stage import train
 
     phases = None if options.phase == "all" else (options.phase,)

@@ -16,9 +16,10 @@ from qformers.data.jets.split import JetDataset
 from qformers.data.points import dataset as points
 from qformers.data.points import filtering
 from qformers.data.points.dataset import PointDataset
-from qformers.data.split import AnyEvents, Dataset, Split, SplitName, split_files
+from qformers.data.split import AnyEvents, Dataset, Split, SplitName, of_split, split_files
 from qformers.errors import DataError, nearest
 from qformers.progress import Reporter
+from qformers.torch_files import require_torch
 
 __all__ = [
     "DATASETS",
@@ -29,6 +30,7 @@ __all__ = [
     "FeatureSet",
     "Split",
     "SplitName",
+    "check_files",
     "dataset_of",
     "open_split",
     "point_dataset",
@@ -66,6 +68,19 @@ def point_dataset(name: str) -> PointDataset:
     if not isinstance(dataset, PointDataset):
         raise DataError(f"data.dataset: '{name}' must be a data set of points. Received: one of jets")
     return dataset
+
+
+def check_files(config: DataConfig) -> None:
+    """Refuse files that are missing, or cannot be read here, before anything heavy is imported.
+
+    Raises:
+        DataError: as `split_files`; or events of PyTorch, which is not installed.
+    """
+    for split in get_args(SplitName):
+        for path in split_files(config, split):
+            if path.suffix == ".pt":
+                with of_split(split):
+                    require_torch(path, DataError)
 
 
 def open_split(config: DataConfig, split: SplitName, reporter: Reporter | None = None) -> Split:

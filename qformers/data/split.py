@@ -7,6 +7,7 @@ calibration and metrics know no more of either than stands here.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from glob import glob
 from pathlib import Path
 from typing import Literal, Protocol
@@ -15,6 +16,7 @@ from qformers.config.sections import DataConfig
 from qformers.data.clouds import PointEvents
 from qformers.data.events import Events, FeatureSet
 from qformers.errors import DataError
+from qformers.files import unreadable
 from qformers.progress import Reporter
 
 SplitName = Literal["train", "val", "test"]
@@ -75,22 +77,41 @@ class Dataset(Protocol):
         """What a model learns from the labels, a key of `qformers.tasks.TASKS`."""
 
 
+@contextmanager
+def of_split(split: str) -> Iterator[None]:
+    """Errors of the block begin with the split, since one file may stand in several.
+
+    Raises:
+        DataError: as the block.
+    """
+    try:
+        yield
+    except DataError as error:
+        if f"data.{split}:" in str(error):
+            raise
+        raise DataError(f"data.{split}: {error}") from error
+
+
 def split_files(config: DataConfig, split: SplitName) -> list[Path]:
     """The files that the globs of a split match, in their order.
 
     Raises:
-        DataError: no glob is given, or one matches nothing.
+        DataError: no glob is given, or one matches nothing, or something that is no file which can be read.
     """
     globs: tuple[str, ...] = getattr(config, split)
     if not globs:
         raise DataError(f"data.{split}: no glob is given; name the files, e.g. [data/{split}/*.root]")
     files: dict[Path, None] = {}  # ordered, and each file once even where two globs match it
     for pattern in globs:
+        made = "jets with qformers generate" if config.points is None else "events with qformers generate tracks"
         matches = sorted(glob(pattern, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
         if not matches:
             raise DataError(
                 f"data.{split}: no file matches '{pattern}' (looked from {Path.cwd()}); "
-                f"correct the glob, or make jets with qformers generate"
+                f"correct the glob, or make {made}"
             )
         files.update(dict.fromkeys(Path(match) for match in matches))
+    for path in files:
+        if reason := unreadable(path):
+            raise DataError(f"data.{split}: {path}: {reason}")
     return list(files)

@@ -3,11 +3,17 @@
 Momenta and energies in GeV, production vertices in mm.
 """
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import TypeAdapter, ValidationError
+
+from qformers.errors import DataError, shown
+from qformers.files import unreadable
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -64,6 +70,36 @@ def wrap_phi(dphi: Floats) -> Floats:
     """Bring angles into [-pi, pi)."""
     wrapped: Floats = (dphi + np.pi) % (2 * np.pi) - np.pi
     return wrapped
+
+
+def manifest_of(path: Path, form: Any) -> Any:
+    """The content of a manifest, which names files that are read and written: so every name in it is looked at.
+
+    Args:
+        path: a JSON file.
+        form: a `TypedDict` with the constraints of its values.
+
+    Raises:
+        DataError: missing, no JSON, or of another form; names the key.
+    """
+    if reason := unreadable(path):
+        raise DataError(f"{path}: {reason}; generate into this folder first, or name another")
+    try:
+        loaded = json.loads(path.read_text())
+        TypeAdapter(form).validate_python(loaded)
+    except ValidationError as error:
+        wrong = [one for one in error.errors() if one["type"] != "missing"]
+        if not wrong:
+            lacking = ", ".join(sorted(str(one["loc"][-1]) for one in error.errors()))
+            raise DataError(f"{path} is not a manifest: it lacks {lacking}; use another folder") from error
+        place = ".".join(str(part) for part in wrong[0]["loc"]) or "its content"
+        words = wrong[0]["msg"].replace("Input should", "must", 1).replace("String should", "must", 1)
+        raise DataError(
+            f"{path} is not a manifest: {place} {words}; use another folder. Received: {shown(wrong[0]['input'])}"
+        ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path} is not a manifest ({error}); generate into another folder") from error
+    return loaded
 
 
 def from_pythia(batch: Any) -> Record:

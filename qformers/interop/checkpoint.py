@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from qformers.errors import WeightsError
+from qformers.torch_files import load
 
 WRAPPINGS = ("state_dict", "model_state_dict", "model")  # keys under which training scripts keep the weights
 
@@ -17,16 +18,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         WeightsError: no such file, not a PyTorch checkpoint, anything besides weights in it, or PyTorch is missing.
     """
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such file; give a checkpoint written by torch.save(model.state_dict(), ...)")
-    try:
-        import torch
-    except ImportError as error:
-        raise WeightsError(f"{path}: reading it needs PyTorch: pip install torch") from error
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # bytes of another kind make the unpickler raise anything
-        raise WeightsError(f"{path}: {_reason(str(error))}") from error
+    content = load(path, WeightsError)
+    import torch
+
     for key in WRAPPINGS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
@@ -36,16 +30,3 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         there = f"a mapping to {', '.join(sorted(kinds))}" if kinds else type(content).__name__
         raise WeightsError(f"{path}: expected names and tensors, as model.state_dict() gives them. Received: {there}")
     return {str(name): tensor for name, tensor in content.items()}
-
-
-def _reason(message: str) -> str:
-    """What PyTorch's long message comes down to."""
-    if "TorchScript" in message:
-        return "a TorchScript archive, not a checkpoint; save the weights by torch.save(model.state_dict(), ...)"
-    if "Unsupported" in message or "not an allowed global" in message:
-        return (
-            "holds Python objects besides weights (a whole pickled module, perhaps), and reading those would run code "
-            "from the file; where you trust it, load it in PyTorch and torch.save(model.state_dict(), ...)"
-        )
-    first = message.strip().splitlines()[0] if message.strip() else "no more to read"
-    return f"not a PyTorch checkpoint, or a damaged one ({first})"

@@ -39,6 +39,8 @@ LAYER_MODULES = {
     "ffn_fc2": "ff.2",
 }
 ENDINGS = {"kernel": ".weight", "gamma": ".weight", "bias": ".bias", "beta": ".bias"}
+ALPHA = ".e2lsh.alpha"
+BETA = ".e2lsh.beta"  # (1, hashes): offsets of the hashes, which the fork saves and no HEPT ever adds to one
 EMBEDDINGS = {1: ("pids_enc",), 2: ("layer0_emb", "layer1_emb")}  # by their number: HEPT pileup, HEPT-CMS
 
 _PILEUP = HeptConfig(coords=4, regions=140, head="logits", embeddings=((7, 10),))
@@ -77,11 +79,22 @@ def load(model: keras.Model, state_dict: Mapping[str, Any]) -> None:
         state_dict: name -> array; the prefix of a wrapper (``model.``) is accepted.
 
     Raises:
-        WeightsError: entries are missing, left over, of another shape or not finite (all are named), or the model has
-            weights that upstream has no name for. The model is then as it was.
+        WeightsError: entries are missing, left over, of another shape or not finite (all are named), regions or alphas
+            are all zero, or the model has weights that upstream has no name for. The model is then as it was.
     """
     intro = f"these weights do not fit the model '{model.name}'; tasks with known sizes are {', '.join(TASKS)}:"
-    fill(normalised(state_dict), _slots(model), intro)
+    arrays, slots = normalised(state_dict), _slots(model)
+    alphas = {slot.entry: slot.shape for slot in slots if slot.entry.endswith(ALPHA)}
+    for entry, shape in alphas.items():
+        unused = entry.removesuffix(ALPHA) + BETA
+        if unused in arrays and arrays[unused].shape == (1, shape[-1]):
+            del arrays[unused]
+    for name in ("regions", *alphas):
+        if name in arrays and arrays[name].size and not arrays[name].any():
+            raise WeightsError(f"{intro}\n  all zero: {name}; it is drawn at random and never trained: save it anew")
+    if "regions" in arrays and (arrays["regions"] < 0).any():
+        raise WeightsError(f"{intro}\n  negative: regions {arrays['regions'].min():g}; they are numbers of cells")
+    fill(arrays, slots, intro)
 
 
 def num_features(state_dict: Mapping[str, Any], config: HeptConfig) -> int:

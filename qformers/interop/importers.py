@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from qformers.builds.saved import save_model
-from qformers.errors import WeightsError, nearest
+from qformers.errors import WeightsError, nearest, shown
 from qformers.interop import hept as upstream_hept
 from qformers.interop import weaver
 from qformers.interop.checkpoint import read_checkpoint
+from qformers.interop.state_dict import in_words
 from qformers.models.hept.config import HeptConfig
 from qformers.models.hept.hept import hept
 from qformers.models.part.config import PartConfig
@@ -31,6 +32,7 @@ ASSUMED = {  # no array shows these
     "part": ("activation", "pair_activation", "remove_self_pair", "pre_activation_pair"),
     "hept": ("block_size", "activation", "head_activation", "kernel", "dropout"),
 }
+Config = TypeVar("Config", bound=BaseModel)
 Imported = tuple["keras.Model", PartConfig | HeptConfig]
 
 
@@ -53,7 +55,7 @@ def part_from_weaver(state_dict: Mapping[str, Any], sizes: Sizes) -> Imported:
     if sizes.task is not None:
         raise WeightsError(f"a task belongs to hept; the sizes of a ParT show in its weights. Received: {sizes.task}")
     config, num_features, num_classes = weaver.infer_config(state_dict)
-    config = PartConfig.model_validate({**config.model_dump(), **_options(sizes, "part", PartConfig)})
+    config = checked(PartConfig, {**config.model_dump(), **_options(sizes, "part", PartConfig)})
     jet = Jet(PARTICLES if sizes.particles is None else sizes.particles, num_features, num_classes)
     model = part(config, jet, Float32(sizes.dtype))
     weaver.load(model, state_dict)
@@ -71,7 +73,7 @@ def hept_from_upstream(state_dict: Mapping[str, Any], sizes: Sizes) -> Imported:
         hint = nearest(sizes.task, tasks) if sizes.task else f"; choose one of {', '.join(tasks)}"
         raise WeightsError(f"hept needs a task, whose sizes the model gets{hint}. Received: task={sizes.task}")
     config = tasks[sizes.task]
-    config = HeptConfig.model_validate({**config.model_dump(), **_options(sizes, "hept", HeptConfig)})
+    config = checked(HeptConfig, {**config.model_dump(), **_options(sizes, "hept", HeptConfig)})
     points = Points(sizes.particles, upstream_hept.num_features(state_dict, config))
     model = hept(config, points, Float32(sizes.dtype))
     upstream_hept.load(model, state_dict)
@@ -84,11 +86,20 @@ def _options(sizes: Sizes, architecture: str, section: type[PartConfig | HeptCon
     for key in options:
         if key not in open_keys:
             raise WeightsError(f"option '{key}' is not one that the weights leave open{nearest(key, open_keys)}")
-    try:
-        section.model_validate(options)
-    except ValidationError as error:
-        raise WeightsError(f"an option cannot be used: {error}") from error
+    checked(section, options)
     return options
+
+
+def checked(section: type[Config], values: Mapping[str, Any]) -> Config:
+    """A section of these values.
+
+    Raises:
+        WeightsError: one of them cannot be; names the key, what it must be and the value.
+    """
+    try:
+        return section.model_validate(dict(values))
+    except ValidationError as error:
+        raise WeightsError(f"an option cannot be used: {in_words(error)}") from error
 
 
 IMPORTERS: dict[str, Callable[[Mapping[str, Any], Sizes], Imported]] = {
@@ -129,9 +140,15 @@ def parse_options(texts: list[str]) -> dict[str, Any]:
     """``["activation=relu"]`` as a mapping, values in YAML.
 
     Raises:
-        WeightsError: a text without ``=``.
+        WeightsError: a text without ``=``, a value that is not YAML.
     """
     for text in texts:
         if "=" not in text:
             raise WeightsError(f"--set needs key=value. Received: {text!r}")
-    return {key: yaml.safe_load(value) for key, value in (text.split("=", 1) for text in texts)}
+    options = {}
+    for key, value in (text.split("=", 1) for text in texts):
+        try:
+            options[key] = yaml.safe_load(value)
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise WeightsError(f"--set {key}: the value is not YAML. Received: {shown(value)}") from error
+    return options

@@ -7,8 +7,10 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
-from qformers.errors import WeightsError
+from qformers.errors import WeightsError, shown
+from qformers.torch_files import from_tensor
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
@@ -37,13 +39,24 @@ def array_of(name: str, value: Any) -> Array:
     """A NumPy array of the entry `name`, from an array or a tensor.
 
     Raises:
-        WeightsError: it is not an array of numbers.
+        WeightsError: it is not an array of numbers (text, complex numbers, a sparse or quantised tensor).
     """
-    # float64 first: PyTorch's bfloat16 has no NumPy type
-    array = np.asarray(value.detach().cpu().double().numpy() if hasattr(value, "detach") else value)
-    if array.dtype.kind not in "fiu":
-        raise WeightsError(f"entry '{name}' is not an array of numbers. Received: {type(value).__name__}")
+    array = from_tensor(value) if hasattr(value, "detach") else np.asarray(value)
+    if array is None or array.dtype.kind not in "fiu":
+        received = type(value).__name__ if array is None or isinstance(value, str) else f"array of {array.dtype}"
+        raise WeightsError(f"entry '{name}' is not an array of numbers. Received: {received}")
     return array
+
+
+def in_words(error: ValidationError) -> str:
+    """What is wrong with a configuration, a key after the other."""
+    lines = []
+    for item in error.errors():
+        place = ".".join(str(part) for part in item["loc"])
+        text = item["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
+        received = "" if "Received: " in text else f". Received: {shown(item['input'])}"
+        lines.append(f"{f'{place} ' if place else ''}{text}{received}")
+    return "; ".join(lines)
 
 
 def prefix_of(state_dict: Mapping[str, Any], anchor: str) -> str:

@@ -18,7 +18,7 @@ import keras
 from pydantic import ValidationError
 
 from qformers.errors import WeightsError
-from qformers.interop.state_dict import Array, Shape, array_of, fill, prefix_of
+from qformers.interop.state_dict import Array, Shape, array_of, fill, in_words, prefix_of
 from qformers.models.part.config import PartConfig
 
 ANCHOR = "embed.input_bn.weight"  # present in every ParT; what stands before it is the prefix of a wrapper
@@ -128,7 +128,7 @@ def infer_config(state_dict: Mapping[str, Any]) -> tuple[PartConfig, int, int]:
     try:
         config = PartConfig(**sizes)
     except ValidationError as error:
-        raise WeightsError(f"the sizes of these weights contradict each other: {error}") from error
+        raise WeightsError(f"the sizes of these weights contradict each other: {in_words(error)}") from error
     return config, _rows(shapes, ANCHOR), _rows(shapes, f"fc.{len(fc_widths)}.weight")
 
 

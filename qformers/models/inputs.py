@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from qformers.data.clouds import PointEvents
 from qformers.data.events import Events
-from qformers.errors import ConfigError, nearest
+from qformers.errors import ConfigError, DataError, nearest
 
 PAIR_NAMES = ("ln_kt", "ln_z", "ln_dr", "ln_m2")
 # (value - shift) * scale puts 98 % of the pairs of 0.5-1 TeV jets in [-4, 4); the scales are powers of two, so that
@@ -77,8 +77,33 @@ def host_order(model: Any, events: PointEvents) -> NDArray[np.int32]:
     )
 
 
+def host_features(model: Any, events: Events | PointEvents) -> NDArray[np.float32]:
+    """Features (n, N, F); columns that a table of the model is indexed by hold whole numbers of its entries.
+
+    A compiled model would take the nearest entry for any other number without a word.
+
+    Raises:
+        DataError: a number without an entry; names the column and the value.
+    """
+    from qformers.models.hept.layers import Categories
+
+    for layer in model.layers:
+        if not isinstance(layer, Categories):
+            continue
+        for place, (entries, _) in zip(range(-len(layer.sizes), 0), layer.sizes, strict=True):
+            column = events.features[..., place][events.mask > 0]
+            wrong = (column < 0) | (column >= entries) | (column != np.rint(column))
+            if wrong.any():
+                names = events.layout.features if isinstance(events, PointEvents) else events.feature_set.names
+                raise DataError(
+                    f"data.features: column '{names[place]}' must hold 0 to {entries - 1}, the entries of "
+                    f"model.embeddings: raise their number or take other features. Received: {column[wrong][0]:g}"
+                )
+    return events.features
+
+
 _SOURCES: dict[str, Callable[[Any, Any], NDArray[Any]]] = {  # from a model and events
-    "features": lambda _, events: events.features,
+    "features": host_features,
     "vectors": lambda _, events: events.vectors,
     "mask": lambda _, events: events.mask,
     "coords": lambda _, events: events.coords,  # of points
@@ -103,6 +128,7 @@ def host_inputs(model: Any, events: Events | PointEvents) -> dict[str, NDArray[n
 
     Raises:
         ConfigError: an input that no event can give, or a wrong number of slots or features.
+        DataError: as `host_features`.
     """
     arrays = {}
     for tensor in model.inputs:

@@ -153,6 +153,8 @@ def _prepare(build: Build, name: PhaseName, out: Path, reporter: Reporter | None
     names = splits[0].class_names
     model = build_model(build, splits[0].feature_set, names, "float32" if name == "float" else "hgq")
     train, val, test = feeds(splits, model)
+    if val.in_memory:
+        val.kept()  # a bad event in it is met now, not after the first epoch
     calibrate, sample = None, None
     if name == "qat":
         from qformers.quant import fold as transfer

@@ -15,8 +15,9 @@ import pytest
 from support.paths import DATA
 from support.quantised import logits, quantised_part, small
 
+from qformers.builds.archive import check_keras_archive
 from qformers.builds.models import load_model
-from qformers.builds.saved import check_whole, content_sha256, save_model
+from qformers.builds.saved import content_sha256, save_model
 from qformers.errors import ConfigError
 from qformers.nn.memory import Memory, memory_of
 from qformers.quant.fidelity import axes_of, counterpart
@@ -123,5 +124,5 @@ def test_a_damaged_file_is_one_line_before_keras_reads_it(saved: Path, tmp_path:
     tails = {"flipped": flipped, "truncated": b"", "zeroed": bytes(len(content) - at)}
     path.write_bytes(content[:at] + tails[how])
     with pytest.raises(ConfigError, match=r"model.keras: is not a model file that can be read: ") as caught:
-        check_whole(path)
+        check_keras_archive(path, ConfigError)
     assert "\n" not in str(caught.value)

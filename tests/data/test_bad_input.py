@@ -1,15 +1,18 @@
 """Files and configurations that cannot be used: the message names file and branch, what was found, what to do."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import awkward as ak
+import h5py
 import numpy as np
 import pytest
 import uproot
 
 from qformers.config.sections import DataConfig
 from qformers.data import DATASETS, DataError, Events, open_split
+from qformers.data.jets.hls4ml_lhc import MEAN_STD
 from qformers.data.jets.split import JetDataset
 from qformers.data.jets.toy import Branches, hls4ml_lhc_arrays, jetclass_branches, write_arrays, write_tree
 
@@ -290,3 +293,163 @@ def test_hdf5_non_finite(tmp_path: Path) -> None:
         five(tmp_path, jetConstituentList=particles),
         r"'jetConstituentList' column 'j1_etarel': non-finite value nan in jet 7",
     )
+
+
+# numbers that are finite, and no particle's
+
+
+def changed(name: str, jet: int, value: float) -> Branches:
+    """Good jets with the first particle of one of them changed."""
+    branches = jetclass_branches(20, seed=1)
+    flat, counts = ak.to_numpy(ak.flatten(branches[name])).copy(), ak.num(branches[name])
+    flat[int(counts[:jet].to_numpy().sum())] = value
+    return branches | {name: ak.unflatten(flat, counts)}
+
+
+@pytest.mark.parametrize(("value", "said"), [(-3.0, "-3.0"), (0.0, "0.0")])
+def test_energies_that_are_not_positive(tmp_path: Path, value: float, said: str) -> None:
+    branches = changed("part_energy", 4, value)
+    refused(tree(tmp_path, branches), rf"a particle's energy must be positive. Received: {said} in jet 4 .*drop these")
+
+
+def test_particles_without_transverse_momentum(tmp_path: Path) -> None:
+    branches = changed("part_px", 7, 0.0)
+    flat, counts = ak.to_numpy(ak.flatten(branches["part_py"])).copy(), ak.num(branches["part_py"])
+    flat[int(counts[:7].to_numpy().sum())] = 0.0
+    branches["part_py"] = ak.unflatten(flat, counts)
+    refused(tree(tmp_path, branches), r"a particle's pT must be positive. Received: 0.0 in jet 7 \(1 such particles")
+
+
+@pytest.mark.parametrize("name", ["part_px", "part_energy", "part_deta"])
+def test_values_beyond_all_that_is_measured(tmp_path: Path, name: str) -> None:
+    refused(
+        tree(tmp_path, changed(name, 2, 1e35)),
+        rf"branch '{name}': value beyond 1e\+09 \(units are GeV\), .*e\+3[45] in jet 2 ",
+    )
+
+
+@pytest.mark.parametrize("padding", ["zero", "wrap"])
+def test_a_jet_without_particles(tmp_path: Path, padding: str) -> None:
+    branches = jetclass_branches(3, seed=2)
+    for name in [n for n in branches if n.startswith("part_")]:
+        branches[name] = ak.concatenate([branches[name][:1], branches[name][1:2][:, :0], branches[name][2:]])
+    refused(tree(tmp_path, branches), r"jet 1 has no particle \(1 such jets.*drop them from the file", padding=padding)
+
+
+def test_jets_without_any_particle(tmp_path: Path) -> None:
+    branches = jetclass_branches(3, seed=2)
+    for name in [n for n in branches if n.startswith("part_")]:
+        branches[name] = branches[name][:, :0]
+    refused(tree(tmp_path, branches), r"jet 0 has no particle \(3 such jets")
+
+
+def particles(column: str, value: float, jet: int = 5) -> np.ndarray[Any, Any]:
+    """The particles of ten good jets, one number of the first of a jet changed; "all" = of all of its particles."""
+    array = hls4ml_lhc_arrays(10, seed=2)["jetConstituentList"]
+    if column == "all":
+        array[jet] = value
+    else:
+        array[jet, 0, list(MEAN_STD).index(column)] = value
+    return np.asarray(array)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [
+        ("j1_e", -2.0, r"a particle's energy must be positive. Received: -2.0 in jet 5"),
+        ("j1_pt", 0.0, r"a particle's pT must be positive. Received: 0.0 in jet 5"),
+        ("j1_pt", -1.0, r"a particle's pT must be positive. Received: -1.0 in jet 5"),
+        ("j1_pt", 1e35, r"column 'j1_pt': value beyond 1e\+09 .* in jet 5"),
+        ("j1_px", 1e300, r"column 'j1_px': non-finite value inf in jet 5"),  # in float32
+        ("all", 0.0, r"'jetConstituentList': jet 5 has no particle \(1 such jets"),
+    ],
+)
+def test_hdf5_particles_that_cannot_be(tmp_path: Path, column: str, value: float, said: str) -> None:
+    refused(five(tmp_path, jetConstituentList=particles(column, value)), said)
+
+
+# HDF5 that is none of numbers, or of more than there are
+
+
+def test_groups_in_place_of_data_sets(tmp_path: Path) -> None:
+    path = five(tmp_path, jetConstituentList=None)
+    with h5py.File(path, "a") as file:
+        file.create_group("jetConstituentList")
+    refused(path, r"data.train: .*'jetConstituentList' must be a data set of numbers. Received: a group; generate or")
+
+
+def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
+    names = hls4ml_lhc_arrays(1)["particleFeatureNames"].copy()
+    names[3] = b"\xff\xfe"
+    refused(
+        five(tmp_path, particleFeatureNames=names),
+        r"'particleFeatureNames': the name b'\\xff\\xfe' is not UTF-8; write the names of columns in ASCII",
+    )
+
+
+@pytest.mark.parametrize(
+    ("dtype", "said"),
+    [(np.complex64, "complex64"), ([("a", "f4"), ("b", "f4")], r"\[\('a'"), ("S4", r"\|S4"), (object, "object")],
+)
+def test_hdf5_types_that_are_no_numbers(tmp_path: Path, dtype: Any, said: str) -> None:
+    array: Any = np.zeros((10, 30, 16), dtype) if dtype is not object else np.full((10, 30, 16), "text", object)
+    path = five(tmp_path, jetConstituentList=None)
+    with h5py.File(path, "a") as file:
+        kind = h5py.string_dtype() if dtype is object else None
+        file.create_dataset("jetConstituentList", data=array, dtype=kind)
+    refused(path, rf"'jetConstituentList' has the wrong type. Expected: numbers with 3 axes. Received: {said}")
+
+
+def test_numbers_in_place_of_names(tmp_path: Path) -> None:
+    refused(
+        five(tmp_path, particleFeatureNames=np.arange(17)),
+        r"'particleFeatureNames' has the wrong type. Expected: names of columns. Received: int64 of shape \(17,\)",
+    )
+
+
+def test_a_data_set_that_claims_more_than_the_file_holds(tmp_path: Path) -> None:
+    path = five(tmp_path, jetConstituentList=None)
+    with h5py.File(path, "a") as file:  # nothing is written: HDF5 gives zeros for chunks that are not there
+        file.create_dataset("jetConstituentList", (10**12, 30, 16), "f4", chunks=(1000, 30, 16))
+    refused(path, r"'jetConstituentList' has the shape \(1000000000000, 30, 16\), more than a file of [\d,]+ bytes can")
+
+
+def test_numbers_of_another_file_are_not_followed(tmp_path: Path) -> None:
+    path = five(tmp_path, jetConstituentList=None)
+    write_arrays(tmp_path / "other.h5", hls4ml_lhc_arrays(10))
+    with h5py.File(path, "a") as file:
+        file["jetConstituentList"] = h5py.ExternalLink("other.h5", "jetConstituentList")
+    refused(path, r"'jetConstituentList' is a link to another place, which is not followed")
+
+
+def test_no_jet_in_hdf5(tmp_path: Path) -> None:
+    path = write_arrays(tmp_path / "bad.h5", hls4ml_lhc_arrays(0))
+    with pytest.raises(DataError, match=r"data.train: no jet in 1 files, the first is .*bad.h5"):
+        load("hls4ml_lhc", path)
+
+
+# what stands in the place of a file
+
+
+@pytest.mark.parametrize("ending", ["root", "h5"])
+def test_things_that_are_no_files(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"bad.{ending}"
+    path.mkdir()
+    refused(path, r"data.train: .*is a folder; name a file in it")
+    path.rmdir()
+    path.symlink_to(tmp_path / "gone")
+    refused(path, r"is a link to .*gone, which is not there; mend the link")
+    path.unlink()
+    os.mkfifo(path)  # reading it would never end
+    refused(path, r"is no regular file; name one")
+
+
+def test_a_file_of_somebody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = five(tmp_path)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # as for anybody but root
+    refused(path, r"may not be read by this user; change its permissions \(chmod u\+r\)")
+
+
+def test_globs_of_events_speak_of_events(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"correct the glob, or make events with qformers generate tracks"):
+        load("trackml", tmp_path / "*-hits.csv", features="place", points={"task": "tracking"})

@@ -77,9 +77,11 @@ def test_particles_in_any_order_and_gaps(tmp_path: Path) -> None:
 def test_ties_keep_the_order_of_the_file(tmp_path: Path) -> None:
     arrays = hls4ml_lhc_arrays(1, seed=3, particles=6)
     arrays["jetConstituentList"][0, :, COLUMNS.index("j1_pt")] = [5, 7, 5, 7, 0, 5]
-    arrays["jetConstituentList"][0, :, COLUMNS.index("j1_e")] = [0, 1, 2, 3, 4, 5]
+    arrays["jetConstituentList"][0, :, COLUMNS.index("j1_e")] = [6, 1, 2, 3, 0, 5]
+    for name in ("j1_px", "j1_py", "j1_pz"):  # the slot without pT is padding
+        arrays["jetConstituentList"][0, 4, COLUMNS.index(name)] = 0
     events = load(write_arrays(tmp_path / "a.h5", arrays), num_particles=6)
-    assert events.vectors[0, :5, 3].tolist() == [1, 3, 0, 2, 5]
+    assert events.vectors[0, :5, 3].tolist() == [1, 3, 6, 2, 5]
     assert events.mask[0].tolist() == [1, 1, 1, 1, 1, 0]
 
 

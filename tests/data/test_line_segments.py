@@ -130,7 +130,11 @@ def test_other_names_and_missing_files_are_refused(tmp_path):
 
 def test_without_torch_the_way_out_is_told(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)  # as if it were not installed
-    with pytest.raises(ImportError, match=r"graph_1.pt: reading .pt files needs torch: pip install torch"):
+    (tmp_path / "graph_1.pt").write_bytes(b"anything")
+    with pytest.raises(
+        DataError,
+        match=r"graph_1.pt: reading it needs PyTorch, which is not installed here: .*python.* -m pip install torch",
+    ):
         read_segments(tmp_path / "graph_1.pt")
 
 
@@ -154,12 +158,59 @@ def test_pt_files_are_read_and_nothing_in_them_is_executed(made, tmp_path):
     assert (again.x == segments.x).all()
     touched = tmp_path / "touched"
     torch.save({**arrays, "evil": _Evil(touched)}, tmp_path / "graph_8.pt")
-    with pytest.raises(DataError, match=r"graph_8.pt: holds more than tensors.*is not executed"):
+    with pytest.raises(
+        DataError,
+        match=r"graph_8.pt: refused as hostile: it asks .* object \S+ besides tensors.*not.* run",
+    ):
         read_segments(tmp_path / "graph_8.pt")
     assert not touched.exists()
+    with pytest.raises(DataError) as caught:
+        read_segments(tmp_path / "graph_8.pt")
+    assert "weights_only" not in str(caught.value)  # no advice to switch the protection off
     torch.save([1, 2], tmp_path / "graph_9.pt")
     with pytest.raises(DataError, match=r"graph_9.pt: must hold a PyTorch Geometric Data.*Received: list"):
         read_segments(tmp_path / "graph_9.pt")
+
+
+def test_tensors_of_pt_files_that_are_no_numbers_are_refused(made, tmp_path):
+    torch = pytest.importorskip("torch", reason="torch is not installed: .pt files cannot be read")
+    _, segments = made[0]
+    x, ids = torch.from_numpy(segments.x), torch.from_numpy(segments.particle_id).int()
+    path = tmp_path / "graph_7.pt"
+
+    def saved(**tensors):
+        torch.save({"x": x, "particle_id": ids, **tensors}, path)
+        return read_segments(path)
+
+    grown = x.clone().requires_grad_()
+    assert (saved(x=grown).x == segments.x).all()  # a graph of gradients is no part of the numbers
+    assert (saved(x=torch.cat([x, x]).bfloat16()[: len(x)]).x == x.bfloat16().float().numpy()).all()
+    assert (saved(edges=torch.zeros(3).to_sparse()).x == segments.x).all()  # not looked at
+    for tensor, said in (
+        (x.to_sparse(), r"'x' must be a plain tensor of numbers. Received: Tensor \(torch.sparse_coo, torch.float32\)"),
+        (torch.empty_like(x, device="meta"), r"'x' must be a plain tensor of numbers"),
+        (x + 1j, r"array 'x' must hold real numbers. Received: complex64"),
+        (["a"] * 3, r"'x' must be a plain tensor of numbers. Received: list"),
+        ("text", r"'x' must be a plain tensor of numbers. Received: str"),
+        (x * float("nan"), r"column 'phi', row 0: must be finite. Received: nan"),
+    ):
+        with pytest.raises(DataError, match=rf"graph_7.pt: {said}"):
+            saved(x=tensor)
+
+
+def test_pt_files_that_are_damaged_or_something_else_are_refused(tmp_path):
+    torch = pytest.importorskip("torch", reason="torch is not installed: .pt files cannot be read")
+    path = tmp_path / "graph_7.pt"
+    torch.save({"x": torch.ones(2, 23), "particle_id": torch.zeros(2).int()}, path)
+    whole = path.read_bytes()
+    for content in (b"", b"text", whole[:200], whole[: len(whole) // 2], b"\x80\x05" + bytes(50)):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=r"graph_7.pt: not a PyTorch checkpoint, or a damaged one \(") as caught:
+            read_segments(path)
+        assert "weights_only" not in str(caught.value)  # the advice to switch the protection off
+    path.unlink()
+    with pytest.raises(DataError, match=r"graph_7.pt: no such file"):
+        read_segments(path)
 
 
 def test_pytorch_geometric_data_is_read_without_pytorch_geometric(made, tmp_path):

@@ -105,6 +105,7 @@ def test_a_window_reader_counts(hits):
 def test_line_segments_come_as_points(tmp_path):
     rng = np.random.default_rng(0)
     x = rng.random((30, 23)).astype(np.float32)
+    x[:, -2:] = rng.integers(1, 11, (30, 2))  # layers
     ids = np.where(np.arange(30) % 3 == 0, FAKE, np.arange(30) % 4)
     write_segments(tmp_path / "graph_5.npz", Segments(x, ids, 5))
     lda = Lda(rng.normal(size=(24, 7)), (1.0,) * 7)

@@ -162,7 +162,8 @@ def test_files_that_are_missing_or_cut_short_are_named(folder):
     with pytest.raises(DataError, match=r"-hits.csv: line \d+: must have 7 fields, as the header has.*Received: [1-6]"):
         read_event(path, TrackmlOptions(features="place"))
     path.write_text(text.splitlines()[0] + "\n")
-    assert len(read_event(path, TrackmlOptions(features="place"))) == 0
+    with pytest.raises(DataError, match=r"-hits.csv: holds no hit; leave the event out"):
+        read_event(path, TrackmlOptions(features="place"))
     with pytest.raises(DataError, match=r"none-hits.csv: a TrackML event is named by its hits"):
         read_event(folder / "none-hits.csv", TrackmlOptions())
     with pytest.raises(DataError, match=r"event000000001-hits.csv: cannot be read as CSV"):

@@ -193,13 +193,43 @@ def test_folders_of_other_settings_and_changed_files_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"event000001000-hits.csv is not the file that was generated"):
         run.generate(SMALL, tmp_path, 1, "x")
     (tmp_path / run.NAME).write_text("[]")
-    with pytest.raises(ValueError, match="is not the manifest of tracker events"):
+    with pytest.raises(
+        ValueError,
+        match=r"is not a manifest: its content must be a valid dictionary; use another folder. Received: \[\]",
+    ):
         run.load_manifest(tmp_path)
     (tmp_path / run.NAME).write_text("{")
     with pytest.raises(ValueError, match="is not a manifest"):
         run.load_manifest(tmp_path)
     with pytest.raises(ValueError, match="is missing: generate events"):
         run.load_manifest(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("kind", "jets", r"kind must be 'tracks'"),
+        ("events", {"../../x": {}}, r"events\.\.\./\.\./x\.\[key\] must match pattern"),
+        (
+            "events",
+            {"7": {"split": "../x", "hits": 1, "particles": 1, "files": {}}},
+            r"events\.7\.split must be 't",
+        ),
+        (
+            "events",
+            {"7": {"split": "val", "hits": 1, "particles": 1, "files": {"../x": ""}}},
+            r"events\.7\.files\.\.\./x\.\[key\] must match",
+        ),
+        ("events", {"7": {"split": "val"}}, r"it lacks files, hits, particles"),
+        ("packed", None, r"packed must be a valid boolean"),
+    ],
+)
+def test_a_manifest_cannot_lead_elsewhere(tmp_path, key, value, said):
+    run.generate(SMALL, tmp_path, 1, "x")
+    path = tmp_path / run.NAME
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    with pytest.raises(ValueError, match=rf"manifest.json is not a manifest: {said}"):
+        run.load_manifest(tmp_path)
 
 
 @pytest.mark.parametrize(

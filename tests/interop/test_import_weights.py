@@ -5,6 +5,7 @@ What PyTorch itself says about each kind of file is tested in test_reference_wea
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from qformers.cli import importing
 from qformers.errors import WeightsError
 from qformers.interop.checkpoint import read_checkpoint
 from qformers.interop.importers import Sizes, import_weights, parse_options
+from qformers.interop.state_dict import array_of
 
 Torch = Callable[[Any], None]
 
@@ -118,7 +120,9 @@ def test_other_files_are_refused(content: Any, words: str, torch_gives: Torch, c
 
 def test_missing_pytorch_is_an_error_with_the_command(monkeypatch: pytest.MonkeyPatch, checkpoint: Path) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(WeightsError, match=r"needs PyTorch: pip install torch"):
+    with pytest.raises(
+        WeightsError, match=r"needs PyTorch, which is not installed here: .*python.* -m pip install torch"
+    ):
         read_checkpoint(checkpoint)
 
 
@@ -156,3 +160,98 @@ def test_options_that_contradict_the_weights_are_reported(
 def test_option_without_a_value_is_refused() -> None:
     with pytest.raises(WeightsError, match=r"--set needs key=value\. Received: 'relu'"):
         parse_options(["relu"])
+
+
+def test_a_value_that_is_not_yaml_is_refused() -> None:
+    with pytest.raises(WeightsError, match=r"--set activation: the value is not YAML\. Received: '\[relu'"):
+        parse_options(["activation=[relu"])
+
+
+HEAVY = ("keras", "qformers.interop.importers", "qformers.interop.qkeras.importer")  # seconds to import
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["part", "gone.pt", "a.keras"], r"gone\.pt: no such file; give a checkpoint written by torch\.save"),
+        (["hept", ".", "a.keras"], r"\.: is a folder; name a file in it"),
+        (["qkeras", "gone.keras", "a.keras"], r"gone\.keras: no such file; give a model saved by model\.save"),
+        (["qkeras", "gone.h5", "a.keras"], r"gone\.h5: no such file"),
+        (["part", "best.pt", "a.h5"], r"the model to write must end in \.keras\. Received: a\.h5"),
+        (["part", "best.pt", "folder.keras"], r"folder\.keras: is a folder; name a file to write"),
+        (
+            ["hept", "best.pt", "a.keras"],
+            r"best\.pt: reading it needs PyTorch, which is not installed here: .* -m pip install",
+        ),
+        (
+            ["qkeras", "best.keras", "a.keras"],
+            r"best\.keras: is not a model file that can be read: File is not a zip file",
+        ),
+    ],
+)
+def test_what_can_be_known_is_said_before_keras_is_imported(
+    words: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "best.pt").write_bytes(b"never read")
+    (tmp_path / "best.keras").write_bytes(b"no archive")
+    (tmp_path / "folder.keras").mkdir()
+    for module in ("torch", *HEAVY):
+        monkeypatch.setitem(sys.modules, module, None)  # an import of it would be another error
+    assert importing.COMMAND(words) == 2
+    err = capsys.readouterr().err
+    assert re.search(said, err)
+    assert err.count("\n") == 1
+    assert not (tmp_path / "a.keras").exists()
+
+
+class Odd:
+    """What a tensor says of itself that NumPy has no form for."""
+
+    layout, dtype = "torch.strided", None
+
+    def __init__(self, **facts: Any) -> None:
+        for name, value in facts.items():
+            setattr(self, name, value)
+
+    def detach(self) -> Odd:
+        return self
+
+    cpu = detach
+
+    def numpy(self) -> Any:
+        raise TypeError("Got unsupported ScalarType")
+
+
+@pytest.mark.parametrize(
+    "facts", [{}, {"is_quantized": True}, {"is_nested": True}, {"is_meta": True}, {"layout": "torch.sparse_coo"}]
+)
+def test_tensors_without_plain_numbers_are_refused(facts: dict[str, Any]) -> None:
+    with pytest.raises(WeightsError, match=r"entry 'w' is not an array of numbers\. Received: Odd"):
+        array_of("w", Odd(**facts))
+
+
+def test_hostile_and_damaged_checkpoints_are_called_so(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed: checkpoints cannot be read")
+    path = tmp_path / "best.pt"
+    torch.save({"w": torch.ones(2, dtype=torch.bfloat16, requires_grad=True), "v": torch.ones(2).to_sparse()}, path)
+    state = read_checkpoint(path)
+    np.testing.assert_array_equal(array_of("w", state["w"]), [1, 1])
+    with pytest.raises(WeightsError, match=r"entry 'v' is not an array of numbers\. Received: Tensor"):
+        array_of("v", state["v"])
+    torch.save({"w": Path("x")}, path)
+    with pytest.raises(
+        WeightsError, match=r"best\.pt: refused as hostile: it asks for the Python object pathlib\."
+    ) as said:
+        read_checkpoint(path)
+    assert "weights_only" not in str(said.value)
+    torch.save({"w": torch.ones(1000)}, path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1  # PyTorch itself would take the changed number
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"best\.pt: not a PyTorch checkpoint, or a damaged one \(Bad CRC-32"):
+        read_checkpoint(path)

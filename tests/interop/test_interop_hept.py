@@ -81,6 +81,36 @@ def test_wrong_entries_are_refused_by_name(state: dict[str, Any], words: str) ->
         np.testing.assert_array_equal(weight, old)
 
 
+def test_the_offsets_that_the_fork_saves_and_no_hept_uses_are_left_out(reference: NDArray[np.float64]) -> None:
+    model = empty_model(CONFIG, None)
+    upstream.load(model, _state(**{"attns.0.attn.e2lsh.beta": np.full((1, CONFIG.hashes), 0.5)}))
+    np.testing.assert_array_equal(run(model, *EVENTS), reference)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"attns.0.attn.e2lsh.beta": np.zeros((2, 3))},
+            r"extra: attns\.0\.attn\.e2lsh\.beta \(2, 3\)",
+        ),  # of another shape
+        ({"attns.7.attn.e2lsh.beta": np.zeros((1, 3))}, r"extra: attns\.7\.attn\.e2lsh\.beta"),  # of no layer
+        ({"attns.0.e2lsh.beta": np.zeros((1, 3))}, r"extra: attns\.0\.e2lsh\.beta"),
+        ({"regions": np.zeros((3, 2, 2))}, r"all zero: regions; it is drawn at random and never trained: save it anew"),
+        ({"regions": -np.ones((3, 2, 2))}, r"negative: regions -1; they are numbers of cells"),
+        ({"attns.0.attn.e2lsh.alpha": np.zeros((2, 7, 3))}, r"all zero: attns\.0\.attn\.e2lsh\.alpha"),
+        ({"W.weight": np.full((7, 8), np.nan)}, r"not finite: W\.weight"),
+        (
+            {"W.weight": np.ones((7, 8), complex)},
+            r"entry 'W\.weight' is not an array of numbers\. Received: array of compl",
+        ),
+    ],
+)
+def test_entries_that_no_training_leaves_are_refused(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(WeightsError, match=words):
+        upstream.load(empty_model(CONFIG, None), _state(**changes))
+
+
 def test_every_missing_entry_is_named() -> None:
     model, state = empty_model(CONFIG, None), _state()
     for name in state:
@@ -139,6 +169,14 @@ def test_script_saves_the_same_model(checkpoint: Path, capsys: pytest.CaptureFix
         (
             importers.Sizes(task="cms_pileup", options={"block_size": 0}),
             r"an option cannot be used(?s:.*)greater than 0",
+        ),
+        (
+            importers.Sizes(task="cms_pileup", options={"head_activation": "hard_tanh"}),
+            r"an option cannot be used: head_activation must be 'tanh', 'silu' or 'relu'\. Received: 'hard_tanh'$",
+        ),
+        (
+            importers.Sizes(task="cms_pileup", options={"hash": "latent"}),
+            r"option 'hash' is not one that the weights leave open; choose one of activation, block_size, dropout, h",
         ),
         (
             importers.Sizes(task="tracking60k"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import zipfile
 from pathlib import Path
@@ -12,6 +13,7 @@ import keras
 import numpy as np
 import pytest
 from support import qkeras as golden
+from support.paths import DATA
 from support.qkeras import save_with
 
 from qformers.errors import QkerasError
@@ -210,6 +212,59 @@ def test_files_are_refused(tmp_path: Path) -> None:
         read(chain(tmp_path / "m.keras", inner))
     with pytest.raises(QkerasError, match=r"must end in \.keras"):
         import_qkeras(text, tmp_path / "out.h5")
+
+
+def test_damaged_files_of_both_kinds_are_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "m.h5"
+    whole = gzip.decompress((DATA / "qkeras" / "jet_mlp_v0.9.h5.gz").read_bytes())
+    for content in (b"", whole[: len(whole) // 2], whole[:100]):
+        path.write_bytes(content)
+        with pytest.raises(
+            QkerasError, match=r"m.h5: is not a model saved by Keras: OSError: .*; save or copy it again"
+        ):
+            read(path)
+    archive = tmp_path / "m.keras"
+    packed = bytearray((DATA / "qkeras" / "jet_mlp_v3.keras").read_bytes())
+    packed[len(packed) // 2] ^= 8
+    for content in (b"", bytes(packed), bytes(packed[:3000])):
+        archive.write_bytes(content)
+        with pytest.raises(
+            QkerasError, match=r"m.keras: is not a model file that can be read: .*save or copy it again"
+        ):
+            read(archive)
+    with pytest.raises(QkerasError, match=r"is a folder; name a file in it; give a model that QKeras saved"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("config", ["{", "[" * 5000, "3", '{"class_name": "Functional", "config": {"layers": 3}}'])
+def test_configurations_that_are_none_are_refused(tmp_path: Path, config: str) -> None:
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file.attrs["model_config"] = config
+        file.create_group("model_weights")
+    with pytest.raises(QkerasError, match=r"m.h5: is not a model saved by Keras: \w+Error: "):
+        read(tmp_path / "m.h5")
+
+
+def test_settings_that_do_not_go_together_are_said_of_the_layer(tmp_path: Path) -> None:
+    path = tmp_path / "m.keras"
+    chain(path, keras.layers.ZeroPadding1D(1, name="pad"), shape=(4, 2), pad={"padding": "wide"})
+    assert "layer 'pad': its settings and arrays do not go together (" in refused(path)
+    chain(path, keras.layers.Dense(2, name="fc", **DENSE), x={"batch_shape": [None, "four"]})
+    assert "input 'x': firmware needs a fixed shape. Received: [None, 'four']" in refused(path)
+
+
+def test_weights_that_are_not_finite_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "m.h5"
+    path.write_bytes(gzip.decompress((DATA / "qkeras" / "jet_mlp_v0.9.h5.gz").read_bytes()))
+    with h5py.File(path, "a") as file:
+        name = next(name for name, group in file["model_weights"].items() if len(group.attrs["weight_names"]))
+        group = file["model_weights"][name]
+        kernel = group[group.attrs["weight_names"][0]]
+        kernel[(0,) * kernel.ndim] = np.nan
+    with pytest.raises(
+        QkerasError, match=rf"m.h5: array 'kernel' of layer '{name}' holds NaN or infinity; train it again"
+    ):
+        read(path)
 
 
 def test_arrays_that_are_missing_are_named(tmp_path: Path) -> None:

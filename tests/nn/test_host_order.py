@@ -11,7 +11,7 @@ from support.hept import FEATURES, empty_model, run, small
 
 from qformers.builds.models import load_model
 from qformers.data.clouds import PointEvents, PointLayout
-from qformers.errors import ConfigError
+from qformers.errors import ConfigError, DataError
 from qformers.models.hept.hept import hept
 from qformers.models.inputs import host_inputs, takes_events
 from qformers.models.sizes import Points
@@ -87,3 +87,14 @@ def test_models_and_events_that_do_not_fit_are_refused():
     bare = keras.Model(order := keras.Input((3, POINTS), name="order"), keras.layers.Flatten()(order), name="bare")
     with pytest.raises(ConfigError, match=r"input 'order' of model 'bare' .*give the order yourself\. Received: 2"):
         host_inputs(bare, events([14]))
+
+
+@pytest.mark.parametrize("value", [-1.0, 4.0, 1.5])
+def test_numbers_beyond_the_tables_of_a_model_are_refused(value: float):
+    model, some = empty_model(small(embeddings=((7, 2), (4, 1))), POINTS, "float32"), events([14])
+    some.features[..., -2:] = 3
+    some.features[some.mask == 0] = 99  # padding is not looked up
+    assert host_inputs(model, some)["features"][..., -1].max() >= 3
+    some.features[0, 5, -1] = value
+    with pytest.raises(DataError, match=rf"column 'e' must hold 0 to 3, the entries of model.embeddings.*: {value:g}"):
+        host_inputs(model, some)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.paths import DATA
 
-from hls.reports.tools import ReportError, read_reports
+from hls.reports.tools import ReportError, base, read_reports
 
 REPORTS = DATA / "reports"
 SOLUTION = "vitis_hls_2024_1/tagger_prj/solution1"
@@ -99,6 +99,74 @@ def test_numbers_that_are_none(tmp_path: Path) -> None:
         read_reports(path)
     path.write_text(text.replace("<FF>20318</FF>", "<FF>20318.5</FF>"))
     with pytest.raises(ReportError, match=r"csynth.xml: 'FF' must be a whole number. Received: '20318.5'"):
+        read_reports(path)
+
+
+@pytest.mark.parametrize("value", ["9" * 400, "1e999", "-1e999", "1" + "0" * 17, "nan", "inf", "-5", "٣"])
+def test_numbers_that_no_device_has(value: str, tmp_path: Path) -> None:
+    text = (REPORTS / f"{SOLUTION}/syn/report/csynth.xml").read_text()
+    path = tmp_path / "csynth.xml"
+    path.write_text(text.replace("<FF>20318</FF>", f"<FF>{value}</FF>"))
+    with pytest.raises(
+        ReportError, match=r"csynth.xml: 'FF' (must be a (whole )?number|is .*which no device or clock)"
+    ):
+        read_reports(path)
+
+
+CSYNTH = f"{SOLUTION}/syn/report/csynth.xml"
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "said"),
+    [
+        (CSYNTH, r"<TargetClockPeriod>[^<]*", "<TargetClockPeriod>-5.00", "'TargetClockPeriod'"),
+        (CSYNTH, r"<EstimatedClockPeriod>[^<]*", "<EstimatedClockPeriod>0", "'EstimatedClockPeriod'"),
+        (f"{JETNET}_route_power.rpt", r"(Total On-Chip Power \(W\) *)\| [\d.]+", r"\1| -2", "'Total On-Chip"),
+        (STA, r"; ([\d.]+) MHz", "; -1 MHz", "'Fmax of"),
+    ],
+)
+def test_periods_frequencies_and_powers_are_positive(name: str, old: str, new: str, said: str, tmp_path: Path) -> None:
+    text, count = re.subn(old, new, (REPORTS / name).read_text())
+    assert count
+    path = tmp_path / Path(name).name
+    path.write_text(text)
+    with pytest.raises(ReportError, match=rf"{re.escape(path.name)}: {said}.* must be positive. Received: "):
+        read_reports(path)
+
+
+def test_entities_are_refused_wherever_they_stand(tmp_path: Path) -> None:
+    text = (REPORTS / f"{SOLUTION}/syn/report/csynth.xml").read_text()
+    path = tmp_path / "csynth.xml"
+    laughs = '<!DOCTYPE p [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;">]>'
+    for place in (0, 5000):
+        path.write_text("<profile>" + " " * place + laughs + text.partition("<profile>")[2])
+        with pytest.raises(ReportError, match=r"csynth.xml: has a DOCTYPE, which no HLS tool writes"):
+            read_reports(path)
+
+
+def test_reports_that_are_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "csynth.xml"
+    path.write_bytes(b"<profile>" + bytes(range(256)) * 4)
+    with pytest.raises(ReportError, match=r"csynth.xml: is cut off or not XML \(not well-formed"):
+        read_reports(path)
+    path.write_bytes(bytes(1000))
+    with pytest.raises(ReportError, match=r"csynth.xml: is no report that is known here"):
+        read_reports(path)
+    path.unlink()
+    path.symlink_to("gone.xml")
+    with pytest.raises(ReportError, match=r"csynth.xml: cannot be read \(No such file"):
+        read_reports(path)
+    (tmp_path / "folder.rpt").mkdir()
+    with pytest.raises(ReportError, match=r"holds no vendor report"):  # a link to nothing, or a folder, is none
+        read_reports(tmp_path)
+    monkeypatch.setattr(base, "LARGEST_BYTES", 100)
+    with pytest.raises(ReportError, match=r"csynth.xml: is larger than 100 bytes"):
+        read_reports(REPORTS / f"{SOLUTION}/syn/report/csynth.xml")
+
+
+def test_a_huge_number_of_a_small_report(tmp_path: Path) -> None:
+    path = REPORTS / "broken" / "xml_huge.xml"
+    with pytest.raises(ReportError, match=r"xml_huge.xml: 'LUT' is '9{39}\.\.\., which no device or clock has; write"):
         read_reports(path)
 
 

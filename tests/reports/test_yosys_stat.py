@@ -87,6 +87,10 @@ def test_every_cell_is_counted_or_listed() -> None:
         ('{"creator": "Yosys"}', "no section 'modules'"),
         (STAT.replace('"design"', '"sketch"'), "no section 'design'"),
         (STAT.replace("9920", '"many"'), "no whole number for 'LUT6'. Received: 'many'"),
+        (STAT.replace("9920", "-1"), "no whole number for 'LUT6'. Received: -1"),
+        (STAT.replace("9920", "9" * 400), "no whole number for 'LUT6'. Received: 9"),
+        (STAT.replace("9920", "true"), "no whole number for 'LUT6'. Received: True"),
+        ("[" * 100_000, "cut off or no JSON"),
         (STAT.replace('"MUXF8": 7680', '"$mul": 7'), r"left 7 cells '\$mul'"),
     ],
 )

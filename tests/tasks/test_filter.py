@@ -139,6 +139,7 @@ def test_candidates_that_do_not_count_stay(tmp_path: Path) -> None:
 def test_line_segments_are_sliced(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     event = Segments(random.random((20, len(COLUMNS)), np.float32), np.arange(20) // 3 + FAKE, 7)
+    event.x[:, -2:] = 1  # layers
     source = tmp_path / "graph_7.npz"
     write_segments(source, event)
     reader = SegmentReader(Lda(random.normal(size=(24, 7)), (1.0,)))
@@ -195,6 +196,7 @@ def test_an_lda_is_fitted_from_files(tmp_path: Path, capsys: Any) -> None:
     for number in range(3):
         ids = np.repeat(np.arange(40), 5)
         x = random.normal(size=(40, len(COLUMNS)))[ids] + 0.2 * random.normal(size=(200, len(COLUMNS)))
+        x[:, -2:] = ids[:, None] % 10 + 1  # layers
         write_segments(tmp_path / "train" / f"graph_{number}.npz", Segments(np.abs(x).astype(np.float32), ids, number))
     lda = fit_lda.COMMAND
     assert lda.run(lda.parse([str(tmp_path / "train"), "--out", str(tmp_path / "lda.json"), "--events", "2"])) == 0

@@ -9,6 +9,10 @@ from pathlib import Path
 
 from hls.errors import HlsError
 from hls.reports.report import Report
+from qformers.errors import shown
+
+LARGEST = 2.0**53  # of anything a report counts; whole numbers above are not exact in a float
+LARGEST_BYTES = 256 << 20
 
 
 class ReportError(HlsError):
@@ -41,9 +45,13 @@ def load(path: Path) -> str:
         ReportError: cannot be read, or is empty.
     """
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        with path.open("rb") as stream:
+            content = stream.read(LARGEST_BYTES + 1)
     except OSError as error:
         raise ReportError(f"{path}: cannot be read ({error.strerror}); give a report file or its folder") from error
+    if len(content) > LARGEST_BYTES:
+        raise ReportError(f"{path}: is larger than {LARGEST_BYTES:,} bytes, which no report is; give the report alone")
+    text = content.decode("utf-8", errors="replace")
     if not text.strip():
         raise ReportError(f"{path}: is empty; let the tool write the report again")
     return text
@@ -63,10 +71,27 @@ def number(path: Path, what: str, text: str) -> float:
     Raises:
         ReportError: there is none.
     """
-    first = re.match(r"[<~\s]*(-?\d[\d,]*(?:\.\d+)?(?:[eE][+-]?\d+)?)", text)
+    first = re.match(r"[<~\s]*(-?[0-9][0-9,]*(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)", text)
     if not first:
-        raise ReportError(f"{path}: '{what}' must be a number. Received: {text.strip()!r}")
-    return float(first.group(1).replace(",", ""))
+        raise ReportError(f"{path}: '{what}' must be a number. Received: {shown(text.strip())}")
+    value = float(first.group(1).replace(",", ""))
+    if abs(value) > LARGEST:  # infinity too
+        raise ReportError(
+            f"{path}: '{what}' is {shown(text.strip(), 40)}, which no device or clock has; write the report again"
+        )
+    return value
+
+
+def positive(path: Path, what: str, text: str) -> float:
+    """First number of a cell, which has to be more than 0: a period, a frequency.
+
+    Raises:
+        ReportError: there is none, or it is 0 or less.
+    """
+    value = number(path, what, text)
+    if value <= 0:
+        raise ReportError(f"{path}: '{what}' must be positive. Received: {shown(text.strip())}")
+    return value
 
 
 def count(path: Path, what: str, text: str) -> int:
@@ -79,7 +104,7 @@ def count(path: Path, what: str, text: str) -> int:
         return 0
     value = number(path, what, text)
     if value != int(value) or value < 0:
-        raise ReportError(f"{path}: '{what}' must be a whole number. Received: {text.strip()!r}")
+        raise ReportError(f"{path}: '{what}' must be a whole number. Received: {shown(text.strip())}")
     return int(value)
 
 

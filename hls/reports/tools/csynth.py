@@ -16,7 +16,18 @@ from typing import Any
 
 from hls.reports.error_bars import error_bar
 from hls.reports.report import Report
-from hls.reports.tools.base import Reading, ReportError, count, find_line, load, missing, number, only_known, table
+from hls.reports.tools.base import (
+    Reading,
+    ReportError,
+    count,
+    find_line,
+    load,
+    missing,
+    number,
+    only_known,
+    positive,
+    table,
+)
 
 COMMAND = "csynth_design"
 # tag or column -> our name: DSP48E until Vivado HLS 2020.1, DSP since; the summary's BRAM counts 18-kbit halves as well
@@ -39,11 +50,11 @@ def read_xml(path: Path) -> Reading:
         ReportError: not XML, cut off, or a section is missing.
     """
     text = load(path)
-    if "<!DOCTYPE" in text[:2000]:  # no tool writes one; entities are the unsafe part of XML
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:  # no tool writes one; entities are the unsafe part of XML
         raise ReportError(f"{path}: has a DOCTYPE, which no HLS tool writes; give the file that the tool wrote")
     try:
         root = ET.fromstring(text)  # noqa: S314  without a DOCTYPE there are no entities to expand
-    except ET.ParseError as error:
+    except (ET.ParseError, ValueError, LookupError, RecursionError) as error:  # the encoding it names, too
         raise ReportError(f"{path}: is cut off or not XML ({error}); write the report again with {COMMAND}") from error
 
     def value(place: str) -> str:
@@ -69,8 +80,8 @@ def read_xml(path: Path) -> Reading:
         part=value("UserAssignments/Part"),
         resources=resources,
         clock=(
-            number(path, "TargetClockPeriod", value("UserAssignments/TargetClockPeriod")),
-            number(
+            positive(path, "TargetClockPeriod", value("UserAssignments/TargetClockPeriod")),
+            positive(
                 path, "EstimatedClockPeriod", value("PerformanceEstimates/SummaryOfTimingAnalysis/EstimatedClockPeriod")
             ),
             number(path, "ClockUncertainty", value("UserAssignments/ClockUncertainty")),

@@ -14,7 +14,7 @@ from typing import Any
 
 from hls.reports.error_bars import error_bar
 from hls.reports.report import Report
-from hls.reports.tools.base import Reading, ReportError, count, load, missing, number, table
+from hls.reports.tools.base import Reading, ReportError, count, load, missing, number, positive, table
 
 FIT, STA = "quartus_fit", "quartus_sta"
 M20K_FAMILIES = ("Agilex", "Stratix 10", "Arria 10", "Stratix V")  # others have blocks of another size
@@ -144,11 +144,11 @@ def read_sta(path: Path) -> Reading:
     if title:
         tables = sections(text)
         _whole(path, text, tables, ("Clocks", "Fmax Summary", "Setup Summary", "Hold Summary"), STA)
-        periods = {row[0]: number(path, f"Period of {row[0]}", row[2]) for row in tables["Clocks"][1:]}
+        periods = {row[0]: positive(path, f"Period of {row[0]}", row[2]) for row in tables["Clocks"][1:]}
         for name, rows in tables.items():
             if name.endswith("Fmax Summary"):
                 for row in rows[1:]:
-                    _least(fmax, row[2], number(path, f"Fmax of {row[2]}", row[1]))
+                    _least(fmax, row[2], positive(path, f"Fmax of {row[2]}", row[1]))
         setup, hold = (_slacks(path, tables, f"{which} Summary") for which in ("Setup", "Hold"))
     elif re.match(r"-+\s+(?:TimeQuest )?Timing Analyzer Summary", text):
         if len(re.findall(r"^-{20,}\s*$", text, re.MULTILINE)) < 3:  # it ends with the third line of dashes

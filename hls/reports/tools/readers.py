@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hls.reports.tools import cosim, csynth, quartus, vivado, vivado_timing
 from hls.reports.tools.base import Reading, ReportError, load
+from qformers.errors import first_line
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,10 @@ READERS: dict[str, Format] = {
 }
 
 
+# what a reader runs into where a table has other rows or columns than its heading says
+ODD_LAYOUT = (LookupError, ValueError, OverflowError)
+
+
 def kind_of(path: Path) -> str | None:
     """Key of `READERS`, or None where the file is none of them."""
     try:
@@ -69,4 +74,10 @@ def read_file(path: Path) -> Reading:
         load(path)  # an empty file says so
         known = ", ".join(known.title for known in READERS.values())
         raise ReportError(f"{path}: is no report that is known here; known are {known}")
-    return READERS[kind].read(path)
+    try:
+        return READERS[kind].read(path)
+    except ODD_LAYOUT as error:
+        raise ReportError(
+            f"{path}: its tables are not laid out as {READERS[kind].title} is ({first_line(error)}); write the report "
+            "again with the tool"
+        ) from error

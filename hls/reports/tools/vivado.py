@@ -14,7 +14,18 @@ from typing import Any
 
 from hls.reports.error_bars import error_bar
 from hls.reports.report import Report
-from hls.reports.tools.base import Reading, ReportError, count, find_line, load, missing, number, only_known, table
+from hls.reports.tools.base import (
+    Reading,
+    ReportError,
+    count,
+    find_line,
+    load,
+    missing,
+    number,
+    only_known,
+    positive,
+    table,
+)
 
 UTILISATION = "report_utilization"
 POWER = "report_power"
@@ -199,7 +210,7 @@ def read_power(path: Path) -> Reading:
         stage=STAGE[source],
         tool=tool(facts),
         part=facts["Device"],
-        power_w=number(path, total, words[0]),
+        power_w=positive(path, total, words[0]),
         error_bar=error_bar(source),
         detail={"design": facts["Design"], "power": detail},
         files=(str(path),),

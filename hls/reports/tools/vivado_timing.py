@@ -12,7 +12,7 @@ from typing import Any
 
 from hls.reports.error_bars import error_bar
 from hls.reports.report import Report
-from hls.reports.tools.base import Reading, ReportError, find_line, load, missing, number
+from hls.reports.tools.base import Reading, ReportError, find_line, load, missing, number, positive
 from hls.reports.tools.vivado import STAGE, header, source_of, tool
 
 COMMAND = "report_timing_summary"
@@ -96,8 +96,8 @@ def _body(path: Path, lines: list[str], title: str) -> tuple[str, list[str]]:
 def _periods(path: Path, lines: list[str]) -> dict[str, float]:
     """ "Clock Summary": period in ns of every clock; a generated clock is indented."""
     _, rows = _body(path, lines, "Clock Summary")
-    matches = (re.match(r"\s*(\S+)\s+\{[^}]*\}\s+([\d.]+)\s+[\d.]+", row) for row in rows)
-    return {match.group(1): float(match.group(2)) for match in matches if match}
+    matches = (re.match(r"\s*(\S+)\s+\{[^}]*\}\s+(-?[\d.]+)\s+[\d.]+", row) for row in rows)
+    return {match[1]: positive(path, f"Period of {match[1]}", match[2]) for match in matches if match}
 
 
 def _intra(path: Path, lines: list[str]) -> dict[str, float]:

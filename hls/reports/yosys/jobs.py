@@ -16,7 +16,7 @@ from pathlib import Path
 from hls.errors import HlsError
 from hls.reports.yosys.run import Halt, Usage, Yosys, YosysHalted, YosysStopped, run_script
 from hls.reports.yosys.shell import shell_verilog
-from hls.reports.yosys.stat import parse_stat
+from hls.reports.yosys.stat import parse_stat, text_of
 from hls.templates import fill
 from qformers.files import replacing, sha256, sweep, write_json
 from qformers.progress import Ticker
@@ -213,9 +213,9 @@ class Bench:
                 raise type(stop)(f"{stop} of '{job.module}'") from stop
             except HlsError as error:
                 raise HlsError(f"'{job.module}': {error}") from error
-            cells, _ = parse_stat((work / "stat.json").read_text())
+            cells, _ = parse_stat(text_of(work / "stat.json"))
             if job.keeps_shell:
-                text = shell_verilog((work / "shell.json").read_text(), job.module)
+                text = shell_verilog(text_of(work / "shell.json"), job.module)
                 with replacing(shell) as temporary:
                     temporary.write_text(text)
         boxes = {f"{path.name.rpartition(f'-{self.variant}-')[0]}_core" for path in job.shells}
@@ -235,6 +235,6 @@ def _load(entry: Path, shell: Path | None) -> Part | None:
         usage = Usage(*(float(tree["usage"][key]) for key in ("seconds", "cpu_seconds", "peak_mib")))
         if shell is not None and sha256(shell) != tree["shell"]:
             return None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return None
     return Part(cells, usage, shell)

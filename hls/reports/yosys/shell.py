@@ -33,7 +33,7 @@ def shell_verilog(text: str, module: str) -> str:
         ports = {name: (port["direction"], port["bits"][0]) for name, port in tree["ports"].items()}
         cells = list(tree["cells"].values())
         core = {name: (cells[0]["port_directions"][name], bits[0]) for name, bits in _connections(cells)}
-    except (ValueError, KeyError, IndexError, TypeError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
         raise HlsError(f"Yosys's netlist of '{module}' is not understood ({error!r})") from error
     if len(cells) > 1:
         raise HlsError(f"Yosys left {len(cells)} cells in the shell of '{module}'; one was expected")

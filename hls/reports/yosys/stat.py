@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from hls.errors import HlsError
+from qformers.errors import shown
 
+MOST_CELLS = 10**12
 # of the dual-output LUT6_2 both outputs are used; in the device it is one LUT
 LUTS = (*(f"LUT{inputs}" for inputs in range(1, 7)), "LUT6_2")
 INVERTER = "INV"  # before a carry chain mostly: there a placed design may need a LUT1, which Yosys does not count
@@ -30,6 +33,18 @@ WEIGHTS: Mapping[str, tuple[str, int]] = {
 }
 
 
+def text_of(path: Path) -> str:
+    """What Yosys wrote into a file.
+
+    Raises:
+        HlsError: nothing, or no text.
+    """
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise HlsError(f"{path}: Yosys did not write it, or no text ({error}); run the synthesis again") from error
+
+
 def parse_stat(text: str) -> tuple[dict[str, int], tuple[str, ...]]:
     """Cells of the whole design, and the names of its modules.
 
@@ -44,7 +59,7 @@ def parse_stat(text: str) -> tuple[dict[str, int], tuple[str, ...]]:
     """
     try:
         tree = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise HlsError(f"the output of Yosys's 'stat -json' is cut off or no JSON ({error})") from error
     if not isinstance(tree, dict) or not isinstance(tree.get("modules"), dict):
         raise HlsError("the output of Yosys's 'stat -json' has no section 'modules'")
@@ -61,8 +76,10 @@ def parse_stat(text: str) -> tuple[dict[str, int], tuple[str, ...]]:
 def _numbers(section: Mapping[str, Any], modules: tuple[str, ...]) -> dict[str, int]:
     numbers = {str(name).removeprefix("\\"): value for name, value in section.items()}
     for name, value in numbers.items():
-        if not isinstance(value, int):
-            raise HlsError(f"the output of Yosys's 'stat -json' has no whole number for '{name}'. Received: {value!r}")
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST_CELLS:
+            raise HlsError(
+                f"the output of Yosys's 'stat -json' has no whole number for '{name}'. Received: {shown(value)}"
+            )
     return {name: value for name, value in numbers.items() if name not in modules}
 
 

@@ -21,14 +21,18 @@ from qformers.data.jets.standardise import (
     RAW,
     Scaling,
     blank,
+    check_counts,
     check_finite,
+    check_momenta,
     feature_set,
     one_hot_to_index,
     safe_log,
     slots,
     standardise,
 )
-from qformers.errors import DataError
+from qformers.errors import DataError, first_line
+from qformers.files import unreadable
+from qformers.hdf5_files import BROKEN_HDF5, member
 
 PARTICLES, NAMES, JETS, JET_NAMES = "jetConstituentList", "particleFeatureNames", "jets", "jetFeatureNames"
 CLASSES = ("g", "q", "w", "z", "t")
@@ -77,6 +81,9 @@ FEATURES: dict[str, FeatureSet] = {
 _SOURCE: dict[str, str] = {**{_name(c): c for c in COLUMNS}, "part_pt_log": "j1_pt"}  # feature -> column it comes from
 
 
+MOST_NAMES = 10_000  # columns
+
+
 @contextmanager
 def open_file(path: Path) -> Iterator[Any]:
     """The HDF5 file.
@@ -86,21 +93,43 @@ def open_file(path: Path) -> Iterator[Any]:
     """
     import h5py
 
+    if reason := unreadable(path):
+        raise DataError(f"{path}: cannot be read as HDF5: {reason}")
     try:
         with h5py.File(path, "r") as file:
             yield file
     except DataError:
         raise
-    except (OSError, RuntimeError, KeyError) as error:  # h5py's exceptions for a broken file
+    except BROKEN_HDF5 as error:
         raise DataError(
             f"{path}: cannot be read as HDF5, the file is damaged, truncated or something else "
-            f"({type(error).__name__}: {error}); fetch or generate it again"
+            f"({type(error).__name__}: {first_line(error)}); fetch or generate it again"
         ) from error
 
 
-def _dataset(path: Path, file: Any, name: str, axes: int) -> Any:
+def _member(path: Path, file: Any, name: str) -> Any:
+    """The data set of a name, in the file itself.
+
+    Raises:
+        DataError: missing, a group, kept in another file, or larger than all that the file can hold.
+    """
+    import h5py
+
     require_names(str(path), [name], file.keys(), "dataset")
-    data = file[name]
+    try:
+        data = member(file, name, path.stat().st_size)
+    except ValueError as error:
+        raise DataError(f"{path}: dataset {error}; fetch or generate the file again") from error
+    if not isinstance(data, h5py.Dataset) or data.shape is None:
+        kind = "nothing" if isinstance(data, h5py.Dataset) else f"a {type(data).__name__.lower()}"
+        raise DataError(
+            f"{path}: '{name}' must be a data set of numbers. Received: {kind}; generate or fetch the file again"
+        )
+    return data
+
+
+def _dataset(path: Path, file: Any, name: str, axes: int) -> Any:
+    data = _member(path, file, name)
     if data.ndim != axes or data.dtype.kind not in "biuf":
         raise DataError(
             f"{path}: dataset '{name}' has the wrong type. Expected: numbers with {axes} axes. "
@@ -110,9 +139,21 @@ def _dataset(path: Path, file: Any, name: str, axes: int) -> Any:
 
 
 def _names(path: Path, file: Any, name: str) -> list[str]:
-    require_names(str(path), [name], file.keys(), "dataset")
-    raw = file[name][()].ravel().tolist()
-    return [item.decode() if isinstance(item, bytes) else str(item) for item in raw]
+    data = _member(path, file, name)
+    if data.dtype.kind not in "SO" or data.size > MOST_NAMES:
+        raise DataError(
+            f"{path}: dataset '{name}' has the wrong type. Expected: names of columns. Received: {data.dtype} of shape "
+            f"{data.shape}"
+        )
+    names = []
+    for item in data[()].ravel().tolist():
+        try:
+            names.append(item.decode() if isinstance(item, bytes) else str(item))
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{path}: dataset '{name}': the name {item!r} is not UTF-8; write the names of columns in ASCII"
+            ) from error
+    return names
 
 
 class Hls4mlLhc:
@@ -143,11 +184,13 @@ class Hls4mlLhc:
         with open_file(path) as file:
             data, column = self._particles(path, file)
             labels = self._read_labels(path, file, start, stop)
-            everything = np.asarray(data[start:stop], np.float32)  # (n, S, 16)
+            with np.errstate(over="ignore"):  # infinity is refused below
+                everything = np.asarray(data[start:stop], np.float32)  # (n, S, 16)
         columns = {}
         for name in self._wanted:
             columns[name] = everything[:, :, column[name]]
             check_finite(columns[name], f"{path}, '{PARTICLES}' column '{name}'", None, start)
+        self._check_jets(columns, path, start)
         features, vectors, mask = self._arrange(columns)
         events = Events(features, vectors, mask, labels, self.class_names, self.feature_set)
         keep = labels >= 0
@@ -187,6 +230,14 @@ class Hls4mlLhc:
             raise DataError(f"{path}: '{JETS}' has {jets.shape[1]} columns, too few for five labels and j_undef")
         one_hot = np.asarray(jets[start:stop], np.float64)[:, index]  # (n, 5)
         return self._classes.apply(one_hot_to_index(one_hot, f"{path}, '{JETS}'", CLASSES, start))
+
+    def _check_jets(self, columns: dict[str, NDArray[np.float32]], path: Path, start: int) -> None:
+        """Refuse jets without particles, and slots that are neither padding (all zero) nor a particle."""
+        filled = np.any([columns[name] != 0 for name in ("j1_pt", *MOMENTUM)], axis=0)  # (n, S)
+        jet, slot = np.nonzero(filled)
+        pt, energy = (columns[name][jet, slot] for name in ("j1_pt", "j1_e"))
+        check_momenta(pt, energy, f"{path}, '{PARTICLES}' columns 'j1_pt', 'j1_e'", jet, start)
+        check_counts(filled.sum(axis=1), f"{path}, '{PARTICLES}'", start)
 
     def _arrange(
         self, columns: dict[str, NDArray[np.float32]]

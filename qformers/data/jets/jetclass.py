@@ -6,6 +6,9 @@ the distance to the jet axis are clipped to [-5, 5] after scaling, charge, flags
 
 from __future__ import annotations
 
+import lzma
+import struct
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,18 +24,22 @@ from qformers.data.jets.standardise import (
     RAW,
     Scaling,
     blank,
+    check_counts,
     check_finite,
+    check_momenta,
     feature_set,
     one_hot_to_index,
     safe_log,
     slots,
     standardise,
 )
-from qformers.errors import DataError
+from qformers.errors import DataError, first_line
+from qformers.files import unreadable
 
 Columns = Mapping[str, NDArray[np.float32]]  # branch -> (k,), one number per particle; jet branches repeated
 
 TREE = "tree"
+MOST_PACKED = 1100  # jets per byte of a file: more than that no packing brings about
 CLASSES = ("QCD", "Hbb", "Hcc", "Hgg", "H4q", "Hqql", "Zqq", "Wqq", "Tbqq", "Tbl")
 MOMENTUM = ("part_px", "part_py", "part_pz", "part_energy")
 
@@ -86,6 +93,8 @@ def open_tree(path: Path) -> Iterator[Any]:
     """
     import uproot
 
+    if reason := unreadable(path):
+        raise DataError(f"{path}: cannot be read as ROOT: {reason}")
     try:
         # no caches: arrays are used once, and a stream must not grow with the number of files
         with uproot.open(path, array_cache=None, object_cache=None) as file:
@@ -95,15 +104,35 @@ def open_tree(path: Path) -> Iterator[Any]:
                 raise DataError(
                     f"{path}: no TTree '{TREE}', found {there}; write it with uproot's mktree('{TREE}', ...)"
                 )
-            yield file[TREE]
-    except (DataError, MemoryError):
+            tree = file[TREE]
+            if not 0 <= tree.num_entries <= path.stat().st_size * MOST_PACKED:
+                raise DataError(
+                    f"{path}: TTree '{TREE}' claims {tree.num_entries} jets, which the file cannot hold; fetch or "
+                    f"generate it again"
+                )
+            yield tree
+    except DataError:
         raise
-    except Exception as error:  # a broken file fails anywhere inside uproot, with any exception
+    except broken_root() as error:
         raise DataError(
             f"{path}: cannot be read as ROOT, the file is damaged, truncated or something else "
-            f"({type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}); "
-            f"fetch or generate it again"
+            f"({type(error).__name__}: {first_line(error)}); fetch or generate it again"
         ) from error
+
+
+def broken_root() -> tuple[type[Exception], ...]:
+    """What a broken file raises inside uproot: it trusts offsets, and packed bytes go to four other packages."""
+    import cramjam
+    from uproot.deserialization import DeserializationError
+    from uproot.interpretation.identify import NotNumerical, UnknownInterpretation
+    from uproot.interpretation.objects import CannotBeAwkward, CannotBeForth, CannotBeStrided
+
+    return (
+        ArithmeticError, AssertionError, AttributeError, EOFError, ImportError, LookupError, MemoryError, NameError,
+        OSError, RuntimeError, SyntaxError, TypeError, ValueError, struct.error, zlib.error, lzma.LZMAError,
+        cramjam.DecompressionError, DeserializationError, NotNumerical, UnknownInterpretation,
+        CannotBeAwkward, CannotBeForth, CannotBeStrided,
+    )  # fmt: skip
 
 
 def _check_branches(path: Path, tree: Any, branches: tuple[str, ...]) -> None:
@@ -195,6 +224,9 @@ class JetClass:
                 )
             columns[name] = per_jet[jet_of]
         columns["part_pt"] = np.hypot(columns["part_px"], columns["part_py"])
+        check_counts(counts, f"{path}, TTree '{TREE}'", start)
+        where = f"{path}, branches 'part_px', 'part_py', 'part_energy'"
+        check_momenta(columns["part_pt"], columns["part_energy"], where, jet_of, start)
         return columns, counts
 
     def _arrange(
@@ -205,11 +237,7 @@ class JetClass:
         jet_of = np.repeat(np.arange(len(counts)), counts)
         order = np.lexsort((-columns["part_pt"], jet_of))  # stable: equal pT stays in file order
         rank, mask = slots(counts, self._num_particles, self._padding)
-        if not len(order):  # only empty jets
-            shape = (*mask.shape, len(self.feature_set))
-            return np.zeros(shape, np.float32), np.zeros((*mask.shape, 4), np.float32), mask
-        # an empty jet points at any particle and is blanked below
-        index = order[np.minimum(offsets[:, None] + rank, len(order) - 1)]  # (n, N)
+        index = order[offsets[:, None] + rank]  # (n, N)
         raw = np.stack([FORMULAS[name][1](columns) for name in self.feature_set.names], axis=-1)  # (k, F)
         features = blank(standardise(raw, self.feature_set)[index], mask, self._padding)
         vectors = blank(np.stack([columns[name] for name in MOMENTUM], axis=-1)[index], mask, self._padding)

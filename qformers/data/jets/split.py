@@ -15,7 +15,7 @@ from qformers.data.cache import ArrayCache, Resident
 from qformers.data.events import Events
 from qformers.data.jets.pieces import Piece, batches, empty, interleave, merged, mixed, put
 from qformers.data.jets.reader import JetReader
-from qformers.data.split import SplitName, split_files
+from qformers.data.split import SplitName, of_split, split_files
 from qformers.data.stream import Prefetch, picks, refuse_batch_size
 from qformers.errors import DataError
 from qformers.progress import Reporter, Silent
@@ -174,7 +174,8 @@ class JetSplit:
         return self._decode(piece)
 
     def _decode(self, piece: Piece) -> Events:
-        events = self._reader.read(piece.path, piece.start, piece.stop)
+        with of_split(self._split):
+            events = self._reader.read(piece.path, piece.start, piece.stop)
         if len(events) < piece.jets:
             raise DataError(
                 f"{piece.path}: has changed while it was being used, {len(events)} jets instead of {piece.jets}"
@@ -205,7 +206,8 @@ class JetSplit:
         counted: list[list[tuple[int, int, int]]] = []  # per file: start, stop, kept jets
         tick = self._reporter.task(f"count {self._split}", len(self.paths))
         for path in self.paths:
-            kept = self._reader.kept(path)
+            with of_split(self._split):
+                kept = self._reader.kept(path)
             tick()
             starts = range(0, len(kept), size)
             counted.append([(i, min(i + size, len(kept)), int(kept[i : i + size].sum())) for i in starts])

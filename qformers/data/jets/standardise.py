@@ -12,6 +12,7 @@ from qformers.data.events import FeatureSet
 from qformers.errors import DataError
 
 INF = float("inf")
+LARGEST = 1e9  # GeV, mm, rad: nothing measured is larger, and squares of larger numbers leave float32
 TINY = 1e-8  # floor of every logarithm, so that a particle of zero momentum stays finite
 
 
@@ -91,7 +92,7 @@ def blank(
 
 
 def check_finite(values: NDArray[np.float32], where: str, jets: NDArray[np.int64] | None, first_jet: int) -> None:
-    """Refuse NaN and infinity in an input.
+    """Refuse NaN, infinity and numbers that nothing measured has in an input.
 
     Args:
         values: (k, ...), numbers as read.
@@ -102,15 +103,62 @@ def check_finite(values: NDArray[np.float32], where: str, jets: NDArray[np.int64
     Raises:
         DataError: names the branch, the first bad jet and the value.
     """
-    good = np.isfinite(values)
+    good = np.abs(values) <= LARGEST  # False for NaN
     if good.all():
         return
     spot = tuple(int(i) for i in np.argwhere(~good)[0])
-    jet = first_jet + (spot[0] if jets is None else int(jets[spot[0]]))
+    jet = _jet(spot[0], jets, first_jet)
+    what = "non-finite value" if not np.isfinite(values[spot]) else f"value beyond {LARGEST:g} (units are GeV),"
     raise DataError(
-        f"{where}: non-finite value {values[spot]} in jet {jet} ({np.count_nonzero(~good)} such values among the jets "
+        f"{where}: {what} {values[spot]} in jet {jet} ({np.count_nonzero(~good)} such values among the jets "
         f"read with it); mend or drop these jets in the file, nothing is replaced silently"
     )
+
+
+def check_momenta(
+    pt: NDArray[np.float32], energy: NDArray[np.float32], where: str, jets: NDArray[np.int64], first_jet: int
+) -> None:
+    """Refuse particles without transverse momentum or with an energy that is not positive.
+
+    Args:
+        pt, energy: (k,), of real particles, GeV.
+        where: file and branches, for the message.
+        jets: (k,), jet of each, counted from `first_jet`.
+        first_jet: index in the file of the first jet read.
+
+    Raises:
+        DataError: names the first bad jet and the value.
+    """
+    for name, values in (("pT", pt), ("energy", energy)):
+        bad = ~(values > 0)
+        if bad.any():
+            jet = _jet(int(np.argmax(bad)), jets, first_jet)
+            raise DataError(
+                f"{where}: a particle's {name} must be positive. Received: {values[bad][0]} in jet {jet} "
+                f"({np.count_nonzero(bad)} such particles among the jets read with it); mend or drop these jets"
+            )
+
+
+def check_counts(counts: NDArray[np.int64], where: str, first_jet: int) -> None:
+    """Refuse jets without particles, of which a model could say nothing but the share of the classes.
+
+    Args:
+        counts: (n,), particles of each jet.
+        where: file, for the message.
+        first_jet: index in the file of the first jet read.
+
+    Raises:
+        DataError: names the first such jet.
+    """
+    if (empty := counts == 0).any():
+        raise DataError(
+            f"{where}: jet {first_jet + int(np.argmax(empty))} has no particle ({np.count_nonzero(empty)} such jets "
+            f"among those read with it); drop them from the file"
+        )
+
+
+def _jet(spot: int, jets: NDArray[np.int64] | None, first_jet: int) -> int:
+    return first_jet + (spot if jets is None else int(jets[spot]))
 
 
 def one_hot_to_index(

@@ -7,7 +7,6 @@ Files are ``candidates_<event>.npz`` with `x` (n, 8), `charge` (n,) and `hard_sc
 from __future__ import annotations
 
 import re
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qformers.data.clouds import NO_PARTICLE, PointCloud, PointLayout
+from qformers.data.points.arrays import numbers, read_npz, refuse_outside
 from qformers.errors import DataError, nearest
 
 COLUMNS = ("eta", "phi", "px", "py", "pt", "energy", "rapidity", "class")  # GeV; class: index into CLASSES
@@ -25,7 +25,7 @@ FEATURE_SETS: dict[str, tuple[str, ...]] = {
     "compact": ("ln_pt", "eta", "phi", *CLASSES),  # 7 of order one, for fixed point; the class is one-hot
 }
 LABELS = ("pileup", "hard_scatter")
-_NAME = re.compile(r"candidates_\d+\.npz")
+_NAME = re.compile(r"candidates_[0-9]{1,12}\.npz")
 PT_MIN_GEV = 0.9  # of neutral candidates that count in the loss and in metrics
 
 
@@ -48,31 +48,27 @@ def stored(path: Path) -> dict[str, NDArray[Any]]:
     """
     if not _NAME.fullmatch(path.name):
         raise DataError(f"{path}: candidates are named by their event, e.g. candidates_1000.npz")
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            arrays = {name: content[name] for name in content.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: cannot be read as arrays ({error}); make it again") from error
-    missing = [name for name in ("x", "charge", "hard_scatter") if name not in arrays]
-    if missing:
-        raise DataError(f"{path}: array '{missing[0]}' is missing. Received: {', '.join(sorted(arrays)) or 'none'}")
-    x, charge, label = arrays["x"], arrays["charge"], arrays["hard_scatter"]
-    if x.ndim != 2 or x.shape[1] != len(COLUMNS) or not len(x) == len(charge) == len(label):
+    arrays = read_npz(path)
+    x, charge, label = (numbers(path, arrays, name) for name in ("x", "charge", "hard_scatter"))
+    if x.ndim != 2 or x.shape[1] != len(COLUMNS) or not charge.shape == label.shape == (len(x),):
         raise DataError(
             f"{path}: x must be (n, {len(COLUMNS)}), charge and hard_scatter (n,). "
             f"Received: {x.shape}, {charge.shape}, {label.shape}"
         )
-    bad = ~np.isfinite(x)
-    if bad.any():
-        row, column = np.argwhere(bad)[0]
-        raise DataError(f"{path}: column '{COLUMNS[column]}', row {row}: must be finite. Received: {x[row, column]}")
+    if not len(x):
+        raise DataError(f"{path}: holds no candidate; leave the event out")
+    refuse_outside(path, COLUMNS, x)
+    refuse_outside(path, ("charge", "hard_scatter"), np.stack([charge, label], axis=1).astype(np.float64))
+    if not np.isin(label, (0, 1)).all():
+        raise DataError(f"{path}: hard_scatter must be 0 or 1. Received: {label[~np.isin(label, (0, 1))][0]:g}")
     kind = x[:, COLUMNS.index("class")]
     if not np.isin(kind, range(len(CLASSES))).all():
         raise DataError(
             f"{path}: column 'class' must be 0 to {len(CLASSES) - 1}. Received: {kind.min():g} to {kind.max():g}"
         )
-    if len(x) and (lowest := x[:, COLUMNS.index("pt")].min()) <= 0:
-        raise DataError(f"{path}: column 'pt' must be positive. Received: {lowest}")
+    for name in ("pt", "energy"):
+        if (lowest := x[:, COLUMNS.index(name)].min()) <= 0:
+            raise DataError(f"{path}: column '{name}' must be positive. Received: {lowest}; mend or drop the candidate")
     return arrays
 
 

@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qformers.data.points import candidates
+from qformers.data.points.csv_table import read_text
 from qformers.data.points.line_segments import Segments, read_segments, write_segments
 from qformers.data.points.readers import CandidateReader, SegmentReader, TrackmlReader
-from qformers.data.points.trackml import beside, hit_ids
+from qformers.data.points.trackml import beside, detectors_of, hit_ids
 from qformers.errors import DataError
 from qformers.files import replacing
 
@@ -108,18 +109,16 @@ def kept_hits(reader: TrackmlReader, source: Path, kept: Kept, folder: Path) -> 
                 particle, count = names.index("particle_id"), names.index("nhits")
                 rows = [[*row[:count], str(left[int(row[particle])]), *row[count + 1 :]] for row in rows]
             _write_table(folder / path.name, names, rows)
-    for detectors in (source.parent / "detectors.csv", source.parent.parent / "detectors.csv"):
-        if detectors.exists():
-            with replacing(folder / detectors.name) as temporary:
-                shutil.copyfile(detectors, temporary)
-            break
+    detectors = detectors_of(source)
+    if detectors is not None:
+        with replacing(folder / detectors.name) as temporary:
+            shutil.copyfile(detectors, temporary)
     return folder / source.name
 
 
 def _table(path: Path) -> tuple[list[str], list[list[str]]]:
     """Names of the columns and rows, as text; packed where the name ends in ``.gz``."""
-    text = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    header, *rows = [row for row in csv.reader(io.StringIO(text.decode(), newline="")) if row]
+    header, *rows = [row for row in csv.reader(io.StringIO(read_text(path), newline="")) if row]
     return [name.strip() for name in header], rows
 
 

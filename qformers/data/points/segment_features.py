@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qformers.data.clouds import NO_PARTICLE, PointCloud, PointLayout
+from qformers.data.jets.standardise import LARGEST
 from qformers.data.points.line_segments import COLUMNS, FAKE, Segments
 from qformers.errors import DataError
-from qformers.files import write_json
+from qformers.files import unreadable, write_json
 
 Floats = NDArray[np.float64]
 
@@ -51,14 +52,19 @@ class Lda:
         Raises:
             DataError: not such a file, or one of other features.
         """
+        if reason := unreadable(path):
+            raise DataError(f"{path}: is not an LDA of line segments: {reason} (qformers fit-lda makes one)")
         try:
             content = json.loads(path.read_text())
+            names = tuple(content["features"])
             scalings = np.asarray(content["scalings"], np.float64)
             explained = tuple(float(share) for share in content["explained"])
-        except (OSError, json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        except (OSError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise DataError(f"{path}: is not an LDA of line segments ({error}); fit it again") from error
-        if tuple(content.get("features", ())) != FEATURES or scalings.shape[:1] != (len(FEATURES),):
+        if names != FEATURES or scalings.ndim != 2 or len(scalings) != len(FEATURES):
             raise DataError(f"{path}: was fitted on other features; fit it again. Received: shape {scalings.shape}")
+        if not scalings.shape[1] or not (np.abs(scalings) <= LARGEST).all() or not np.any(scalings):
+            raise DataError(f"{path}: 'scalings' must be finite numbers, not all 0; fit it again")
         return cls(scalings, explained)
 
 

@@ -14,6 +14,7 @@ from qformers.data.cache import ArrayCache
 from qformers.data.clouds import POINT_FIELDS, PointCloud, PointEvents, PointLayout, stack
 from qformers.data.events import FeatureSet
 from qformers.data.points.readers import PointReader
+from qformers.data.split import of_split
 from qformers.data.stream import Prefetch, refuse_batch_size
 from qformers.errors import DataError
 from qformers.progress import Reporter, Silent
@@ -94,12 +95,25 @@ class PointSplit:
     def clouds(self, path: Path) -> list[PointCloud]:
         """The clouds of one file, from the cache where there is one."""
         if self._cache is None:
-            return self._reader.read(path)
+            return self._read(path)
         folder = self._cache.folder(path, self._reader.per_file)
         if self._cache.valid(folder, self._reader.per_file):
             return _unpacked(self._cache.read(folder), self.layout)
-        clouds = self._reader.read(path)
+        clouds = self._read(path)
         self._cache.write(path, folder, [_packed(clouds)], len(clouds), None)
+        return clouds
+
+    def _read(self, path: Path) -> list[PointCloud]:
+        """The clouds of a file, none of them larger than there are slots."""
+        with of_split(self._split):
+            clouds = self._reader.read(path)
+            widest = max(map(len, clouds), default=0)
+            if widest > self.options.num_points and self.options.overflow == "refuse":
+                raise DataError(
+                    f"{path}: has more points than slots: raise data.num_particles, cut the event into regions "
+                    f"(data.points.phi_sectors, eta_edges), or take too_many: cut. Received: {widest} points, "
+                    f"num_points={self.options.num_points}"
+                )
         return clouds
 
     def load(self) -> PointEvents:
@@ -154,7 +168,8 @@ class PointSplit:
             yield pool[i]
 
     def _stacked(self, clouds: list[PointCloud]) -> PointEvents:
-        return stack(clouds, self.options.num_points, self.options.overflow)
+        with of_split(self._split):
+            return stack(clouds, self.options.num_points, self.options.overflow)
 
 
 def _packed(clouds: list[PointCloud]) -> dict[str, NDArray[Any]]:

@@ -16,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qformers.data.clouds import NO_PARTICLE, PointCloud, PointLayout
+from qformers.data.jets.standardise import LARGEST
 from qformers.data.points import hit_features
 from qformers.data.points.csv_table import FLOAT, INT, Columns, Table, read_table
 from qformers.errors import DataError, nearest
+from qformers.files import unreadable
 
 Ints = NDArray[np.int64]
 
@@ -36,6 +38,9 @@ CELLS: Columns = {"hit_id": INT, "ch0": INT, "ch1": INT, "value": FLOAT}
 MODULES: Columns = {"volume_id": INT, "layer_id": INT, "module_id": INT}
 MODULES |= dict.fromkeys(("module_t", "pitch_u", "pitch_v"), FLOAT)
 MODULES |= {f"rot_{x}{u}": FLOAT for x in "xyz" for u in "uvw"}
+SMALLEST_RADIUS_MM = 0.01  # a hit nearer to the beam axis has no direction, and lies in no detector
+# a module's three numbers are one key of 64 bits, so each has to stay below these
+SIZES = {"volume_id": 10**9, "layer_id": 1000, "module_id": 100_000}
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ class TrackmlOptions:
 
 def event_number(path: Path) -> int:
     """Number of the event that a hits file belongs to, or a `DataError`."""
-    match = re.fullmatch(r"event(\d+)-hits\.csv(\.gz)?", path.name)
+    match = re.fullmatch(r"event([0-9]{1,12})-hits\.csv(\.gz)?", path.name)
     if not match:
         raise DataError(f"{path}: a TrackML event is named by its hits, e.g. event000001000-hits.csv")
     return int(match[1])
@@ -93,10 +98,16 @@ def read_event(hits_path: Path, options: TrackmlOptions) -> PointCloud:
     """
     number = event_number(hits_path)
     hits, layer, particle = _chosen(hits_path, options)
+    if not len(layer):
+        raise DataError(
+            f"{hits_path}: none of its hits lies in the layers that data.points.layers: {options.layers} takes "
+            f"(volumes {', '.join(map(str, LAYERS[options.layers]))}); leave the event out, or take other layers"
+        )
     momentum, particles_path = _momenta(hits_path, particle)
     columns = {**hit_features.place(hits), "layer": layer.astype(np.float64)}
     if options.features == "tracking":
         columns |= _clusters(hits_path, hits)
+    _refuse_columns(hits_path, hits["hit_id"], columns)
     labels = particle != 0
     if options.task == "pileup":
         labels &= _of_hard_scatter(hits_path, particle, particles_path)
@@ -116,6 +127,17 @@ def read_event(hits_path: Path, options: TrackmlOptions) -> PointCloud:
     )
 
 
+def _refuse_columns(path: Path, hit_id: Ints, columns: dict[str, NDArray[np.float64]]) -> None:
+    """Raise where a number made of the tables is not finite, or so large that float32 loses its square."""
+    for name, values in columns.items():
+        bad = ~(np.abs(values) <= LARGEST)
+        if bad.any():
+            raise DataError(
+                f"{path}: feature '{name}' of hit_id {hit_id[bad][0]} is {values[bad][0]:g}: its tables hold numbers "
+                f"that no detector gives; mend or drop the hit"
+            )
+
+
 def hit_ids(hits_path: Path, options: TrackmlOptions) -> Ints:
     """(n,), hit_id of the points that `read_event` gives, in their order."""
     return np.asarray(_chosen(hits_path, options)[0]["hit_id"])
@@ -123,13 +145,41 @@ def hit_ids(hits_path: Path, options: TrackmlOptions) -> Ints:
 
 def _chosen(hits_path: Path, options: TrackmlOptions) -> tuple[Table, Ints, Ints]:
     """Hits by ascending hit_id in the chosen layers, the layer and the particle of each."""
-    hits = _sorted(read_table(hits_path, HITS), "hit_id", hits_path)
+    hits = _hits(hits_path)
     layer = _layer_index(hits, LAYERS[options.layers])
     truth_path = _required(beside(hits_path, "truth"), "the particle of each hit")
     truth = _sorted(read_table(truth_path, TRUTH), "hit_id", truth_path)
     particle = truth["particle_id"][_rows(truth["hit_id"], hits["hit_id"], truth_path, "hit_id")]
+    if len(truth["hit_id"]) != len(hits["hit_id"]):
+        strange = truth["hit_id"][~np.isin(truth["hit_id"], hits["hit_id"])]
+        raise DataError(
+            f"{hits_path}: lacks {len(strange)} hits that {truth_path.name} lists, the first is hit_id {strange[0]}; "
+            f"is the file cut short? Download or generate both again"
+        )
     keep = (layer >= 0) & ((particle != 0) | options.noise)
     return {name: values[keep] for name, values in hits.items()}, layer[keep], particle[keep]
+
+
+def _hits(path: Path) -> Table:
+    """The hits by ascending hit_id: at least one, none on the beam axis, modules with numbers that can be."""
+    hits = _sorted(read_table(path, HITS), "hit_id", path)
+    if not len(hits["hit_id"]):
+        raise DataError(f"{path}: holds no hit; leave the event out, or download it again")
+    at_axis = np.hypot(hits["x"], hits["y"]) < SMALLEST_RADIUS_MM
+    if at_axis.any():
+        place = int(np.argmax(at_axis))
+        raise DataError(
+            f"{path}: hit_id {hits['hit_id'][place]} lies on the beam axis, where no detector is; mend or drop it. "
+            f"Received: x={hits['x'][place]:g}, y={hits['y'][place]:g}"
+        )
+    return hits
+
+
+def _refuse_modules(table: Table, path: Path) -> None:
+    for name, size in SIZES.items():
+        wrong = (table[name] < 0) | (table[name] >= size)
+        if wrong.any():
+            raise DataError(f"{path}: column '{name}': must be 0 to {size - 1}. Received: {table[name][wrong][0]}")
 
 
 def layers_hit(particle: Ints, layer: Ints) -> Ints:
@@ -142,7 +192,16 @@ def layers_hit(particle: Ints, layer: Ints) -> Ints:
 def _required(path: Path, why: str) -> Path:
     if not path.exists():
         raise DataError(f"{path} is missing: it holds {why}")
+    if reason := unreadable(path):
+        raise DataError(f"{path}: {reason}: it holds {why}")
     return path
+
+
+def detectors_of(hits: Path) -> Path | None:
+    """The table of modules that belongs to an event: beside its hits or in the folder above, packed or not."""
+    folders = (hits.parent, hits.parent.parent)
+    names = ("detectors.csv", "detectors.csv.gz")
+    return next((path for folder in folders for name in names if (path := folder / name).exists()), None)
 
 
 def _sorted(table: Table, key: str, path: Path) -> Table:
@@ -203,14 +262,25 @@ def _of_hard_scatter(hits_path: Path, particle: Ints, particles_path: Path) -> N
 def _clusters(hits_path: Path, hits: Table) -> dict[str, NDArray[np.float64]]:
     way_out = "what the cluster features are made of; add it, or take features: place"
     cells_path = _required(beside(hits_path, "cells"), way_out)
-    folders = (hits_path.parent, hits_path.parent.parent)
-    modules_path = next((f / "detectors.csv" for f in folders if (f / "detectors.csv").exists()), None)
+    modules_path = detectors_of(hits_path)
     if modules_path is None:
-        raise DataError(f"{folders[0]}: detectors.csv is missing here and in the folder above: it holds {way_out}")
-    cells, modules = read_table(cells_path, CELLS), _modules(modules_path)
+        raise DataError(
+            f"{hits_path.parent}: detectors.csv is missing here and in the folder above (so is detectors.csv.gz): it "
+            f"holds {way_out}"
+        )
+    cells, modules = read_table(cells_path, CELLS), _modules(_required(modules_path, way_out))
+    _refuse_modules(hits, hits_path)
     cells = {name: values[np.isin(cells["hit_id"], hits["hit_id"])] for name, values in cells.items()}
     _rows(np.unique(cells["hit_id"]), hits["hit_id"], cells_path, "hit_id")
-    row = _rows(modules["key"], _key(hits), modules_path, "module_id")
+    strange = ~np.isin(_key(hits), modules["key"])
+    if strange.any():
+        words = ", ".join(f"{name} {hits[name][strange][0]}" for name in SIZES)
+        raise DataError(
+            f"{modules_path}: column 'module_id': lacks {len(np.unique(_key(hits)[strange]))} ids of modules that were "
+            f"hit, the first is {words} (hit_id {hits['hit_id'][strange][0]} of {hits_path.name}); take the file that "
+            f"belongs to these events"
+        )
+    row = np.searchsorted(modules["key"], _key(hits))
     return hit_features.cluster(hits, cells, modules, row)
 
 
@@ -221,4 +291,5 @@ def _key(table: Table) -> Ints:
 @lru_cache(maxsize=4)
 def _modules(path: Path) -> Table:
     table = read_table(path, MODULES)
+    _refuse_modules(table, path)
     return _sorted({**table, "key": _key(table)}, "key", path)

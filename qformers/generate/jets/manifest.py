@@ -9,13 +9,15 @@ import json
 import os
 import platform
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from qformers.errors import DataError
 from qformers.generate.jets.plan import JetSettings
-from qformers.generate.record import Arrays
+from qformers.generate.record import Arrays, manifest_of
 
 NAME = "manifest.json"
 FORMAT = 1  # raise it whenever equal settings no longer give equal jets
@@ -27,7 +29,7 @@ _RECORDED_VERSIONS = (*DECISIVE_VERSIONS, "numpy", "awkward", "uproot", "h5py")
 class FileEntry(TypedDict):
     """One finished file."""
 
-    jets: int
+    jets: Annotated[int, Field(ge=0)]
     sha256: str  # of the file
     content_sha256: str  # of its arrays: equal for equal jets, also where the format stores the time
 
@@ -39,7 +41,7 @@ class JetManifest(TypedDict):
     command: str
     settings: dict[str, object]
     versions: dict[str, str]
-    files: dict[str, FileEntry]
+    files: dict[Annotated[str, Field(pattern=r"^(train|val|test)/[A-Za-z0-9_]+\.[a-z0-9]+$")], FileEntry]
 
 
 def file_sha256(path: Path) -> str:
@@ -80,14 +82,7 @@ def save(folder: Path, manifest: JetManifest) -> None:
 
 def load(folder: Path) -> JetManifest:
     """Read the manifest of a folder."""
-    path = folder / NAME
-    try:
-        loaded: JetManifest = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path} is not a manifest ({error}); generate into another folder") from error
-    missing = [key for key in JetManifest.__required_keys__ if key not in loaded]
-    if missing:
-        raise DataError(f"{path} is not a manifest: it lacks {', '.join(sorted(missing))}; use another folder")
+    loaded: JetManifest = manifest_of(folder / NAME, JetManifest)
     return loaded
 
 

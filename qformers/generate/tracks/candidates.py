@@ -6,15 +6,16 @@ scatter is the question. Momenta are smeared; there is no calorimeter, no overla
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qformers.data.points.candidates import CLASSES
+from qformers.data.points.candidates import CLASSES, stored
 from qformers.errors import DataError
 from qformers.files import replacing, write_json
+from qformers.generate.record import manifest_of
 from qformers.generate.tracks.particles import draw
 from qformers.generate.tracks.propagate import PION_MASS_GEV
 from qformers.generate.tracks.settings import FIRST_EVENT, TrackSettings
@@ -63,7 +64,7 @@ def write_candidates(settings: TrackSettings, folder: Path, reporter: Reporter |
         DataError: the folder holds candidates of other settings.
     """
     record, made = folder / "candidates.json", settings.as_dict()
-    if record.exists() and (there := json.loads(record.read_text())) != made:
+    if record.exists() and (there := manifest_of(record, dict[str, Any])) != made:
         differing = [
             f"{key}: {there.get(key)} there, {value} now" for key, value in made.items() if there.get(key) != value
         ]
@@ -77,10 +78,10 @@ def write_candidates(settings: TrackSettings, folder: Path, reporter: Reporter |
         if not path.exists():
             with replacing(path) as temporary, temporary.open("wb") as stream:
                 np.savez(stream, **make_candidates(settings, index))  # type: ignore[arg-type]  # numpy's stub
-        with np.load(path, allow_pickle=False) as stored:
-            counts.append(len(stored["x"]))
-            neutral += int((stored["charge"] == 0).sum())
-            hard += int(((stored["charge"] == 0) & (stored["hard_scatter"] == 1)).sum())
+        arrays = stored(path)  # checked: it may be there from before
+        counts.append(len(arrays["x"]))
+        neutral += int((arrays["charge"] == 0).sum())
+        hard += int(((arrays["charge"] == 0) & (arrays["hard_scatter"] == 1)).sum())
     return (
         f"{folder}: {len(counts)} events, {np.mean(counts):.0f} candidates per event on average, "
         f"{neutral / sum(counts):.0%} neutral, {hard / max(neutral, 1):.1%} of those from the hard scatter"

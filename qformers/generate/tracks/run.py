@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from qformers.errors import DataError, GenerateError
 from qformers.files import alone, sha256, sweep, write_json
+from qformers.generate.record import manifest_of
 from qformers.generate.tracks.event import make_event
 from qformers.generate.tracks.settings import FIRST_EVENT, SPLITS, TrackSettings
 from qformers.generate.tracks.tables import write_detectors, write_event
@@ -24,6 +26,26 @@ NAME, DETECTORS_FILE = "manifest.json", "detectors.csv"
 FORMAT = 1  # raise it whenever equal settings no longer give equal events
 SAVE_EVERY_S = 5.0
 WAITING_PER_JOB = 2  # events handed to the workers at a time
+
+
+class EventEntry(TypedDict):
+    """One finished event."""
+
+    split: Literal["train", "val", "test"]
+    hits: Annotated[int, Field(ge=0)]
+    particles: Annotated[int, Field(ge=0)]
+    files: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")], str]
+
+
+class TrackManifest(TypedDict):
+    """The whole record of a folder."""
+
+    kind: Literal["tracks"]
+    format: int
+    command: str
+    packed: bool
+    settings: dict[str, Any]
+    events: dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], EventEntry]
 
 
 @dataclass(frozen=True)
@@ -168,12 +190,7 @@ def load_manifest(folder: Path) -> dict[str, Any]:
         DataError: there is none, or it is of something else.
     """
     path = folder / NAME
-    try:
-        loaded = json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise DataError(f"{path} is missing: generate events with qformers generate tracks") from error
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path} is not a manifest ({error}); generate into another folder") from error
-    if not isinstance(loaded, dict) or loaded.get("kind") != "tracks":
-        raise DataError(f"{path} is not the manifest of tracker events; give another folder")
+    if not path.exists():
+        raise DataError(f"{path} is missing: generate events with qformers generate tracks")
+    loaded: dict[str, Any] = manifest_of(path, TrackManifest)
     return loaded

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 import numpy as np
 
-from qformers.errors import QkerasError, nearest
+from qformers.errors import QkerasError, first_line, nearest
 from qformers.interop.qkeras import dense, pooling, simple
 from qformers.interop.qkeras.apply import Context
 from qformers.interop.qkeras.emit import Wire
@@ -116,13 +117,14 @@ def build(saved: SavedModel, options: Options) -> Imported:
             renamed = SavedLayer(names[name], layer.kind, config, layer.arrays, layer.inputs)
             sources = [wires[source] for source in layer.inputs]
             if layer.kind == "InputLayer":
-                wires[name], inputs[name] = _input(context, renamed, name, options)
+                with _said_of(name):
+                    wires[name], inputs[name] = _input(context, renamed, name, options)
             elif name in ends and layer.kind in ("Activation", "Softmax"):
                 wires[name] = sources[0]
             elif layer.kind not in LAYERS:
                 raise QkerasError(f"layer '{name}': {layer.kind} cannot be taken over{nearest(layer.kind, LAYERS)}")
             else:
-                wires[name] = LAYERS[layer.kind](context, renamed, sources)
+                wires[name] = _made(context, renamed, sources)
     outputs = [wires[name].tensor for name in saved.outputs]
     if unread := [name for name, tensor in inputs.items() if any(tensor is output for output in outputs)]:
         raise QkerasError(f"the model gives its input '{unread[0]}' back: there is nothing to compute")
@@ -133,6 +135,33 @@ def build(saved: SavedModel, options: Options) -> Imported:
     context.emit.finish(model)
     _count_ebops(model)
     return Imported(model, tuple(context.emit.notes))
+
+
+# what settings or arrays that Keras never saves make a layer run into, here or in Keras
+ODD_SETTINGS = (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError)
+
+
+@contextmanager
+def _said_of(name: str) -> Iterator[None]:
+    """Errors of the block are of a layer.
+
+    Raises:
+        QkerasError: as the block; or its settings and arrays do not go together.
+    """
+    try:
+        yield
+    except QkerasError:
+        raise
+    except ODD_SETTINGS as error:
+        raise QkerasError(
+            f"layer '{name}': its settings and arrays do not go together ({type(error).__name__}: "
+            f"{first_line(error)}); the file is damaged, or of another version: save it again"
+        ) from error
+
+
+def _made(context: Context, layer: SavedLayer, sources: list[Wire]) -> Wire:
+    with _said_of(layer.name):
+        return LAYERS[layer.kind](context, layer, sources)
 
 
 def _input(context: Context, layer: SavedLayer, name: str, options: Options) -> tuple[Wire, Any]:

@@ -7,7 +7,6 @@ Two kinds of file: ``.h5`` of Keras 2 (QKeras 0.9) or Keras 3, one HDF5 with the
 from __future__ import annotations
 
 import io
-import json
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +17,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from qformers.errors import QkerasError
+from qformers.builds.archive import check_keras_archive, parse_json
+from qformers.errors import QkerasError, first_line
+from qformers.files import unreadable
+from qformers.hdf5_files import BROKEN_HDF5, refuse_bombs
 
 
 @dataclass(frozen=True)
@@ -60,22 +62,36 @@ def read(path: Path) -> SavedModel:
         QkerasError: no such file, another kind of file, a model that is neither sequential nor functional, a layer
             used twice or a model inside the model.
     """
-    if not path.is_file():
-        raise QkerasError(f"{path}: no such file; give a model that QKeras saved by model.save('x.h5' or 'x.keras')")
+    if reason := unreadable(path):
+        raise QkerasError(f"{path}: {reason}; give a model that QKeras saved by model.save('x.h5' or 'x.keras')")
     try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                config = json.loads(archive.read("config.json"))
-                with h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
-                    return _model(path, config, _numbered_arrays(file))
-        with h5py.File(path) as file:
-            if "model_config" not in file.attrs:
-                raise QkerasError(f"{path}: holds weights without the model; save it by model.save, not save_weights")
-            return _model(path, json.loads(file.attrs["model_config"]), _named_arrays(file))
-    except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
-        if isinstance(error, QkerasError):
-            raise
-        raise QkerasError(f"{path}: is not a model saved by Keras: {type(error).__name__}: {error}") from error
+        if path.suffix == ".keras" or zipfile.is_zipfile(path):
+            archive = check_keras_archive(path, QkerasError)
+            with h5py.File(io.BytesIO(archive.weights)) as file:
+                saved = _model(path, archive.config, _numbered_arrays(file))
+        else:
+            with h5py.File(path) as file:
+                refuse_bombs(file, path.stat().st_size)
+                if "model_config" not in file.attrs:
+                    raise QkerasError(
+                        f"{path}: holds weights without the model; save it by model.save, not save_weights"
+                    )
+                saved = _model(path, parse_json(file.attrs["model_config"]), _named_arrays(file))
+    except QkerasError:
+        raise
+    except (
+        *BROKEN_HDF5,
+        zipfile.BadZipFile,
+    ) as error:  # h5py's, and what a configuration runs into that is not one of Keras
+        raise QkerasError(
+            f"{path}: is not a model saved by Keras: {type(error).__name__}: {first_line(error)}; save or copy it again"
+        ) from error
+    for layer in saved.layers.values():
+        for name, array in layer.arrays.items():
+            if array.dtype.kind not in "fiub" or not np.isfinite(array).all():
+                what = "NaN or infinity" if array.dtype.kind == "f" else f"no numbers ({array.dtype})"
+                raise QkerasError(f"{path}: array '{name}' of layer '{layer.name}' holds {what}; train it again")
+    return saved
 
 
 def _numbered_arrays(file: h5py.File) -> dict[str, dict[str, NDArray[Any]]]:

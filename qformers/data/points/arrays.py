@@ -1,0 +1,91 @@
+"""Arrays of an .npz file, read without trusting what it says of itself: nothing is unpickled, no size is believed."""
+
+from __future__ import annotations
+
+import io
+import math
+import tokenize
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qformers.data.jets.standardise import LARGEST
+from qformers.errors import DataError, first_line
+from qformers.files import BROKEN_ZIP, unpacked, unreadable
+
+LARGEST_BYTES = 1 << 30  # of one array: an event of a million points has 100 MB
+HEADER_ERRORS = (SyntaxError, tokenize.TokenError, TypeError, RecursionError, MemoryError, AttributeError)  # of .npy
+
+
+def read_npz(path: Path) -> dict[str, NDArray[Any]]:
+    """All arrays of a file.
+
+    Raises:
+        DataError: unreadable, damaged, or holding anything but arrays of numbers and text.
+    """
+    if reason := unreadable(path):
+        raise DataError(f"{path}: cannot be read as arrays: {reason}")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if name.endswith(".npy")]
+            return {name.removesuffix(".npy"): _array(name, unpacked(archive, name, LARGEST_BYTES)) for name in names}
+    except (*BROKEN_ZIP, *HEADER_ERRORS) as error:
+        raise DataError(
+            f"{path}: cannot be read as arrays ({first_line(error)}); write or download it again"
+        ) from error
+
+
+def _array(name: str, content: bytes) -> NDArray[Any]:
+    """One .npy file; its header may not promise other than what follows it."""
+    stream = io.BytesIO(content)
+    version = np.lib.format.read_magic(stream)
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in readers:
+        raise ValueError(f"'{name}' has the unknown version {version}")
+    shape, _, dtype = readers[version](stream)
+    if dtype.hasobject:
+        raise ValueError(f"'{name}' holds Python objects, which are not read")
+    promised, there = math.prod(shape) * dtype.itemsize, len(content) - stream.tell()
+    if promised != there or min(shape, default=0) < 0:
+        raise ValueError(f"'{name}' promises {promised:,} bytes and has {there:,}")
+    stream.seek(0)
+    return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
+
+
+def numbers(path: Path, arrays: dict[str, NDArray[Any]], name: str, kinds: str = "fiub") -> NDArray[Any]:
+    """The array of a name, which must hold real numbers.
+
+    Args:
+        path: for messages.
+        arrays: of the file.
+        name: which.
+        kinds: NumPy's letters of the types that will do.
+
+    Raises:
+        DataError: missing, or text, complex numbers, dates, records.
+    """
+    if name not in arrays:
+        raise DataError(f"{path}: array '{name}' is missing. Received: {', '.join(sorted(arrays)) or 'none'}")
+    if arrays[name].dtype.kind not in kinds:
+        wanted = "real numbers" if "f" in kinds else "integers"
+        raise DataError(f"{path}: array '{name}' must hold {wanted}. Received: {arrays[name].dtype}")
+    return arrays[name]
+
+
+def refuse_outside(path: Path, columns: tuple[str, ...], x: NDArray[Any]) -> None:
+    """Raise where a value (n, columns) is not finite or beyond what is ever measured.
+
+    Raises:
+        DataError: names column, row and value.
+    """
+    bad = ~(np.abs(x) <= LARGEST)
+    if bad.any():
+        row, column = (int(i) for i in np.argwhere(bad)[0])
+        value = x[row, column]
+        wanted = f"between -{LARGEST:g} and {LARGEST:g}" if np.isfinite(value) else "finite"
+        raise DataError(
+            f"{path}: column '{columns[column]}', row {row}: must be {wanted}. Received: {value:g}; mend or drop it"
+        )
