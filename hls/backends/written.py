@@ -36,6 +36,18 @@ def check_project(path: Path) -> dict[str, Any]:
     """
     if not (path / MANIFEST).exists() and not (path / LAYOUT).exists():
         raise HlsError(f"{path} holds no firmware project; train the build, then write it with qformers export")
+    manifest = refuse_damaged(path)
+    if manifest.get(UNFINISHED):
+        raise HlsError(f"{path}: its export was stopped before the test bench was written; {AGAIN}")
+    return manifest
+
+
+def refuse_damaged(path: Path) -> dict[str, Any]:
+    """The manifest of a project, after a look at every file that it names; its test bench may still be missing.
+
+    Raises:
+        HlsError: a file that is missing, damaged or exchanged.
+    """
     try:
         manifest = read_manifest(path, AGAIN)
         if LAYOUT not in manifest.get(WRITTEN, {}):
@@ -43,8 +55,6 @@ def check_project(path: Path) -> dict[str, Any]:
         refuse_changed(path, manifest, AGAIN)
     except DamagedError as error:
         raise HlsError(str(error)) from error
-    if manifest.get(UNFINISHED):
-        raise HlsError(f"{path}: its export was stopped before the test bench was written; {AGAIN}")
     return manifest
 
 

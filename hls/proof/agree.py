@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hls.backends.protocol import Project
 from hls.backends.writing import output_names
+from hls.backends.written import refuse_damaged
 from hls.errors import HlsError
 from hls.proof.layerwise import Difference, first_difference
 from qformers.progress import Reporter, Silent
@@ -54,11 +55,15 @@ class Agreement:
         return {**asdict(self), "first": self.first.to_json() if self.first else None, "equal": self.equal}
 
     def __str__(self) -> str:
+        return self.said_of("firmware")
+
+    def said_of(self, side: str) -> str:
+        """In words; `side` is what was compared with Keras."""
         if self.equal:
-            return f"firmware = quantised Keras: 0 of {self.values} values in {self.events} events differ"
+            return f"{side} = quantised Keras: 0 of {self.values} values in {self.events} events differ"
         where = str(self.first) if self.first else "no single layer differs on the traced events"
         return (
-            f"firmware is NOT equal to quantised Keras: {self.values_different} of {self.values} values differ, in "
+            f"{side} is NOT equal to quantised Keras: {self.values_different} of {self.values} values differ, in "
             f"{self.events_different} of {self.events} events, by up to {self.worst:g} (event {self.event}); {where}"
         )
 
@@ -80,8 +85,10 @@ def agree(
         level: of simulation; the project's first, if not given.
 
     Raises:
-        HlsError: outputs of other names or shapes, no events, or no such level.
+        HlsError: outputs of other names or shapes, no events, no such level, or a file of the project that is not as
+            it was written, also one that this level does not read.
     """
+    refuse_damaged(project.path)
     if not len(next(iter(inputs.values()))):
         raise HlsError("at least one event is needed to compare. Received: 0")
     firmware = project.outputs(inputs, level, reporter)
@@ -135,7 +142,7 @@ def keras_outputs(
     parts: list[dict[str, Array]] = []
     for start in range(0, events, BATCH):
         batch = {
-            tensor.name: np.asarray(inputs[tensor.name][start : start + BATCH], np.float32) for tensor in model.inputs
+            tensor.name: np.asarray(inputs[tensor.name][start : start + BATCH], tensor.dtype) for tensor in model.inputs
         }
         answer = function(batch, training=False)
         parts.append({name: np.asarray(keras.ops.convert_to_numpy(answer[name]), np.float64) for name in names})

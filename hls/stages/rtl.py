@@ -37,6 +37,7 @@ from qformers.records import write_record
 from qformers.results import Result
 
 RTL = "alkaid"  # backend whose projects are simulated, unless another is named
+ARITHMETIC = "arithmetic"  # what a level without a clock compares: it reads no Verilog
 LEFT_OUT = "left out by --levels"
 FEW_EVENTS = (100, 50)  # jets and adversarial events for a level of `SLOW`
 
@@ -100,8 +101,9 @@ class LevelCheck:
 
     def lines(self, level: str, what: str = "jets") -> Iterator[str]:
         """What the level came to; `what` its events are."""
-        yield f"{level}, {what}: {self.jets}"
-        yield f"{level}, adversarial events: {self.adversarial}"
+        side = "firmware" if self.clocked else ARITHMETIC
+        yield f"{level}, {what}: {self.jets.said_of(side)}"
+        yield f"{level}, adversarial events: {self.adversarial.said_of(side)}"
         if self.clocked is None:
             return
         reported = f"{self.clocked.latency_expected} reported"
@@ -266,6 +268,7 @@ def _simulate(
         "skipped": skipped,
         "cases": dict(Counter(hard.cases)),
         "latency_cycles_reported": next((report.latency_cycles for report in reports), None),
+        "compared": "RTL" if any(one.clocked for one in checked.values()) else ARITHMETIC,
         "equal": all(one.equal and one.on_time for one in checked.values()),
         "versions": versions(),
     }

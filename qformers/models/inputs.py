@@ -48,13 +48,13 @@ def pair_features(vectors: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(np.log(np.maximum(raw, PAIR_EPSILON)))
 
 
-def host_pairs(events: Events) -> NDArray[np.float32]:
+def host_pairs(events: Events) -> NDArray[np.float64]:
     """Standardised pair features (n, N, N, 4) for ``pairs: input``; self pairs and pairs with a padded slot are 0."""
     values = (pair_features(events.vectors) - PAIR_SHIFT) * PAIR_SCALE
     values = np.clip(values, -PAIR_RANGE, PAIR_RANGE)
     particles = events.mask.shape[1]
     kept = (events.mask[:, :, None] * events.mask[:, None, :]) * (1.0 - np.eye(particles))
-    return np.asarray(values * kept[..., None], np.float32)
+    return np.asarray(values * kept[..., None], np.float64)
 
 
 def host_order(model: Any, events: PointEvents) -> NDArray[np.int32]:
@@ -117,8 +117,8 @@ def takes_events(model: Any) -> bool:
     return all(tensor.name in _SOURCES for tensor in model.inputs)
 
 
-def host_inputs(model: Any, events: Events | PointEvents) -> dict[str, NDArray[np.float32]]:
-    """The arrays that `model` takes, by input name, for these events.
+def host_inputs(model: Any, events: Events | PointEvents) -> dict[str, NDArray[Any]]:
+    """The arrays that `model` takes, by input name, for these events, in the precision of the model's inputs.
 
     Only the model and the events decide, so that training, export, simulation and bench see the same numbers.
 
@@ -134,7 +134,7 @@ def host_inputs(model: Any, events: Events | PointEvents) -> dict[str, NDArray[n
     for tensor in model.inputs:
         if tensor.name not in _SOURCES:
             raise ConfigError(f"the model has an unknown input '{tensor.name}'{nearest(tensor.name, _SOURCES)}")
-        array = np.ascontiguousarray(_SOURCES[tensor.name](model, events), np.float32)
+        array = np.ascontiguousarray(_SOURCES[tensor.name](model, events), tensor.dtype)
         if any(wanted not in (None, size) for wanted, size in zip(tensor.shape[1:], array.shape[1:], strict=True)):
             raise ConfigError(
                 f"input '{tensor.name}' of the model has shape {tuple(tensor.shape[1:])} per jet, the events give "

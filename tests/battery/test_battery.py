@@ -13,9 +13,19 @@ from typing import Any
 import keras
 import pytest
 from support import hept_fixed as hept_fixed_helpers
+from support.battery import (
+    ELSEWHERE,
+    IN_EVERY_RUN,
+    PER_ELEMENT,
+    QUANT,
+    REFUSED,
+    SLOTS,
+    WITHOUT_COMPILER,
+    build_of,
+    cases,
+    models_of,
+)
 from support.configurations import events
-from support.peers import NARROW
-from support.quantised import NATURAL, shaken
 
 from hls.backends import BACKENDS, open_backend
 from hls.backends.simulators.levels import Level
@@ -23,71 +33,8 @@ from hls.errors import ExportRefused
 from hls.proof.adversarial import adversarial
 from hls.proof.agree import agree
 from qformers.builds.build import Build
-from qformers.config.sections import QuantConfig
 from qformers.models import MODELS
-from qformers.models.sizes import Jet
-from qformers.nn.float32 import Float32
-from qformers.nn.hgq import Hgq
 from qformers.quant.fold import float_to_quantised
-
-# The RTL backend needs no compilation for the traced arithmetic (its simulation: tests/backends/test_rtl_exact.py), so
-# all forms go through `make test` there; of the others a few do, and all of them through `make test-all`.
-WITHOUT_COMPILER = {"alkaid"}
-IN_EVERY_RUN = {
-    ("part", "input_class_token", "vitis"), ("jedi_linear", "relu", "vitis"), ("transformer", "linformer", "vitis"),
-}  # fmt: skip
-
-# (architecture, backend) -> why it is refused.
-NO_GATHER = "no sort and no gather"
-ONLY_HEPT = "the block engine is for a quantised model of architecture hept"
-REFUSED: dict[tuple[str, str], str] = {
-    ("hept", "vitis"): NO_GATHER,
-    ("hept", "vivado"): NO_GATHER,
-    **{(name, "block_engine"): ONLY_HEPT for name in MODELS if name != "hept"},
-}
-# Each of the engine's events is simulated for itself, from its first clock: tests/backends/test_block_engine.py
-ELSEWHERE = {("hept", "block_engine")}
-
-SLOTS = {"part": 5, "hept": 8}  # particles; 3 of all others
-QUANT = {"hept": hept_fixed_helpers.NARROW}  # all others: NARROW
-PER_ELEMENT = {  # one width per slot and channel; all others: one per channel
-    ("deepsets", "sum"), ("mixer", "weighted"), ("jedi_linear", "relu"), ("transformer", "flat"),
-    ("transformer", "linformer"),
-}  # fmt: skip
-
-
-def cases() -> list[Any]:
-    """Architecture, form and backend of everything that is not refused, slow where a compiler is needed."""
-    return [
-        pytest.param(
-            name,
-            form,
-            backend,
-            marks=() if backend in WITHOUT_COMPILER or (name, form, backend) in IN_EVERY_RUN else pytest.mark.slow,
-            id=f"{name}-{form}-{backend}",
-        )
-        for name, arch in MODELS.items()
-        for form in arch.forms
-        for backend in BACKENDS
-        if (name, backend) not in REFUSED and (name, backend) not in ELSEWHERE
-    ]
-
-
-def models_of(name: str, form: str) -> tuple[Any, QuantConfig, keras.Model, keras.Model]:
-    """Configuration, formats, shaken float model and quantised model (as built) of a form."""
-    arch, sizes = MODELS[name], Jet(SLOTS.get(name, 3), 3, 3, NATURAL)
-    granularity = "element" if (name, form) in PER_ELEMENT else "channel"
-    cfg, quant = arch.forms[form], QUANT.get(name, NARROW).model_copy(update={"granularity": granularity})
-    keras.utils.set_random_seed(3)
-    return cfg, quant, shaken(arch.build(cfg, sizes, Float32())), arch.build(arch.fixed(cfg), sizes, Hgq(quant))
-
-
-def build_of(name: str, cfg: Any, quant: QuantConfig, backend: str) -> Build:
-    """A build of this model; its data are not read."""
-    data = {"dataset": "jetclass", "train": ["a"], "val": ["a"], "test": ["a"], "features": "kin", "num_particles": 4}
-    model, firmware = cfg.model_dump(), {"backend": backend}
-    sections = {"data": data, "model": model, "quant": quant.model_dump(), "firmware": firmware}
-    return Build.model_validate({"spec": 1, "name": name, **sections})
 
 
 @pytest.mark.parametrize(("name", "form", "backend"), cases())

@@ -92,7 +92,7 @@ def test_tracking_through_all_stages(hits: Path, tmp_path: Path) -> None:
     untrained(build, run)
     told, csim = simulated(build, run)
     assert "60 windows (test split has 16, so test, val and train): firmware = quantised Keras: 0 of" in told
-    assert "interpreter, windows: firmware = quantised Keras: 0 of" in told
+    assert "interpreter, windows: arithmetic = quantised Keras: 0 of" in told
     assert "AP@0.9" in told
     assert "decisions" not in told
     assert csim["what"] == "windows"

@@ -84,7 +84,7 @@ CASES: list[tuple[Callable[[Path], Result], str, str]] = [
     (quantised, "embed0", "qat/errors.json"),
     (audited, "0 of 0 formats of values overflow", "audit.json"),
     (filtered, "0.91", "thresholds.json"),
-    (rtl, "interpreter, jets: firmware = quantised Keras: 0 of 50 values in 5 events differ", "rtl.json"),
+    (rtl, "interpreter, jets: arithmetic = quantised Keras: 0 of 50 values in 5 events differ", "rtl.json"),
     (synthesised, "  [note]", "reports/yosys.json"),
     (engine, "14 points, 1 blocks: 0 of 50 values in 2 events differ from quantised Keras; latency 99", "engine.json"),
     (replayed, "event 4 is number 20 of its split", "audit_worst_replay.json"),

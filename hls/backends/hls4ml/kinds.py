@@ -96,6 +96,10 @@ def _table_faults(layer: Any, formats: Sequence[Quantiser]) -> Iterator[Fault]:
 def _softmax_faults(layer: Any, formats: Sequence[Quantiser]) -> Iterator[Fault]:
     if not layer.stable:
         yield "it does not subtract the maximum (stable=False)", "set stable=True"
+    for quantiser in formats:
+        if quantiser.slot in ("exp_input", "inverse_input") and not quantiser.widths().any():
+            reason = f"its {quantiser.slot} has lost all its bits, and hls4ml addresses its tables by one at least"
+            yield reason, "set firmware.backend: alkaid, or train again with a higher ebops_target"
 
 
 def _tables() -> Convert:

@@ -88,18 +88,18 @@ def name_variables(graph: Any) -> bool:
 def exact_fusion() -> Iterator[None]:
     """For the length of the block, hls4ml fuses a quantiser only where the result stays the same.
 
-    hls4ml replaces "layer, then quantiser" by "layer with that result type". Three cases lose exactness: the layer has
-    already swallowed a quantiser (output, then input quantiser: the second replaces the first; hls4ml warns and goes
-    on); the layer is an output of the model (which then would be quantised too); the layer is a Reshape of a value that
-    others use too (a Reshape is the same array under another name, nothing is rounded). The quantiser then stays a step
-    of its own.
+    hls4ml replaces "layer, then quantiser" by "layer with that result type". Four cases lose exactness: the quantiser
+    has no bits left (there is no type of zero bits, and hls4ml takes one of one bit); the layer has already swallowed a
+    quantiser (output, then input quantiser: the second replaces the first; hls4ml warns and goes on); the layer is an
+    output of the model (which then would be quantised too); the layer is a Reshape of a value that others use too (a
+    Reshape is the same array under another name, nothing is rounded). The quantiser then stays a step of its own.
     """
     from hls4ml.model.optimizer.optimizer import optimizer_map
     from hls4ml.model.optimizer.passes.hgq_proxy_model import FuseFixedPointQuantizer
 
     class Careful(FuseFixedPointQuantizer):  # type: ignore[misc]
         def match(self, node: Any) -> bool:
-            return super().match(node) and (_fusible(node) or _changes_nothing(node))
+            return super().match(node) and not _without_bits(node) and (_fusible(node) or _changes_nothing(node))
 
         def transform(self, model: Any, node: Any) -> bool:
             if _fusible(node):
@@ -114,6 +114,11 @@ def exact_fusion() -> Iterator[None]:
         yield
     finally:
         optimizer_map[name] = before
+
+
+def _without_bits(node: Any) -> bool:
+    """Whether all that a quantiser gives out is zero; as a step of its own it writes zeros."""
+    return hasattr(node, "mask_kbi") and not np.any(node.mask_kbi[1])
 
 
 def _fusible(node: Any) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from hls.backends.simulators.levels import TIMED
 from hls.compare.read.records import Agreement, Rtl
 from hls.compare.read.run import Run
 from hls.compare.table.cells import OTHER_TASK, Cell, Column, Table
@@ -113,15 +114,17 @@ def _rtl(run: Run) -> Cell:
         return Cell(command=f"qformers rtl {run.yaml}")
     parts = [part for level in run.rtl.levels.values() for part in (level.jets, level.adversarial) if part]
     by = f"{run.rtl.backend} {run.rtl.flavour}, {', '.join(run.rtl.levels)}{_latency_differs(run.rtl)}"
-    return _agreed(run.rtl.equal, parts, by, _stale(run, "rtl.json"))
+    told = "" if any(level in TIMED for level in run.rtl.levels) else "arithmetic "
+    by += "; no level read the Verilog" if told else ""
+    return _agreed(run.rtl.equal, parts, by, _stale(run, "rtl.json"), told)
 
 
-def _agreed(equal: bool, parts: Sequence[Agreement], by: str, flag: str) -> Cell:
+def _agreed(equal: bool, parts: Sequence[Agreement], by: str, flag: str, told: str = "") -> Cell:
     wrong, values = sum(part.values_different for part in parts), sum(part.values for part in parts)
     events = " + ".join(f"{part.events:,}" for part in parts)
     note = f"{by}: {wrong:,} of {values:,} outputs differ; {events} events"
     right = equal and not wrong
-    text = f"equal ({values:,})" if right else f"DIFFERS ({wrong:,} of {values:,})"
+    text = told + (f"equal ({values:,})" if right else f"DIFFERS ({wrong:,} of {values:,})")
     return Cell(text, flag=flag, note=note, equal=right)
 
 

@@ -40,8 +40,9 @@ def _table_bounds(incoming: Incoming) -> Bounds:
     if given is None or values is None:
         return UNKNOWN
     finest = int(given.fraction_bits.max())
+    finest = 0 if finest == NO_BITS else finest  # an input without bits is always 0
     first, last = (float(part) * 2.0**finest for part in (given.low.min(), given.high.max()))
-    if finest == NO_BITS or last - first >= MAX_TABLE:
+    if last - first >= MAX_TABLE:
         return rounded(None, values, shape), None
     arguments = np.arange(first, last + 1) * 2.0**-finest
     rank = len(layer.input.shape)
