@@ -14,6 +14,7 @@ import argparse
 import sys
 
 from hls.cli.backend import backend_of
+from hls.escaping import shell
 from qformers.cli import options as shared
 from qformers.cli import status
 from qformers.cli.command import Command
@@ -52,10 +53,10 @@ def run(options: argparse.Namespace) -> int:
         with shared.reporting(options) as reporter:
             result = synthesise(build, folder, DSP[options.dsp], options.time_limit, options.jobs, reporter, backend)
     except (YosysMissing, YosysStopped) as error:
-        again = [f"qformers synth {options.build}", *(f"--set {one}" for one in options.overrides)]
-        again += [f"--run {options.run}"] if options.run else []
+        again = ["qformers", "synth", options.build, *(part for one in options.overrides for part in ("--set", one))]
+        again += ["--run", options.run] if options.run else []
         print(error, file=sys.stdout if options.if_available else sys.stderr)
-        print(f"the synthesis is not complete; to finish it: {' '.join(again)}")
+        print(f"the synthesis is not complete; to finish it: {shell(again)}")
         if options.if_available:
             return status.DONE
         return status.STOPPED if isinstance(error, YosysStopped) else status.BAD_INPUT

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from pydantic import ValidationError
 
+from qformers.config.yaml_text import parse_yaml
 from qformers.errors import WeightsError, nearest
 from qformers.files import replacing
 from qformers.interop import hept as upstream_hept
@@ -135,4 +135,4 @@ def parse_options(texts: list[str]) -> dict[str, Any]:
     for text in texts:
         if "=" not in text:
             raise WeightsError(f"--set needs key=value. Received: {text!r}")
-    return {key: yaml.safe_load(value) for key, value in (text.split("=", 1) for text in texts)}
+    return {key: parse_yaml(value, f"--set {key}") for key, value in (text.split("=", 1) for text in texts)}
