@@ -18,9 +18,9 @@ import time
 from pathlib import Path
 
 from hls.backends import open_backend
-from hls.cli import compare, csim, export, rtl, synth
+from hls.cli import compare, csim, export, rtl, synth, train
 from qformers.cli import options as shared
-from qformers.cli import status, train
+from qformers.cli import status
 from qformers.cli.command import Command
 from qformers.errors import ConfigError
 
