@@ -28,13 +28,20 @@ def add(parser: argparse.ArgumentParser) -> None:
     shared.add_run(parser)
     parser.add_argument("--dsp", choices=DSP, default="no", help="multipliers in DSP48E2: no (default), yes or both")
     parser.add_argument(
-        "--time-limit", type=float, default=1800.0, metavar="SECONDS", help="seconds for each (default: 1800)"
+        "--time-limit",
+        type=shared.above_zero,
+        default=1800.0,
+        metavar="SECONDS",
+        help="seconds for each (default: 1800)",
     )
     parser.add_argument(
         "--if-available", action="store_true", help="where Yosys is missing or out of time say so and exit with 0"
     )
     parser.add_argument(
-        "--jobs", type=int, metavar="N", help="stages at a time (default: the cores there are), 0.2 to 1 GB each"
+        "--jobs",
+        type=shared.at_least_one,
+        metavar="N",
+        help="stages at a time (default: the cores there are), 0.2 to 1 GB each",
     )
     shared.add_backend(parser, rtl=True)
     shared.add_set(parser, "firmware.clock_ns=4")

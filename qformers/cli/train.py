@@ -49,12 +49,15 @@ def run(options: argparse.Namespace, refuse: Callable[[Build], None] | None = No
         from qformers.builds.data_folder import in_folder
 
         build = in_folder(build, options.data)
+    folder = shared.run_folder(build, options.run)
+    if not (folder / "float" / "model.keras").is_file():  # what is finished needs no data to say so
+        shared.need_data(build)
     from qformers.train.stage import train
 
     phases = None if options.phase == "all" else (options.phase,)
     console = shared.terminal(options)
     with shared.reporting(options, console) as reporter:
-        trained = train(build, shared.run_folder(build, options.run), phases, options.fresh, console, reporter, refuse)
+        trained = train(build, folder, phases, options.fresh, console, reporter, refuse)
     trained.save()
     print(trained, end="")
     return status.DONE if trained.complete else status.STOPPED

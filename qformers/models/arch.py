@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qformers.config.section import Section
+from qformers.errors import ConfigError, shown
 
 Array = NDArray[np.float64]
 
@@ -47,6 +48,14 @@ class Arch:
     fixed: Callable[[Any], Any] = same
     particles: Callable[[Any], tuple[int, int]] = any_number
     derivations: Mapping[str, Callable[[Any, Source, str], tuple[Array, Array | None]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.config, type) or not issubclass(self.config, Section):
+            raise ConfigError(
+                f"Arch: config is the class of the architecture's record, a Section. Received: {shown(self.config)}"
+            )
+        if not callable(self.build):
+            raise ConfigError(f"Arch: build is the function that makes the model. Received: {shown(self.build)}")
 
 
 class Source(Protocol):
