@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hls.errors import HlsError, Refusal
+from hls.escaping import identifier
 from hls.reports.report import Report
 from qformers.builds.build import Build
 from qformers.progress import Reporter
@@ -88,6 +89,9 @@ class Layout:
         def ports(key: str) -> tuple[Port, ...]:
             return tuple(Port(**{**entry, "shape": tuple(entry["shape"])}) for entry in tree[key])
 
+        identifier(tree["top"], "top")
+        for port in (*tree["inputs"], *tree["outputs"]):
+            identifier(port["name"], "a port")
         steps = tuple(Step(**{**entry, "shape": tuple(entry["shape"])}) for entry in tree["steps"])
         return cls(tree["backend"], tree["top"], ports("inputs"), ports("outputs"), steps)
 
@@ -104,7 +108,7 @@ def read_layout(path: Path) -> Layout:
         raise HlsError(
             f"{path} holds no firmware project; train the build, then write it with qformers export"
         ) from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, HlsError) as error:
         what = f"is damaged, it describes no project ({error})"
         raise HlsError(f"{path / LAYOUT}: {what}; write the project again with qformers export") from error
 

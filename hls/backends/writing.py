@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from hls.backends.protocol import LAYOUT
-from hls.errors import HlsError
+from hls.errors import HlsError, Refusal
+from hls.escaping import identifier, is_identifier, number, tcl_word
 from qformers.builds.build import Build
 from qformers.errors import DamagedError
 from qformers.manifest import MANIFEST, write_manifest
@@ -40,6 +41,9 @@ def new_project(
     """
     _refuse_foreign(out)
     out.parent.mkdir(parents=True, exist_ok=True)
+    identifier(build.name, "the name of the build")  # of a file, a function and a module
+    tcl_word(build.firmware.part, "firmware.part")
+    number(build.firmware.clock_ns, "firmware.clock_ns")
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
         folder, said = Path(scratch) / "project", dict[str, Any]()
         yield folder, said
@@ -89,6 +93,25 @@ def weights_hash(model: Any) -> str:
                 value = np.ascontiguousarray(keras.ops.convert_to_numpy(variable))
                 total.update(f"{variable.name}{value.shape}{value.dtype}".encode() + value.tobytes())
     return total.hexdigest()
+
+
+def name_refusals(model: Any, build: Build | None) -> list[Refusal]:
+    """Names that the firmware cannot have: an output that no port can be called, a build called as a part of its model.
+
+    Args:
+        model: a Keras model, whose layers were looked at by themselves.
+        build: names the top function or module; None = it has a free name.
+    """
+    refused = [
+        Refusal(name, "output", "it is no name of C++ and Verilog", "name it with letters, digits and _")
+        for name in output_names(model)
+        if not is_identifier(name)
+    ]
+    inside = {*(layer.name for layer in model.operations), *output_names(model)}
+    if build is not None and build.name in inside:
+        reason = f"a layer, input or output of the model has this name too. Received: {build.name}"
+        refused.append(Refusal("name", "setting", reason, f"set another one, e.g. {build.name}_build"))
+    return refused
 
 
 def output_names(model: Any) -> list[str]:

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Sequence
 
 import qformers
-from hls.cli import audit, block_engine, compare, csim, demo, export, rtl, run, sparsity, synth
+from hls.cli import audit, block_engine, compare, csim, demo, export, rtl, run, sparsity, synth, train
 from qformers.cli import COMMANDS as OF_QFORMERS
 from qformers.cli import status
 from qformers.cli.command import Command
 from qformers.errors import nearest
 
-_TAKEN = (run, demo, export, csim, rtl, synth, compare, audit, sparsity, block_engine)
+_TAKEN = (run, demo, train, export, csim, rtl, synth, compare, audit, sparsity, block_engine)
 COMMANDS: dict[str, Command] = {**OF_QFORMERS, **{module.COMMAND.name: module.COMMAND for module in _TAKEN}}
 
 GROUPS = {  # of the help

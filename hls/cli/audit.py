@@ -11,7 +11,6 @@ of the firmware and compares it with the quantised model.
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hls.cli.backend import backend_of
@@ -40,9 +39,15 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--full", action="store_true", help="all events of the split, batch by batch")
     parser.add_argument(
-        "--worst", type=int, default=3, metavar="N", help="events saved per quantiser that overflows (default: 3)"
+        "--worst",
+        type=shared.zero_or_more,
+        default=3,
+        metavar="N",
+        help="events saved per quantiser that overflows (default: 3)",
     )
-    parser.add_argument("--replay", type=Path, metavar="FILE", help="simulate the events saved by an earlier audit")
+    parser.add_argument(
+        "--replay", type=shared.a_file, metavar="FILE", help="simulate the events saved by an earlier audit"
+    )
     shared.add_backend(parser)
     shared.add_set(parser, "data.max_jets=1000")
     shared.add_quiet(parser)

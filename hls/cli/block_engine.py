@@ -22,7 +22,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     shared.add_run(parser)
     parser.add_argument(
         "--points",
-        type=int,
+        type=shared.at_least_one,
         nargs="+",
         default=[1000, 4000],
         metavar="N",
@@ -31,7 +31,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     shared.add_events(parser, 2, "events of each size; the smallest also has adversarial ones")
     parser.add_argument(
         "--most",
-        type=int,
+        type=shared.zero_or_more,
         default=0,
         metavar="N",
         help="points that the engine's memories hold (default: the largest of --points)",

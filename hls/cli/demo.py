@@ -16,6 +16,7 @@ import contextlib
 from pathlib import Path
 
 from hls.cli import run as whole
+from hls.escaping import shell
 from qformers.cli import options as shared
 from qformers.cli import status
 from qformers.cli.command import Command
@@ -37,7 +38,8 @@ def run(options: argparse.Namespace) -> int:
 
     build = write(options.folder)
     if options.files_only:
-        print(f"written: {build} and its jets; to run it: cd {options.folder} && qformers run {build.name}")
+        where = shell(["cd", options.folder])
+        print(f"written: {build} and its jets; to run it: {where} && qformers run {build.name}")
         return status.DONE
     print(f"written: {build} and its jets; all stages run in {options.folder}, and names of files start there")
     words = [build.name, *(["--no-synth"] if options.no_synth else []), *(["--quiet"] if options.quiet else [])]

@@ -14,9 +14,16 @@ from __future__ import annotations
 import argparse
 
 from hls.cli.backend import backend_of
+from hls.errors import HlsError
 from qformers.cli import options as shared
 from qformers.cli import status
 from qformers.cli.command import Command
+
+NO_RTL = {  # backend -> the command that simulates what it writes
+    "vitis": "qformers csim",
+    "vivado": "qformers csim",
+    "block_engine": "qformers block-engine",
+}
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +49,11 @@ def run(options: argparse.Namespace) -> int:
     """Simulate and print; 0 where all events are equal at all levels and on time, else 1."""
     build = shared.load_build(options)
     backend = backend_of(options, build)
+    if backend in NO_RTL:
+        raise HlsError(
+            f"backend '{backend}' writes no RTL of a whole event that is simulated here; use --backend alkaid, or "
+            f"{NO_RTL[backend]}"
+        )
     from hls.stages.rtl import simulate_rtl
 
     folder = shared.run_folder(build, options.run)

@@ -18,9 +18,9 @@ import time
 from pathlib import Path
 
 from hls.backends import open_backend
-from hls.cli import compare, csim, export, rtl, synth
+from hls.cli import compare, csim, export, rtl, synth, train
 from qformers.cli import options as shared
-from qformers.cli import status, train
+from qformers.cli import status
 from qformers.cli.command import Command
 from qformers.errors import ConfigError
 
@@ -48,7 +48,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-synth", action="store_true", help="leave the synthesis by Yosys out")
     parser.add_argument(
         "--synth-limit",
-        type=float,
+        type=shared.above_zero,
         default=SYNTH_SECONDS,
         metavar="SECONDS",
         help=f"time for the synthesis; what is done by then is kept (default: {SYNTH_SECONDS:g})",

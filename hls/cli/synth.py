@@ -14,6 +14,7 @@ import argparse
 import sys
 
 from hls.cli.backend import backend_of
+from hls.escaping import shell
 from qformers.cli import options as shared
 from qformers.cli import status
 from qformers.cli.command import Command
@@ -27,13 +28,20 @@ def add(parser: argparse.ArgumentParser) -> None:
     shared.add_run(parser)
     parser.add_argument("--dsp", choices=DSP, default="no", help="multipliers in DSP48E2: no (default), yes or both")
     parser.add_argument(
-        "--time-limit", type=float, default=1800.0, metavar="SECONDS", help="seconds for each (default: 1800)"
+        "--time-limit",
+        type=shared.above_zero,
+        default=1800.0,
+        metavar="SECONDS",
+        help="seconds for each (default: 1800)",
     )
     parser.add_argument(
         "--if-available", action="store_true", help="where Yosys is missing or out of time say so and exit with 0"
     )
     parser.add_argument(
-        "--jobs", type=int, metavar="N", help="stages at a time (default: the cores there are), 0.2 to 1 GB each"
+        "--jobs",
+        type=shared.at_least_one,
+        metavar="N",
+        help="stages at a time (default: the cores there are), 0.2 to 1 GB each",
     )
     shared.add_backend(parser, rtl=True)
     shared.add_set(parser, "firmware.clock_ns=4")
@@ -52,10 +60,10 @@ def run(options: argparse.Namespace) -> int:
         with shared.reporting(options) as reporter:
             result = synthesise(build, folder, DSP[options.dsp], options.time_limit, options.jobs, reporter, backend)
     except (YosysMissing, YosysStopped) as error:
-        again = [f"qformers synth {options.build}", *(f"--set {one}" for one in options.overrides)]
-        again += [f"--run {options.run}"] if options.run else []
+        again = ["qformers", "synth", options.build, *(part for one in options.overrides for part in ("--set", one))]
+        again += ["--run", options.run] if options.run else []
         print(error, file=sys.stdout if options.if_available else sys.stderr)
-        print(f"the synthesis is not complete; to finish it: {' '.join(again)}")
+        print(f"the synthesis is not complete; to finish it: {shell(again)}")
         if options.if_available:
             return status.DONE
         return status.STOPPED if isinstance(error, YosysStopped) else status.BAD_INPUT

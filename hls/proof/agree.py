@@ -89,6 +89,14 @@ def agree(
             it was written, also one that this level does not read.
     """
     refuse_damaged(project.path)
+    wanted = {tensor.name for tensor in model.inputs}
+    if not isinstance(inputs, Mapping) or set(inputs) != wanted:
+        given = ", ".join(map(str, inputs)) if isinstance(inputs, Mapping) else type(inputs).__name__
+        raise HlsError(f"inputs is a mapping of {', '.join(sorted(wanted))} to arrays. Received: {given}")
+    for name, array in inputs.items():
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub" or not array.ndim:
+            kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+            raise HlsError(f"input '{name}' is an array (events, ...) of real numbers. Received: {kind}")
     if not len(next(iter(inputs.values()))):
         raise HlsError("at least one event is needed to compare. Received: 0")
     firmware = project.outputs(inputs, level, reporter)

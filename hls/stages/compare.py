@@ -106,6 +106,8 @@ def compare(
         HlsError: a run, report, budget or device that cannot be read.
         ConfigError: a build.yaml is not a build.
     """
+    if isinstance(paths, str) or not paths:
+        raise HlsError(f"paths is a list of run folders, one or more. Received: {paths!r}")
     for text in budgets:
         parse_budget(text)  # a typing error is told before anything is read
     if device is not None:

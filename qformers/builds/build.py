@@ -10,15 +10,24 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, Field, SerializeAsAny, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from qformers.config.files import onto, override, read_tree
+from qformers.config.names import MAX_NAME, name_fault
 from qformers.config.section import DEFAULT_ARCHITECTURE, Section, architecture_of
 from qformers.config.sections import DataConfig, FirmwareConfig, QuantConfig, TrainConfig
+from qformers.config.yaml_text import to_yaml
 from qformers.errors import ConfigError, nearest, shown
 from qformers.models import MODELS
 from qformers.precision.slots import FIRMWARE, TRAINED
@@ -39,18 +48,46 @@ def _model_section(value: Any) -> Section:
 
 ModelConfig = SerializeAsAny[Annotated[Section, BeforeValidator(_model_section)]]
 
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=MAX_NAME)]
+
 
 class Build(Section):
     """One build: data, model, precision, training and firmware."""
 
     spec: Literal[1]  # version of this schema
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]  # names the run folder and the C++ top function
+    name: Annotated[
+        str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=MAX_NAME)
+    ]  # names the run folder and the C++ top function
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1  # of weights, shuffling and dropout
     data: DataConfig  # events
     model: ModelConfig  # its key `architecture` says whose record it is
     quant: QuantConfig | None = None  # None = a float build only
     train: TrainConfig = TrainConfig()  # float, then quantised (qat)
     firmware: FirmwareConfig = FirmwareConfig()  # backend, device, clock
+
+    @field_validator("name")
+    @classmethod
+    def _free(cls, name: str) -> str:
+        """A name that means nothing in the languages that firmware is written in."""
+        fault = name_fault(name)
+        if fault:
+            raise ValueError(f"is {fault}; choose another name, e.g. {name[:40]}_build. Received: {shown(name)}")
+        return name
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.quant is None and self.train.qat is not None:
+            raise ValueError(
+                "train.qat asks for a quantised phase, and 'quant' is missing or empty: give its keys (quant: {} takes "
+                "the defaults), or set train.qat: null. Received: quant=None"
+            )
+        fewest, most = MODELS[architecture_of(self.model)].particles(self.model)
+        if not fewest <= self.data.num_particles <= most:
+            raise ValueError(
+                f"'data.num_particles': this model takes {fewest} to {most} particles. "
+                f"Received: {self.data.num_particles}"
+            )
+        return self
 
     @property
     def hash(self) -> str:
@@ -59,7 +96,7 @@ class Build(Section):
 
     def to_yaml(self) -> str:
         """The resolved build, every default written out; `load` reads it back equal."""
-        return yaml.safe_dump(json.loads(self.model_dump_json()), sort_keys=False)
+        return to_yaml(json.loads(self.model_dump_json()))
 
 
 def _fields_at(location: tuple[int | str, ...], tree: Mapping[str, Any]) -> list[str]:
@@ -103,7 +140,7 @@ def _explain(path: Path | str, error: ValidationError, tree: Mapping[str, Any]) 
         else:
             text = item["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
             received = "" if "Received: " in text else f". Received: {shown(item['input'])}"
-            lines.append(f"{path}: '{place}': {text}{received}")
+            lines.append(f"{path}: '{place}': {text}{received}" if place else f"{path}: {text}{received}")
     return "\n".join(lines)
 
 
@@ -117,6 +154,10 @@ def load(path: Path | str, overrides: Iterable[str] = ()) -> Build:
     Raises:
         ConfigError: unreadable file, unknown key (with the nearest known one), wrong value, missing key.
     """
+    if not isinstance(path, str | Path):
+        raise ConfigError(f"a build is read from a file, whose path is a text. Received: {shown(path)}")
+    if isinstance(overrides, str) or not isinstance(overrides, Iterable):
+        raise ConfigError(f"overrides is a list of section.key=value. Received: {shown(overrides)}")
     tree = read_tree(Path(path))
     for text in overrides:
         tree = onto(tree, override(text))

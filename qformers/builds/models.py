@@ -75,6 +75,9 @@ def build_model(
     """
     if vocabulary not in VOCABULARIES:
         raise ConfigError(f"unknown vocabulary '{vocabulary}'{nearest(vocabulary, VOCABULARIES)}")
+    jets = build.data.points is None  # points have no classes
+    if isinstance(class_names, str) or (jets and not class_names) or not all(isinstance(n, str) for n in class_names):
+        raise ConfigError(f"class_names is a list of names of classes, one or more. Received: {class_names!r}")
     jet = Jet(build.data.num_particles, len(feature_set), len(class_names), feature_set)
     try:
         nn = VOCABULARIES[vocabulary](build.quant)
@@ -82,4 +85,10 @@ def build_model(
         raise ConfigError(f"{build.name}: {error}") from error
     arch = MODELS[architecture_of(build.model)]
     cfg = arch.fixed(build.model) if vocabulary == "hgq" else build.model
-    return arch.build(cfg, jet, nn)
+    model = arch.build(cfg, jet, nn)
+    if not isinstance(model, keras.Model):
+        raise ConfigError(
+            f"architecture '{architecture_of(build.model)}': its function `build` returns the Keras model that "
+            f"nn.model(...) gives. Received: {type(model).__name__}"
+        )
+    return model

@@ -49,5 +49,4 @@ class Command:
         if self.raw is not None:
             raw = self.raw
             return status.exit_status(lambda: raw(arguments))
-        options = self.parse(arguments)
-        return status.exit_status(lambda: self.run(options))
+        return status.exit_status(lambda: self.run(self.parse(arguments)))

@@ -30,7 +30,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder")
     parser.add_argument(
         "--recall",
-        type=float,
+        type=shared.share,
         nargs="+",
         default=[0.985, 0.99, 0.995],
         help="shares of true points to keep (default: 0.985 0.99 0.995)",

@@ -17,6 +17,7 @@ import argparse
 import math
 from pathlib import Path
 
+from qformers.cli import options as shared
 from qformers.cli import status
 from qformers.cli.command import Command
 from qformers.errors import ConfigError, QkerasError, WeightsError
@@ -29,7 +30,9 @@ QKERAS = "qkeras"
 def add(parser: argparse.ArgumentParser) -> None:
     """The options; which go with which source is checked in `run`."""
     parser.add_argument("what", metavar="WHAT", choices=(QKERAS, "part", "hept"), help="qkeras, part or hept")
-    parser.add_argument("source", type=Path, metavar="SOURCE", help="model saved by QKeras, or checkpoint of PyTorch")
+    parser.add_argument(
+        "source", type=shared.a_file, metavar="SOURCE", help="model saved by QKeras, or checkpoint of PyTorch"
+    )
     parser.add_argument("target", type=Path, metavar="TARGET", help="model to write, ends in .keras")
     qkeras = parser.add_argument_group("qkeras")
     qkeras.add_argument(
@@ -47,7 +50,10 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     torch = parser.add_argument_group("part, hept")
     torch.add_argument(
-        "--particles", type=int, metavar="N", help="slots per event (default: part: 128; hept: events of any size)"
+        "--particles",
+        type=shared.at_least_one,
+        metavar="N",
+        help="slots per event (default: part: 128; hept: events of any size)",
     )
     torch.add_argument("--task", help="hept: tracking60k, tracking600, pileup10k, cms_pileup or cms_tracking")
     torch.add_argument("--dtype", help="float32 (default) or float64")
@@ -58,6 +64,8 @@ def run(options: argparse.Namespace) -> int:
     """Import, print what was written; 0 if it was."""
     ours = {"--particles": options.particles, "--task": options.task, "--dtype": options.dtype, "--set": options.set}
     theirs = {"--input": options.input, "--logits": options.logits, "--sigmoid": options.sigmoid}
+    if options.target.suffix != ".keras":
+        raise ConfigError(f"TARGET is the model to write and ends in .keras. Received: {options.target}")
     wrong = [name for name, value in (ours if options.what == QKERAS else theirs).items() if value]
     if wrong:
         raise ConfigError(f"{', '.join(wrong)} does not go with '{options.what}'; see qformers import --help")

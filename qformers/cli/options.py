@@ -6,6 +6,7 @@ Nothing heavy is imported before the command line is read: ``--help`` answers at
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -40,9 +41,56 @@ def add_events(
 
 def at_least_one(text: str) -> int:
     """The type of an option that counts something."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number, 1 or more. Received: {text}")
+    if not (text.isascii() and text.isdecimal()) or len(text) > 12 or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number, 1 or more. Received: {text[:40]}")
     return int(text)
+
+
+def zero_or_more(text: str) -> int:
+    """The type of an option that counts something that need not be."""
+    if not (text.isascii() and text.isdecimal()) or len(text) > 12:
+        raise argparse.ArgumentTypeError(f"must be a whole number, 0 or more. Received: {text[:40]}")
+    return int(text)
+
+
+def above_zero(text: str) -> float:
+    """The type of an option that measures something, e.g. seconds."""
+    value = _number(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number above 0. Received: {text[:40]}")
+    return value
+
+
+def share(text: str) -> float:
+    """The type of an option that is a share of something, all of it at most."""
+    value = _number(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"must be a number above 0, 1 at most. Received: {text[:40]}")
+    return value
+
+
+def part(text: str) -> float:
+    """The type of an option that is a share of something, less than all of it."""
+    value = _number(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"must be a number between 0 and 1. Received: {text[:40]}")
+    return value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def a_file(text: str) -> Path:
+    """The type of an option that names a file to be read."""
+    path = Path(text)
+    if "\0" in text or not path.is_file():
+        what = "is a folder" if "\0" not in text and path.is_dir() else "is missing"
+        raise argparse.ArgumentTypeError(f"{text[:400]} {what}; name a file")
+    return path
 
 
 def add_run(parser: argparse.ArgumentParser, *, out: bool = False, default: str = "runs/<name of the build>") -> None:
@@ -91,6 +139,17 @@ def load_build(options: argparse.Namespace) -> Build:
     from qformers.builds.build import load
 
     return load(options.build, options.overrides)
+
+
+def need_data(build: Build) -> None:
+    """Look for the files of all splits, before what is heavy is imported.
+
+    Raises:
+        DataError: an unknown data set, a split without files, or events of PyTorch, which is not installed.
+    """
+    from qformers.data import check_files
+
+    check_files(build.data)
 
 
 def run_folder(build: Build, chosen: Path | None = None) -> Path:

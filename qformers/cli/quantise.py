@@ -12,7 +12,6 @@ commands take it with its build.yaml.
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from qformers.cli import options as shared
 from qformers.cli import status
@@ -22,18 +21,26 @@ from qformers.errors import ConfigError
 
 def add(parser: argparse.ArgumentParser) -> None:
     """The options."""
-    parser.add_argument("model", type=Path, metavar="MODEL", help="float model, e.g. runs/part_demo/float/model.keras")
+    parser.add_argument(
+        "model", type=shared.a_file, metavar="MODEL", help="float model, e.g. runs/part_demo/float/model.keras"
+    )
     shared.add_build(parser)
     shared.add_run(parser, out=True)
     parser.add_argument("--calibrate", action="store_true", help="set integer bits from the ranges seen, keep widths")
     parser.add_argument(
         "--quantile",
-        type=float,
+        type=shared.share,
         help="share of the values of each layer that its integer bits must hold, the others saturate (default: 0.9999)",
     )
-    parser.add_argument("--margin", type=float, help="range to hold over the largest of those values (default: 1)")
     parser.add_argument(
-        "--calibration-jets", type=int, default=2048, metavar="N", help="of the training split (default: 2048)"
+        "--margin", type=shared.above_zero, help="range to hold over the largest of those values (default: 1)"
+    )
+    parser.add_argument(
+        "--calibration-jets",
+        type=shared.at_least_one,
+        default=2048,
+        metavar="N",
+        help="of the training split (default: 2048)",
     )
     shared.add_set(parser, "quant.weight=fixed<8,2>")
     shared.add_quiet(parser)
@@ -46,6 +53,7 @@ def run(options: argparse.Namespace) -> int:
     if said and not options.calibrate:
         raise ConfigError(f"--{' and --'.join(said)} go with --calibrate. Received: no --calibrate")
     build = shared.load_build(options)
+    shared.need_data(build)
     from qformers.quant.ptq.ranges import Rule
     from qformers.quant.ptq.stage import quantise
 

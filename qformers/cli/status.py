@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import signal
@@ -49,12 +50,20 @@ def _terminated() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+def _any_sign_is_printed() -> None:
+    """A terminal that has ASCII alone gets a question mark for what it has not, not a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")
+
+
 def exit_status(work: Callable[[], int]) -> int:
     """What `work` returns; 2 with the message on stderr for an error that a user can mend, 3 after Ctrl-C or SIGTERM.
 
     What the operating system refuses (a full disk, a folder that may not be written, a file where a folder should be)
     is such an error. One that no user can mend is a defect: it is not caught, and Python shows where it is.
     """
+    _any_sign_is_printed()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
         with _terminated():

@@ -12,11 +12,16 @@ checkpoint where they are; anything harder loses the running epoch only.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from qformers.cli import options as shared
 from qformers.cli import status
 from qformers.cli.command import Command
+
+if TYPE_CHECKING:
+    from qformers.builds.build import Build
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -32,22 +37,27 @@ def add(parser: argparse.ArgumentParser) -> None:
     shared.add_quiet(parser)
 
 
-def run(options: argparse.Namespace) -> int:
-    """Train; 0 when all is trained, 3 after a stop on request."""
+def run(options: argparse.Namespace, refuse: Callable[[Build], None] | None = None) -> int:
+    """Train; 0 when all is trained, 3 after a stop on request.
+
+    Args:
+        options: of the command line.
+        refuse: see `qformers.train.stage.train`.
+    """
     build = shared.load_build(options)
     if options.data is not None:
         from qformers.builds.data_folder import in_folder
 
         build = in_folder(build, options.data)
-    from qformers.data import check_files
-
-    check_files(build.data)
+    folder = shared.run_folder(build, options.run)
+    if not (folder / "float" / "model.keras").is_file():  # what is finished needs no data to say so
+        shared.need_data(build)
     from qformers.train.stage import train
 
     phases = None if options.phase == "all" else (options.phase,)
     console = shared.terminal(options)
     with shared.reporting(options, console) as reporter:
-        trained = train(build, shared.run_folder(build, options.run), phases, options.fresh, console, reporter)
+        trained = train(build, folder, phases, options.fresh, console, reporter, refuse)
     trained.save()
     print(trained, end="")
     return status.DONE if trained.complete else status.STOPPED

@@ -15,7 +15,6 @@ that `qformers quantise` leaves.
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from qformers.cli import options as shared
 from qformers.cli import status
@@ -24,18 +23,32 @@ from qformers.cli.command import Command
 
 def add(parser: argparse.ArgumentParser) -> None:
     """The options."""
-    parser.add_argument("model", type=Path, metavar="MODEL", help="float model, e.g. runs/part_demo/float/model.keras")
+    parser.add_argument(
+        "model", type=shared.a_file, metavar="MODEL", help="float model, e.g. runs/part_demo/float/model.keras"
+    )
     shared.add_build(parser)
     budget = parser.add_mutually_exclusive_group(required=True)
-    budget.add_argument("--max-loss", type=float, help="accuracy that may be lost against float, e.g. 0.002 for 0.2 %%")
-    budget.add_argument("--ebops", type=float, help="most EBOPs, instead of --max-loss")
+    budget.add_argument(
+        "--max-loss", type=shared.part, help="accuracy that may be lost against float, e.g. 0.002 for 0.2 %%"
+    )
+    budget.add_argument("--ebops", type=shared.above_zero, help="most EBOPs, instead of --max-loss")
     shared.add_run(parser, out=True, default="runs/<name of the build>_tuned")
-    parser.add_argument("--widest", type=int, default=14, help="bits of weights and values at the start (default: 14)")
-    parser.add_argument("--quantile", type=float, default=0.9999, help="share of values to fit (default: 0.9999)")
-    parser.add_argument("--margin", type=float, default=1.0, help="factor on the largest of them (default: 1)")
+    parser.add_argument(
+        "--widest", type=shared.at_least_one, default=14, help="bits of weights and values at the start (default: 14)"
+    )
+    parser.add_argument(
+        "--quantile", type=shared.share, default=0.9999, help="share of values to fit (default: 0.9999)"
+    )
+    parser.add_argument(
+        "--margin", type=shared.above_zero, default=1.0, help="factor on the largest of them (default: 1)"
+    )
     parser.add_argument("--no-clip", action="store_true", help="keep the integer bits of the ranges to the end")
     parser.add_argument(
-        "--calibration-jets", type=int, default=2048, metavar="N", help="of the training split (default: 2048)"
+        "--calibration-jets",
+        type=shared.at_least_one,
+        default=2048,
+        metavar="N",
+        help="of the training split (default: 2048)",
     )
     parser.add_argument(
         "--events",
@@ -46,7 +59,9 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="jets of the validation, then of the training split (default: 20000)",
     )
-    parser.add_argument("--steps", type=int, default=600, metavar="N", help="measured steps, at most (default: 600)")
+    parser.add_argument(
+        "--steps", type=shared.zero_or_more, default=600, metavar="N", help="measured steps, at most (default: 600)"
+    )
     shared.add_set(parser, "data.max_jets=1000")
     shared.add_quiet(parser)
 
@@ -54,6 +69,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Search, write and print; 0 when the run folder is written, 3 after a stop."""
     build = shared.load_build(options)
+    shared.need_data(build)
     from qformers.quant.ptq.bench import Stopped
     from qformers.quant.ptq.budget import Budget
     from qformers.quant.ptq.ranges import Rule

@@ -5,79 +5,45 @@ Whatever is in a file, the only error that comes out is a `ConfigError` that nam
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+import os
+import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from qformers.config.section import DEFAULT_ARCHITECTURE
+from qformers.config.yaml_text import MAX_CHARACTERS, MAX_DEPTH, parse_yaml
 from qformers.errors import ConfigError, shown
 
-MAX_DEPTH = 32  # of keys in keys: a build needs 5; a tree that holds itself (YAML anchors) has no end
 MAX_EXTENDS = 16  # files that extend one another
 
 
-class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, which in addition refuses a key that stands twice."""
-
-
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Hashable, Any]:
-    seen: set[Hashable] = set()
-    for key_node, _ in node.value:
-        if key_node.tag == "tag:yaml.org,2002:merge":  # <<
-            continue
-        key = loader.construct_object(key_node, deep=True)
-        if isinstance(key, Hashable):
-            if key in seen:
-                mark = key_node.start_mark
-                raise yaml.constructor.ConstructorError(None, None, f"the key {shown(key)} stands there twice", mark)
-            seen.add(key)
-    loader.flatten_mapping(node)
-    return dict(loader.construct_mapping(node, deep=True))
-
-
-_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
-
-
-def parse_yaml(text: str, name: str) -> Any:
-    """Read YAML.
-
-    Args:
-        text: the YAML.
-        name: of the file or setting, for messages.
+def read_text(path: Path) -> str:
+    """The text of a build file.
 
     Raises:
-        ConfigError: it is no YAML, a key stands twice, or it is nested without end.
+        ConfigError: no file, none that may be read, no regular one (a pipe or a device has no end), one that is too
+            large or no UTF-8.
     """
     try:
-        tree = yaml.load(text, _Loader)  # noqa: S506  a safe loader
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{name}: is not YAML: {error}") from error
-    except RecursionError as error:
-        raise ConfigError(f"{name}: is nested too deeply, {MAX_DEPTH} levels are enough for any build") from error
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError) as error:
-        # PyYAML's own conversions, e.g. of 2001-99-99 or !!int x
-        raise ConfigError(f"{name}: is not YAML: a value cannot be converted ({shown(str(error))})") from error
-    if _depth(tree, MAX_DEPTH) > MAX_DEPTH:
-        raise ConfigError(f"{name}: is nested too deeply, {MAX_DEPTH} levels are enough for any build")
-    return tree
-
-
-def _depth(tree: Any, limit: int) -> int:
-    """Levels of mappings and lists, counted up to one beyond `limit`; each level is walked once, whatever is shared."""
-    level = [tree]
-    for depth in range(limit + 2):
-        parts = [part for part in level if isinstance(part, dict | list | tuple | set)]
-        below = {id(item): item for part in parts for item in _items(part)}
-        level = list(below.values())
-        if not level:
-            return depth
-    return limit + 1
-
-
-def _items(part: Any) -> Iterable[Any]:
-    return part.values() if isinstance(part, dict) else part
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise ConfigError(f"{path}: is a folder; name a build file, e.g. one of firmware_configs/*.yaml")
+        if not stat.S_ISREG(status.st_mode):
+            raise ConfigError(f"{path}: is no regular file but a device, pipe or socket; name a build file")
+        with path.open("rb") as handle:
+            content = handle.read(MAX_CHARACTERS + 1)
+        if len(content) > MAX_CHARACTERS:
+            raise ConfigError(f"{path}: has more than {MAX_CHARACTERS} bytes, and a build some thousand; name another")
+        return content.decode("utf-8").removeprefix("\ufeff")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); builds are in firmware_configs/") from error
+    except ConfigError:
+        raise
+    except ValueError as error:  # a byte that is no UTF-8, or a zero in the path
+        raise ConfigError(f"{path}: cannot be read as UTF-8 text ({shown(str(error))})") from error
 
 
 def read_tree(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -90,24 +56,18 @@ def read_tree(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
     Raises:
         ConfigError: a file that cannot be read or is no YAML, or files that extend one another in a circle.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except IsADirectoryError as error:
-        raise ConfigError(f"{path}: is a folder; name a build file, e.g. one of firmware_configs/*.yaml") from error
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); builds are in firmware_configs/") from error
-    except ValueError as error:  # a byte that is no UTF-8, or a zero in the path
-        raise ConfigError(f"{path}: cannot be read as UTF-8 text ({shown(str(error))})") from error
-    tree = parse_yaml(text, str(path))
+    tree = parse_yaml(read_text(path), str(path))
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: expected keys and values at the top. Received: {type(tree).__name__}")
     base = tree.pop("extends", None)
     if base is None:
         return tree
-    if not isinstance(base, str) or not base:
+    if not isinstance(base, str) or not base or "\0" in base:
         raise ConfigError(f"{path}: 'extends' needs the name of a file beside this one. Received: {shown(base)}")
-    if len(below) >= MAX_EXTENDS or (path.parent / base).absolute() in [file.absolute() for file in (*below, path)]:
+    if os.path.realpath(path.parent / base) in [os.path.realpath(file) for file in (*below, path)]:
         raise ConfigError(f"{path}: 'extends' leads back to a file that was read before. Received: {shown(base)}")
+    if len(below) >= MAX_EXTENDS:
+        raise ConfigError(f"{path}: 'extends' goes through more than {MAX_EXTENDS} files. Received: {shown(base)}")
     return onto(read_tree(path.parent / base, (*below, path)), tree)
 
 
@@ -117,13 +77,18 @@ def override(text: str) -> dict[str, Any]:
     Raises:
         ConfigError: no ``=``, or a value that is no YAML.
     """
-    key, equals, value = text.partition("=")
+    key, equals, value = text.partition("=") if isinstance(text, str) else ("", "", "")
     if not equals:
         raise ConfigError(f"--set needs section.key=value. Received: {shown(text)}")
     try:
         tree = parse_yaml(value, f"--set {key}")
     except ConfigError as error:
-        raise ConfigError(f"--set {key}: the value is not YAML (quote it?). Received: {shown(value)}") from error
+        if not isinstance(error.__cause__, yaml.MarkedYAMLError):
+            raise
+        problem = error.__cause__.problem or "it ends too early"
+        raise ConfigError(
+            f"--set {key}: the value is not YAML (quote it?): {problem}. Received: {shown(value)}"
+        ) from error
     parts = key.split(".")
     if len(parts) > MAX_DEPTH:
         raise ConfigError(f"--set {shown(key)}: a key has at most {MAX_DEPTH} parts. Received: {len(parts)}")

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from qformers.config.section import Section
+from qformers.config.section import MAX_ENTRIES, Section
 from qformers.precision.fixed import Fixed
 from qformers.precision.qkeras.formats import fixed_text, is_qkeras
 
@@ -36,13 +36,20 @@ def _absent(value: Any) -> bool:
     return value is None
 
 
+def mapping() -> Any:
+    """Default of a mapping that is empty where the build file does not speak of it."""
+    return Field(default_factory=dict, max_length=MAX_ENTRIES)
+
+
 def unsaid() -> Any:
     """Default of a mapping that is not dumped while it is empty, which is when the build file does not speak of it."""
-    return Field(default_factory=dict, exclude_if=lambda mapping: not mapping)
+    return Field(default_factory=dict, exclude_if=lambda mapping: not mapping, max_length=MAX_ENTRIES)
 
 
-Format = Annotated[str, AfterValidator(_is_format)]  # as written; RND and SAT where it has no such word
-WeightFormat = Annotated[str, AfterValidator(_is_weight_format)]
+Format = Annotated[
+    str, Field(max_length=200), AfterValidator(_is_format)
+]  # as written; RND and SAT where it has no such word
+WeightFormat = Annotated[str, Field(max_length=200), AfterValidator(_is_weight_format)]
 MaybeFormat = Annotated[Format | None, Field(exclude_if=_absent)]
 MaybeWeightFormat = Annotated[WeightFormat | None, Field(exclude_if=_absent)]
 MaybePositive = Annotated[int | None, Field(gt=0, le=65536, exclude_if=_absent)]

@@ -10,9 +10,31 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from qformers.config.layers import Format, LayerFirmware, LayerFormats, WeightFormat, unsaid
-from qformers.config.section import Positive, Section, Share
+from qformers.config.layers import Format, LayerFirmware, LayerFormats, WeightFormat, mapping, unsaid
+from qformers.config.section import (
+    Count,
+    Epochs,
+    Factor,
+    Few,
+    FilePath,
+    Files,
+    LayerGlob,
+    LayerType,
+    Many,
+    Nanoseconds,
+    Part,
+    Rate,
+    Section,
+    Share,
+    Word,
+)
 
+Edges = Annotated[tuple[Annotated[float, Field(ge=-20, le=20)], ...], Field(max_length=1024)]
+Names = Annotated[tuple[Word, ...], Field(max_length=1000)]
+Particles = Annotated[int, Field(gt=0, le=500_000)]
+Ebops = Annotated[float, Field(gt=0, le=1e15)]
+Reuse = Annotated[int, Field(gt=0, le=65536)]
+Granularity = Annotated[str, Field(pattern=r"^(weight|unit|[1-9][0-9]{0,3}:[1-9][0-9]{0,3})$", max_length=9)]
 EBOPS_ARRIVAL = 0.7  # default of train.qat.ebops_arrival
 
 
@@ -22,38 +44,41 @@ class PointsConfig(Section):
     task: Literal["tracking", "pileup"] = "tracking"  # what is learned, a key of qformers.tasks.TASKS:
     # tracking: an embedding in which the points of a particle lie together; pileup: a score that keeps or drops a point
     layers: Literal["pixel", "all"] = "pixel"  # trackml: which detectors
-    phi_sectors: Positive = 1  # windows that an event is cut into, in phi of the point; 1 = no cut
-    eta_edges: tuple[float, ...] = ()  # the same in eta, the edges of the windows in rising order; () = no cut.
+    phi_sectors: Few = 1  # windows that an event is cut into, in phi of the point; 1 = no cut
+    eta_edges: Edges = ()  # the same in eta, the edges of the windows in rising order; () = no cut.
     # An event has phi_sectors * (edges - 1) windows, each of which is one input of the model
-    overlap: Annotated[float, Field(ge=1)] = 1.1  # windows see more than their core, by this factor in each direction;
+    overlap: Annotated[float, Field(ge=1, le=16)] = 1.1  # windows see more than their core, by this factor in each
+    # direction;
     # a particle counts in the window whose core holds half of it, a point of a pile-up task in the core it lies in
     too_many: Literal["refuse", "cut"] = "refuse"  # windows of more than data.num_particles points: an error, or the
     # points behind the first num_particles are dropped
-    lda: str | None = None  # line_segments: JSON file of the LDA that gives the coordinates, fitted on training events
-    fakes_per_true: Annotated[float, Field(ge=0)] = 0.0  # line_segments, tracking: fake segments kept per true one
+    lda: FilePath | None = None  # line_segments: JSON file of the LDA that gives the coordinates, fitted on training
+    # events
+    fakes_per_true: Rate = 0.0  # line_segments, tracking: fake segments kept per true one
     loss: Literal["hept", "cms"] = "hept"  # as published with HEPT or with HEPT-CMS: InfoNCE for tracking (which pairs,
     # which of them are positive, weights of negatives), focal loss for pile-up
-    num_pairs: Positive = 20_000  # tracking: pairs per window in the loss; more are thinned at random, positives last
+    num_pairs: Many = 20_000  # tracking: pairs per window in the loss; more are thinned at random, positives last
 
 
 class DataConfig(Section):
     """Which jets or events, which of their particles or points and which numbers of each (read by `qformers.data`)."""
 
-    dataset: str  # a key of qformers.data.DATASETS; data sets of points need the section `points` below
-    train: tuple[str, ...]  # globs, relative to the working directory; a file that two of them match counts once
-    val: tuple[str, ...]  # the same, for the choice of epochs
-    test: tuple[str, ...]  # the same, for what is reported
-    features: str  # name of a feature set of the data set, e.g. "kin" or "lnpt_eta_phi"; line_segments have one only
-    num_particles: Positive  # N: slots of the model. Of jets the N particles of highest pT are kept, of a window of
+    dataset: Word  # a key of qformers.data.DATASETS; data sets of points need the section `points` below
+    train: Files  # globs, relative to the working directory; a file that two of them match counts once
+    val: Files  # the same, for the choice of epochs
+    test: Files  # the same, for what is reported
+    features: Word  # name of a feature set of the data set, e.g. "kin" or "lnpt_eta_phi"; line_segments have one only
+    num_particles: Particles  # N: slots of the model. Of jets the N particles of highest pT are kept, of a window of
     # points all, see points.too_many
-    classes: tuple[str, ...] = ()  # jets: subset and order of the labels; empty = all of the data set
+    classes: Names = ()  # jets: subset and order of the labels; empty = all of the data set
     padding: Literal["zero", "wrap"] = "zero"  # jets: what stands in empty slots of features and vectors:
     # zeros, or the particles of the jet over again (the mask is 0 in both cases)
-    max_jets: Positive | None = None  # per split, None = all. Jets: shared evenly among the files;
+    max_jets: Count | None = None  # per split, None = all. Jets: shared evenly among the files;
     # points: so many files
-    cache: str | None = None  # folder of decoded arrays, None = decode each time. A folder is checked before it is used
+    cache: FilePath | None = None  # folder of decoded arrays, None = decode each time. A folder is checked before it is
+    # used
     # and made again where a file or one of these settings has changed
-    shuffle_jets: Positive = 100_000  # jets or windows mixed in memory at a time, which bounds the memory of a stream;
+    shuffle_jets: Many = 100_000  # jets or windows mixed in memory at a time, which bounds the memory of a stream;
     # a split of fewer jets is decoded once and stays in memory
     points: Annotated[PointsConfig | None, Field(exclude_if=lambda points: points is None)] = None  # None = jets
 
@@ -88,10 +113,12 @@ class QuantConfig(Section):
     granularity: Literal["element", "channel", "tensor"] = "channel"  # with learn, how many values share one width:
     # element: none, each place of each particle has its own; channel: all particles of a channel (particles stay
     # interchangeable, what hardware wants); tensor: all values that a layer reads
-    layers: Mapping[str, LayerFormats] = {}  # layer name or glob -> formats, e.g. b0_ffn_*: {weight: "fixed<4,1>"};
+    layers: Mapping[LayerGlob, LayerFormats] = mapping()  # layer name or glob -> formats, e.g. b0_ffn_*: {weight:
+    # "fixed<4,1>"};
     # counts before `types`. `precision.json` of a run lists names and the rule that gave each format
-    types: Mapping[str, LayerFormats] = unsaid()  # layer type, e.g. QAdd -> formats; counts before the defaults above
-    max_bits: Positive = 12  # no learned number of integer or fraction bits grows beyond this
+    types: Mapping[LayerType, LayerFormats] = unsaid()  # layer type, e.g. QAdd -> formats; counts before the defaults
+    # above
+    max_bits: Annotated[int, Field(gt=0, le=64)] = 12  # no learned number of integer or fraction bits grows beyond this
 
 
 class PruneConfig(Section):
@@ -102,7 +129,7 @@ class PruneConfig(Section):
     # mdmm: a penalty whose price climbs until enough weights are small, then as magnitude
     sparsity: Annotated[float, Field(gt=0, lt=1)]  # share of each layer's weights that ends at zero; with N:M it is
     # 1 - N/M and anything else is refused
-    granularity: Annotated[str, Field(pattern=r"^(weight|unit|[1-9]\d*:[1-9]\d*)$")] = "weight"  # what goes at a time:
+    granularity: Granularity = "weight"  # what goes at a time:
     # weight: single weights; unit: whole output units (structured); "2:4": all but 2 of every 4 inputs
     scope: Literal["layer", "output"] = "layer"  # what is ranked together: a layer, or the inputs of one output unit.
     # In the quantised phase norms are folded into kernels, whose rows differ in size: use method: wanda with
@@ -112,13 +139,13 @@ class PruneConfig(Section):
     # fine-tuning, and only its epochs can be exported
     ramp: Literal["cubic", "linear", "step"] = "cubic"  # how the sparsity rises from start to end: cubic fast at
     # first, linear evenly, step all at once at start. mdmm has no ramp: it makes its masks at end
-    layers: Mapping[str, Share] = {}  # layer name or glob -> a sparsity of its own, 0 = leave it alone
-    temperature: Annotated[float, Field(gt=0)] = 1e-5  # magnitude: width of the soft threshold, in squared weights;
+    layers: Mapping[LayerGlob, Share] = mapping()  # layer name or glob -> a sparsity of its own, 0 = leave it alone
+    temperature: Factor = 1e-5  # magnitude: width of the soft threshold, in squared weights;
     # smaller is closer to a hard cut
-    mdmm_rate: Annotated[float, Field(gt=0)] = 1e-3  # mdmm: the price climbs by rate * scale * violation per step
-    mdmm_scale: Annotated[float, Field(gt=0)] = 10.0  # mdmm: weight of the penalty in the loss
-    mdmm_damping: Annotated[float, Field(ge=0)] = 1.0  # mdmm: quadratic part of the penalty, which stops oscillation
-    mdmm_epsilon: Annotated[float, Field(gt=0)] = 1e-3  # mdmm: weights up to this size count as zero
+    mdmm_rate: Factor = 1e-3  # mdmm: the price climbs by rate * scale * violation per step
+    mdmm_scale: Factor = 10.0  # mdmm: weight of the penalty in the loss
+    mdmm_damping: Rate = 1.0  # mdmm: quadratic part of the penalty, which stops oscillation
+    mdmm_epsilon: Factor = 1e-3  # mdmm: weights up to this size count as zero
 
     @property
     def group(self) -> tuple[int, int] | None:
@@ -146,28 +173,28 @@ class PruneConfig(Section):
 class PhaseConfig(Section):
     """One training phase (read by `qformers.train`)."""
 
-    epochs: Positive = 50  # passes over the train split, or over `jets_per_epoch` of it
-    batch_size: Positive = 512  # events per optimiser step; what is left of an epoch beyond whole batches is dropped
-    jets_per_epoch: Positive | None = None  # an epoch ends after so many events, None = all of the train split. For
+    epochs: Annotated[int, Field(gt=0, le=100_000)] = 50  # passes over the train split, or over `jets_per_epoch` of it
+    batch_size: Many = 512  # events per optimiser step; what is left of an epoch beyond whole batches is dropped
+    jets_per_epoch: Count | None = None  # an epoch ends after so many events, None = all of the train split. For
     # data sets of millions, so that validation and checkpoints come often enough
     optimiser: Literal["adam", "adamw", "ranger"] = "adam"  # ranger: RAdam with lookahead, as ParT was published
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3  # the largest of the schedule
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0  # decoupled: w loses rate * this * w per step; of kernels only
+    learning_rate: Factor = 1e-3  # the largest of the schedule
+    weight_decay: Rate = 0.0  # decoupled: w loses rate * this * w per step; of kernels only
     schedule: Literal["constant", "cosine", "flat_decay"] = "cosine"  # cosine: half a cosine down to the final rate;
     # flat_decay: constant, then exponentially down in the last 30 % of the epochs, as ParT was published
-    warmup_epochs: Annotated[int, Field(ge=0)] = 0  # the rate rises linearly from 0 in these, before the schedule
-    final_learning_rate: Annotated[float, Field(ge=0)] = 0.01  # as a share of learning_rate
+    warmup_epochs: Epochs = 0  # the rate rises linearly from 0 in these, before the schedule
+    final_learning_rate: Rate = 0.01  # as a share of learning_rate
     label_smoothing: Share = 0.0  # classification: share of the target spread over all classes
-    clip_norm: Annotated[float, Field(gt=0)] | None = None  # largest norm of a gradient step, None = no limit
-    ebops_target: Annotated[float, Field(gt=0)] | None = None  # quantised phase with learned widths: EBOPs (effective
+    clip_norm: Factor | None = None  # largest norm of a gradient step, None = no limit
+    ebops_target: Ebops | None = None  # quantised phase with learned widths: EBOPs (effective
     # bit operations: bits of weight times bits of value, summed) to arrive at; only epochs at or below it are
     # exported. None = no pressure on widths
     ebops_arrival: Annotated[float, Field(gt=0, lt=1, exclude_if=lambda share: share == EBOPS_ARRIVAL)] = EBOPS_ARRIVAL
     # share of the phase by which EBOPs are to be at their target; what is left is for the accuracy
-    beta_start: Annotated[float, Field(ge=0)] = 1e-8  # weight of EBOPs in the loss at the start, nats per EBOP; a
+    beta_start: Rate = 1e-8  # weight of EBOPs in the loss at the start, nats per EBOP; a
     # controller moves it so that ln EBOPs goes straight to the target
-    beta_warmup_epochs: Annotated[int, Field(ge=0)] = 1  # epochs before that controller starts
-    width_travel: Annotated[float, Field(gt=0)] = 16.0  # bits that a learned width can move in the phase at most: sets
+    beta_warmup_epochs: Epochs = 1  # epochs before that controller starts
+    width_travel: Factor = 16.0  # bits that a learned width can move in the phase at most: sets
     # the learning rate of widths. Larger where EBOPs do not arrive
     prune: Annotated[PruneConfig | None, Field(exclude_if=lambda prune: prune is None)] = None  # None = no pruning; the
     # quantised phase holds the zeros of a pruned float model in any case
@@ -184,16 +211,17 @@ class TrainConfig(Section):
 class FirmwareConfig(Section):
     """The project that `qformers export` writes (read by `hls`)."""
 
-    backend: str = "vitis"  # a key of hls.backends.BACKENDS: vitis or vivado (HLS by hls4ml), alkaid (RTL),
+    backend: Word = "vitis"  # a key of hls.backends.BACKENDS: vitis or vivado (HLS by hls4ml), alkaid (RTL),
     # block_engine (RTL of a HEPT, for events larger than a chip)
-    part: str = "xcvu13p-flga2577-2-e"  # device, as the vendor tool spells it; tables give shares of its resources
-    clock_ns: Annotated[float, Field(gt=0)] = 5.0  # clock period that the project is written for, ns
+    part: Part = "xcvu13p-flga2577-2-e"  # device, as the vendor tool spells it; tables give shares of its resources
+    clock_ns: Nanoseconds = 5.0  # clock period that the project is written for, ns
     strategy: Literal["latency", "resource"] = "latency"  # hls4ml's word for how products are laid out; its einsum
     # layers have latency (all in parallel) alone, so a model with attention is refused with resource
-    reuse_factor: Positive = 1  # products per multiplier: 1 = fully parallel, an event per clock cycle. More saves
+    reuse_factor: Reuse = 1  # products per multiplier: 1 = fully parallel, an event per clock cycle. More saves
     # logic and raises the initiation interval; alkaid takes 1 alone
     flavour: Literal["verilog", "vhdl", "vitis"] = "verilog"  # what backend alkaid writes; RTL simulation needs verilog
-    stage_ns: Annotated[float, Field(gt=0)] | None = None  # alkaid: longest path between two registers, in its delay
+    stage_ns: Nanoseconds | None = None  # alkaid: longest path between two registers, in its delay
     # model; None = 0.9 clock periods. Smaller: more cycles, more registers, easier timing
-    types: Mapping[str, LayerFirmware] = unsaid()  # layer type -> accumulator, reuse_factor, ...; before those above
-    layers: Mapping[str, LayerFirmware] = unsaid()  # layer name or glob -> the same; counts before `types`
+    types: Mapping[LayerType, LayerFirmware] = unsaid()  # layer type -> accumulator, reuse_factor, ...; before those
+    # above
+    layers: Mapping[LayerGlob, LayerFirmware] = unsaid()  # layer name or glob -> the same; counts before `types`

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from qformers.builds.saved import save_model
-from qformers.errors import WeightsError, nearest, shown
+from qformers.config.yaml_text import parse_yaml
+from qformers.errors import WeightsError, nearest
 from qformers.interop import hept as upstream_hept
 from qformers.interop import weaver
 from qformers.interop.checkpoint import read_checkpoint
@@ -145,10 +145,4 @@ def parse_options(texts: list[str]) -> dict[str, Any]:
     for text in texts:
         if "=" not in text:
             raise WeightsError(f"--set needs key=value. Received: {text!r}")
-    options = {}
-    for key, value in (text.split("=", 1) for text in texts):
-        try:
-            options[key] = yaml.safe_load(value)
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise WeightsError(f"--set {key}: the value is not YAML. Received: {shown(value)}") from error
-    return options
+    return {key: parse_yaml(value, f"--set {key}") for key, value in (text.split("=", 1) for text in texts)}

@@ -10,8 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qformers.config.section import Section
+from qformers.errors import ConfigError, shown
 
 Array = NDArray[np.float64]
+
+
+ALL_TO_ALL = 1024  # most particles of a model in which each sees each: beyond, what it computes fits no memory
+
+
+def any_number(cfg: Any) -> tuple[int, int]:
+    """Fewest and most particles of a model that asks nothing of them."""
+    return 1, ALL_TO_ALL
 
 
 def same(cfg: Any) -> Any:
@@ -28,6 +37,7 @@ class Arch:
         build: the function of (configuration, sizes, vocabulary) that makes the Keras model.
         forms: name -> configuration, small ones of every kind, which the battery of tests takes through all backends.
         fixed: from a configuration to the one of the same function whose form fixed point has.
+        particles: from a configuration to the fewest and most particles per event (``data.num_particles``) it can have.
         derivations: rule -> function of (configuration, `Source`, layer it is made of) that gives kernel and bias of a
             dense layer whose form the source does not have (`Vocabulary.derived_dense`).
     """
@@ -36,7 +46,16 @@ class Arch:
     build: Callable[[Any, Any, Any], Any]
     forms: Mapping[str, Section]
     fixed: Callable[[Any], Any] = same
+    particles: Callable[[Any], tuple[int, int]] = any_number
     derivations: Mapping[str, Callable[[Any, Source, str], tuple[Array, Array | None]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.config, type) or not issubclass(self.config, Section):
+            raise ConfigError(
+                f"Arch: config is the class of the architecture's record, a Section. Received: {shown(self.config)}"
+            )
+        if not callable(self.build):
+            raise ConfigError(f"Arch: build is the function that makes the model. Received: {shown(self.build)}")
 
 
 class Source(Protocol):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from qformers.config.section import Positive, Section
+from qformers.config.section import Section, Widths
 from qformers.models.arch import Arch
 from qformers.models.mlp import FoldedNorm, classify, input_norm, mlp, pool
 from qformers.models.sizes import Jet
@@ -22,9 +22,9 @@ class DeepSetsConfig(Section):
     """DeepSets (arXiv:1703.06114), sized as for jets on FPGAs in arXiv:2402.01876 (read by `models.deepsets`)."""
 
     architecture: Literal["deepsets"] = "deepsets"  # says whose keys these are
-    phi_widths: tuple[Positive, ...] = (32, 32, 32)  # network of each particle
+    phi_widths: Widths = (32, 32, 32)  # network of each particle
     pool: Literal["mean", "sum"] = "mean"  # over real particles; sum is scaled by 2^-round(log2 N)
-    rho_widths: tuple[Positive, ...] = (32,)  # network of the jet, in front of the logits
+    rho_widths: Widths = (32,)  # network of the jet, in front of the logits
     norm: FoldedNorm = "batch"  # folded into dense layers in fixed point
 
 

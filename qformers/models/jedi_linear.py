@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from qformers.config.section import Positive, Section
+from qformers.config.section import Section, Width, Widths
 from qformers.models.arch import Arch
 from qformers.models.mlp import FoldedNorm, classify, input_norm, mlp, pool
 from qformers.models.sizes import Jet
@@ -31,12 +31,12 @@ class JediLinearConfig(Section):
     """Interaction network of linear complexity (JEDI-linear, arXiv:2508.15468; read by `models.jedi_linear`)."""
 
     architecture: Literal["jedi_linear"] = "jedi_linear"  # says whose keys these are
-    embed_widths: tuple[Positive, ...] = (64,)  # per particle, in front of the interaction
-    edge_width: Positive = 64  # of f_R, the sum of what a particle and the whole jet give
+    embed_widths: Widths = (64,)  # per particle, in front of the interaction
+    edge_width: Width = 64  # of f_R, the sum of what a particle and the whole jet give
     edge_activation: Literal["relu", "linear"] = "relu"  # of both terms before their sum
-    object_widths: tuple[Positive, ...] = (64,)  # f_O, per particle, behind the interaction
+    object_widths: Widths = (64,)  # f_O, per particle, behind the interaction
     pool: Literal["sum", "mean"] = "sum"  # over real particles, both times; sum is scaled by 2^-round(log2 N)
-    fc_widths: tuple[Positive, ...] = (64, 32, 16)  # hidden layers in front of the logits
+    fc_widths: Widths = (64, 32, 16)  # hidden layers in front of the logits
     norm: FoldedNorm = "batch"  # folded into dense layers in fixed point
 
 

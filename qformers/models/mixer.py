@@ -18,7 +18,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from qformers.config.section import Positive, Section
+from qformers.config.section import Few, Section, Widths
 from qformers.models.arch import Arch
 from qformers.models.mlp import FoldedNorm, classify, flatten_dense, mlp
 from qformers.models.sizes import Jet
@@ -29,12 +29,12 @@ class MixerConfig(Section):
     """MLP-Mixer for jets in the order of pT (arXiv:2503.03103; read by `models.mixer`)."""
 
     architecture: Literal["mixer"] = "mixer"  # says whose keys these are
-    blocks: Positive = 1  # of mixing over features and over slots
-    feature_widths: tuple[Positive, ...] = (16,)  # hidden layers of a block over features; they end at F again
-    particle_widths: tuple[Positive, ...] = ()  # hidden layers of a block over slots; they end at N again
-    token_widths: tuple[Positive, ...] = (16, 16)  # per particle, behind the blocks
+    blocks: Few = 1  # of mixing over features and over slots
+    feature_widths: Widths = (16,)  # hidden layers of a block over features; they end at F again
+    particle_widths: Widths = ()  # hidden layers of a block over slots; they end at N again
+    token_widths: Widths = (16, 16)  # per particle, behind the blocks
     head: Literal["weighted", "flatten"] = "weighted"  # one learned weight per slot, or every slot with its own kernel
-    fc_widths: tuple[Positive, ...] = (16, 16, 16)  # hidden layers in front of the logits
+    fc_widths: Widths = (16, 16, 16)  # hidden layers in front of the logits
     norm: FoldedNorm = "batch"  # folded into dense layers in fixed point
 
     @model_validator(mode="after")

@@ -22,7 +22,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from qformers.config.section import Positive, Section
+from qformers.config.section import Few, Section, Width, Widths
 from qformers.models.arch import Arch
 from qformers.models.mlp import FoldedNorm, classify, flatten_dense, input_norm, mlp
 from qformers.models.sizes import Jet
@@ -33,16 +33,16 @@ class TransformerConfig(Section):
     """Transformer without pair bias, with full or Linformer attention (arXiv:2510.24784; `models.transformer`)."""
 
     architecture: Literal["transformer"] = "transformer"  # says whose keys these are
-    embed_widths: tuple[Positive, ...] = (16, 16)  # per particle; the last one is the model width D
+    embed_widths: Widths = (16, 16)  # per particle; the last one is the model width D
     attention: Literal["mha", "linformer"] = "mha"  # full, or linformer: of projected keys and values
-    projected: Positive = 2  # linformer: tokens that the particles are projected to as keys and values (k)
-    heads: Positive = 1  # of attention
-    head_width: Positive = 16  # of queries, keys and values
-    blocks: Positive = 1  # of attention and feed-forward parts
-    feed_forwards: Positive = 2  # feed-forward parts behind each attention, each with its residual
-    ffn_width: Positive = 32  # their hidden layer
+    projected: Width = 2  # linformer: tokens that the particles are projected to as keys and values (k)
+    heads: Few = 1  # of attention
+    head_width: Width = 16  # of queries, keys and values
+    blocks: Few = 1  # of attention and feed-forward parts
+    feed_forwards: Few = 2  # feed-forward parts behind each attention, each with its residual
+    ffn_width: Width = 32  # their hidden layer
     pool: Literal["flatten", "mean"] = "flatten"  # every slot with its own kernel, or the mean over real particles
-    fc_widths: tuple[Positive, ...] = (16,)  # hidden layers in front of the logits
+    fc_widths: Widths = (16,)  # hidden layers in front of the logits
     norm: FoldedNorm = "batch"  # folded into dense layers in fixed point
 
     @property

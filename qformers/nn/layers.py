@@ -255,7 +255,9 @@ class RememberingModel(keras.Model):  # type: ignore[misc]
         plain = {key: value for key, value in config.items() if key != "memory"}
         model: RememberingModel = super().from_config(plain, custom_objects)
         if "memory" in config:
-            model.memory = Memory.from_json(config["memory"])
+            memory = Memory.from_json(config["memory"])
+            memory.refuse_strangers({layer.name for layer in model.layers}, {tensor.name for tensor in model.inputs})
+            model.memory = memory
         return model
 
 

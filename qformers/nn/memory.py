@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self, get_args
 
 from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # of Python 3.12, which pydantic needs
 
+from qformers.errors import nearest
+from qformers.nn import VOCABULARIES
 from qformers.precision.table import PrecisionTable
 
 Role = Literal["event", "point", "pair", "head", "channel", "block", "order"]  # of an axis
@@ -85,6 +87,32 @@ class Memory:
             ) from error
         fields: dict[str, Any] = {**plain, "asked": PrecisionTable.from_json(plain["asked"])}
         return cls(**fields)
+
+    def refuse_strangers(self, layers: Collection[str], inputs: Collection[str]) -> None:
+        """Compare a memory that was read with the model that it came with.
+
+        Args:
+            layers, inputs: names of those of the model.
+
+        Raises:
+            ValueError: it is of a vocabulary that does not exist, or speaks of layers or inputs that the model has not.
+        """
+        if self.vocabulary not in VOCABULARIES:
+            raise ValueError(
+                f"memory of the model, key 'vocabulary': {nearest(self.vocabulary, VOCABULARIES).removeprefix('; ')}. "
+                f"Received: {self.vocabulary!r}"
+            )
+        spoken = {
+            "folds": [*self.folds],
+            "derived": [*self.derived],
+            "ends": [*self.ends, *self.ends.values()],
+            "shifted": [*self.shifted],
+        }
+        for key, names in spoken.items():
+            if strange := next((name for name in names if name not in layers), None):
+                raise ValueError(f"memory of the model, key '{key}': no layer is called so. Received: {strange!r}")
+        if strange := next((name for name in self.inputs if name not in inputs), None):
+            raise ValueError(f"memory of the model, key 'inputs': no input is called so. Received: {strange!r}")
 
 
 class _Saved(TypedDict):

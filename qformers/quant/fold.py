@@ -9,10 +9,14 @@ import keras
 import numpy as np
 from hgq.utils.minmax_trace import TrainingFlagWrapper
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
-from qformers.errors import ConfigError
+from qformers.config.section import Section
+from qformers.errors import ConfigError, nearest, shown
 from qformers.models import MODELS
-from qformers.nn.memory import Fold, memory_of
+from qformers.models.arch import Arch
+from qformers.nn import VOCABULARIES
+from qformers.nn.memory import Fold, Memory, memory_of
 from qformers.quant.quantisers import Quantiser, quantisers, walk
 
 Array = NDArray[np.float64]
@@ -54,16 +58,45 @@ def transfer(source: keras.Model, target: keras.Model) -> None:
         )
     alike = set(known.derived) if known is not None else set()
     derived = {name: rule for name, rule in memory.derived.items() if name not in alike}
+    if memory.vocabulary not in VOCABULARIES:
+        raise ConfigError(
+            f"model '{target.name}' is of a vocabulary that does not exist{nearest(memory.vocabulary, VOCABULARIES)}. "
+            f"Received: '{memory.vocabulary}'"
+        )
     if memory.vocabulary == "hgq":
         _fill_folded(source, target, {name: fold for name, fold in memory.folds.items() if name not in derived})
     else:
         _fill_alike(source, target, set(derived))
     if not derived:
         return
-    arch = MODELS[memory.config["architecture"]]
-    cfg = arch.config.model_validate(memory.config)
+    arch, cfg = _architecture(target, memory)
     for name, (rule, of) in derived.items():
+        if rule not in arch.derivations:
+            raise ConfigError(
+                f"layer '{name}' is derived by a rule that does not exist{nearest(rule, arch.derivations)}. "
+                f"Received: '{rule}'"
+            )
         _assign(target.get_layer(name), *arch.derivations[rule](cfg, FloatSource(source, target), of))
+
+
+def _architecture(model: keras.Model, memory: Memory) -> tuple[Arch, Section]:
+    """The architecture and configuration that a model remembers.
+
+    Raises:
+        ConfigError: they are none.
+    """
+    name = str(memory.config.get("architecture"))
+    if name not in MODELS:
+        raise ConfigError(f"model '{model.name}' is of an unknown architecture '{name}'{nearest(name, MODELS)}")
+    try:
+        return MODELS[name], MODELS[name].config.model_validate(memory.config)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        key = ".".join(str(part) for part in fault["loc"])
+        raise ConfigError(
+            f"model '{model.name}' remembers a configuration that is none of {name}: '{key}': {fault['msg']}. "
+            f"Received: {shown(fault['input'])}"
+        ) from error
 
 
 def _fill_folded(source: keras.Model, target: keras.Model, folds: Mapping[str, Fold]) -> None:

@@ -284,6 +284,7 @@ def train_build(
     fresh: bool = False,
     console: Console | None = None,
     reporter: Reporter | None = None,
+    checked: bool = False,
 ) -> list[Finished]:
     """Train the phases of a build one after the other in the folder `out`.
 
@@ -297,6 +298,7 @@ def train_build(
         fresh: throw away what these phases left in `out` before.
         console: where to print a line per epoch; None for standard output.
         reporter: told how far it is, step by step; None = nobody.
+        checked: whether the quantised model was built already to see whether it can be.
 
     Returns:
         what each phase left; shorter than `phases` after a stop by Ctrl-C, SIGTERM or a STOP file.
@@ -311,7 +313,7 @@ def train_build(
         sweep(out)
         for name in phases:
             _config(build, name)  # all phases are checked before the first one spends hours
-        if list(phases) == ["float", "qat"] and not (out / "float" / "model.keras").is_file():
+        if not checked and list(phases) == ["float", "qat"] and not (out / "float" / "model.keras").is_file():
             _refuse_early(build)
         if fresh:
             for name in phases:

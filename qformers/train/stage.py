@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +86,7 @@ def train(
     fresh: bool = False,
     console: Console | None = None,
     reporter: Reporter | None = None,
+    refuse: Callable[[Build], None] | None = None,
 ) -> Trained:
     """Train a build; what is finished is not trained again, what was interrupted goes on from its last checkpoint.
 
@@ -96,14 +97,20 @@ def train(
         fresh: throw away what these phases left before.
         console: for a line per epoch and messages; None for standard output.
         reporter: told how far it is, step by step.
+        refuse: raises where the quantised model of the build, which it makes, is not what it should be; called before
+            anything is written, unless the quantised phase has begun already.
 
     Raises:
         TrainingError, ConfigError, DataError: with the way out in the message.
     """
     folder = Path("runs") / build.name if run is None else Path(run)
     chosen = _all_phases(build) if phases is None else _known(phases)
+    begun = (folder / "qat").is_dir() and not fresh
     with as_before():
-        return Trained(folder, chosen, tuple(train_build(build, folder, chosen, fresh, console, reporter)))
+        if refuse is not None and not begun:
+            refuse(build)
+        checked = refuse is not None and not begun
+        return Trained(folder, chosen, tuple(train_build(build, folder, chosen, fresh, console, reporter, checked)))
 
 
 def _known(phases: Sequence[PhaseName]) -> tuple[PhaseName, ...]:

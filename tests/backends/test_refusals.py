@@ -194,4 +194,4 @@ def test_ties_to_even_per_element_of_an_input_are_refused(tmp_path: Path) -> Non
     x = keras.Input((3,), name="x")
     model = keras.Model(x, h.dense(x, "even", "fixed<6,3,RND_CONV,SAT>", h.MIX, per_element=True))
     with pytest.raises(HlsError, match=r"hls4ml cannot convert this model exactly: .*24 fractional bits"):
-        open_backend("vitis").write(model, h.build_of("even"), tmp_path / "project")
+        open_backend("vitis").write(model, h.build_of("ties"), tmp_path / "project")

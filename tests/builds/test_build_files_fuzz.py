@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from support.paths import CONFIGS
 
 from qformers.builds.build import Build, load
-from qformers.config.files import parse_yaml
+from qformers.config.yaml_text import parse_yaml, to_yaml
 from qformers.errors import ConfigError
 
 TREE = yaml.safe_load((CONFIGS / "part_demo.yaml").read_text())
@@ -156,7 +157,18 @@ def test_any_setting_is_refused_in_words(
         ("extends: build.yaml\n", r"'extends' leads back to a file that was read before. Received: 'build.yaml'"),
         ("extends: ../other/build.yaml\n", r"cannot be read"),
         ("a: " + "[" * 40 + "]" * 40, r"is nested too deeply"),
-        ("a: &b {c: *b}\n", r"is not YAML: found unconstructable recursive node"),
+        ("a: &b {c: *b}\n", r"build.yaml: the reference \*b leads into itself"),
+        ("a: &b\n  <<: *b\n", r"build.yaml: the reference \*b leads into itself"),
+        ("a: *b\n", r"is not YAML: found undefined alias"),
+        ("a: &b {c: 1}\nd:\n  <<: *b\n  <<: *b\n", r"the key '<<' stands there twice"),
+        ("a: !!int 016\n", r"a value needs no tag, write it plainly or in quotes. Received: 'tag:yaml.org,2002:int'"),
+        ("a: !!binary aGk=\n", r"a value needs no tag, .*binary"),
+        ("a: !!python/name:os.system\n", r"a value needs no tag, .*python"),
+        ("a: 016\n", r"a number does not begin with 0, .* write 16 \(base 8: 0o...\).*Received: '016'"),
+        ("a: -007\n", r"a number does not begin with 0, .* write 7 "),
+        ("extends: /dev/zero\n", r"/dev/zero: is no regular file but a device, pipe or socket"),
+        ("extends: .\n", r"is a folder; name a build file"),
+        ("a: '" + "x" * 300_000 + "'\n", r"has more than 300000 bytes, and a build some thousand"),
         ("a: " + "9" * 5000, r"is not YAML: a value cannot be converted"),
     ],
 )
@@ -180,11 +192,24 @@ def test_traps_of_yaml_are_named(tmp_path: Path, text: str, words: str) -> None:
         ("firmware.layers.embed0.weight='fixed<8,9>'", r"'firmware.layers.embed0.weight'.*belongs to quant.layers"),
         ("quant.layers.embed0={weight: fixed<8,2>}", r"quoted between braces"),
         ("seed=99999999999", r"'seed': .*less than 2147483648"),
+        ("seed=016", r"--set seed: .*a number does not begin with 0.*Received: '016'"),
+        ("data.num_particles=1:30", r"'data.num_particles': .*expected a whole number. Received: '1:30'"),
+        ("data.num_particles=1e20", r"'data.num_particles': .*expected a whole number. Received: 1e\+20"),
+        ("data.num_particles=100000000000000000000", r"'data.num_particles': .*less than or equal to 500000"),
+        ("firmware.clock_ns=1:30.5", r"'firmware.clock_ns': .*expected a number as 12, 0.5 or 1e-3.*Rec.*'1:30.5'"),
+        ("firmware.clock_ns='5'", r"'firmware.clock_ns': .*expected a number as 12, 0.5 or 1e-3.*Received: '5'"),
+        ("data.dataset=no", r"'data.dataset': .*expected a text: yes, no, on, .* quote it. Received: False"),
+        ("data.features=3", r"'data.features': .*expected a text: quote the number. Received: 3"),
+        ("train.float.prune={sparsity: 0.5, granularity: 2:4}", None),
+        ("train.float.learning_rate=1e-3", None),
     ],
 )  # fmt: skip
-def test_values_that_look_like_others_are_named(tmp_path: Path, setting: str, words: str) -> None:
+def test_values_that_look_like_others_are_named(tmp_path: Path, setting: str, words: str | None) -> None:
     path = tmp_path / "build.yaml"
     path.write_text(TEXT)
+    if words is None:  # as its author means it
+        assert load(path, [setting]) is not None
+        return
     with pytest.raises(ConfigError, match=words):
         load(path, [setting])
 
@@ -204,6 +229,79 @@ def test_files_that_extend_each_other_are_refused(tmp_path: Path) -> None:
     (tmp_path / "b.yaml").write_text("extends: a.yaml\n")
     with pytest.raises(ConfigError, match=r"b.yaml: 'extends' leads back to a file"):
         load(tmp_path / "a.yaml")
+
+
+def test_texts_that_multiply_are_counted_before_they_are_built(tmp_path: Path) -> None:
+    lines = ["m0: &m0 {a: 1}"]
+    lines += [f"m{i}: &m{i}\n  <<: [{', '.join([f'*m{i - 1}'] * 9)}]" for i in range(1, 16)]
+    path = tmp_path / "build.yaml"
+    path.write_text("\n".join(lines))
+    with pytest.raises(ConfigError, match=r"has more than 100000 keys and values with all references"):
+        load(path)
+    path.write_text("a0: &a0 x\n" + "".join(f"a{i}: &a{i} [*a{i - 1}]\n" for i in range(1, 60)))
+    with pytest.raises(ConfigError, match="is nested too deeply"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1:30", "1:30"), ("2:4", "2:4"), ("1:30.5", "1:30.5"), ("190:20:30", "190:20:30"),
+        ("0o17", 15), ("0x1f", 31), ("0b11", "0b11"), ("12", 12), ("-3", -3), ("+3", 3), ("0", 0), ("-0", 0),
+        ("1_000", "1_000"), (".5e3", 500.0), ("1e-3", 0.001), ("1E3", 1000.0), ("3.", 3.0), ("-.5", -0.5),
+        (".inf", float("inf")), ("-.inf", float("-inf")), ("yes", True), ("Off", False), ("y", "y"), ("true", True),
+        ("2001-01-01", "2001-01-01"), ("2001-99-99", "2001-99-99"), ("~", None), ("", None), ("null", None),
+        ("=", "="), ("!!str 016", "016"), ("'016'", "016"), ("1.5.2", "1.5.2"), ("016.5", 16.5),
+    ],
+)  # fmt: skip
+def test_plain_values_are_those_of_yaml_1_2(text: str, value: Any) -> None:
+    found = parse_yaml(f"a: {text}\n", "f")["a"]
+    assert (type(found), found) == (type(value), value)
+    assert parse_yaml(to_yaml({"a": value}), "f") == {"a": value}
+
+
+@given(st.text(max_size=6) | st.sampled_from(["1e3", "0o17", "016", "1:30", "yes", "1_0", "0x1", ".5", "<<", "~", "="]))
+@settings(SAME, max_examples=100)
+def test_a_text_that_is_written_is_read_as_a_text(text: str) -> None:
+    assert parse_yaml(to_yaml({"a": text, text: 1}), "f") == {"a": text, text: 1}
+
+
+def test_a_pipe_is_no_build_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with pytest.raises(ConfigError, match=r"pipe.yaml: is no regular file"):
+        load(tmp_path / "pipe.yaml")
+
+
+def test_a_byte_order_mark_is_no_part_of_a_key(tmp_path: Path) -> None:
+    (tmp_path / "build.yaml").write_bytes(b"\xef\xbb\xbf" + TEXT.encode())
+    assert load(tmp_path / "build.yaml").name == "part_demo"
+
+
+def test_a_long_chain_of_files_and_a_circle_by_another_name_are_refused(tmp_path: Path) -> None:
+    for number in range(20):
+        (tmp_path / f"b{number}.yaml").write_text(f"extends: b{number + 1}.yaml\n")
+    with pytest.raises(ConfigError, match=r"b16.yaml: 'extends' goes through more than 16 files"):
+        load(tmp_path / "b0.yaml")
+    (tmp_path / "link.yaml").symlink_to("a.yaml")
+    (tmp_path / "a.yaml").write_text("extends: link.yaml\n")
+    with pytest.raises(ConfigError, match=r"a.yaml: 'extends' leads back to a file that was read before"):
+        load(tmp_path / "a.yaml")
+    (tmp_path / "self.yaml").symlink_to("self.yaml")
+    with pytest.raises(ConfigError, match=r"self.yaml: cannot be read"):
+        load(tmp_path / "self.yaml")
+
+
+@pytest.mark.parametrize("overrides", ["seed=3", 3, None])
+def test_overrides_are_a_list(overrides: Any) -> None:
+    with pytest.raises(ConfigError, match=r"overrides is a list of section.key=value. Received: "):
+        load(CONFIGS / "part_demo.yaml", overrides)
+
+
+def test_an_override_and_a_path_are_texts() -> None:
+    with pytest.raises(ConfigError, match=r"--set needs section.key=value. Received: 3"):
+        load(CONFIGS / "part_demo.yaml", [3])  # type: ignore[list-item]
+    with pytest.raises(ConfigError, match=r"whose path is a text. Received: 3"):
+        load(3)  # type: ignore[arg-type]
 
 
 def test_merge_keys_still_work() -> None:

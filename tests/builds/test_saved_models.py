@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,17 @@ import keras
 import numpy as np
 import pytest
 from support.paths import DATA
-from support.quantised import logits, quantised_part, small
+from support.quantised import JET, logits, quantised_part, small
 
 from qformers.builds.archive import check_keras_archive
 from qformers.builds.models import load_model
 from qformers.builds.saved import content_sha256, save_model
 from qformers.errors import ConfigError
-from qformers.nn.memory import Memory, memory_of
+from qformers.models.part.part import part
+from qformers.nn.float32 import Float32
+from qformers.nn.memory import Fold, Memory, memory_of
 from qformers.quant.fidelity import axes_of, counterpart
+from qformers.quant.fold import transfer
 
 SAVED = DATA / "saved"
 
@@ -71,11 +74,50 @@ def test_a_memory_comes_back_as_it_was(saved: Path) -> None:
 def test_a_memory_with_something_else_in_it_is_refused_by_key(
     saved: Path, key: str, value: Any, tmp_path: Path
 ) -> None:
-    if (key, value) in (("vocabulary", "xyz"), ("config", {"a": 1})):
-        return  # strings and plain values as any other
+    if (key, value) == ("config", {"a": 1}):
+        return  # plain values as any other
     path = rewritten(saved, tmp_path / "model.keras", lambda memory: {**memory, key: value})
     with pytest.raises(ConfigError, match=f"is not a model file.*memory of the model, key '{key}"):
         load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("vocabulary", "float64", r"did you mean 'float32'\?. Received: 'float64'"),
+        ("folds", {"gone": asdict(Fold())}, "no layer is called so. Received: 'gone'"),
+        ("derived", {"gone": ["class scores", "logits"]}, "no layer is called so. Received: 'gone'"),
+        ("ends", {"gone": "logits"}, "no layer is called so. Received: 'gone'"),
+        ("ends", {"logits": "gone"}, "no layer is called so. Received: 'gone'"),
+        ("shifted", ["gone"], "no layer is called so. Received: 'gone'"),
+        ("inputs", {"gone": ["event"]}, "no input is called so. Received: 'gone'"),
+    ],
+)
+def test_a_memory_of_another_model_is_refused(key: str, value: Any, words: str, saved: Path, tmp_path: Path) -> None:
+    path = rewritten(saved, tmp_path / "model.keras", lambda memory: {**memory, key: value})
+    with pytest.raises(ConfigError, match=f"is not a model file.*memory of the model, key '{key}': .*{words}"):
+        load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"vocabulary": "float64"}, r"a vocabulary that does not exist; did you mean 'float32'\?. Received: 'float64'"),
+        ({"config": {}, "derived": {"logits": ("class own", "x")}}, "of an unknown architecture 'None'"),
+        (
+            {"config": {"architecture": "part", "heads": 0}, "derived": {"logits": ("class own", "x")}},
+            "a configuration that is none of part: 'heads': .*greater than 0. Received: 0",
+        ),
+        ({"derived": {"logits": ("class owl", "x")}}, "by a rule that does not exist; did you mean 'class own'"),
+    ],
+)
+def test_a_memory_that_no_model_was_built_with_fills_no_weights(changes: dict[str, Any], words: str) -> None:
+    model, source = quantised_part(small("none")), part(small("none"), JET, Float32())
+    memory = memory_of(model)
+    assert memory is not None
+    model.memory = replace(memory, **changes)
+    with pytest.raises(ConfigError, match=words):
+        transfer(source, model)
 
 
 def test_a_memory_that_lacks_a_key_is_refused(saved: Path, tmp_path: Path) -> None:

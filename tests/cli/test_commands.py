@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from support.paths import CONFIGS, SCRIPTS
 
-from hls import cli
+from hls import cli, start
 from hls.cli import run, synth
 from hls.errors import ExportRefused as Refused
 from hls.errors import HlsError, Refusal
@@ -63,6 +63,15 @@ def test_the_help_lists_every_command_once() -> None:
     assert told.endswith("status 0 heavy []\n")
 
 
+def test_an_ascii_terminal_gets_a_question_mark_and_no_traceback() -> None:
+    code = (
+        "import sys; from qformers.cli.status import exit_status; sys.exit(exit_status(lambda: print('\\u00b1') or 0))"
+    )
+    surroundings = {**os.environ, "LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=surroundings, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "?\n", "")
+
+
 def test_the_table_of_statuses_has_all_four() -> None:
     assert list(status.STATUSES) == [0, 1, 2, 3] == [status.DONE, status.FAILED, status.BAD_INPUT, status.STOPPED]
 
@@ -93,15 +102,38 @@ def test_every_option_that_takes_a_number_or_folder_says_its_default_or_that_it_
         (["run", "no.yaml"], "no.yaml: cannot be read"),
         (["train", DEMO, "--set", "sed=3"], "unknown key 'sed'; did you mean 'seed'?"),
         (["csim", DEMO, "--set", "firmware.clock_ns=-1"], "firmware.clock_ns"),
-        (["quantise", "x.keras", DEMO, "--margin", "2"], "--margin go with --calibrate. Received: no --calibrate"),
-        (["import", "qkeras", "a.h5", "b.keras", "--task", "x"], "--task does not go with 'qkeras'"),
-        (["import", "part", "a.pt", "b.keras", "--logits"], "--logits does not go with 'part'"),
+        (["quantise", DEMO, DEMO, "--margin", "2"], "--margin go with --calibrate. Received: no --calibrate"),
+        (["import", "qkeras", DEMO, "b.keras", "--task", "x"], "--task does not go with 'qkeras'"),
+        (["import", "part", DEMO, "b.keras", "--logits"], "--logits does not go with 'part'"),
         (["generate", "lhc6"], "unknown preset. Received: 'lhc6'"),
         (["export", DEMO, "--backend", "vits"], "unknown backend 'vits'; did you mean 'vitis'?"),
         (["csim", DEMO, "--set", "firmware.backend=libero"], "backend 'libero' is refused"),
         (["csim", DEMO, "--events", "0"], "--events: must be a whole number, 1 or more. Received: 0"),
         (["csim", DEMO, "--run", "nowhere"], "nowhere/firmware/vitis holds no firmware project; train the build"),
         (["export", DEMO, "--run", "nowhere"], "nowhere/qat/model.keras is missing; train the build first"),
+        (["synth", DEMO, "--jobs", "0"], "argument --jobs: must be a whole number, 1 or more. Received: 0"),
+        (["synth", DEMO, "--time-limit", "-1"], "argument --time-limit: must be a number above 0. Received: -1"),
+        (["run", DEMO, "--synth-limit", "nan"], "argument --synth-limit: must be a number above 0. Received: nan"),
+        (["audit", DEMO, "--replay", "no.npz"], "argument --replay: no.npz is missing; name a file"),
+        (["audit", DEMO, "--worst", "-1"], "argument --worst: must be a whole number, 0 or more. Received: -1"),
+        (["quantise", "no.keras", DEMO], "argument MODEL: no.keras is missing; name a file"),
+        (["quantise", ".", DEMO], "argument MODEL: . is a folder; name a file"),
+        (["quantise", DEMO, DEMO, "--calibrate", "--quantile", "2"], "--quantile: must be a number above 0, 1 at most"),
+        (["quantise", DEMO, DEMO, "--set", "data.train=[no/*.root]"], "data.train: no file matches 'no/*.root'"),
+        (
+            ["tune", DEMO, DEMO, "--max-loss", "nan"],
+            "argument --max-loss: must be a number between 0 and 1. Received: nan",
+        ),
+        (["tune", DEMO, DEMO, "--ebops", "inf"], "argument --ebops: must be a number above 0. Received: inf"),
+        (
+            ["tune", DEMO, DEMO, "--ebops", "9", "--steps", "-1"],
+            "--steps: must be a whole number, 0 or more. Received: -1",
+        ),
+        (["import", "qkeras", "nope.h5", "b.keras"], "argument SOURCE: nope.h5 is missing; name a file"),
+        (["import", "qkeras", DEMO, "b.h5"], "TARGET is the model to write and ends in .keras. Received: b.h5"),
+        (["train", DEMO, "--run", "nowhere", "--set", "data.val=[no/*.root]"], "data.val: no file matches 'no/*.root'"),
+        (["train", DEMO, "--run", "nowhere", "--set", "data.dataset=jetclas"], "did you mean 'jetclass'?"),
+        (["rtl", DEMO, "--backend", "vitis"], "backend 'vitis' writes no RTL of a whole event that is simulated here"),
         (["fit-lda", "x", "--out", "y", "--events", "0"], "--events: must be a whole number, 1 or more. Received: 0"),
     ],
 )
@@ -325,3 +357,27 @@ def test_the_demo_writes_its_files_and_keeps_changed_ones(tmp_path: Path) -> Non
     (folder / "part_tiny.yaml").write_text("mine")
     assert cli.main(["demo", str(folder), "--files-only"]) == 0
     assert (folder / "part_tiny.yaml").read_text() == "mine"
+
+
+def test_ctrl_c_while_the_commands_are_imported_is_a_stop(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Interrupting:
+        """Ctrl-C while Python looks for a module."""
+
+        def find_spec(self, name: str, *more: object) -> None:
+            if name == "hls.cli":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "hls.cli")
+    monkeypatch.setattr(sys, "meta_path", [Interrupting(), *sys.meta_path])
+    assert start.main() == status.STOPPED
+    assert capsys.readouterr() == ("", "stopped; nothing was begun\n")
+
+
+def test_ctrl_c_while_the_options_are_read_is_a_stop(capsys: pytest.CaptureFixture[str]) -> None:
+    def add(parser: argparse.ArgumentParser) -> None:
+        raise KeyboardInterrupt
+
+    assert Command("x", "X.", add)([]) == status.STOPPED
+    assert capsys.readouterr().err == "stopped; what is finished is kept\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from qformers.config.section import Positive, Section
+from qformers.config.section import Section, Width
 from qformers.models.arch import Arch
 from qformers.models.sizes import Jet
 from qformers.nn.vocabulary import Linear, Model, Norm, NormKind, Vocabulary
@@ -14,7 +14,7 @@ class ToyConfig(Section):
     """The model section of architecture toy."""
 
     architecture: Literal["toy"] = "toy"
-    width: Positive = 4
+    width: Width = 4
     norm: NormKind = "batch"
     pool: Literal["mean", "sum"] = "mean"
 

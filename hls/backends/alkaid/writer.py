@@ -24,8 +24,9 @@ from hls.backends.hls4ml.precision import FLOAT32_BITS, PRECISION
 from hls.backends.hls4ml.refusals import name_faults
 from hls.backends.layer_settings import faults
 from hls.backends.protocol import LAYOUT, Layout, Port, Step
-from hls.backends.writing import new_project, output_names
+from hls.backends.writing import name_refusals, new_project, output_names
 from hls.errors import ExportRefused, Gap, Refusal
+from hls.escaping import number, tcl_word
 from qformers.builds.build import Build
 from qformers.config.sections import FirmwareConfig
 from qformers.files import write_json
@@ -46,6 +47,7 @@ def supports(model: Any, build: Build | None = None) -> list[Refusal]:
         handler = handler_of(layer)
         refusals += [handler.refusal(layer)] if isinstance(handler, Gap) else []
         refusals += [Gap(*words).refusal(layer) for words in name_faults(layer.name)]
+    refusals = [*refusals, *name_refusals(model, build)]
     refusals = refusals or list(width_faults(model)) or alkaid_ports.port_faults(model)
     if build is not None and build.firmware.reuse_factor != 1:
         reason = f"the RTL takes an event every clock cycle. Received: {build.firmware.reuse_factor}"
@@ -89,7 +91,11 @@ def _write_sources(traced: Traced, build: Build, folder: Path) -> Pipeline:
     from alkaid.codegen import HLSModel, RTLModel
 
     firmware = build.firmware
-    common = {"part_name": firmware.part, "clock_period": firmware.clock_ns, "clock_uncertainty": CLOCK_UNCERTAINTY}
+    common = {
+        "part_name": tcl_word(firmware.part, "firmware.part"),
+        "clock_period": number(firmware.clock_ns, "firmware.clock_ns"),
+        "clock_uncertainty": CLOCK_UNCERTAINTY,
+    }
     cut = pipeline(traced.comb, firmware.stage_ns or STAGE_SHARE * firmware.clock_ns)
     with redirect_stdout(StringIO()):
         if firmware.flavour == "vitis":

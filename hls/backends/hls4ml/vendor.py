@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hls.errors import HlsError, VendorToolMissing
+from hls.escaping import shell
 from hls.templates import fill
 
 
@@ -47,7 +48,7 @@ def find_tool(project: Path, backend: str) -> Tool:
     names = " or ".join(tool.program for tool in TOOLS[backend])
     raise VendorToolMissing(
         f"synthesis needs {names}, which is not on PATH. Copy {project} to a machine that has it and run there:\n"
-        f"  cd {project.name} && {TOOLS[backend][0].command}"
+        f"  {shell(['cd', project.name])} && {TOOLS[backend][0].command}"
     )
 
 

@@ -17,8 +17,9 @@ from hls.backends.hls4ml.project import Hls4mlProject
 from hls.backends.hls4ml.refusals import refusals
 from hls.backends.layer_settings import faults
 from hls.backends.protocol import LAYOUT, Layout, Port, Step
-from hls.backends.writing import new_project, output_names
+from hls.backends.writing import name_refusals, new_project, output_names
 from hls.errors import ExportRefused, HlsError, Refusal
+from hls.escaping import number, tcl_word
 from qformers.builds.build import Build
 from qformers.files import write_json
 from qformers.progress import Reporter, Silent
@@ -26,7 +27,7 @@ from qformers.progress import Reporter, Silent
 
 def supports(model: Any, build: Build | None = None) -> list[Refusal]:
     """See `Backend.supports`."""
-    refused = refusals(model)
+    refused = [*refusals(model), *name_refusals(model, build)]
     if build is not None and build.firmware.strategy != "latency":
         reason = f"hls4ml has einsum layers for strategy latency only. Received: {build.firmware.strategy}"
         refused.append(Refusal("firmware.strategy", "setting", reason, "set firmware.strategy: latency"))
@@ -85,7 +86,11 @@ def _convert(
 
     firmware = build.firmware
     settings = known_settings(
-        names[1], part=firmware.part, clock_period=firmware.clock_ns, io_type="io_parallel", write_weights_txt=True
+        names[1],
+        part=tcl_word(firmware.part, "firmware.part"),
+        clock_period=number(firmware.clock_ns, "firmware.clock_ns"),
+        io_type="io_parallel",
+        write_weights_txt=True,
     )
     whole = {"Precision": "ap_fixed<16,6>", "ReuseFactor": firmware.reuse_factor, "Strategy": firmware.strategy}
     tick = reporter.task("convert", len(model.layers))

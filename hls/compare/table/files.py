@@ -11,6 +11,7 @@ from typing import Any
 from hls.compare.table.cells import Cell, Column, Table
 from hls.compare.table.diff import Diff, spelt
 from hls.compare.table.verdicts import Judged
+from hls.escaping import csv_cell
 from qformers.files import replacing, write_json
 
 
@@ -22,7 +23,8 @@ def write_csv(table: Table, path: Path) -> None:
         writer.writerow([column.key + (f"_{extra}" if extra else "") for column, extra in columns] + ["stale"])
         for row, run in zip(table.cells, table.runs, strict=True):
             values = [_plain(row[column.key], extra) for column, extra in columns]
-            writer.writerow([*values, "; ".join(f"{file} {why}" for file, why in (run.stale or {}).items())])
+            stale = "; ".join(f"{file} {why}" for file, why in (run.stale or {}).items())
+            writer.writerow([*values, csv_cell(stale)])
 
 
 def _extras(table: Table, column: Column) -> list[str]:
@@ -32,9 +34,7 @@ def _extras(table: Table, column: Column) -> list[str]:
 def _plain(cell: Cell, extra: str) -> Any:
     if extra:
         return getattr(cell, extra)
-    text = cell.missing if cell.missing else cell.value
-    # a spreadsheet would run a text that begins like a formula
-    return f"'{text}" if isinstance(text, str) and text[:1] in ("=", "+", "-", "@") else text
+    return csv_cell(cell.missing if cell.missing else cell.value)
 
 
 def to_json(table: Table, diff: Diff | None, judged: Sequence[Judged] = ()) -> dict[str, Any]:

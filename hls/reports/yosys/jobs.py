@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import tempfile
 import threading
 import time
@@ -14,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from hls.errors import HlsError
+from hls.escaping import identifier, yosys_path
 from hls.reports.yosys.run import Halt, Usage, Yosys, YosysHalted, YosysStopped, run_script
 from hls.reports.yosys.shell import shell_verilog
 from hls.reports.yosys.stat import parse_stat, text_of
@@ -25,7 +25,6 @@ FAMILY = "xcup"
 PASSES = 100  # headings of one run that the progress bar counts; what a run has less is added at its end
 HERE = Path(__file__).parent  # of the scripts, *.ys
 MAPPINGS = (HERE / "add_three.v", HERE / "mul_rows.v")  # of Yosys' own cells to those of the devices
-_AWKWARD = re.compile(r'["*?\[;\n]')  # in a path, Yosys would read these as syntax
 
 
 @dataclass(frozen=True)
@@ -79,8 +78,7 @@ class Bench:
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def __post_init__(self) -> None:
-        if _AWKWARD.search(str(self.folder.resolve())):
-            raise HlsError(f'Yosys cannot read the path {self.folder}: no " * ? [ ; in it, please; move the project')
+        yosys_path(self.folder.resolve())
         self.folder.mkdir(parents=True, exist_ok=True)
         sweep(self.folder)
 
@@ -188,11 +186,11 @@ class Bench:
 
     def _script(self, job: Job, names_only: bool = False) -> str:
         def quoted(path: Path) -> str:
-            return f'"{path.name if names_only else path.resolve()}"'
+            return yosys_path(Path(path.name) if names_only else path.resolve())
 
         return fill(
             HERE / "job.ys",
-            module=job.module,
+            module=identifier(job.module, "a module of the design"),
             sources=[quoted(path) for path in job.sources],
             shells=[quoted(path) for path in job.shells],
             commands=self.top_commands if job.shells else self.commands,
@@ -200,8 +198,6 @@ class Bench:
         )
 
     def _synthesise(self, job: Job, shell: Path, on_pass: Callable[[str], None]) -> Part:
-        if bad := next((path for path in job.sources if _AWKWARD.search(str(path.resolve()))), None):
-            raise HlsError(f'Yosys cannot read the path {bad}: no " * ? [ ; in it, please; move the project')
         log = self.folder / f"{job.name}-{self.variant}.log"
         with tempfile.TemporaryDirectory(prefix="yosys-") as name:  # not in `folder`: abc takes no space in a path
             work = Path(name)

@@ -9,6 +9,8 @@ from qformers.models.hept.config import HeptConfig
 from qformers.models.sizes import Sizes
 from qformers.nn.vocabulary import Model, Vocabulary
 
+MOST_POINTS = 500_000  # blocks keep the work linear in them
+
 
 def build_hept(cfg: HeptConfig, sizes: Sizes, nn: Vocabulary) -> Model:
     """See `qformers.models.hept.hept.hept`; Keras is imported here and not before."""
@@ -49,5 +51,6 @@ HEPT = Arch(
         "head_norm": small(heads=1, hashes=1, head_norm=True),
     },
     fixed=fixed_hept,
+    particles=lambda cfg: (1, MOST_POINTS),
     derivations={"minus scales": derive_minus_scales},
 )

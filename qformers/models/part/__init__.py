@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qformers.models.arch import Arch, Array, Source
+from qformers.models.arch import Arch, Array, Source, any_number
 from qformers.models.part.config import PartConfig
 from qformers.models.sizes import Jet
 from qformers.nn.vocabulary import Model, Vocabulary
@@ -20,6 +20,11 @@ def build_part(cfg: PartConfig, jet: Jet, nn: Vocabulary) -> Model:
 def fixed_part(cfg: PartConfig) -> PartConfig:
     """Class attention in fixed point is a map of scores."""
     return cfg.model_copy(update={"class_attention": "scores"}) if cfg.head == "class_token" else cfg
+
+
+def particles(cfg: PartConfig) -> tuple[int, int]:
+    """Pairs on the chip are of two particles, and wired one by one: their kernel has N^4 / 2 entries."""
+    return (2, 128) if cfg.pairs == "onchip" else any_number(cfg)
 
 
 def _derived(rule: str) -> Any:
@@ -51,5 +56,6 @@ PART = Arch(
         for head in ("mean", "class_token")
     },
     fixed=fixed_part,
+    particles=particles,
     derivations={rule: _derived(rule) for rule in ("class scores", "class own", "class out")},
 )

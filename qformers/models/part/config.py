@@ -6,23 +6,23 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from qformers.config.section import Positive, Section, Share
+from qformers.config.section import Few, Section, Share, Widths
 
 
 class PartConfig(Section):
     """Particle Transformer (arXiv:2202.03772), from the published form to the firmware form (read by `models.part`)."""
 
     architecture: Literal["part"] = "part"  # says whose keys these are
-    embed_widths: tuple[Positive, ...] = (128, 512, 128)  # the last one is the model width D
-    pair_widths: tuple[Positive, ...] = (64, 64, 64)  # hidden layers of the pair network; its output is H
+    embed_widths: Widths = (128, 512, 128)  # the last one is the model width D
+    pair_widths: Widths = (64, 64, 64)  # hidden layers of the pair network; its output is H
     pairs: Literal["vectors", "input", "onchip", "none"] = "vectors"
     # vectors: from four-momenta inside the model; input: computed on the host, a model input;
     # onchip: from ln pT, eta, phi by adders and tables; none: no pair bias U
-    heads: Positive = 8  # H; they divide the model width
-    blocks: Positive = 8  # of attention among particles
-    class_blocks: Annotated[int, Field(ge=0)] = 2  # blocks of class attention; 0 goes with head: mean
-    ffn_ratio: Positive = 4  # width of the feed-forward part over D
-    fc_widths: tuple[Positive, ...] = ()  # hidden layers after the pooling
+    heads: Few = 8  # H; they divide the model width
+    blocks: Few = 8  # of attention among particles
+    class_blocks: Annotated[int, Field(ge=0, le=256)] = 2  # blocks of class attention; 0 goes with head: mean
+    ffn_ratio: Few = 4  # width of the feed-forward part over D
+    fc_widths: Widths = ()  # hidden layers after the pooling
     norm: Literal["layer", "batch", "none"] = "layer"  # fixed point takes batch (folded) or none
     activation: Literal["gelu", "relu"] = "gelu"  # of dense layers; fixed point has ReLU
     pair_activation: Literal["gelu", "relu"] = "gelu"  # weaver keeps GELU here whatever `activation` says

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from keras import ops
 from numpy.typing import NDArray
 
 from qformers.builds.build import Build, load
 from qformers.builds.models import build_model
+from qformers.config.yaml_text import to_yaml
 from qformers.data import AnyEvents, SplitName
 from qformers.errors import ConfigError
 from qformers.files import replacing
@@ -172,7 +172,7 @@ def write_yaml(material: Material, config: Path | None, formats: Mapping[Slot, F
 
 def _write(path: Path, tree: dict[str, Any] | None, build: Build) -> None:
     head = f"# Precision that `qformers tune` chose for the weights of build {build.name}\n"
-    text = build.to_yaml() if tree is None else yaml.safe_dump(tree, sort_keys=False, width=120)
+    text = build.to_yaml() if tree is None else to_yaml(tree, width=120)
     with replacing(path) as temporary:
         temporary.write_text(head + text)
 

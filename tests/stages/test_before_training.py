@@ -1,0 +1,69 @@
+"""A build whose firmware cannot be is refused before its training, and leaves nothing behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from support.paths import DATA
+
+from hls import cli
+from hls.cli import run as whole
+from hls.errors import ExportRefused, HlsError
+from hls.stages.refusals import refuse_before_training
+from qformers.builds.build import load
+from qformers.errors import ConfigError
+
+
+@pytest.fixture
+def build_file(tmp_path: Path) -> Path:
+    """A small DeepSets with both phases, on the jets of the repository."""
+    phase = {"epochs": 1, "batch_size": 64}
+    tree = {
+        "spec": 1, "name": "small_sets",
+        "data": {
+            "dataset": "jetclass", "features": "lnpt_eta_phi", "num_particles": 4,
+            **{split: [str(DATA / "jets" / split / "*.root")] for split in ("train", "val", "test")},
+        },
+        "model": {"architecture": "deepsets", "phi_widths": [4], "rho_widths": []},
+        "quant": {}, "train": {"float": phase, "qat": phase},
+    }  # fmt: skip
+    path = tmp_path / "small_sets.yaml"
+    path.write_text(yaml.safe_dump(tree))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("setting", "error", "words"),
+    [
+        ("quant.layers={phi9: {weight: 'fixed<4,1>'}}", ConfigError, "quant.layers: no layer is called 'phi9'; did"),
+        ("firmware.layers={phi9: {reuse_factor: 2}}", ExportRefused, "firmware.layers.phi9 .*no layer has this name"),
+        ("firmware.strategy=resource", ExportRefused, "einsum layers for strategy latency only. Received: resource"),
+        ("firmware={backend: alkaid, reuse_factor: 2}", ExportRefused, "takes an event every clock cycle. Received: 2"),
+        ("firmware.backend=block_engine", ExportRefused, "for a quantised model of architecture hept.*deepsets"),
+        ("firmware.backend=vits", HlsError, "unknown backend 'vits'; did you mean 'vitis'"),
+        ("name=phi0", ExportRefused, r"name \(setting\): a layer, input or output of the model has this name too"),
+    ],
+)  # fmt: skip
+def test_what_firmware_cannot_be_is_refused(setting: str, error: type[Exception], words: str, build_file: Path) -> None:
+    with pytest.raises(error, match=words):
+        refuse_before_training(load(build_file, [setting]))
+
+
+def test_a_sound_build_and_one_without_firmware_pass(build_file: Path) -> None:
+    refuse_before_training(load(build_file))
+    refuse_before_training(load(build_file, ["train.qat=null", "firmware.backend=vits"]))
+
+
+def test_a_refused_build_leaves_no_run_folder(
+    build_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", str(build_file), "--phase", "float", "--run", str(tmp_path / "run")]
+    assert cli.main([*words, "--set", "firmware.strategy=resource"]) == 2
+    assert "set firmware.strategy: latency" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["small_sets.yaml"]
+
+
+def test_the_whole_flow_asks_too() -> None:
+    assert whole.STAGES["train"] is cli.COMMANDS["train"]
