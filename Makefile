@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 JOBS ?= 2
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo demo-hept test test-all test-reference test-qkeras lint docs bench data venv lock clean
+.PHONY: demo demo-hept test test-all test-reference test-qkeras chaos lint docs bench data venv lock clean
 .DEFAULT_GOAL := demo
 
 venv: $(STAMP)
@@ -44,6 +44,10 @@ test: $(STAMP)
 
 test-all: $(STAMP)
 	$(RUN) -m pytest -m "not reference" -n $(JOBS) --dist loadfile
+
+# Kills, full disks, damaged files, changed builds, mutated inputs, hostile values: an hour or two
+chaos: $(STAMP)
+	PYTHONPATH=tests:. TF_CPP_MIN_LOG_LEVEL=3 $(RUN) -m chaos
 
 # weaver-core itself beside our model, in an environment of its own (PyTorch, about 900 MB)
 REFERENCE := .venv-reference
