@@ -28,9 +28,7 @@ QKERAS = "qkeras"
 def add(parser: argparse.ArgumentParser) -> None:
     """The options; which go with which source is checked in `run`."""
     parser.add_argument("what", metavar="WHAT", choices=(QKERAS, "part", "hept"), help="qkeras, part or hept")
-    parser.add_argument(
-        "source", type=shared.a_file, metavar="SOURCE", help="model saved by QKeras, or checkpoint of PyTorch"
-    )
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="model saved by QKeras, or checkpoint of PyTorch")
     parser.add_argument("target", type=Path, metavar="TARGET", help="model to write, ends in .keras")
     qkeras = parser.add_argument_group("qkeras")
     qkeras.add_argument(
@@ -67,6 +65,7 @@ def run(options: argparse.Namespace) -> int:
     wrong = [name for name, value in (ours if options.what == QKERAS else theirs).items() if value]
     if wrong:
         raise ConfigError(f"{', '.join(wrong)} does not go with '{options.what}'; see qformers import --help")
+    shared.need_file(options.source, "SOURCE")
     (_qkeras if options.what == QKERAS else _torch)(options)
     return status.DONE
 
