@@ -11,6 +11,7 @@ of the firmware and compares it with the quantised model.
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hls.cli.backend import backend_of
@@ -45,9 +46,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="events saved per quantiser that overflows (default: 3)",
     )
-    parser.add_argument(
-        "--replay", type=shared.a_file, metavar="FILE", help="simulate the events saved by an earlier audit"
-    )
+    parser.add_argument("--replay", type=Path, metavar="FILE", help="simulate the events saved by an earlier audit")
     shared.add_backend(parser)
     shared.add_set(parser, "data.max_jets=1000")
     shared.add_quiet(parser)
@@ -57,6 +56,7 @@ def run(options: argparse.Namespace) -> int:
     """Print the table and write ``audit.json`` and ``audit_worst.npz`` beside the model; 1 where a replay differs."""
     build = shared.load_build(options)
     if options.replay:
+        shared.need_file(options.replay, "--replay")
         return _replay(build, options)
     path = shared.model_path(build, options.model, options.run)
     from qformers.quant.audited import audit_split

@@ -30,9 +30,7 @@ QKERAS = "qkeras"
 def add(parser: argparse.ArgumentParser) -> None:
     """The options; which go with which source is checked in `run`."""
     parser.add_argument("what", metavar="WHAT", choices=(QKERAS, "part", "hept"), help="qkeras, part or hept")
-    parser.add_argument(
-        "source", type=shared.a_file, metavar="SOURCE", help="model saved by QKeras, or checkpoint of PyTorch"
-    )
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="model saved by QKeras, or checkpoint of PyTorch")
     parser.add_argument("target", type=Path, metavar="TARGET", help="model to write, ends in .keras")
     qkeras = parser.add_argument_group("qkeras")
     qkeras.add_argument(

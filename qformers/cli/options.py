@@ -84,13 +84,19 @@ def _number(text: str) -> float:
         return math.nan
 
 
-def a_file(text: str) -> Path:
-    """The type of an option that names a file to be read."""
-    path = Path(text)
-    if "\0" in text or not path.is_file():
-        what = "is a folder" if "\0" not in text and path.is_dir() else "is missing"
-        raise argparse.ArgumentTypeError(f"{text[:400]} {what}; name a file")
-    return path
+def need_file(path: Path, what: str, way_out: str = "name a file") -> None:
+    """Look for a file that is to be read, before what is heavy is imported.
+
+    Args:
+        path: its place.
+        what: the argument that names it.
+        way_out: for the message.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{what} {path}: {'is a folder' if path.is_dir() else 'no such file'}; {way_out}")
 
 
 def add_run(parser: argparse.ArgumentParser, *, out: bool = False, default: str = "runs/<name of the build>") -> None:

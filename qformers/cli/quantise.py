@@ -12,6 +12,7 @@ commands take it with its build.yaml.
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from qformers.cli import options as shared
 from qformers.cli import status
@@ -21,9 +22,7 @@ from qformers.errors import ConfigError
 
 def add(parser: argparse.ArgumentParser) -> None:
     """The options."""
-    parser.add_argument(
-        "model", type=shared.a_file, metavar="MODEL", help="float model, e.g. runs/part_demo/float/model.keras"
-    )
+    parser.add_argument("model", type=Path, metavar="MODEL", help="float model, e.g. runs/part_demo/float/model.keras")
     shared.add_build(parser)
     shared.add_run(parser, out=True)
     parser.add_argument("--calibrate", action="store_true", help="set integer bits from the ranges seen, keep widths")
@@ -52,6 +51,7 @@ def run(options: argparse.Namespace) -> int:
     said = {name: value for name, value in given.items() if value is not None}
     if said and not options.calibrate:
         raise ConfigError(f"--{' and --'.join(said)} go with --calibrate. Received: no --calibrate")
+    shared.need_file(options.model, "MODEL", "train the float phase first (qformers train --phase float)")
     build = shared.load_build(options)
     shared.need_data(build)
     from qformers.quant.ptq.ranges import Rule

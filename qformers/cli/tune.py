@@ -15,6 +15,7 @@ that `qformers quantise` leaves.
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from qformers.cli import options as shared
 from qformers.cli import status
@@ -23,9 +24,7 @@ from qformers.cli.command import Command
 
 def add(parser: argparse.ArgumentParser) -> None:
     """The options."""
-    parser.add_argument(
-        "model", type=shared.a_file, metavar="MODEL", help="float model, e.g. runs/part_demo/float/model.keras"
-    )
+    parser.add_argument("model", type=Path, metavar="MODEL", help="float model, e.g. runs/part_demo/float/model.keras")
     shared.add_build(parser)
     budget = parser.add_mutually_exclusive_group(required=True)
     budget.add_argument(
@@ -68,6 +67,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Search, write and print; 0 when the run folder is written, 3 after a stop."""
+    shared.need_file(options.model, "MODEL", "train the float phase first (qformers train --phase float)")
     build = shared.load_build(options)
     shared.need_data(build)
     from qformers.quant.ptq.bench import Stopped
