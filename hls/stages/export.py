@@ -16,7 +16,7 @@ from rich.text import Text
 
 from hls.backends import open_backend
 from hls.backends.protocol import Backend, Project
-from hls.backends.written import UNFINISHED, command, complete, using
+from hls.backends.written import AGAIN, UNFINISHED, command, complete, using
 from hls.errors import HlsError
 from hls.proof.adversarial import adversarial
 from hls.proof.agree import keras_outputs
@@ -28,7 +28,7 @@ from qformers.config.section import architecture_of
 from qformers.data import DataError, open_split
 from qformers.errors import ConfigError
 from qformers.files import sha256
-from qformers.manifest import MANIFEST
+from qformers.manifest import MANIFEST, read_manifest
 from qformers.models import MODELS
 from qformers.models.inputs import host_inputs, takes_events
 from qformers.nn.memory import memory_of
@@ -47,10 +47,12 @@ class Exported(Result):
     Attributes:
         project: to be simulated, or synthesised with the vendor's tool.
         precision: what ``precision.json`` of the project says: formats of every layer, notes, allowed overflows.
+        wide: layers with sums of more bits than a float32 holds.
     """
 
     project: Project
     precision: dict[str, Any]
+    wide: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """Where the project and its main files are."""
@@ -62,6 +64,11 @@ class Exported(Result):
         """Formats of every layer, and what is to be known about them."""
         yield PrecisionTable.from_json(self.precision["layers"]).as_rich("Precision of every layer")
         yield from (f"note: {note}" for note in self.precision.get("notes", []))
+        if self.wide:
+            yield (
+                f"note: sums of more than the 24 bits of float32, where Keras itself may round and firmware does not: "
+                f"{', '.join(self.wide)}"
+            )
         for short in self.precision.get("overflow_allowed", []):
             bits = f"{short['integer_bits']} integer and {short['fraction_bits']} fraction bits"
             yield Text(
@@ -176,7 +183,8 @@ def export(
         project.write_bench(inputs, keras_outputs(model, inputs))
         complete(project.path)
     path = project.path / FILES["precision"]
-    return Exported(project, json.loads(path.read_text()) if path.is_file() else {"layers": []})
+    wide = tuple(read_manifest(project.path, AGAIN).get("wider_than_float32", []))
+    return Exported(project, json.loads(path.read_text()) if path.is_file() else {"layers": []}, wide)
 
 
 def bench_inputs(build: Build, model: keras.Model) -> dict[str, NDArray[np.float32]]:

@@ -82,8 +82,6 @@ def _refuse_early(options: argparse.Namespace) -> None:
     if reason := unreadable(options.source):
         kind = "a model saved by model.save" if options.what == QKERAS else "a checkpoint written by torch.save"
         raise error(f"{options.source}: {reason}; give {kind}")
-    if options.target.suffix != ".keras":
-        raise error(f"the model to write must end in .keras. Received: {options.target}")
     if options.target.is_dir():
         raise error(f"{options.target}: is a folder; name a file to write")
     if options.what != QKERAS:

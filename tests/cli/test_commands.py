@@ -129,7 +129,7 @@ def test_every_option_that_takes_a_number_or_folder_says_its_default_or_that_it_
             ["tune", DEMO, DEMO, "--ebops", "9", "--steps", "-1"],
             "--steps: must be a whole number, 0 or more. Received: -1",
         ),
-        (["import", "qkeras", "nope.h5", "b.keras"], "SOURCE nope.h5: no such file; name a file"),
+        (["import", "qkeras", "nope.h5", "b.keras"], "nope.h5: no such file; give a model saved by model.save"),
         (["import", "qkeras", DEMO, "b.h5"], "TARGET is the model to write and ends in .keras. Received: b.h5"),
         (["train", DEMO, "--run", "nowhere", "--set", "data.val=[no/*.root]"], "data.val: no file matches 'no/*.root'"),
         (["train", DEMO, "--run", "nowhere", "--set", "data.dataset=jetclas"], "did you mean 'jetclass'?"),

@@ -64,7 +64,8 @@ def test_one_source_at_two_stages_makes_two_groups(tmp_path: Path) -> None:
     assert table.cells[1]["vivado-route.lut"].value == 10
 
 
-def test_what_was_not_run_says_so_with_the_command(tmp_path: Path) -> None:
+def test_what_was_not_run_says_so_with_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hls.compare.table.sources.shutil.which", lambda name: f"/usr/bin/{name}")
     run = bare(tmp_path, "part_a")
     table, build = table_of(run), run / "build.yaml"
     assert text(table, "accuracy") == f"not run: qformers train {build}"
