@@ -88,7 +88,6 @@ def agree(
         HlsError: outputs of other names or shapes, no events, no such level, or a file of the project that is not as
             it was written, also one that this level does not read.
     """
-    refuse_damaged(project.path)
     wanted = {tensor.name for tensor in model.inputs}
     if not isinstance(inputs, Mapping) or set(inputs) != wanted:
         given = ", ".join(map(str, inputs)) if isinstance(inputs, Mapping) else type(inputs).__name__
@@ -99,6 +98,7 @@ def agree(
             raise HlsError(f"input '{name}' is an array (events, ...) of real numbers. Received: {kind}")
     if not len(next(iter(inputs.values()))):
         raise HlsError("at least one event is needed to compare. Received: 0")
+    refuse_damaged(project.path)
     firmware = project.outputs(inputs, level, reporter)
     return compare(project, model, inputs, firmware, keras_outputs(model, inputs, reporter, "quantised Keras"))
 

@@ -59,7 +59,7 @@ def sample(build: Build, model: Any, wanted: int) -> Sample:
     if takes_events(model):
         jets, splits = load_jets(build, wanted)
         return Sample(host_inputs(model, jets), jets, splits)
-    _refuse_none(build, wanted)
+    refuse_none(build, wanted)
     return Sample(uniform(model, wanted, build.seed), None, "random over the range of the input formats")
 
 
@@ -71,7 +71,7 @@ def load_jets(build: Build, wanted: int) -> tuple[Any, str]:
     Raises:
         HlsError: fewer than one is wanted.
     """
-    _refuse_none(build, wanted)
+    refuse_none(build, wanted)
     loaded: list[Any] = [open_split(build.data, "test").load()]
     if len(loaded[0]) < wanted:
         loaded += [open_split(build.data, split).load() for split in SPLITS[1:]]
@@ -92,7 +92,12 @@ def _joined_jets(parts: Sequence[Events]) -> Events:
     )
 
 
-def _refuse_none(build: Build, wanted: int) -> None:
-    if wanted < 1:
+def refuse_none(build: Build, wanted: int) -> None:
+    """Refuse what is no number of events.
+
+    Raises:
+        HlsError: no whole number, or less than one.
+    """
+    if not isinstance(wanted, int) or wanted < 1:
         word = "jet" if build.data.points is None else "window"
-        raise HlsError(f"at least one {word} is needed: set --events. Received: {wanted}")
+        raise HlsError(f"at least one {word} is needed: set --events. Received: {wanted!r}")

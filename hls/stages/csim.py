@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import RenderableType
 
-from hls.backends import open_project
+from hls.backends import open_backend, open_project
 from hls.backends.protocol import Project
 from hls.backends.writing import weights_hash
 from hls.backends.written import check_project, command, refuse_other_settings, using
@@ -22,7 +22,7 @@ from hls.proof import show
 from hls.proof.adversarial import adversarial
 from hls.proof.agree import Agreement, agree, compare, keras_outputs
 from hls.proof.fidelity import Fidelity, end_to_end, end_to_end_points, layer_fidelity
-from hls.proof.samples import sample
+from hls.proof.samples import refuse_none, sample
 from hls.stages.export import load_quantised, refuse_other_build
 from qformers.builds.build import Build
 from qformers.builds.saved import check_recorded
@@ -149,7 +149,8 @@ def simulate(
         HlsError: a file is missing or the project is not of this model.
     """
     run, reporter = Path(run), reporter or Silent()
-    path = run / "firmware" / (backend or build.firmware.backend)
+    path = run / "firmware" / open_backend(backend or build.firmware.backend).name
+    refuse_none(build, events)
     refuse_stale(build, run, path)
     with using(path, command()):
         return _simulate(build, run, path, events, reporter)

@@ -25,7 +25,7 @@ from hls.backends.written import command, using
 from hls.errors import HlsError
 from hls.proof.adversarial import adversarial
 from hls.proof.agree import Agreement, compare, keras_outputs
-from hls.proof.samples import sample
+from hls.proof.samples import refuse_none, sample
 from hls.reports.report import Report
 from hls.reports.rtl import simulated
 from hls.stages.csim import check_same_model
@@ -226,6 +226,7 @@ def simulate_rtl(
         HlsError: a file or Verilator is missing, or the project has no such level.
     """
     run, reporter = Path(run), reporter or Silent()
+    refuse_none(build, events)
     with using(run / "firmware" / backend, command()):
         return _simulate(build, run, events, levels, backend, reporter)
 

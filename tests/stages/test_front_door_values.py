@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -14,6 +15,7 @@ from support.quantised import NATURAL
 
 import hls
 from hls.errors import HlsError
+from hls.stages.rtl import simulate_rtl
 from qformers.builds.build import load
 from qformers.builds.models import build_model
 from qformers.errors import ConfigError
@@ -66,3 +68,16 @@ def test_an_architecture_that_returns_no_model_is_named(monkeypatch: pytest.Monk
     monkeypatch.setitem(MODELS, "deepsets", broken)
     with pytest.raises(ConfigError, match=r"architecture 'deepsets': its function `build` returns the Keras model"):
         build_model(build, NATURAL, ["a", "b"])
+
+
+@pytest.mark.parametrize("events", ["10", 2.5, 0, -1, None])
+@pytest.mark.parametrize("stage", [hls.simulate, simulate_rtl])
+def test_a_simulation_takes_a_whole_number_of_events(stage: Any, events: Any, tmp_path: Path) -> None:
+    with pytest.raises(HlsError, match=f"at least one jet is needed: set --events. Received: {events!r}"):
+        stage(load(CONFIGS / "part_tiny.yaml"), tmp_path, events)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_simulation_names_the_backends(tmp_path: Path) -> None:
+    with pytest.raises(HlsError, match="unknown backend 'vitiss'; did you mean 'vitis'"):
+        hls.simulate(load(CONFIGS / "part_tiny.yaml"), tmp_path, 10, "vitiss")
