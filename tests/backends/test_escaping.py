@@ -144,5 +144,7 @@ def test_a_layout_that_names_something_hostile_is_no_project(text: str, tmp_path
     assert Layout.from_json(tree).top == "net"
     for broken in ({**tree, "top": text}, {**tree, "inputs": [{**port, "name": text}]}, {**tree, "outputs": [text]}):
         (tmp_path / "layout.json").write_text(json.dumps(broken))
-        with pytest.raises(HlsError, match=r"holds no firmware project \(.*\); write it with qformers export"):
+        with pytest.raises(
+            HlsError, match=r"layout\.json: is damaged, it describes no project \(.*\); write the project again"
+        ):
             open_project(tmp_path)

@@ -222,7 +222,7 @@ def test_products_of_a_layer_may_be_more_than_a_usual_stack_holds(tmp_path: Path
     kernel[np.arange(2200) % 1024, np.arange(2200)] = 1.5
     x = keras.Input((1024,), name="x")
     model = keras.Model(x, {"y": h.dense(x, "spread", "fixed<24,8,RND,SAT>", kernel)})
-    project = open_backend("vitis").write(model, h.build_of("spread"), tmp_path / "spread")
+    project = open_backend("vitis").write(model, h.build_of("wide_net"), tmp_path / "spread")
     rows = np.random.default_rng(1).integers(-128, 128, (3, 1024)) / 16
     np.testing.assert_array_equal(project.predict({"x": rows}), rows @ kernel)
 

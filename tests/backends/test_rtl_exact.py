@@ -84,11 +84,11 @@ def test_a_wrong_bit_in_the_rtl_is_found(written: Written, tmp_path: Path) -> No
 def test_attention_layers_of_hgq2_are_exact_behind_a_quantiser(kind: str, tmp_path: Path) -> None:
     bare = attention(kind)
     with pytest.raises(ExportRefused, match=r"x \(InputLayer\): no layer that reads it quantises it first"):
-        open_backend("alkaid").write(bare, h.build_of("attention", backend="alkaid"), tmp_path / "rtl")
+        open_backend("alkaid").write(bare, h.build_of("attending", backend="alkaid"), tmp_path / "rtl")
     x = keras.Input((3, 4), name="x")
     quantised = Quantizer(h.form("fixed<7,3,RND,SAT>"), name="entrance")(x)
     model = keras.Model(x, {"y": bare.get_layer("attention")(quantised, quantised)})
-    project = open_backend("alkaid").write(model, h.build_of("attention", backend="alkaid"), tmp_path / "rtl")
+    project = open_backend("alkaid").write(model, h.build_of("attending", backend="alkaid"), tmp_path / "rtl")
     found = agree(project, model, {"x": np.random.default_rng(0).normal(0, 2, (2000, 3, 4)).astype(np.float32)})
     assert found.equal, str(found)
 

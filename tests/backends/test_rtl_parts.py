@@ -179,15 +179,15 @@ def test_missing_and_old_simulators_are_clear_errors(tmp_path: Path, monkeypatch
         verilator.find_verilator()
 
 
-@pytest.mark.parametrize(("flavour", "file"), [("vhdl", "src/small.vhd"), ("vitis", "src/small.hh")])
+@pytest.mark.parametrize(("flavour", "file"), [("vhdl", "src/little.vhd"), ("vitis", "src/little.hh")])
 def test_other_flavours_are_written_and_their_arithmetic_is_exact(flavour: str, file: str, tmp_path: Path) -> None:
     x = keras.Input((3,), name="x")
     model = keras.Model(x, {"y": h.dense(x, "layer", "fixed<6,3,RND,SAT>", h.MIX)})
-    build = h.build_of("small", backend="alkaid", flavour=flavour, clock_ns=4)
+    build = h.build_of("little", backend="alkaid", flavour=flavour, clock_ns=4)
     project = open_backend("alkaid").write(model, build, tmp_path / "rtl")
     assert isinstance(project, AlkaidProject)
     assert (project.path / file).is_file()
-    assert "4" in (project.path / "src/small.xdc").read_text() if flavour == "vhdl" else True
+    assert "4" in (project.path / "src/little.xdc").read_text() if flavour == "vhdl" else True
     inputs = {"x": h.numbers(3, 300)}
     np.testing.assert_array_equal(project.predict(inputs), h.keras_outputs(model, inputs)["y"])
     with pytest.raises(HlsError, match=f"verilator simulates Verilog, this project is {flavour}; set firmware.flavour"):

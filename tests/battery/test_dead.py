@@ -62,7 +62,7 @@ def test_an_input_port_without_bits(bits: tuple[float, float], backend: str, tmp
     model = keras.Model({"x": x, "y": y}, {"dead": dead, "alive": alive})
     kill(next(iter(quantisers(model))), bits=bits)
     model.get_layer("first").bias.assign([1.5, -0.25, 0.0])
-    assert_same(compared(model, build_of("port", backend=backend), tmp_path, INPUTS), 2)
+    assert_same(compared(model, build_of("dead_port", backend=backend), tmp_path, INPUTS), 2)
 
 
 @pytest.mark.parametrize("part", sorted(LOST_IN_TABLES))

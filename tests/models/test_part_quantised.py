@@ -67,7 +67,8 @@ def test_empty_jets_give_one_finite_answer(pair: tuple[keras.Model, keras.Model]
     events["mask"][:] = 0.0
     found = logits(pair[1], events)
     assert np.all(np.isfinite(found))
-    assert np.all(found == found[0])
+    # formats this wide have more bits than float32, so that Keras' products of matrices may round by row
+    np.testing.assert_allclose(found, np.broadcast_to(found[0], found.shape), rtol=1e-5)
 
 
 def test_saving_and_loading_is_exact(pair: tuple[keras.Model, keras.Model], tmp_path: Path) -> None:

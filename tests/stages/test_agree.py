@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support import hls_models as h
+from support.damage import as_written
 from support.hls_models import Compared
 
 from hls.backends import open_project
@@ -102,6 +103,7 @@ def test_a_planted_fault_is_found_in_its_layer(part4: Compared, fault: str, tmp_
     layer, step, plant = FAULTS[fault]
     project = copy_of(part4, tmp_path)
     plant(project)
+    as_written(project.path)
     result = agree(project, part4.model, few(part4))
     assert not result.equal
     assert result.first is not None
@@ -116,6 +118,7 @@ def test_a_planted_fault_is_found_in_its_layer(part4: Compared, fault: str, tmp_
 def test_the_named_event_and_value_are_the_ones_that_differ(part4: Compared, tmp_path: Path) -> None:
     project = copy_of(part4, tmp_path)
     weight("logits")(project)
+    as_written(project.path)
     inputs = few(part4)
     first = agree(project, part4.model, inputs).first
     assert first is not None

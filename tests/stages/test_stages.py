@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 from support import hls_models as h
+from support.damage import as_written
 
 from hls import cli
 from hls.backends import open_project
@@ -27,7 +28,6 @@ from qformers.models.sizes import Jet
 from qformers.nn.hgq import Hgq
 from qformers.progress import Bars
 from qformers.quant.fidelity import Distance, centred, correlation, real_values
-from qformers.records import write_record
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -48,10 +48,7 @@ def flip(run: Path, layer: str) -> None:
     path = run / f"firmware/vitis/firmware/weights/{layer}_weight.txt"
     values = [float(value) for value in path.read_text().split(", ")]
     path.write_text(", ".join(str(-value) for value in values))
-    manifest = run / "firmware/vitis/manifest.json"  # as if the export had written it so
-    facts = json.loads(manifest.read_text())
-    facts["written"][path.relative_to(manifest.parent).as_posix()] = sha256(path)
-    write_record(manifest, facts)
+    as_written(run / "firmware/vitis")
 
 
 def test_csim_of_a_build(run: Path, part4: h.Compared, capsys: pytest.CaptureFixture[str]) -> None:

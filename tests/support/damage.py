@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from qformers.files import sha256
+from qformers.records import write_record
+
 # kind of artefact -> patterns in a run folder; of each pattern one file is damaged, chosen by the seed
 ARTEFACTS: Mapping[str, tuple[str, ...]] = {
     "build": ("build.yaml",),
@@ -95,6 +98,13 @@ def damages(run: Path, seed: int, kinds: tuple[str, ...] = tuple(ARTEFACTS)) -> 
                 if content != old:
                     damage = Damage(kind, path.relative_to(run).as_posix(), how, content)
                     yield str(damage), damage
+
+
+def as_written(project: Path) -> None:
+    """Let the manifest of a project say that its files were written as they are now: a fault that no hash shows."""
+    manifest = json.loads((project / "manifest.json").read_text())
+    written = {name: sha256(project / name) for name in manifest["written"]}
+    write_record(project / "manifest.json", {**manifest, "written": written})
 
 
 def _other(run: Path, path: Path, old: bytes) -> bytes | None:
