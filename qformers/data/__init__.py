@@ -74,8 +74,9 @@ def check_files(config: DataConfig) -> None:
     """Refuse files that are missing, or cannot be read here, before anything heavy is imported.
 
     Raises:
-        DataError: as `split_files`; or events of PyTorch, which is not installed.
+        DataError: an unknown data set; as `split_files`; or events of PyTorch, which is not installed.
     """
+    dataset_of(config.dataset)
     for split in get_args(SplitName):
         for path in split_files(config, split):
             if path.suffix == ".pt":
