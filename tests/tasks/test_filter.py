@@ -177,7 +177,7 @@ def test_what_cannot_be_filtered_is_named(hits: Path, trained: Path, tmp_path: P
 
     with pytest.raises(DataError, match=rf"{tmp_path} exists: give another --out, or delete it"):
         go(trained, hits, "--out", tmp_path, "--recall", "0.9")
-    with pytest.raises(DataError, match=r"recalls must lie in \(0, 1\]. Received: 1.5"):
+    with pytest.raises(SystemExit, match="2"):  # by the parser, in words of its own
         go(trained, hits, "--out", tmp_path / "x", "--recall", "1.5")
     with pytest.raises(DataError, match=r"nowhere: holds no trackml events \(event\*-hits.csv"):
         go(trained, tmp_path / "nowhere", "--out", tmp_path / "x")
