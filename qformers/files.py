@@ -11,7 +11,7 @@ import socket
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from glob import escape as glob_escape
 from pathlib import Path
@@ -122,18 +122,30 @@ def runs(process: int) -> bool:
 
 @contextmanager
 def alone(folder: Path, held: Exception) -> Iterator[None]:
-    """Hold `folder` against other processes; the lock (a file ``.lock``) goes with the process, however that ends.
+    """Hold `folder` against other processes, as `locked` by a file ``.lock`` in it.
 
     Args:
         folder: made if it is missing.
         held: raised where another process holds it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock", blocking=False)
+    with locked(folder / ".lock", lambda: held):
+        yield
+
+
+@contextmanager
+def locked(path: Path, held: Callable[[], Exception]) -> Iterator[None]:
+    """Hold a lock, a file, against other processes; it goes with the process, however that ends.
+
+    Args:
+        path: of the file; its folder is made if it is missing.
+        held: makes what is raised where another process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, blocking=False)
     try:
         lock.acquire()
     except Timeout as error:
-        raise held from error
+        raise held() from error
     try:
         yield
     finally:

@@ -11,14 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from hls.backends.protocol import LAYOUT
 from hls.errors import HlsError
 from qformers.builds.build import Build
 from qformers.builds.settings import differences
 from qformers.errors import DamagedError
-from qformers.files import replacing
+from qformers.files import locked, replacing
 from qformers.manifest import MANIFEST, read_manifest
 from qformers.records import WRITTEN, all_hashes, refuse_changed, write_record
 
@@ -102,24 +100,22 @@ def using(path: Path, what: str) -> Iterator[None]:
         finally:
             _held[path] -= 1
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
     lock, holder = (path.with_name(f".{path.name}.{ending}") for ending in ("lock", "holder"))
-    file_lock = FileLock(lock, blocking=False)
-    try:
-        file_lock.acquire()
-    except Timeout as error:
+
+    def taken() -> HlsError:
         who = holder.read_text(errors="replace").strip() if holder.is_file() else "another process"
-        raise HlsError(f"{path} is in use by {who}; wait until it ends, or stop it") from error
-    try:
-        now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-        with replacing(holder) as temporary:
-            temporary.write_text(f"{what} (process {os.getpid()} on {socket.gethostname()}, since {now})\n")
-        _held[path] = 1
-        yield
-    finally:
-        _held.pop(path, None)
-        holder.unlink(missing_ok=True)
-        file_lock.release()
+        return HlsError(f"{path} is in use by {who}; wait until it ends, or stop it")
+
+    with locked(lock, taken):
+        try:
+            now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+            with replacing(holder) as temporary:
+                temporary.write_text(f"{what} (process {os.getpid()} on {socket.gethostname()}, since {now})\n")
+            _held[path] = 1
+            yield
+        finally:
+            _held.pop(path, None)
+            holder.unlink(missing_ok=True)
 
 
 def command() -> str:

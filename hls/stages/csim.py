@@ -170,11 +170,10 @@ def refuse_stale(build: Build, run: Path, project: Path) -> None:
 
 def _simulate(build: Build, run: Path, place: Path, events: int, reporter: Reporter) -> CsimResult:
     """`simulate`, while the project is held."""
-    manifest = check_project(place)  # again: before it was held it might have been written anew
     project = open_project(place)
     level = level_without_clock(project)
     model = load_quantised(run / "qat" / "model.keras", build)
-    check_same_model(project, model)
+    manifest = check_same_model(project, model)  # all files again: before it was held it might have been written anew
     easy = sample(build, model, events)
     project.compile(level, reporter)
     forms = {
@@ -232,17 +231,19 @@ def level_without_clock(project: Project) -> str:
     return "csim" if "csim" in levels else levels[0]
 
 
-def check_same_model(project: Project, model: keras.Model) -> None:
-    """Refuse to compare a project with a model that it was not made from.
+def check_same_model(project: Project, model: keras.Model) -> dict[str, Any]:
+    """The manifest of a project; refuse to compare it with a model that it was not made from.
 
     Raises:
         HlsError: the weights or formats have changed since the export, or a file of the project has.
     """
-    if check_project(project.path)["model_sha256"] != weights_hash(model):
+    manifest = check_project(project.path)
+    if manifest["model_sha256"] != weights_hash(model):
         raise HlsError(
             f"{project.path} was written from another model (its weights or formats differ); export this one first: "
             "qformers export"
         )
+    return manifest
 
 
 def beside_float(

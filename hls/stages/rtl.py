@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -172,10 +171,9 @@ def written_before(build: Build, path: Path, model_path: Path, **said: Any) -> P
     """The project in a folder, where it is of this model and firmware section, and its manifest says `said`."""
     try:
         project = open_project(path)
-        check_same_model(project, load_quantised(model_path))
+        manifest = check_same_model(project, load_quantised(model_path))
     except HlsError:
         return None
-    manifest = json.loads((path / "manifest.json").read_text())
     wanted = {"firmware": build.firmware.model_dump(mode="json"), **said}
     return project if all(manifest.get(key) == value for key, value in wanted.items()) else None
 

@@ -55,9 +55,7 @@ class Build(Section):
     """One build: data, model, precision, training and firmware."""
 
     spec: Literal[1]  # version of this schema
-    name: Annotated[
-        str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=MAX_NAME)
-    ]  # names the run folder and the C++ top function
+    name: Name  # names the run folder and the C++ top function
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1  # of weights, shuffling and dropout
     data: DataConfig  # events
     model: ModelConfig  # its key `architecture` says whose record it is

@@ -39,6 +39,17 @@ def add_events(
     )
 
 
+def add_calibration_jets(parser: argparse.ArgumentParser) -> None:
+    """``--calibration-jets``: how many."""
+    parser.add_argument(
+        "--calibration-jets",
+        type=at_least_one,
+        default=2048,
+        metavar="N",
+        help="of the training split (default: 2048)",
+    )
+
+
 def at_least_one(text: str) -> int:
     """The type of an option that counts something."""
     if not (text.isascii() and text.isdecimal()) or len(text) > 12 or int(text) < 1:

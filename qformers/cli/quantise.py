@@ -34,13 +34,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--margin", type=shared.above_zero, help="range to hold over the largest of those values (default: 1)"
     )
-    parser.add_argument(
-        "--calibration-jets",
-        type=shared.at_least_one,
-        default=2048,
-        metavar="N",
-        help="of the training split (default: 2048)",
-    )
+    shared.add_calibration_jets(parser)
     shared.add_set(parser, "quant.weight=fixed<8,2>")
     shared.add_quiet(parser)
 

@@ -42,13 +42,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--margin", type=shared.above_zero, default=1.0, help="factor on the largest of them (default: 1)"
     )
     parser.add_argument("--no-clip", action="store_true", help="keep the integer bits of the ranges to the end")
-    parser.add_argument(
-        "--calibration-jets",
-        type=shared.at_least_one,
-        default=2048,
-        metavar="N",
-        help="of the training split (default: 2048)",
-    )
+    shared.add_calibration_jets(parser)
     parser.add_argument(
         "--events",
         "--jets",
