@@ -37,7 +37,7 @@ demo: $(STAMP)
 demo-hept: $(STAMP)
 	test -f data/tracks_demo/manifest.json || $(QFORMERS) generate tracks --out data/tracks_demo \
 		--events 60 --pileup 10 --seed 1 --no-cells --jobs $(JOBS)
-	$(QFORMERS) run firmware_configs/hept_tracking_demo.yaml --no-synth
+	$(QFORMERS) run firmware_configs/hept_tracking_demo.yaml --no-synth --levels interpreter verilator
 
 test: $(STAMP)
 	$(RUN) -m pytest -m "not slow and not reference" -n $(JOBS) --dist loadfile

@@ -4,6 +4,8 @@
     python benchmarks/toolchain.py runs/part_demo --particles 4 8 16
     python benchmarks/toolchain.py runs/part_demo --particles 32 64 128 --steps convert compile trace verilate
     python benchmarks/toolchain.py runs/part_demo --widths 16 32 64 --steps convert compile trace verilate
+    python benchmarks/toolchain.py runs/hept_tracking_demo --particles 16 32 --steps convert compile csim trace \
+        "alkaid compile" "alkaid csim"
 
 The trained quantised model of a run is built again for each N with the same weights and formats (they do not depend
 on N), so that nothing but N changes. For another width there are no trained weights: they are random, with the build
@@ -52,6 +54,8 @@ NEEDS = {  # step -> the step whose result it works on; in the order of the tabl
     "csim": "compile",
     "trace": None,
     "interpreter": "trace",
+    "alkaid compile": "trace",
+    "alkaid csim": "alkaid compile",
     "verilate": "trace",
     "verilator": "verilate",
     "icarus": "trace",
@@ -60,15 +64,17 @@ NEEDS = {  # step -> the step whose result it works on; in the order of the tabl
 }
 WORDS = {
     "convert": "hls4ml: convert, write",
-    "compile": "C simulation: compile (g++)",
-    "csim": f"C simulation: {JETS:,} jets",
+    "compile": "hls4ml's C++: compile (g++)",
+    "csim": f"hls4ml's C++: {JETS:,} events",
     "trace": "alkaid: trace, cut, write RTL",
-    "interpreter": f"interpreter: {JETS:,} jets",
+    "interpreter": f"interpreter: {JETS:,} events",
+    "alkaid compile": "alkaid's C++: compile (g++)",
+    "alkaid csim": f"alkaid's C++: {JETS:,} events",
     "verilate": "Verilator: compile",
-    "verilator": f"Verilator: {JETS:,} jets",
-    "icarus": f"Icarus: compile, {ICARUS_EVENTS} jets",
+    "verilator": f"Verilator: {JETS:,} events",
+    "icarus": f"Icarus: compile, {ICARUS_EVENTS} events",
     "yosys": "Yosys: synthesis",
-    "hls4ml alone": f"hls4ml alone: convert, compile, {JETS:,} jets",
+    "hls4ml alone": f"hls4ml alone: convert, compile, {JETS:,} events",
 }
 
 

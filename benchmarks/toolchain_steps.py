@@ -13,7 +13,19 @@ from typing import Any
 
 JETS = 2_000
 ICARUS_EVENTS = 100
-OUTSIDE = ("compile", "verilate", "icarus", "yosys", "hls4ml alone")  # the work is done by other programs
+COMPILED = {  # step -> what is compiled
+    "compile": ("vitis", "csim"),
+    "alkaid compile": ("alkaid", "csim"),
+    "verilate": ("alkaid", "verilator"),
+}
+OUTSIDE = (
+    "compile",
+    "alkaid compile",
+    "verilate",
+    "icarus",
+    "yosys",
+    "hls4ml alone",
+)  # the work is done by other programs
 
 
 def resized(run: Path, particles: int, folder: Path) -> None:
@@ -110,8 +122,8 @@ class Bench:
         if step in ("convert", "trace"):
             backend = {"convert": "vitis", "trace": "alkaid"}[step]
             return lambda: self.written(open_backend(backend).write(self.model, self.build, self.folder / backend))
-        if step in ("compile", "verilate"):
-            backend, level = {"compile": ("vitis", "csim"), "verilate": ("alkaid", "verilator")}[step]
+        if step in COMPILED:
+            backend, level = COMPILED[step]
             project = self.project(backend)
             return lambda: project.compile(level) or {}
         if step == "yosys":
@@ -122,7 +134,8 @@ class Bench:
         if step == "icarus":
             jets = {name: array[:ICARUS_EVENTS] for name, array in jets.items()}
         project = self.project("vitis" if step == "csim" else "alkaid")
-        return lambda: {"outputs": project.outputs(jets, step), "jets": jets}
+        level = step.removeprefix("alkaid ")
+        return lambda: {"outputs": project.outputs(jets, level), "jets": jets}
 
     def written(self, project: Any) -> dict[str, Any]:
         """LUT estimate and latency, where the project has them."""

@@ -29,6 +29,7 @@ from benchmarks import (  # noqa: E402
     results_table,
     stream_memory,
     toolchain,
+    verbs,
 )
 from benchmarks.markdown import with_error  # noqa: E402
 
@@ -36,6 +37,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 PAGES = ROOT / "benchmarks" / "pages"
 LOSS = 0.01  # of accuracy, in the table of equal accuracy
 HEADLINE = "part_demo"  # run of the table in the README
+NORMED = ("part_tiny_layer", "hept_layer")  # runs whose norms and activations are computed
 MARKS = "<!-- benchmarks/write_docs.py -->", "<!-- end -->"
 PER_CENT = 100.0
 
@@ -60,16 +62,18 @@ def points(entry: Mapping[str, Any]) -> str:
 def figures() -> dict[str, Any]:
     """What the pages can use."""
     runs, hept, cost, pareto = (read(name) for name in ("runs", "hept", "hept_cost", "pareto"))
-    routes, features, memory, tools = (
-        read(name) for name in ("precision_routes", "pair_features", "stream_memory", "toolchain")
+    routes, features, memory, tools, verb_errors = (
+        read(name) for name in ("precision_routes", "pair_features", "stream_memory", "toolchain", "verbs")
     )
-    tools_name, tools_entry = next(iter(tools["runs"].items()))
+    tools_entry = tools["runs"][HEADLINE]
     by_name = {row["name"]: row for row in [*routes["float"], *routes["rows"]]}
     order = [name for name in (HEADLINE, "hept_tracking_demo") if name in runs]
+    normed = [name for name in NORMED if name in runs]
     return {
         "runs": runs,
         "demos": order,
-        "larger": [name for name in runs if name not in order],
+        "normed": normed,
+        "larger": [name for name in runs if name not in (*order, *normed)],
         "proof": lambda names: results_table.proof_text(runs, names),
         "cost": lambda names: results_table.cost_text(runs, names),
         "measured_on": lambda names: results_table.conditions(runs, names),
@@ -92,11 +96,14 @@ def figures() -> dict[str, Any]:
         "pair_features": pair_features.text(features),
         "pair_errors": features["errors"],
         "pair_features_on": pair_features.conditions(features),
+        "verbs": verbs.text(verb_errors),
+        "verbs_on": verbs.conditions(verb_errors),
         "memory": stream_memory.text(memory),
         "memory_on": stream_memory.conditions(memory),
-        "tools": {kind: toolchain.text(tools_entry, kind) for kind in toolchain.KINDS if tools_entry.get(kind)},
-        "tools_on": toolchain.conditions(tools_name, tools_entry),
+        "tools": lambda run, kind: toolchain.text(tools["runs"][run], kind),
+        "tools_on": lambda run: toolchain.conditions(run, tools["runs"][run]),
         "steps": {int(size): steps for size, steps in tools_entry["particles"].items()},
+        "hept_steps": {int(size): steps for size, steps in tools["runs"]["hept_tracking_demo"]["particles"].items()},
         "widths": {int(size): steps for size, steps in tools_entry["widths"].items()},
     }
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 # what zipfile raises for damaged archives: of the directory, of the packed bytes, of methods and encryption that a
 # flipped bit names
+STOP = "STOP"  # file in a run folder that asks its training to stop
 BROKEN_ZIP = (
     OSError, EOFError, ValueError, KeyError, IndexError, OverflowError, NotImplementedError, RuntimeError, struct.error,
     zlib.error, lzma.LZMAError, zipfile.BadZipFile,
@@ -118,6 +119,27 @@ def runs(process: int) -> bool:
     except PermissionError:  # somebody else's
         return True
     return True
+
+
+def foreign(folder: Path, own: Callable[[Path], bool], kind: str) -> str | None:
+    """Why `folder` is not to be written to, in words for a message; None where it is new, empty or what it should be.
+
+    Args:
+        folder: that the user named.
+        own: whether a folder that holds something is of the kind; by content, for a name is anybody's.
+        kind: of things that it should hold, for the words.
+
+    Files whose names begin with a dot, and one that asks to stop, count for nothing.
+    """
+    above = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
+    if not above.is_dir():
+        return "is no folder" if above == folder else f"lies in {above}, which is no folder"
+    if above != folder:
+        return None
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")} - {STOP}
+    if not names or own(folder):
+        return None
+    return f"holds other files, e.g. {min(names)}, and no {kind}"
 
 
 @contextmanager

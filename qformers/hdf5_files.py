@@ -6,6 +6,7 @@ from typing import Any
 
 # h5py hands on what the library of HDF5, or the decoding of a type or a name, runs into
 BROKEN_HDF5 = (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError, MemoryError)
+HEAP = b"GCOL\1\0\0\0"  # signature, version 1, reserved
 MOST_PACKED = 1100  # times that deflate can make numbers smaller, which no other filter of HDF5 does better
 
 
@@ -32,6 +33,29 @@ def member(group: Any, name: str, size: int) -> Any:
         if found.shape is not None and found.nbytes > MOST_PACKED * size:
             raise ValueError(f"'{name}' has the shape {found.shape}, more than a file of {size:,} bytes can hold")
     return found
+
+
+def refuse_broken_heaps(content: bytes) -> None:
+    """Look at the heaps that texts of attributes stand in (HDF5 File Format Specification, III.E, Global Heap).
+
+    The library of HDF5 1.14 walks through a heap from object to object, and for ever where one says that it has no
+    size; nothing of Python can stop it.
+
+    Raises:
+        ValueError: an object of a heap that goes nowhere, or beyond its end.
+    """
+    start = content.find(HEAP)
+    while start >= 0:
+        end = start + int.from_bytes(content[start + 8 : start + 16], "little")
+        place = start + 16
+        while place + 16 <= min(end, len(content)):
+            number, size = content[place : place + 2], int.from_bytes(content[place + 8 : place + 16], "little")
+            # number 0 is the room that is left, its own head included
+            step = size if number == b"\0\0" else 16 + -(-size // 8) * 8
+            if step < 1 or place + step > end:
+                raise ValueError(f"a heap of texts at byte {start:,} is broken: an object of {size:,} bytes in it")
+            place += step
+        start = content.find(HEAP, start + 1)
 
 
 def refuse_bombs(file: Any, size: int) -> None:

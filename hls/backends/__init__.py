@@ -11,6 +11,7 @@ from typing_extensions import get_protocol_members  # of Python 3.13
 
 from hls.backends.alkaid.backend import AlkaidBackend
 from hls.backends.block_engine.backend import BlockEngineBackend
+from hls.backends.folded.backend import FoldedBackend
 from hls.backends.hls4ml.backend import Hls4mlBackend
 from hls.backends.protocol import Backend, Project, read_layout
 from hls.errors import HlsError
@@ -21,6 +22,7 @@ BACKENDS: dict[str, Backend] = {
     "vivado": Hls4mlBackend("vivado", "Vivado"),
     "alkaid": AlkaidBackend(),
     "block_engine": BlockEngineBackend(),
+    "folded": FoldedBackend(),
 }
 
 _SOFTMAX = "hls4ml stops there with 'Softmax with io_parallel strategy cannot be used on multidimensional tensors'"
@@ -48,6 +50,19 @@ def open_backend(name: str) -> Backend:
     if lacking:
         raise HlsError(f"backend '{name}' has no {', '.join(lacking)}; see Backend of hls/backends/protocol.py")
     return BACKENDS[name]
+
+
+RTL = "alkaid"  # writes the RTL of builds whose own backend writes none
+BY_RTL = "qformers rtl"
+
+
+def rtl_backend(name: str) -> str:
+    """The backend that writes RTL for a build with backend `name`: itself, if it writes any that is simulated here.
+
+    Raises:
+        HlsError: as `open_backend`.
+    """
+    return name if open_backend(name).simulated_by == BY_RTL else RTL
 
 
 def open_project(path: Path) -> Project:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from hls.backends.protocol import Clocked, Layout
 from hls.errors import HlsError
 from hls.reports.report import Report
+from qformers.precision.fixed import Fixed
 from qformers.progress import Reporter
 
 Array = NDArray[np.float64]
@@ -115,6 +116,18 @@ class ProjectFolder(ABC):
     def named(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Output variable -> (n, size) as output name -> (n, ...)."""
         return {port.name: arrays[port.variable].reshape(-1, *port.shape) for port in self.layout.outputs}
+
+    def rounded(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, Array]:
+        """Events in the formats of the ports, rounded and saturated.
+
+        Raises:
+            HlsError: as `check_inputs`.
+        """
+        self.check_inputs(inputs)
+        return {
+            port.name: Fixed.parse(port.format).quantise(np.asarray(inputs[port.name], np.float64))
+            for port in self.layout.inputs
+        }
 
     def check_inputs(self, inputs: Mapping[str, NDArray[Any]]) -> None:
         """Refuse events that the ports do not take.

@@ -249,6 +249,10 @@ class Backend(Protocol):
     def name(self) -> str:
         """Key of `hls.backends.BACKENDS`."""
 
+    @property
+    def simulated_by(self) -> str:
+        """The command that simulates what it writes: ``qformers rtl`` where that is Verilog of a whole event."""
+
     def supports(self, model: Any, build: Build | None = None) -> list[Refusal]:
         """Layers and settings that cannot be written exactly; empty = the model can be written.
 

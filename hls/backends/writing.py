@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from hls.backends.protocol import LAYOUT
+from hls.backends.written import WIDE
 from hls.errors import HlsError, Refusal
 from hls.escaping import identifier, is_identifier, number, tcl_word
 from qformers.builds.build import Build
 from qformers.errors import DamagedError
 from qformers.manifest import MANIFEST, write_manifest
+from qformers.quant.ranges import wide_layers
 from qformers.records import all_hashes, read_object
 
 
@@ -39,7 +41,7 @@ def new_project(
     Raises:
         HlsError: `out` is neither missing, nor an empty folder, nor one that holds a project.
     """
-    _refuse_foreign(out)
+    refuse_foreign(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     identifier(build.name, "the name of the build")  # of a file, a function and a module
     tcl_word(build.firmware.part, "firmware.part")
@@ -47,13 +49,21 @@ def new_project(
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
         folder, said = Path(scratch) / "project", dict[str, Any]()
         yield folder, said
+        for packed in folder.rglob("*.gz"):
+            _without_time(packed)
         firmware = {"backend": backend, "firmware": build.firmware.model_dump(mode="json")}
+        said.setdefault(WIDE, wide_layers(model))
         known = {**firmware, "model_sha256": weights_hash(model), **said, **(facts or {})}
         write_manifest(folder, f"export.{backend}", build, known, all_hashes(folder))
         _replace(folder, out)
 
 
-def _refuse_foreign(out: Path) -> None:
+def refuse_foreign(out: Path) -> None:
+    """Leave a place alone that is neither free, nor an empty folder, nor a project.
+
+    Raises:
+        HlsError: naming it.
+    """
     if not os.path.lexists(out) or (out.is_dir() and not any(out.iterdir())):
         return
     if not out.is_dir():
@@ -62,6 +72,13 @@ def _refuse_foreign(out: Path) -> None:
         raise HlsError(
             f"{out}: holds files and no firmware project ({LAYOUT}), and they would go; name another place with --out"
         )
+
+
+def _without_time(path: Path) -> None:
+    """Take the time out of the head of a gzip file: equal projects are equal files (RFC 1952, MTIME)."""
+    with path.open("r+b") as file:
+        file.seek(4)
+        file.write(bytes(4))
 
 
 def _exported(out: Path) -> bool:

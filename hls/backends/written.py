@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from qformers.manifest import MANIFEST, read_manifest
 from qformers.records import WRITTEN, all_hashes, refuse_changed, write_record
 
 AGAIN = "write the project again with qformers export"
+WIDE = "wider_than_float32"  # key of a manifest: layers with sums of more bits than a float32 has
 UNFINISHED = "unfinished"  # key of a manifest: the export goes on, with the test bench
 
 _held: dict[Path, int] = {}  # projects that this process holds, and how often
@@ -101,6 +102,7 @@ def using(path: Path, what: str) -> Iterator[None]:
             _held[path] -= 1
         return
     lock, holder = (path.with_name(f".{path.name}.{ending}") for ending in ("lock", "holder"))
+    made = [place for place in (path.parent, *path.parent.parents) if not place.exists()]
 
     def taken() -> HlsError:
         who = holder.read_text(errors="replace").strip() if holder.is_file() else "another process"
@@ -116,6 +118,11 @@ def using(path: Path, what: str) -> Iterator[None]:
         finally:
             _held.pop(path, None)
             holder.unlink(missing_ok=True)
+            if not path.exists():  # nothing came of it: leave no trace
+                lock.unlink(missing_ok=True)
+                for place in made:
+                    with suppress(OSError):
+                        place.rmdir()
 
 
 def command() -> str:

@@ -20,7 +20,7 @@ GROUPS = {  # of the help
     "the whole flow": ("demo", "run"),
     "stages of the flow, in order": ("generate", "train", "export", "csim", "rtl", "synth", "compare"),
     "instead of training": ("quantise", "tune", "import"),
-    "to look inside": ("audit", "sparsity"),
+    "to look inside": ("evaluate", "audit", "sparsity"),
     "for tracks": ("fit-lda", "filter", "block-engine"),
 }
 
@@ -37,6 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words and words[0] in COMMANDS:
         return COMMANDS[words[0]](words[1:])
+    return status.exit_status(lambda: _without_command(words))
+
+
+def _without_command(words: Sequence[str]) -> int:
+    """The help of all commands, the version, or an error; each ends the process."""
     parser = argparse.ArgumentParser(
         prog="qformers",
         description="Point-cloud transformers in fixed point, from events to firmware that is exact bit for bit.",

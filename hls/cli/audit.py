@@ -59,7 +59,10 @@ def run(options: argparse.Namespace) -> int:
         shared.need_file(options.replay, "--replay")
         return _replay(build, options)
     path = shared.model_path(build, options.model, options.run)
+    from hls.stages.export import refuse_other_build
     from qformers.quant.audited import audit_split
+
+    refuse_other_build(path, build)
 
     with shared.reporting(options) as reporter:
         events = None if options.full else options.events

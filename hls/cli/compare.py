@@ -40,8 +40,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Compare and print; 1 where a budget is not kept."""
-    from hls.stages.compare import compare
+    from hls.stages.compare import compare, refuse_foreign
 
+    refuse_foreign(options.out)
     result = compare(options.runs, options.budget, options.vendor, options.device, options.reference)
     result.show(shared.terminal(options))
     result.save(options.out)

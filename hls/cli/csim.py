@@ -3,8 +3,9 @@
     qformers csim firmware_configs/part_demo.yaml
     qformers csim firmware_configs/part_demo.yaml --events 50000 --run runs/try
 
-Of a project of backend alkaid it is alkaid's C++ for Vitis HLS that is compiled and run. Exit status 1: some value
-differs from the quantised model.
+Of a project of backend alkaid it is alkaid's C++ for Vitis HLS that is compiled and run. What a backend that is not the
+build's gives (--backend) stands beside, as csim_<backend>.json, and `qformers compare` counts all of them. Exit status
+1: some value differs from the quantised model.
 """
 
 from __future__ import annotations

@@ -13,26 +13,18 @@ from __future__ import annotations
 
 import argparse
 
+from hls.backends import BY_RTL, open_backend
 from hls.cli.backend import backend_of
 from hls.errors import HlsError
 from qformers.cli import options as shared
 from qformers.cli import status
 from qformers.cli.command import Command
 
-NO_RTL = {  # backend -> the command that simulates what it writes
-    "vitis": "qformers csim",
-    "vivado": "qformers csim",
-    "block_engine": "qformers block-engine",
-}
 
-
-def add(parser: argparse.ArgumentParser) -> None:
-    """The options."""
+def add_levels(parser: argparse.ArgumentParser) -> None:
+    """``--levels``."""
     from hls.backends.simulators.levels import LEVELS, RTL_LEVELS
 
-    shared.add_build(parser)
-    shared.add_run(parser)
-    shared.add_events(parser)
     parser.add_argument(
         "--levels",
         nargs="+",
@@ -40,6 +32,14 @@ def add(parser: argparse.ArgumentParser) -> None:
         default=RTL_LEVELS,
         help=f"simulators (default: {' '.join(RTL_LEVELS)}; Icarus takes minutes beyond 200,000 LUT)",
     )
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """The options."""
+    shared.add_build(parser)
+    shared.add_run(parser)
+    shared.add_events(parser)
+    add_levels(parser)
     shared.add_backend(parser, rtl=True)
     shared.add_set(parser, "firmware.clock_ns=4")
     shared.add_quiet(parser)
@@ -48,11 +48,11 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Simulate and print; 0 where all events are equal at all levels and on time, else 1."""
     build = shared.load_build(options)
-    backend = backend_of(options, build)
-    if backend in NO_RTL:
+    backend = backend_of(options, build, rtl=True)
+    if (command := open_backend(backend).simulated_by) != BY_RTL:
         raise HlsError(
             f"backend '{backend}' writes no RTL of a whole event that is simulated here; use --backend alkaid, or "
-            f"{NO_RTL[backend]}"
+            f"{command}"
         )
     from hls.stages.rtl import simulate_rtl
 

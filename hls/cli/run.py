@@ -3,7 +3,7 @@
     qformers run firmware_configs/part_demo.yaml
     qformers run firmware_configs/part_demo.yaml --from export --to csim
     qformers run firmware_configs/part_demo.yaml --set data.num_particles=4 --fresh
-    qformers run firmware_configs/part_demo.yaml --no-synth
+    qformers run firmware_configs/part_demo.yaml --no-synth --levels interpreter verilator
 
 All stages run in one process. Synthesis takes minutes (all cores are used); at its time limit the flow goes on without
 its figures, and says how to finish it. Each stage is a command and can be run by itself; a stage that was interrupted
@@ -45,6 +45,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fresh", action="store_true", help="train again from the start, e.g. after a change of the build file"
     )
+    rtl.add_levels(parser)
     parser.add_argument("--no-synth", action="store_true", help="leave the synthesis by Yosys out")
     parser.add_argument(
         "--synth-limit",
@@ -65,6 +66,8 @@ def arguments_of(stage: str, options: argparse.Namespace, folder: Path) -> list[
     words += [part for override in options.overrides for part in ("--set", override)]
     if stage == "train" and options.fresh:
         words.append("--fresh")
+    if stage == "rtl":
+        words += ["--levels", *options.levels]
     if stage == "synth":
         words += ["--if-available", "--time-limit", str(options.synth_limit)]
     return words + quiet

@@ -31,7 +31,10 @@ def run(options: argparse.Namespace) -> int:
     """Print the table and write ``sparsity.json``."""
     build = shared.load_build(options)
     model = shared.model_path(build, options.model, options.run)
+    from hls.stages.export import refuse_other_build
     from hls.stages.sparsity import zeros
+
+    refuse_other_build(model, build)
 
     result = zeros(model, options.lut)
     out = result.save()

@@ -51,7 +51,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Synthesise and print; 0 when the reports are written or, with --if-available, Yosys is missing or out of time."""
     build = shared.load_build(options)
-    backend = backend_of(options, build)
+    backend = backend_of(options, build, rtl=True)
     from hls.reports.yosys.run import YosysMissing, YosysStopped
     from hls.stages.synth import synthesise
 

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 from typing import TYPE_CHECKING
 
+from qformers.cli import options as shared
 from qformers.cli import train
 
 if TYPE_CHECKING:
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 def run(options: argparse.Namespace) -> int:
     """See `qformers.cli.train.run`."""
+    from hls.backends import open_backend
+
+    open_backend(shared.load_build(options).firmware.backend)  # also where nothing is trained any more
     return train.run(options, _refuse)
 
 

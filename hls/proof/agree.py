@@ -14,6 +14,7 @@ from hls.backends.protocol import Project
 from hls.backends.writing import output_names
 from hls.backends.written import refuse_damaged
 from hls.errors import HlsError
+from hls.proof.exact import exact, precisely, refuse_huge
 from hls.proof.layerwise import Difference, first_difference
 from qformers.progress import Reporter, Silent
 
@@ -98,7 +99,9 @@ def agree(
             raise HlsError(f"input '{name}' is an array (events, ...) of real numbers. Received: {kind}")
     if not len(next(iter(inputs.values()))):
         raise HlsError("at least one event is needed to compare. Received: 0")
+    refuse_huge(model, inputs)
     refuse_damaged(project.path)
+    model = exact(model, project)
     firmware = project.outputs(inputs, level, reporter)
     return compare(project, model, inputs, firmware, keras_outputs(model, inputs, reporter, "quantised Keras"))
 
@@ -148,11 +151,13 @@ def keras_outputs(
     names = output_names(model)
     function = keras.Model(model.inputs, dict(zip(names, model.outputs, strict=True)))
     parts: list[dict[str, Array]] = []
-    for start in range(0, events, BATCH):
-        batch = {
-            tensor.name: np.asarray(inputs[tensor.name][start : start + BATCH], tensor.dtype) for tensor in model.inputs
-        }
-        answer = function(batch, training=False)
-        parts.append({name: np.asarray(keras.ops.convert_to_numpy(answer[name]), np.float64) for name in names})
-        tick(min(BATCH, events - start))
+    with precisely(model):
+        for start in range(0, events, BATCH):
+            batch = {
+                tensor.name: np.asarray(inputs[tensor.name][start : start + BATCH], tensor.dtype)
+                for tensor in model.inputs
+            }
+            answer = function(batch, training=False)
+            parts.append({name: np.asarray(keras.ops.convert_to_numpy(answer[name]), np.float64) for name in names})
+            tick(min(BATCH, events - start))
     return {name: np.concatenate([part[name] for part in parts]) for name in names}

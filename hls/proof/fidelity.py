@@ -87,7 +87,7 @@ def layer_fidelity(
     tensors: dict[str, Any] = {}
     skipped: list[Skipped] = []
     for name in steps:
-        tensor = counterpart(float_model, name)
+        tensor = counterpart(float_model, model, name)
         if tensor is None:
             reason = "the float model has no layer of this name"
             if memory_of(float_model) is None:
@@ -162,7 +162,10 @@ def end_to_end_points(task: Task, outputs: Mapping[str, Array], events: PointEve
         TrainingError: too few windows for an error of the score.
     """
     real = events.mask > 0
-    reports = {form: task.report(values.astype(np.float32), events) for form, values in outputs.items()}
+    reports: dict[str, Any] = {}
+    for form, values in outputs.items():  # firmware equals what it was made from, and its report is that one's
+        alike = next((other for other in reports if np.array_equal(outputs[other], values)), None)
+        reports[form] = reports[alike] if alike else task.report(values.astype(np.float32), events)
     points = {form: values[real] for form, values in outputs.items()}
     return {"score": task.score, "unit": task.unit, "metrics": reports, "changes": _pairs(points, _apart)}
 

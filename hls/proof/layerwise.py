@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hls.backends.protocol import Project, Step
+from hls.proof.exact import precisely
 from qformers.precision.fixed import Fixed
 from qformers.quant.quantisers import walk
 from qformers.quant.readers import input_quantisers
@@ -66,15 +67,16 @@ def first_difference(project: Project, model: keras.Model, inputs: Mapping[str, 
 
 def keras_values(model: keras.Model, inputs: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, Array]]:
     """(layer or quantiser name, its output (n, ...)) of the quantised model, in float64."""
-    data = {tensor.name: np.asarray(inputs[tensor.name], np.float32) for tensor in model.inputs}
+    data = {tensor.name: np.asarray(inputs[tensor.name], tensor.dtype) for tensor in model.inputs}
     wanted: dict[str, list[Any]] = {}
     for quantiser in input_quantisers(model):
         wanted.setdefault(quantiser.layer.name, []).append(quantiser)
-    outputs = keras.Model(model.inputs, {layer.name: layer.output for layer in model.layers})(data, training=False)
-    for layer, arguments in walk(model, data):
-        for quantiser in wanted.get(layer.name, []):
-            yield quantiser.name, _numpy(quantiser.wrapper(quantiser.tensor(arguments)))
-        yield layer.name, _numpy(outputs[layer.name])
+    with precisely(model):
+        outputs = keras.Model(model.inputs, {layer.name: layer.output for layer in model.layers})(data, training=False)
+        for layer, arguments in walk(model, data):
+            for quantiser in wanted.get(layer.name, []):
+                yield quantiser.name, _numpy(quantiser.wrapper(quantiser.tensor(arguments)))
+            yield layer.name, _numpy(outputs[layer.name])
 
 
 def expected_of(step: Step, expected: Mapping[str, Array], project: Project) -> Array | None:

@@ -20,6 +20,7 @@ from hls.backends.protocol import Project
 from hls.backends.written import command, using
 from hls.errors import HlsError
 from hls.proof.adversarial import adversarial, uniform
+from hls.proof.exact import exact, precisely
 from hls.stages.export import export, load_quantised, refuse_other_build
 from hls.stages.rtl import written_before
 from qformers.builds.build import Build
@@ -165,7 +166,7 @@ def _simulate(
     project.compile(reporter=reporter)
     checked = []
     for count in points:
-        whole = resized(cfg, quant, model, -(-count // cfg.block_size) * cfg.block_size)
+        whole = exact(resized(cfg, quant, model, -(-count // cfg.block_size) * cfg.block_size), project)
         groups = [_events(pool, model, whole, count, events, build.seed)]
         if count == min(points):  # arithmetic and control are the same at every size
             groups.append(_hard(whole, build.seed))
@@ -234,7 +235,8 @@ def _check(
     name, values, different, events = project.layout.outputs[0].name, 0, 0, 0
     latencies, expected = set[int | None](), 0
     for group in groups:
-        wanted = np.stack(list(_outputs(whole, group)))
+        with precisely(whole):
+            wanted = np.stack(list(_outputs(whole, group)))
         clocked = project.clock(group, {name: wanted}, None, reporter)
         answers, expected = clocked.outputs[name], clocked.latency_expected
         values, different, events = (

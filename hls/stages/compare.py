@@ -25,9 +25,15 @@ from hls.errors import HlsError
 from hls.reports.budgets import exit_code, parse_budget
 from hls.reports.devices import find_device
 from hls.reports.tools import read_reports
+from qformers.errors import DamagedError
+from qformers.files import foreign
+from qformers.records import read_object
 from qformers.results import WIDTH, Result
 
 OUT = Path("runs/comparison")
+
+
+JSON = "comparison.json"
 
 
 @dataclass(frozen=True, repr=False)
@@ -77,13 +83,34 @@ class Compared(Result):
 
         Args:
             out: folder of the files.
+
+        Raises:
+            HlsError: the folder holds something else.
         """
+        refuse_foreign(out)
+        write_table_json(self.table, self.diff, self.judged, out / JSON)  # first: it says whose the folder is
         write_csv(self.table, out / "comparison.csv")
-        write_table_json(self.table, self.diff, self.judged, out / "comparison.json")
         write_markdown(self.table, self.diff, out / "comparison.md")
         plot(self.table, self.references, out / "pareto")
         write_page(self.table, self.diff, self.references, self.judged, out / "report.html")
         return out / "report.html"
+
+
+def refuse_foreign(out: Path) -> None:
+    """Leave a folder alone that is neither new nor empty nor of a comparison.
+
+    Raises:
+        HlsError: naming it.
+    """
+    if reason := foreign(out, _is_comparison, "comparison"):
+        raise HlsError(f"{out}: {reason}; name another folder with --out")
+
+
+def _is_comparison(folder: Path) -> bool:
+    try:
+        return {"builds", "budgets"} <= read_object(folder / JSON, "").keys()
+    except DamagedError:
+        return False
 
 
 def compare(

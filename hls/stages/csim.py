@@ -16,16 +16,17 @@ from rich.console import RenderableType
 from hls.backends import open_backend, open_project
 from hls.backends.protocol import Project
 from hls.backends.writing import weights_hash
-from hls.backends.written import check_project, command, refuse_other_settings, using
+from hls.backends.written import WIDE, check_project, command, refuse_other_settings, using
 from hls.errors import HlsError
 from hls.proof import show
 from hls.proof.adversarial import adversarial
 from hls.proof.agree import Agreement, agree, compare, keras_outputs
+from hls.proof.exact import exact
 from hls.proof.fidelity import Fidelity, end_to_end, end_to_end_points, layer_fidelity
 from hls.proof.samples import refuse_none, sample
 from hls.stages.export import load_quantised, refuse_other_build
 from qformers.builds.build import Build
-from qformers.builds.saved import check_recorded
+from qformers.builds.saved import check_recorded, content_sha256
 from qformers.data import Events, open_split
 from qformers.data.clouds import PointEvents
 from qformers.errors import TrainingError
@@ -35,6 +36,7 @@ from qformers.progress import Reporter, Silent
 from qformers.records import write_record
 from qformers.results import Result
 from qformers.tasks import task_of
+from qformers.train.phases import START
 
 TRACED_JETS = 1000  # followed through every layer
 TRACED_VALUES = 100_000_000  # of all layers, 8 bytes each: of a larger model fewer jets are followed
@@ -75,6 +77,7 @@ class CsimResult(Result):
 
     Attributes:
         run: the run folder.
+        name: of what is written there: ``csim``, or ``csim_<backend>`` of another backend than the build's.
         project: the firmware.
         jets: agreement on real events.
         adversarial: agreement on events made to break it.
@@ -84,6 +87,7 @@ class CsimResult(Result):
     """
 
     run: Path
+    name: str
     project: Project
     jets: Agreement
     adversarial: Agreement
@@ -94,7 +98,7 @@ class CsimResult(Result):
     @property
     def path(self) -> Path:
         """The JSON of the result."""
-        return self.run / "csim.json"
+        return self.run / f"{self.name}.json"
 
     @property
     def equal(self) -> bool:
@@ -118,9 +122,9 @@ class CsimResult(Result):
             yield from self.beside.pieces()
 
     def save(self) -> Path:
-        """Write ``csim.json``, ``plots/csim_*.png`` and what the project reports of its cost; returns the JSON."""
+        """Write ``<name>.json``, ``plots/<name>_*.png`` and what the project reports of its cost; returns the JSON."""
         if self.beside is not None:
-            _pictures(self.beside, self.run / "plots")
+            _pictures(self.beside, self.run / "plots", self.name)
         write_record(self.path, self.facts)
         for report in self.project.reports():
             report.save(self.run)
@@ -166,6 +170,12 @@ def refuse_stale(build: Build, run: Path, project: Path) -> None:
     refuse_other_build(run / "qat" / "model.keras", build)
     if (ideal := run / "float" / "model.keras").is_file():
         check_recorded(ideal)
+        began = check_recorded(run / "qat" / "model.keras").get("settings", {}).get(START)
+        if began is not None and began != content_sha256(ideal):
+            raise HlsError(
+                f"{ideal}: is not the float model that {run / 'qat' / 'model.keras'} was trained from; put that back, "
+                "or train again (qformers train --fresh)"
+            )
 
 
 def _simulate(build: Build, run: Path, place: Path, events: int, reporter: Reporter) -> CsimResult:
@@ -174,22 +184,29 @@ def _simulate(build: Build, run: Path, place: Path, events: int, reporter: Repor
     level = level_without_clock(project)
     model = load_quantised(run / "qat" / "model.keras", build)
     manifest = check_same_model(project, model)  # all files again: before it was held it might have been written anew
-    easy = sample(build, model, events)
+    easy, hard = sample(build, model, events), adversarial(model)
     project.compile(level, reporter)
+    rounding, model = model, exact(model, project)
     forms = {
         "quantised": keras_outputs(model, easy.inputs, reporter, "quantised Keras"),
         "csim": project.outputs(easy.inputs, level, reporter),
     }
     on_jets = compare(project, model, easy.inputs, forms["csim"], forms["quantised"])
-    hard = adversarial(model)
+    rounded = 0
+    if rounding is not model:
+        single = keras_outputs(rounding, easy.inputs, reporter, "float32 Keras")
+        rounded = sum(int((single[name] != values).sum()) for name, values in forms["quantised"].items())
     on_hard = agree(project, model, hard.inputs, reporter, level)
     words = [f"{len(easy)} {easy.what} ({easy.source}): {on_jets}", f"{len(hard)} adversarial events: {on_hard}"]
     if on_hard.event is not None:
         words.append(f"  event {on_hard.event} is '{hard.cases[on_hard.event]}'")
     narrowed = manifest.get("overflow_allowed", [])
     words += [f"overflow allowed at export: {line}" for line in narrowed]
-    if wide := manifest.get("wider_than_float32"):
-        words.append(f"sums wider than the 24 bits of float32, where Keras itself may round: {', '.join(wide)}")
+    if wide := manifest.get(WIDE):
+        words.append(
+            f"sums of more than the 24 bits of float32 in {', '.join(wide)}: compared with the model in float64, which "
+            f"is exact; {rounded} of {on_jets.values} values differ in Keras's float32"
+        )
     beside, path = None, run / "float" / "model.keras"
     if easy.jets is not None and path.is_file():
         outputs = {form: _single(values) for form, values in forms.items()}
@@ -207,13 +224,16 @@ def _simulate(build: Build, run: Path, place: Path, events: int, reporter: Repor
         "splits": easy.source,
         "jets": on_jets.to_json(),
         "adversarial": {**on_hard.to_json(), "cases": dict(Counter(hard.cases))},
+        "float32_rounds": {"layers": wide or [], "values_different": rounded},
         "equal": on_jets.equal and on_hard.equal,
         "overflow_allowed": narrowed,
         "fidelity": beside.fidelity.to_json() if beside else None,
         "end": beside.end if beside else None,
         "versions": versions(),
     }
-    return CsimResult(run, project, on_jets, on_hard, tuple(words), facts, beside)
+    own = project.layout.backend == open_backend(build.firmware.backend).name
+    name = "csim" if own else f"csim_{project.layout.backend}"
+    return CsimResult(run, name, project, on_jets, on_hard, tuple(words), facts, beside)
 
 
 def level_without_clock(project: Project) -> str:
@@ -288,8 +308,8 @@ def _single(outputs: dict[str, Array]) -> Array:
     return next(iter(outputs.values()))
 
 
-def _pictures(beside: BesideFloat, folder: Path) -> None:
+def _pictures(beside: BesideFloat, folder: Path, name: str) -> None:
     firmware, ideal = beside.drawn["csim"], beside.drawn["float"]
-    show.plot_layers(beside.fidelity.layers, folder / "csim_layers.png")
-    show.plot_scatter(firmware, ideal, beside.class_names, folder / "csim_scatter.png")
-    show.plot_differences(firmware, ideal, beside.class_names, folder / "csim_differences.png")
+    show.plot_layers(beside.fidelity.layers, folder / f"{name}_layers.png")
+    show.plot_scatter(firmware, ideal, beside.class_names, folder / f"{name}_scatter.png")
+    show.plot_differences(firmware, ideal, beside.class_names, folder / f"{name}_differences.png")

@@ -16,10 +16,12 @@ from rich.text import Text
 
 from hls.backends import open_backend
 from hls.backends.protocol import Backend, Project
-from hls.backends.written import AGAIN, UNFINISHED, command, complete, using
+from hls.backends.writing import refuse_foreign
+from hls.backends.written import AGAIN, UNFINISHED, WIDE, command, complete, using
 from hls.errors import HlsError
 from hls.proof.adversarial import adversarial
 from hls.proof.agree import keras_outputs
+from hls.proof.exact import exact
 from qformers.builds.build import Build
 from qformers.builds.models import load_model
 from qformers.builds.saved import check_recorded
@@ -174,16 +176,17 @@ def export(
     chosen = backend or build.firmware.backend
     writer = open_backend(chosen) if isinstance(chosen, str) else chosen
     model_path, out = Path(model_path), Path(out)
+    refuse_foreign(out)
     refuse_other_build(model_path, build)
     model = load_quantised(model_path, build)
     facts = {"model": str(model_path), "model_file_sha256": sha256(model_path), UNFINISHED: True}
     with using(out, command()):
         project = writer.write(model, build, out, reporter, facts, allow_overflow)
         inputs = bench_inputs(build, model)
-        project.write_bench(inputs, keras_outputs(model, inputs))
+        project.write_bench(inputs, keras_outputs(exact(model, project), inputs))
         complete(project.path)
     path = project.path / FILES["precision"]
-    wide = tuple(read_manifest(project.path, AGAIN).get("wider_than_float32", []))
+    wide = tuple(read_manifest(project.path, AGAIN).get(WIDE, []))
     return Exported(project, json.loads(path.read_text()) if path.is_file() else {"layers": []}, wide)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import RenderableType
 
-from hls.backends import open_project
+from hls.backends import open_project, rtl_backend
 from hls.backends.protocol import Clocked, Project
 from hls.backends.simulators.levels import RTL_LEVELS, SLOW
 from hls.backends.simulators.verilator import ToolMissing
@@ -24,6 +24,7 @@ from hls.backends.written import command, using
 from hls.errors import HlsError
 from hls.proof.adversarial import adversarial
 from hls.proof.agree import Agreement, compare, keras_outputs
+from hls.proof.exact import exact
 from hls.proof.samples import refuse_none, sample
 from hls.reports.report import Report
 from hls.reports.rtl import simulated
@@ -35,7 +36,6 @@ from qformers.progress import Reporter, Silent
 from qformers.records import write_record
 from qformers.results import Result
 
-RTL = "alkaid"  # backend whose projects are simulated, unless another is named
 ARITHMETIC = "arithmetic"  # what a level without a clock compares: it reads no Verilog
 LEFT_OUT = "left out by --levels"
 FEW_EVENTS = (100, 50)  # jets and adversarial events for a level of `SLOW`
@@ -178,18 +178,19 @@ def written_before(build: Build, path: Path, model_path: Path, **said: Any) -> P
     return project if all(manifest.get(key) == value for key, value in wanted.items()) else None
 
 
-def open_rtl(build: Build, run: Path, reporter: Reporter | None = None, backend: str = RTL) -> Project:
+def open_rtl(build: Build, run: Path, reporter: Reporter | None = None, backend: str | None = None) -> Project:
     """The RTL project of a run; written (again) where there is none, or one of another model or firmware section.
 
     Args:
         build: the build.
         run: its run folder.
         reporter: told of progress.
-        backend: that writes it.
+        backend: that writes it; None = see `hls.backends.rtl_backend`.
 
     Raises:
         HlsError: no model, a layer without exact RTL, or a project of another backend in the folder.
     """
+    backend = backend or rtl_backend(build.firmware.backend)
     path, model_path = run / "firmware" / backend, run / "qat" / "model.keras"
     refuse_other_build(model_path, build)
     project = written_before(build, path, model_path)
@@ -205,7 +206,7 @@ def simulate_rtl(
     run: Path | str,
     events: int = 10_000,
     levels: Sequence[str] = RTL_LEVELS,
-    backend: str = RTL,
+    backend: str | None = None,
     reporter: Reporter | None = None,
 ) -> RtlResult:
     """Simulate the RTL of a build at every level and compare it with the quantised model.
@@ -217,14 +218,16 @@ def simulate_rtl(
         run: its run folder.
         events: test jets wanted.
         levels: of simulation; others of `RTL_LEVELS` are noted as left out.
-        backend: that writes the RTL.
+        backend: that writes the RTL; None = see `hls.backends.rtl_backend`.
         reporter: told of progress.
 
     Raises:
         HlsError: a file or Verilator is missing, or the project has no such level.
     """
     run, reporter = Path(run), reporter or Silent()
+    backend = backend or rtl_backend(build.firmware.backend)
     refuse_none(build, events)
+    refuse_other_build(run / "qat" / "model.keras", build)
     with using(run / "firmware" / backend, command()):
         return _simulate(build, run, events, levels, backend, reporter)
 
@@ -237,9 +240,14 @@ def _simulate(
     model = load_quantised(run / "qat" / "model.keras")
     reports = project.reports()
     easy, hard = sample(build, model, events), adversarial(model)
+    model = exact(model, project)
     groups = [Group.of(model, part.inputs, reporter) for part in (easy, hard)]
     checked: dict[str, LevelCheck] = {}
     skipped: dict[str, str] = {level: LEFT_OUT for level in RTL_LEVELS if level not in levels}
+    if known := [level for level in levels if level in project.levels]:  # if there is none, the project says so
+        lacking = f"firmware of backend '{project.layout.backend}' is not simulated at this level"
+        skipped |= {level: lacking for level in levels if level not in known}
+        levels = known
     jobs = {level: partial(check, project, model, _for_level(level, *groups), level) for level in levels}
     for level, result in _side_by_side(jobs, reporter):
         try:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from rich.console import RenderableType
 
+from hls.backends import rtl_backend
 from hls.backends.written import command, using
 from hls.reports.report import FOLDER, Report
 from hls.reports.yosys.run import find_yosys
 from hls.reports.yosys.synthesis import synthesise as synthesise_sources
-from hls.stages.rtl import RTL, open_rtl
+from hls.stages.rtl import open_rtl
 from qformers.builds.build import Build
 from qformers.progress import Reporter
 from qformers.results import Result
@@ -49,7 +50,7 @@ def synthesise(
     time_limit_s: float = 1800.0,
     jobs: int | None = None,
     reporter: Reporter | None = None,
-    backend: str = RTL,
+    backend: str | None = None,
 ) -> Synthesised:
     """Synthesise the RTL of a build; it is written first where it is missing or of another model.
 
@@ -60,7 +61,7 @@ def synthesise(
         time_limit_s: seconds for each.
         jobs: stages of the pipeline at a time; None: the cores there are.
         reporter: told of progress.
-        backend: that writes the RTL.
+        backend: that writes the RTL; None = see `hls.backends.rtl_backend`.
 
     Raises:
         YosysMissing: there is no Yosys.
@@ -68,7 +69,7 @@ def synthesise(
         HlsError: no model, or Yosys failed.
     """
     find_yosys()
-    run = Path(run)
+    run, backend = Path(run), backend or rtl_backend(build.firmware.backend)
     with using(run / "firmware" / backend, command()):
         return _synthesise(build, run, dsp, (time_limit_s, jobs), reporter, backend)
 

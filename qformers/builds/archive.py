@@ -16,7 +16,7 @@ from typing import Any
 
 from qformers.errors import QformersError, first_line
 from qformers.files import BROKEN_ZIP, unpacked, unreadable
-from qformers.hdf5_files import BROKEN_HDF5, refuse_bombs
+from qformers.hdf5_files import BROKEN_HDF5, refuse_bombs, refuse_broken_heaps
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 CONFIG_BYTES = 64 << 20  # a model of a thousand layers has some MB
@@ -104,6 +104,7 @@ def refuse_weights(path: Path, weights: bytes, error: type[QformersError]) -> No
     import h5py
 
     try:
+        refuse_broken_heaps(weights)
         with h5py.File(io.BytesIO(weights)) as file:
             refuse_bombs(file, len(weights))
     except BROKEN_HDF5 as fault:

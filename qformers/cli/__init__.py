@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from qformers.cli import filtering, fit_lda, generate, importing, quantise, train, tune
+from qformers.cli import evaluate, filtering, fit_lda, generate, importing, quantise, train, tune
 from qformers.cli.command import Command
 
 COMMANDS: dict[str, Command] = {
-    module.COMMAND.name: module.COMMAND for module in (generate, train, quantise, tune, importing, filtering, fit_lda)
+    module.COMMAND.name: module.COMMAND
+    for module in (generate, train, evaluate, quantise, tune, importing, filtering, fit_lda)
 }

@@ -7,8 +7,9 @@
 qkeras: the model becomes one of HGQ2 layers that computes the same bit for bit and goes to firmware. QKeras 0.9's .h5
 and qkeras-v3's .keras and .h5 are read without QKeras. What fixed point cannot hold exactly is refused.
 
-part, hept: a PyTorch checkpoint becomes a float model (needs the extra `torch`). The sizes of a ParT are read from the
-checkpoint, those of a HEPT are the task's. What no weight shows is as published; --set changes it.
+part, hept: a PyTorch checkpoint (needs the extra `torch`), or its arrays in a .npz, becomes a float model. The sizes of
+a ParT are read from the checkpoint, those of a HEPT are the task's. What no weight shows is as published; --set changes
+it.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from __future__ import annotations
 import argparse
 import math
 from pathlib import Path
+from zipfile import is_zipfile
 
 from qformers.cli import options as shared
 from qformers.cli import status
 from qformers.cli.command import Command
 from qformers.errors import ConfigError, QkerasError, WeightsError
 from qformers.files import unreadable
+from qformers.manifest import MANIFEST
 from qformers.torch_files import require_torch
 
 QKERAS = "qkeras"
@@ -84,8 +87,13 @@ def _refuse_early(options: argparse.Namespace) -> None:
         raise error(f"{options.source}: {reason}; give {kind}")
     if options.target.is_dir():
         raise error(f"{options.target}: is a folder; name a file to write")
+    if options.target.exists() and (options.target.with_name(MANIFEST).exists() or not is_zipfile(options.target)):
+        raise error(f"{options.target}: is there, and no import wrote it; name another file to write")
     if options.what != QKERAS:
-        require_torch(options.source, error)
+        from qformers.interop.checkpoint import ARRAYS
+
+        if options.source.suffix != ARRAYS:
+            require_torch(options.source, error)
     elif options.source.suffix == ".keras":
         from qformers.builds.archive import check_keras_archive
 

@@ -125,9 +125,9 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 def add_backend(parser: argparse.ArgumentParser, rtl: bool = False) -> None:
     """``--backend``, instead of the one of the build; with `rtl` that of the RTL."""
-    text = "instead of firmware.backend: vitis, vivado, alkaid or block_engine"
-    text = "that writes the RTL (default: alkaid)" if rtl else text
-    parser.add_argument("--backend", metavar="NAME", default="alkaid" if rtl else None, help=text)
+    text = "instead of firmware.backend: vitis, vivado, alkaid, block_engine or folded"
+    text = "that writes the RTL (default: the build's if it writes any, else alkaid)" if rtl else text
+    parser.add_argument("--backend", metavar="NAME", help=text)
 
 
 def add_set(parser: argparse.ArgumentParser, example: str) -> None:
@@ -197,5 +197,11 @@ def terminal(options: argparse.Namespace) -> Console:
     """Where tables and messages go; nowhere with ``--quiet``. Lines longer than the terminal are its own affair."""
     from rich.console import Console
 
+    class Honest(Console):
+        """Without Rich's own end, with status 1, where nobody reads on."""
+
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
     width = None if sys.stdout.isatty() else PIPED_WIDTH
-    return Console(highlight=False, soft_wrap=True, width=width, quiet=options.quiet)
+    return Honest(highlight=False, soft_wrap=True, width=width, quiet=options.quiet)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from qformers.builds.run_place import refuse_foreign_run
 from qformers.cli import options as shared
 from qformers.cli import status
 from qformers.cli.command import Command
@@ -47,12 +48,13 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(f"--{' and --'.join(said)} go with --calibrate. Received: no --calibrate")
     shared.need_file(options.model, "MODEL", "train the float phase first (qformers train --phase float)")
     build = shared.load_build(options)
+    folder = shared.run_folder(build, options.run)
+    refuse_foreign_run(folder)
     shared.need_data(build)
     from qformers.quant.ptq.ranges import Rule
     from qformers.quant.ptq.stage import quantise
 
     rule = Rule(**said) if options.calibrate else None
-    folder = shared.run_folder(build, options.run)
     result = quantise(build, options.model, folder, rule, options.calibration_jets)
     result.save()
     result.show(shared.terminal(options))

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 from qformers.errors import QformersError
@@ -51,7 +52,10 @@ def _terminated() -> Iterator[None]:
 
 
 def _any_sign_is_printed() -> None:
-    """A terminal that has ASCII alone gets a question mark for what it has not, not a traceback."""
+    """A terminal that has ASCII alone gets a question mark for what it has not; no stream ends in a traceback."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed, as by `>&-`
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115  for as long as the process
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="replace")
@@ -67,7 +71,10 @@ def exit_status(work: Callable[[], int]) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
         with _terminated():
-            return work()
+            try:
+                return work()
+            finally:
+                sys.stdout.flush()  # here, where it can be said that it could not be written
     except QformersError as error:
         print(error, file=sys.stderr)
         return BAD_INPUT

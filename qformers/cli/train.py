@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qformers.builds.run_place import refuse_foreign_run
 from qformers.cli import options as shared
 from qformers.cli import status
 from qformers.cli.command import Command
@@ -50,6 +51,7 @@ def run(options: argparse.Namespace, refuse: Callable[[Build], None] | None = No
 
         build = in_folder(build, options.data)
     folder = shared.run_folder(build, options.run)
+    refuse_foreign_run(folder)
     if not (folder / "float" / "model.keras").is_file():  # what is finished needs no data to say so
         shared.need_data(build)
     from qformers.train.stage import train

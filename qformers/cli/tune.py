@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from qformers.builds.run_place import refuse_foreign_run
 from qformers.cli import options as shared
 from qformers.cli import status
 from qformers.cli.command import Command
@@ -63,6 +64,8 @@ def run(options: argparse.Namespace) -> int:
     """Search, write and print; 0 when the run folder is written, 3 after a stop."""
     shared.need_file(options.model, "MODEL", "train the float phase first (qformers train --phase float)")
     build = shared.load_build(options)
+    if options.run is not None:
+        refuse_foreign_run(options.run)
     shared.need_data(build)
     from qformers.quant.ptq.bench import Stopped
     from qformers.quant.ptq.budget import Budget

@@ -68,6 +68,11 @@ def read_tree(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise ConfigError(f"{path}: 'extends' leads back to a file that was read before. Received: {shown(base)}")
     if len(below) >= MAX_EXTENDS:
         raise ConfigError(f"{path}: 'extends' goes through more than {MAX_EXTENDS} files. Received: {shown(base)}")
+    if not (path.parent / base).exists():
+        raise ConfigError(
+            f"{path}: extends {shown(base)}, and there is no such file in {path.parent.resolve()}; give its path from "
+            "there, or copy it too"
+        )
     return onto(read_tree(path.parent / base, (*below, path)), tree)
 
 

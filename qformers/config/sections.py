@@ -35,6 +35,8 @@ Particles = Annotated[int, Field(gt=0, le=500_000)]
 Ebops = Annotated[float, Field(gt=0, le=1e15)]
 Reuse = Annotated[int, Field(gt=0, le=65536)]
 Granularity = Annotated[str, Field(pattern=r"^(weight|unit|[1-9][0-9]{0,3}:[1-9][0-9]{0,3})$", max_length=9)]
+NORMED = 11  # default of quant.norm_bits
+SMOOTH = 6  # default of quant.smooth_fraction_bits
 EBOPS_ARRIVAL = 0.7  # default of train.qat.ebops_arrival
 
 
@@ -110,6 +112,13 @@ class QuantConfig(Section):
     inverse_input_fraction_bits: Annotated[int, Field(ge=0, le=8)] = 5  # softmax: step of the sum of exponentials, the
     # argument of the table of 1/sum; its integer bits follow from the number of keys
     inverse_fraction_bits: Annotated[int, Field(ge=2, le=12)] = 8  # softmax: step of the values of 1/sum
+    norm_bits: Annotated[int, Field(ge=4, le=24, exclude_if=lambda bits: bits == NORMED)] = (
+        NORMED  # layer and RMS norms
+    )
+    # that are computed: of values shifted into (-1, 1), sign included; sums of squares take one bit less of each
+    smooth_fraction_bits: Annotated[int, Field(ge=2, le=10, exclude_if=lambda bits: bits == SMOOTH)] = SMOOTH  # GELU,
+    # SiLU, tanh: step 2^-6 of the argument of their tables, which have 2^(3 or 4 + this) entries; the step of the
+    # values is a 32nd of it. Values not much larger than the step lose the curvature
     granularity: Literal["element", "channel", "tensor"] = "channel"  # with learn, how many values share one width:
     # element: none, each place of each particle has its own; channel: all particles of a channel (particles stay
     # interchangeable, what hardware wants); tensor: all values that a layer reads
@@ -212,7 +221,11 @@ class FirmwareConfig(Section):
     """The project that `qformers export` writes (read by `hls`)."""
 
     backend: Word = "vitis"  # a key of hls.backends.BACKENDS: vitis or vivado (HLS by hls4ml), alkaid (RTL),
-    # block_engine (RTL of a HEPT, for events larger than a chip)
+    # block_engine (RTL of a HEPT, for events larger than a chip), folded (RTL that takes some points per clock)
+    points_per_clock: Annotated[int, Field(ge=1, le=4096, exclude_if=lambda points: points == 1)] = (
+        1  # folded: a divisor
+    )
+    # of data.num_particles; the initiation interval is num_particles / points_per_clock
     part: Part = "xcvu13p-flga2577-2-e"  # device, as the vendor tool spells it; tables give shares of its resources
     clock_ns: Nanoseconds = 5.0  # clock period that the project is written for, ns
     strategy: Literal["latency", "resource"] = "latency"  # hls4ml's word for how products are laid out; its einsum

@@ -10,11 +10,12 @@ from typing import get_args
 
 from qformers.config.sections import DataConfig
 from qformers.data.events import Events, FeatureSet
+from qformers.data.jets import hls4ml_lhc, jetclass
 from qformers.data.jets.hls4ml_lhc import Hls4mlLhc
 from qformers.data.jets.jetclass import JetClass
 from qformers.data.jets.split import JetDataset
+from qformers.data.points import candidates, filtering, hit_features, segment_features
 from qformers.data.points import dataset as points
-from qformers.data.points import filtering
 from qformers.data.points.dataset import PointDataset
 from qformers.data.split import AnyEvents, Dataset, Split, SplitName, of_split, split_files
 from qformers.errors import DataError, nearest
@@ -39,11 +40,17 @@ __all__ = [
 
 # by the name in data.dataset; uproot, h5py and torch are imported when a file is opened
 DATASETS: dict[str, Dataset] = {
-    "jetclass": JetDataset(JetClass),
-    "hls4ml_lhc": JetDataset(Hls4mlLhc),
-    "trackml": PointDataset(points.trackml, ("event*-hits.csv", "event*-hits.csv.gz"), filtering.kept_hits),
-    "line_segments": PointDataset(points.line_segments, ("graph_*.pt", "graph_*.npz"), filtering.kept_segments),
-    "candidates": PointDataset(points.candidates, ("candidates_*.npz",), filtering.kept_candidates),
+    "jetclass": JetDataset(JetClass, ("*.root",), jetclass.FEATURES),
+    "hls4ml_lhc": JetDataset(Hls4mlLhc, ("*.h5", "*.hdf5"), hls4ml_lhc.FEATURES),
+    "trackml": PointDataset(
+        points.trackml, ("event*-hits.csv", "event*-hits.csv.gz"), filtering.kept_hits, hit_features.FEATURE_SETS
+    ),
+    "line_segments": PointDataset(
+        points.line_segments, ("graph_*.pt", "graph_*.npz"), filtering.kept_segments, segment_features.FEATURE_SETS
+    ),
+    "candidates": PointDataset(
+        points.candidates, ("candidates_*.npz",), filtering.kept_candidates, candidates.FEATURE_SETS
+    ),
 }
 
 

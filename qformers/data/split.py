@@ -6,7 +6,7 @@ calibration and metrics know no more of either than stands here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from glob import glob
 from pathlib import Path
@@ -60,6 +60,14 @@ class Split(Protocol):
 
 class Dataset(Protocol):
     """A data set: how its files are opened, and what its labels are good for."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Patterns of the names of its files of events."""
+
+    @property
+    def feature_sets(self) -> Mapping[str, int]:
+        """Name of each feature set -> numbers per particle or point."""
 
     def open(self, config: DataConfig, split: SplitName, reporter: Reporter | None = None) -> Split:
         """One split; its files (`split_files`) are opened to be counted, nothing is decoded yet.

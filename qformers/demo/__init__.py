@@ -11,8 +11,19 @@ import shutil
 from importlib import resources
 from pathlib import Path
 
+from qformers.errors import ConfigError
+from qformers.files import foreign
+
 BUILD = "part_tiny.yaml"
 JETS = ("train.root", "val.root", "test.root")
+
+
+def _is_demo(folder: Path) -> bool:
+    """Whether the jets are those of the package, the build file may have been changed."""
+    shipped = resources.files(__package__) / "jets"
+    places = {name: folder / "jets" / name for name in JETS}
+    there = [name for name, place in places.items() if place.is_file()]
+    return bool(there) and all(places[name].read_bytes() == (shipped / name).read_bytes() for name in there)
 
 
 def write(folder: Path) -> Path:
@@ -22,7 +33,12 @@ def write(folder: Path) -> Path:
 
     Args:
         folder: made if it is missing.
+
+    Raises:
+        ConfigError: it holds other files.
     """
+    if reason := foreign(folder, _is_demo, "demo"):
+        raise ConfigError(f"{folder}: {reason}; name another folder")
     (folder / "jets").mkdir(parents=True, exist_ok=True)
     shipped = resources.files(__package__)
     for source, target in [(BUILD, BUILD), *((f"jets/{name}", f"jets/{name}") for name in JETS)]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from qformers.builds.saved import save_model
@@ -131,7 +132,14 @@ def import_weights(architecture: str, source: Path, target: Path, sizes: Sizes) 
         raise WeightsError(f"particles must be positive. Received: particles={sizes.particles}")
     if sizes.dtype not in DTYPES:
         raise WeightsError(f"unknown data type '{sizes.dtype}'{nearest(sizes.dtype, DTYPES)}")
-    model, config = IMPORTERS[architecture](read_checkpoint(source), sizes)
+    state = read_checkpoint(source)
+    try:
+        model, config = IMPORTERS[architecture](state, sizes)
+        wrong = [weight.path for weight in model.weights if not np.isfinite(np.asarray(weight)).all()]
+        if wrong:
+            raise WeightsError(f"'{wrong[0]}' is beyond {sizes.dtype}; take --dtype float64, or finite weights")
+    except WeightsError as error:
+        raise WeightsError(f"{source}: {error}") from error
     save_model(model, target)
     return model, config
 

@@ -81,4 +81,11 @@ class Source(Protocol):
         """
 
     def normed(self, values: Array, norms: tuple[str, ...]) -> Array:
-        """Values (..., D) as a dense layer of the target reads them: normed where the target has these norms."""
+        """Values (..., D) as a dense layer of the target reads them: normed where the target has these norms, and
+        without what norms have learned where that is folded into the dense layer.
+        """
+
+    def affine(self, norms: tuple[str, ...]) -> tuple[Array, Array]:
+        """Factor and shift per channel that norms have learned, where the target does not have these norms; 1 and 0
+        where it has.
+        """

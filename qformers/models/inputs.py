@@ -134,8 +134,12 @@ def host_inputs(model: Any, events: Events | PointEvents) -> dict[str, NDArray[A
     for tensor in model.inputs:
         if tensor.name not in _SOURCES:
             raise ConfigError(f"the model has an unknown input '{tensor.name}'{nearest(tensor.name, _SOURCES)}")
+        if tensor.name == "coords" and not isinstance(events, PointEvents):
+            raise ConfigError("the model has an input 'coords', which points have and jets do not")
         array = np.ascontiguousarray(_SOURCES[tensor.name](model, events), tensor.dtype)
-        if any(wanted not in (None, size) for wanted, size in zip(tensor.shape[1:], array.shape[1:], strict=True)):
+        if len(tensor.shape) != array.ndim or any(
+            wanted not in (None, size) for wanted, size in zip(tensor.shape[1:], array.shape[1:], strict=True)
+        ):
             raise ConfigError(
                 f"input '{tensor.name}' of the model has shape {tuple(tensor.shape[1:])} per jet, the events give "
                 f"{array.shape[1:]}; data.num_particles and data.features must be those the model was trained with"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -14,7 +15,7 @@ from qformers.nn.index import lsh, padding
 from qformers.nn.index.host_order import HostOrder
 from qformers.nn.memory import Role, layer_of
 from qformers.nn.roles import Roles
-from qformers.nn.vocabulary import Form, Linear, Model, Norm, Table, Tensor, total_scale
+from qformers.nn.vocabulary import Form, Linear, Model, Norm, Table, Tensor, refuse_gated, total_scale
 
 EPSILON = 1e-5  # of all norms, as in PyTorch; Keras' 1e-3 gives other numbers
 NORMAL_VARIANCE = {"silu": 2.952, "kaiming": 2.0}  # times inputs: layers around SiLU (arXiv:1805.08266) and ReLU
@@ -114,7 +115,9 @@ class Float32:
         return x
 
     def norm(self, x: Tensor, norm: Norm) -> Tensor:
-        """Layer norm, batch norm or nothing."""
+        """Layer norm, RMS norm, batch norm or nothing."""
+        if norm.kind == "rms":
+            return keras.layers.RMSNormalization(epsilon=EPSILON, dtype=self.dtype, name=norm.name)(x)
         if norm.kind == "layer":
             return keras.layers.LayerNormalization(epsilon=EPSILON, dtype=self.dtype, name=norm.name)(x)
         if norm.kind == "batch":
@@ -179,6 +182,12 @@ class Float32:
     def residual_factors(self, x: Tensor, name: str) -> Tensor:
         """Learned factors, one per channel."""
         return layers.Scale(dtype=self.dtype, name=name)(x)
+
+    def swiglu(self, x: Tensor, name: str, linear: Linear) -> Tensor:
+        """Two dense steps, SiLU and a product."""
+        refuse_gated(name, linear)
+        value, gate = self.dense(x, name, linear), self.dense(x, f"{name}_gate", replace(linear, activation="silu"))
+        return keras.layers.Multiply(dtype=self.dtype, name=f"{name}_gated")([value, gate])
 
     def move(self, layer: type, x: Tensor, name: str, *more: Tensor, **settings: Any) -> Tensor:
         """The layer."""

@@ -13,7 +13,7 @@ from hgq.regularizers import MonoL1
 from qformers.config.sections import QuantConfig
 from qformers.errors import ConfigError
 from qformers.nn.memory import PLACES, Role
-from qformers.precision.fixed import Fixed
+from qformers.precision.fixed import Fixed, exact_format
 from qformers.precision.rules import Rules
 
 
@@ -49,6 +49,14 @@ def exact_quantiser() -> QuantizerConfig:
     )
 
 
+def write_constant(variable: Any, wrapper: Any, values: Any) -> None:
+    """Write constants and the exact format of each."""
+    variable.assign(values)
+    core = wrapper.quantizer
+    for target, numbers in zip((core._k, core._i, core._f), exact_format(values), strict=True):
+        target.assign(numbers.astype(target.dtype))
+
+
 class Formats:
     """Resolves the format of each weight, bias, value and table, by layer.
 
@@ -69,7 +77,12 @@ class Formats:
         return self._weights(self._look_up(layer, kind, "bias", self.quant.bias), "bias")
 
     def value(
-        self, layer: str, roles: Sequence[Role], kind: str = "QEinsumDense", slot: str = "input"
+        self,
+        layer: str,
+        roles: Sequence[Role],
+        kind: str = "QEinsumDense",
+        slot: str = "input",
+        default: str | None = None,
     ) -> QuantizerConfig:
         """Quantiser of an input of `layer`.
 
@@ -78,8 +91,9 @@ class Formats:
             roles: of the axes of the input; they tell channels from points.
             kind: type of the layer.
             slot: "input", or "input0" and "input1" of a layer that reads two values.
+            default: where the build file says nothing of this slot; None = ``quant.activation``.
         """
-        form = self._look_up(layer, kind, slot, self.quant.activation)
+        form = self._look_up(layer, kind, slot, default or self.quant.activation)
         if not self.quant.learn:
             return self.fixed(str(form))
         same = {

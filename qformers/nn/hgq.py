@@ -1,6 +1,7 @@
 """The fixed-point vocabulary on HGQ2: every value has a format, learned (HGQ) or given in the build file.
 
-Norms are not computed but folded into the dense steps that read them (`Memory.folds` says which), so that only sums,
+Batch norms are not computed but folded into the dense steps that read them (`Memory.folds` says which), and so are the
+factors and shifts that other norms learn; what is left of these is computed (`qformers.nn.norms`). So only sums,
 products, tables and roundings remain: what firmware has. Any other verb refuses a value with a norm in front.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -18,17 +20,32 @@ from keras import ops
 
 from qformers.config.sections import QuantConfig
 from qformers.errors import ConfigError
-from qformers.nn.formats import Formats, exact_quantiser
+from qformers.nn import activations, norms
+from qformers.nn.formats import Formats, exact_quantiser, write_constant
 from qformers.nn.index.host_order import HostOrder
 from qformers.nn.index.sorted_order import SortedOrder
 from qformers.nn.layers import remembering, serialisable
 from qformers.nn.memory import Fold, Role, layer_of
 from qformers.nn.roles import Roles
 from qformers.nn.softmax import EXP_INTEGER_BITS, lift_of
-from qformers.nn.vocabulary import Form, Linear, Model, Norm, Normed, Table, Tensor, spelt, total_scale
-from qformers.precision.fixed import Fixed, exact_format
+from qformers.nn.vocabulary import (
+    COMPUTED,
+    Form,
+    Linear,
+    Model,
+    Norm,
+    Normed,
+    Table,
+    Tensor,
+    by_channel,
+    refuse_gated,
+    spelt,
+    total_scale,
+)
+from qformers.precision.fixed import Fixed
 from qformers.precision.rules import layer_types
 
+TABULATED = ("gelu", "silu", "tanh")  # activations
 WIDE = Fixed(True, 8, 12)  # of values that a constant layer only passes on
 
 
@@ -48,6 +65,10 @@ class Hgq:
         self.roles = Roles()
         self._folds: dict[str, Fold] = {}
         self._derived: dict[str, tuple[str, str]] = {}  # dense layer -> rule of its weights
+        self._affines: dict[str, tuple[str, ...]] = {}  # factors per channel -> the float layers that they are
+        self._stands_for: dict[str, str] = {}
+        self._ranged: list[str] = []  # constant layers whose input format calibration moves
+        self._shifts: list[str] = []  # those that are shifts, which calibration sets
         self._shifted: list[str] = []  # layers whose values a softmax reads
         self._inputs: dict[str, tuple[Role, ...]] = {}
         self._norms: dict[str, bool] = {}  # norms in front of a step -> whether a step took them in
@@ -64,18 +85,16 @@ class Hgq:
 
     def dense(self, x: Tensor, name: str, linear: Linear) -> Tensor:
         """QEinsumDense; norms and factors around it are noted for folding."""
-        if linear.activation not in ("linear", "relu"):
-            raise ConfigError(
-                f"{name}: {linear.activation.upper()} has no exact fixed-point form here; set activation "
-                "(pair_activation, head_activation): relu"
-            )
+        norm = linear.norm
+        computed = norm is not None and norm.kind in COMPUTED
+        tabulated = linear.activation in TABULATED
         after = [linear.head_factors] if linear.head_factors else []
-        after += [linear.norm.name] if linear.norm is not None and self._folds_norm(linear.norm) else []
+        after += [norm.name] if norm is not None and norm.kind == "batch" else []
         before: tuple[str, ...] = ()
         if isinstance(x, Normed):
             x, before = x.value, x.norms
             self._norms.update(dict.fromkeys(before, True))
-        axis = linear.norm.axis if linear.norm else -1
+        axis = norm.axis if norm else -1
         bias_axes = linear.bias_axes
         if linear.folded_bias_axes is not None and (before or after):
             bias_axes = linear.folded_bias_axes
@@ -86,14 +105,25 @@ class Hgq:
             linear.equation,
             linear.output_shape(x.shape),
             bias_axes=bias_axes,
-            activation=None if linear.activation == "linear" else linear.activation,
+            activation="relu" if linear.activation == "relu" and not computed else None,
             iq_conf=self.formats.value(name, roles),
             kq_conf=self.formats.weight(name),
             bq_conf=self.formats.bias(name) if bias_axes else None,
             name=name,
             **self.formats.result(name, "QEinsumDense"),
         )
-        return layer(x)
+        y = layer(x)
+        if computed or tabulated:  # the float step of this name goes on behind what this layer gives
+            scaled = f"{name}_scaled" if linear.factor != 1.0 else name
+            self._stands_for[name] = after[-1] if after else scaled
+        if norm is not None and computed:
+            rectified = linear.activation == "relu"
+            y = self._affine(self._normalised(y, norm), norm.name, (norm.name,), rectified=rectified, shifted=True)
+            if rectified:
+                self._stands_for[norm.name] = f"{name}_relu"
+        if tabulated:
+            y = self._activated(y, linear.activation, f"{name}_{linear.activation}")
+        return y
 
     def derived_dense(self, x: Tensor, name: str, linear: Linear, rule: str, of: str = "") -> Tensor:
         """A dense step that stands for several float layers; `rule` says how its kernel and bias follow from them."""
@@ -153,8 +183,8 @@ class Hgq:
         return QSubtract(iq_confs=sides, name=name)([self._plain(a, name), self._plain(b, name)])
 
     def norm(self, x: Tensor, norm: Norm) -> Tensor:
-        """The value with the norm in front of the dense step that has to take it in."""
-        if not self._folds_norm(norm):
+        """The value with the norm, or what is learned of it, in front of the dense step that has to take it in."""
+        if norm.kind == "none":
             return x
         if norm.axis != -1:
             raise ConfigError(
@@ -162,7 +192,90 @@ class Hgq:
                 f"Received: axis {norm.axis}"
             )
         self._norms[norm.name] = False
+        if norm.kind in COMPUTED:
+            if isinstance(x, Normed):  # nothing else can take in a norm in front of one that is computed
+                self._norms.update(dict.fromkeys(x.norms, True))
+                x = self._affine(x.value, x.norms[-1], x.norms, shifted=True)
+            return Normed(self._normalised(x, norm), (norm.name,))
         return Normed(x.value, (*x.norms, norm.name)) if isinstance(x, Normed) else Normed(x, (norm.name,))
+
+    def _normalised(self, x: Tensor, norm: Norm) -> Tensor:
+        """A layer or RMS norm without its learned factors, step by step as `qformers.nn.norms` has it."""
+        name, shape, formats = norm.name, tuple(x.shape), self.formats
+        if norm.axis != -1:
+            raise ConfigError(f"{name}: a {norm.kind} norm is computed along the last axis. Received: axis {norm.axis}")
+        if len(shape) == 2:  # sums of an event have no axis but its own, which firmware does not have
+            x = keras.layers.Reshape((1, shape[-1]), name=f"{name}_row")(x)
+        each = by_channel(x.shape)
+        places, channels = each[: each.index("d")], int(x.shape[-1])
+        roles, forms = _roles_of(x), norms.Forms.of(self.quant.norm_bits)
+        if norm.kind == "layer":
+            share = np.full((channels, 1), norms.share_of(channels))
+            mean = self._ranged_wires(x, share, f"{places}d,do->{places}o", f"{name}_mean", forms.averaged)
+            sides = [formats.value(f"{name}_centred", roles, "QSubtract", slot) for slot in ("input0", "input1")]
+            x = QSubtract(iq_confs=sides, name=f"{name}_centred")([x, mean])
+        x = self._ranged_wires(x, np.ones(channels), each, f"{name}_shifted", forms.unshifted)
+        self._shifts.append(f"{name}_shifted")
+        step = f"{name}_squares"
+        sides = [formats.value(step, roles, "QEinsum", slot, forms.squared) for slot in ("input0", "input1")]
+        squares = QEinsum(f"{places}d,{places}d->{places}", iq_confs=sides, name=step)([x, x])
+        parts = [
+            self.table(squares, table, f"{name}_root{index}") for index, table in enumerate(norms.root_tables(channels))
+        ]
+        root = parts[0]
+        for index, part in enumerate(parts[1:], 1):
+            step = f"{name}_root" if index == len(parts) - 1 else f"{name}_root_sum{index}"
+            root = self.sum(root, part, norms.root_form(), step)
+        step = f"{name}_normed"
+        sides = [
+            formats.value(step, roles, "QEinsum", "input0", forms.shifted),
+            formats.fixed(str(formats.own(step, "QEinsum", "input1", norms.root_form()))),
+        ]
+        y = QEinsum(f"{places}d,{places}->{places}d", iq_confs=sides, name=step)([x, root])
+        return keras.layers.Reshape(shape[1:], name=f"{name}_flat")(y) if len(shape) == 2 else y
+
+    def _ranged_wires(self, x: Tensor, kernel: Any, equation: str, name: str, default: str) -> Tensor:
+        """`wires` of a format that calibration moves to the range of the data, where the build file says none."""
+        setting = self.formats.rules.look_up(name, "QEinsumDense", "input", Fixed.parse(default))
+        if setting is not None and setting.source == "default":
+            self._ranged.append(name)
+        return self.wires(x, kernel, equation, name, str(setting.value if setting is not None else default))
+
+    def _affine(
+        self, x: Tensor, name: str, of: tuple[str, ...], rectified: bool = False, shifted: bool = False
+    ) -> Tensor:
+        """A learned factor per channel, and a shift if `shifted`: what the float layers `of` multiply and add."""
+        equation = by_channel(x.shape)
+        roles = _roles_of(x)
+        layer = QEinsumDense(
+            equation,
+            x.shape[1:],
+            bias_axes="d" if shifted else None,
+            activation="relu" if rectified else None,
+            iq_conf=self.formats.value(name, roles),
+            kq_conf=self.formats.weight(name),
+            bq_conf=self.formats.bias(name) if shifted else None,
+            name=name,
+            **self.formats.result(name, "QEinsumDense"),
+        )
+        self._affines[name] = of
+        return layer(x)
+
+    def _activated(self, x: Tensor, activation: str, name: str) -> Tensor:
+        """See `qformers.nn.activations`."""
+        if activation == "tanh":
+            return self.table(x, activations.TANH, name)
+        smooth = activations.CORRECTIONS[activation]
+        correction = self.table(x, smooth, f"{name}_table")
+        rectified = self.round(x, activations.RECTIFIED, f"{name}_rectified", told=True)
+        roles = _roles_of(x)
+        default = spelt(smooth.value, self.formats)
+        table = self.formats.own(f"{name}_table", "QUnaryFunctionLUT", "table", default)
+        sides = [
+            self.formats.value(name, roles, "QAdd", "input0"),
+            self.formats.fixed(str(self.formats.own(name, "QAdd", "input1", str(table)))),
+        ]
+        return QAdd(iq_confs=sides, name=name, **self.formats.result(name, "QAdd"))([rectified, correction])
 
     def round(self, x: Tensor, form: Form, name: str, told: bool = False) -> Tensor:
         """A quantiser as a layer of its own."""
@@ -284,11 +397,15 @@ class Hgq:
         return x
 
     def residual_factors(self, x: Tensor, name: str) -> Tensor:
-        """Refused: see the error."""
-        raise ConfigError(
-            f"{name}: learned factors on the residual have no neighbour to be folded into; "
-            "set model.scale_resids: false"
-        )
+        """QEinsumDense with one weight per channel."""
+        return self._affine(self._plain(x, name), name, (name,))
+
+    def swiglu(self, x: Tensor, name: str, linear: Linear) -> Tensor:
+        """Two dense steps, a table and a product."""
+        refuse_gated(name, linear)
+        value, gate = self.dense(x, name, linear), self.dense(x, f"{name}_gate", replace(linear, activation="silu"))
+        axes = linear.equation.split("->")[1]
+        return self.einsum(f"{axes},{axes}->{axes}", value, gate, f"{name}_gated")
 
     def move(self, layer: type, x: Tensor, name: str, *more: Tensor, **settings: Any) -> Tensor:
         """The layer, which rounds nothing; a norm stays in front of what moves along other axes than the norm's."""
@@ -331,6 +448,10 @@ class Hgq:
             vocabulary=self.name,
             folds=self._folds,
             derived=self._derived,
+            affine=self._affines,
+            stands_for=self._stands_for,
+            ranged=tuple(self._ranged),
+            shifts=tuple(self._shifts),
             shifted=tuple(self._shifted),
             asked=self.formats.rules.table(),
             inputs=self._inputs,
@@ -338,7 +459,7 @@ class Hgq:
         )
         self.formats.refuse_unmatched(layer_types(model.layers))
         for variable, wrapper, values in self._constants:
-            _fix(variable, wrapper, values)
+            write_constant(variable, wrapper, values)
         return model
 
     def _plain(self, x: Tensor, reader: str) -> Tensor:
@@ -353,11 +474,6 @@ class Hgq:
                 "is none; set model.norm: none, or leave that norm out"
             )
         return x
-
-    def _folds_norm(self, norm: Norm) -> bool:
-        if norm.kind == "layer":
-            raise ConfigError(f"{norm.name}: a layer norm has no exact fixed-point form here; set model.norm: batch")
-        return norm.kind == "batch"
 
     def _constant(self, x: Tensor, kernel: Any, equation: str, name: str, value: Any, bias: Any = None) -> Tensor:
         """Einsum with a kernel that is exact and never trained; it costs wires and adders, so it counts no EBOPs."""
@@ -382,18 +498,16 @@ class Hgq:
         return y
 
 
-def _fix(variable: Any, wrapper: Any, values: Any) -> None:
-    """Write constants and the exact format of each."""
-    variable.assign(values)
-    core = wrapper.quantizer
-    for target, numbers in zip((core._k, core._i, core._f), exact_format(values), strict=True):
-        target.assign(numbers.astype(target.dtype))
-
-
 @serialisable
 def reciprocal(x: Tensor) -> Tensor:
     """1 / max(x, 1)."""
     return 1.0 / ops.maximum(x, 1.0)
+
+
+def _roles_of(x: Tensor) -> tuple[Role, ...]:
+    """Of a tensor whose last axis are channels, for steps along it that know no equation."""
+    places: list[Role] = ["point"] * (len(x.shape) - 2)
+    return ("event", *places, "channel")
 
 
 def _keeps_rows(layer: type, shape: tuple[int | None, ...], settings: Mapping[str, Any]) -> bool:

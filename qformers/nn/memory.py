@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, NotRequired, Self, get_args
 
 from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # of Python 3.12, which pydantic needs
@@ -40,6 +40,11 @@ class Memory:
         derived: dense layer -> rule by which its weights follow from another form (`Arch.derivations`), and the layer
             of that form which the rule reads.
         ends: dense layer -> last layer of its step (factor, norm, activation), where that is another one.
+        affine: layer that multiplies and shifts each channel -> the factors and norms of float that it stands for.
+        stands_for: layer -> the float layer whose values it gives, where that is neither itself nor the end of its
+            step.
+        ranged: constant layers whose input format calibration moves to the range of the data; its width stays.
+        shifts: those that bring values into (-1, 1) by a power of two, which calibration sets.
         shifted: layers whose values count up to a constant per row, since a softmax reads them.
         asked: formats asked for, in the order of asking; empty in float.
         inputs: model input -> roles of its axes, the event's first.
@@ -51,6 +56,10 @@ class Memory:
     folds: Mapping[str, Fold] = field(default_factory=dict)
     derived: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     ends: Mapping[str, str] = field(default_factory=dict)
+    affine: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    stands_for: Mapping[str, str] = field(default_factory=dict)
+    ranged: tuple[str, ...] = ()
+    shifts: tuple[str, ...] = ()
     shifted: tuple[str, ...] = ()
     asked: PrecisionTable = field(default_factory=lambda: PrecisionTable(()))
     inputs: Mapping[str, tuple[Role, ...]] = field(default_factory=dict)
@@ -64,6 +73,10 @@ class Memory:
             "folds": {name: asdict(fold) for name, fold in self.folds.items()},
             "derived": {name: list(rule) for name, rule in self.derived.items()},
             "ends": dict(self.ends),
+            "affine": {name: list(names) for name, names in self.affine.items()},
+            "stands_for": dict(self.stands_for),
+            "ranged": list(self.ranged),
+            "shifts": list(self.shifts),
             "shifted": list(self.shifted),
             "asked": self.asked.to_json(),
             "inputs": {name: list(roles) for name, roles in self.inputs.items()},
@@ -106,6 +119,10 @@ class Memory:
             "folds": [*self.folds],
             "derived": [*self.derived],
             "ends": [*self.ends, *self.ends.values()],
+            "affine": [*self.affine],
+            "stands_for": [*self.stands_for],
+            "ranged": [*self.ranged],
+            "shifts": [*self.shifts],
             "shifted": [*self.shifted],
         }
         for key, names in spoken.items():
@@ -123,6 +140,10 @@ class _Saved(TypedDict):
     folds: dict[str, Fold]
     derived: dict[str, tuple[str, str]]
     ends: dict[str, str]
+    affine: NotRequired[dict[str, tuple[str, ...]]]  # models that were saved before there were norms have none
+    stands_for: NotRequired[dict[str, str]]
+    ranged: NotRequired[tuple[str, ...]]
+    shifts: NotRequired[tuple[str, ...]]
     shifted: tuple[str, ...]
     asked: list[dict[str, Any]]
     inputs: dict[str, tuple[Role, ...]]

@@ -1,8 +1,9 @@
 """The verbs in which every architecture is written once; float and fixed point are two ways to say them.
 
 An architecture says which role each letter of its equations plays (`Vocabulary.declare`), then speaks verbs. A norm in
-front of a step is a layer in float and a `Normed` value in fixed point, where it is folded into the dense step that
-reads it: no other verb takes one, and a model is not finished while one is left.
+front of a step is a layer in float and a `Normed` value in fixed point, where its learned factors and shifts (and all
+of a batch norm) are folded into the dense step that reads it: no other verb takes one, and a model is not finished
+while one is left.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
+from qformers.errors import ConfigError
+
 if TYPE_CHECKING:
     from qformers.nn.formats import Formats
     from qformers.nn.index.host_order import HostOrder
@@ -20,13 +23,18 @@ Tensor = Any  # a symbolic Keras tensor, or a `Normed` one
 Model = Any  # a Keras model, with its `memory`
 Form: TypeAlias = "str | Callable[[Formats], str]"  # a fixed-point format, or how it follows from those of a build
 
-NormKind = Literal["layer", "batch", "none"]
+NormKind = Literal["layer", "rms", "batch", "none"]
+COMPUTED: tuple[NormKind, ...] = ("layer", "rms")  # by fixed point too; the others are folded or nothing
 Activation = Literal["gelu", "relu", "silu", "tanh", "linear"]
 
 
 @dataclass(frozen=True)
 class Norm:
-    """A normalisation of one axis; `mask` says which positions count in the statistics of a batch norm."""
+    """A normalisation of one axis; `mask` says which positions count in the statistics of a batch norm.
+
+    layer: (x - mean) / sqrt(variance + epsilon) over the channels of a point (arXiv:1607.06450); rms: without the mean
+    and the shift (arXiv:1910.07467); batch: over events, which in inference is one factor and one shift per channel.
+    """
 
     name: str
     kind: NormKind
@@ -201,7 +209,14 @@ class Vocabulary(Protocol):
         """Dropout in training."""
 
     def residual_factors(self, x: Tensor, name: str) -> Tensor:
-        """Learned factors per channel of a residual (weaver's w_resid)."""
+        """Learned factors per channel, the last axis, of a residual (weaver's w_resid)."""
+
+    def swiglu(self, x: Tensor, name: str, linear: Linear) -> Tensor:
+        """SwiGLU (arXiv:2002.05202): `linear` of `x` times the SiLU of another such step, `name`_gate.
+
+        Raises:
+            ConfigError: `linear` has a norm or an activation of its own.
+        """
 
     def move(self, layer: type, x: Tensor, name: str, *more: Tensor, **settings: Any) -> Tensor:
         """A Keras layer that moves or picks values of `x` (and of `more`) and rounds none.
@@ -238,6 +253,19 @@ class Vocabulary(Protocol):
         Raises:
             ConfigError: a norm that no step took in, or a build file that speaks of layers that are not there.
         """
+
+
+def refuse_gated(name: str, linear: Linear) -> None:
+    """See `Vocabulary.swiglu`."""
+    if linear.norm is not None or linear.activation != "linear":
+        own = f"norm {linear.norm.name}" if linear.norm is not None else f"activation {linear.activation}"
+        raise ConfigError(f"{name}: the two steps of a SwiGLU are linear, and one goes through a SiLU. Received: {own}")
+
+
+def by_channel(shape: tuple[int | None, ...]) -> str:
+    """Equation that multiplies the last axis of tensors of this shape, batch first, by one factor per channel."""
+    places = "bnmkl"[: len(shape) - 1]
+    return f"{places}d,d->{places}d"
 
 
 def spelt(form: Form, formats: Formats) -> str:

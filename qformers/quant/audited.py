@@ -14,12 +14,13 @@ from qformers.builds.build import Build
 from qformers.builds.models import load_model
 from qformers.data import AnyEvents, Split, SplitName, open_split
 from qformers.errors import ConfigError
-from qformers.files import write_json
+from qformers.files import sha256
 from qformers.models.inputs import host_inputs
 from qformers.progress import Reporter, Silent
 from qformers.quant.audit import WORST, Inputs, Overflow, Row, as_json, as_table, audit_stream
 from qformers.quant.quantisers import quantisers
 from qformers.quant.worst_events import save_worst
+from qformers.records import write_record
 from qformers.results import Result
 
 BATCH = 2048  # events in memory at a time, with the values of one layer
@@ -73,7 +74,7 @@ class Audited(Result):
     def save(self) -> Path:
         """Write ``audit.json`` and ``audit_worst.npz`` beside the model."""
         path = self.path.with_name("audit.json")
-        write_json(path, as_json(list(self.rows)))
+        write_record(path, {"model_file_sha256": sha256(self.path), "quantisers": as_json(list(self.rows))})
         save_worst(self.worst_path, list(self.overflows), lambda events: self.inputs)
         return path
 

@@ -70,7 +70,7 @@ def layer_errors(float_model: keras.Model, model: keras.Model, jets: AnyEvents) 
     """
     pairs = {}
     for layer in model.layers:
-        tensor = counterpart(float_model, layer.name)
+        tensor = counterpart(float_model, model, layer.name)
         same = tensor is not None and tuple(tensor.shape[1:]) == tuple(layer.output.shape[1:])
         if same and not isinstance(layer, keras.layers.InputLayer):
             pairs[layer.name] = (layer.output, tensor)
@@ -110,11 +110,13 @@ def distance(
     return Distance.between(quantised[real], wanted[real])
 
 
-def counterpart(float_model: keras.Model, name: str) -> Any:
-    """The float tensor that layer `name` in fixed point stands for: behind its factors, norms and activation.
+def counterpart(float_model: keras.Model, model: keras.Model, name: str) -> Any:
+    """The float tensor that layer `name` in fixed point stands for: behind the factors, norms and activation that it
+    has taken in.
 
     Args:
         float_model: with its memory, which says where a step ends.
+        model: the quantised model, which says where its layers end earlier.
         name: of the layer.
 
     Returns:
@@ -124,7 +126,9 @@ def counterpart(float_model: keras.Model, name: str) -> Any:
     layers = {layer.name: layer for layer in float_model.layers}
     if memory is None or name not in layers:
         return None
-    return layers[memory.ends.get(name, name)].output
+    own = memory_of(model)
+    earlier = own.stands_for.get(name) if own is not None else None
+    return layers[earlier or memory.ends.get(name, name)].output
 
 
 def bias_dropped(model: keras.Model, float_model: keras.Model, name: str) -> bool:

@@ -16,7 +16,9 @@ from qformers.errors import ConfigError, nearest, shown
 from qformers.models import MODELS
 from qformers.models.arch import Arch
 from qformers.nn import VOCABULARIES
+from qformers.nn.formats import write_constant
 from qformers.nn.memory import Fold, Memory, memory_of
+from qformers.nn.norms import shift_for
 from qformers.quant.quantisers import Quantiser, quantisers, walk
 
 Array = NDArray[np.float64]
@@ -65,6 +67,7 @@ def transfer(source: keras.Model, target: keras.Model) -> None:
         )
     if memory.vocabulary == "hgq":
         _fill_folded(source, target, {name: fold for name, fold in memory.folds.items() if name not in derived})
+        _fill_affine(source, target, memory.affine)
     else:
         _fill_alike(source, target, set(derived))
     if not derived:
@@ -111,6 +114,18 @@ def _fill_folded(source: keras.Model, target: keras.Model, folds: Mapping[str, F
         _assign(target.get_layer(name), *folded_dense(source, name, fold))
 
 
+def _fill_affine(source: keras.Model, target: keras.Model, affines: Mapping[str, tuple[str, ...]]) -> None:
+    names = {layer.name for layer in source.layers}
+    for name, of in affines.items():
+        if missing := set(of) - names:
+            raise ConfigError(
+                f"layer '{name}' of the quantised model needs {', '.join(sorted(missing))} of the float model, which "
+                "has no such layer; train both phases from one build file"
+            )
+        scale, shift = affine(source, of)
+        _assign(target.get_layer(name), scale, np.broadcast_to(shift, scale.shape))
+
+
 def _fill_alike(source: keras.Model, target: keras.Model, left_out: set[str]) -> None:
     """Every layer with weights from that of the same name; numbers that are only drawn, both have from one seed."""
     layers = {layer.name: layer for layer in source.layers}
@@ -154,11 +169,16 @@ class FloatSource:
 
     def normed(self, values: Array, norms: tuple[str, ...]) -> Array:
         """See `Source.normed`."""
-        kept = tuple(norm for norm in norms if norm in self._kept)
-        if not kept:
-            return values
-        scale, shift = affine(self._model, kept)
-        return values * scale + shift
+        for norm in norms:
+            values = normalised(self._model, norm, values)
+            if norm in self._kept:
+                scale, shift = affine(self._model, (norm,))
+                values = values * scale + shift
+        return values
+
+    def affine(self, norms: tuple[str, ...]) -> tuple[Array, Array]:
+        """See `Source.affine`."""
+        return affine(self._model, tuple(norm for norm in norms if norm not in self._kept))
 
 
 def folded_dense(float_model: keras.Model, name: str, fold: Fold) -> tuple[Array, Array | None]:
@@ -215,17 +235,34 @@ def _spread(values: Array, axes: str, output: str) -> Array:
 
 
 def affine(float_model: keras.Model, names: tuple[str, ...]) -> tuple[Array, Array]:
-    """The chain of norms and factors `names`, as they act in inference: y = scale * x + shift on the last axis."""
+    """The chain of norms and factors `names`, as they act in inference: y = scale * x + shift on the last axis.
+
+    Of a layer or RMS norm it is what comes behind `normalised`: the learned factors and shifts.
+    """
     scale, shift = np.ones(1), np.zeros(1)
     for name in names:
         layer = float_model.get_layer(name)
-        if isinstance(layer, keras.layers.BatchNormalization):
+        if isinstance(layer, keras.layers.LayerNormalization):
+            factor, offset = to_numpy(layer.gamma), to_numpy(layer.beta)
+        elif isinstance(layer, keras.layers.RMSNormalization):
+            factor, offset = to_numpy(layer.scale), np.zeros(1)
+        elif isinstance(layer, keras.layers.BatchNormalization):
             factor = to_numpy(layer.gamma) / np.sqrt(to_numpy(layer.moving_variance) + layer.epsilon)
             offset = to_numpy(layer.beta) - to_numpy(layer.moving_mean) * factor
         else:
             factor, offset = np.repeat(to_numpy(layer.factor), layer.repeat), np.zeros(1)
         scale, shift = scale * factor, shift * factor + offset
     return scale, shift
+
+
+def normalised(float_model: keras.Model, name: str, values: Array) -> Array:
+    """Values (..., D) behind a norm of the float model, before its learned factors; a batch norm leaves them alone."""
+    layer = float_model.get_layer(name)
+    if isinstance(layer, keras.layers.LayerNormalization):
+        values = values - values.mean(axis=-1, keepdims=True)
+    elif not isinstance(layer, keras.layers.RMSNormalization):
+        return values
+    return np.asarray(values / np.sqrt((values**2).mean(axis=-1, keepdims=True) + layer.epsilon))
 
 
 def _along(values: Array, ndim: int, axis: int) -> Array:
@@ -252,7 +289,8 @@ def calibrate(model: keras.Model, inputs: dict[str, NDArray[Any]], start: bool =
     At the start of training every learned quantiser gets the integer bits that hold all values seen, fraction bits
     stay. Later only wrapping ones do: a value beyond their range would come out as something else altogether, while a
     saturating quantiser has learned by gradient how much of the tail to clip. Formats that the build file fixes are
-    left alone. Layers are visited in order, each with the values that the ones in front of it give.
+    left alone. At the start also the ranges and shifts of norms are set (`Memory.ranged`). Layers are visited in order,
+    each with the values that the ones in front of it give.
 
     Args:
         model: vocabulary hgq.
@@ -264,10 +302,14 @@ def calibrate(model: keras.Model, inputs: dict[str, NDArray[Any]], start: bool =
     for quantiser in quantisers(model):
         if quantiser.learned and (start or quantiser.core.overflow_mode == "WRAP"):
             by_layer.setdefault(quantiser.layer.name, []).append(quantiser)
-    if by_layer:
+    memory = memory_of(model) if start else None
+    ranged, shifts = (memory.ranged, memory.shifts) if memory is not None else ((), ())
+    if by_layer or ranged or shifts:
         for layer, tensors in walk(model, inputs):
             for quantiser in by_layer.get(layer.name, []):
                 _cover(quantiser, tensors, start, margin)
+            if layer.name in (*ranged, *shifts):
+                _move(layer, to_numpy(tensors[0]) * margin, layer.name in ranged, layer.name in shifts)
     model(inputs, training=TrainingFlagWrapper("tracing"))  # HGQ2 counts EBOPs in this mode
 
 
@@ -279,3 +321,24 @@ def _cover(quantiser: Quantiser, tensors: list[Any], start: bool, margin: float)
         quantiser.cover(np.abs(seen) * margin)
     elif start:
         quantiser.cover(np.abs(quantiser.values()) * margin)
+
+
+MOST_SHIFT = 23  # of a constant: `qformers.precision.fixed` spells it with 24 bits on either side
+
+
+def _move(layer: Any, seen: Array, ranged: bool, shifts: bool) -> None:
+    """A constant layer of a norm: the range of its input, whose width stays, and the power of two that it holds."""
+    largest = float(np.abs(seen).max(initial=0.0))
+    shift = shift_for(largest)
+    if not 2.0**-MOST_SHIFT <= shift < 2.0**MOST_SHIFT:
+        raise ConfigError(
+            f"layer '{layer.name}': a norm in fixed point takes values of 2^-{MOST_SHIFT} to 2^{MOST_SHIFT}; scale the "
+            f"inputs, or set model.norm: batch. Received: values up to {largest:g}"
+        )
+    if ranged:
+        core, bits = layer.iq.quantizer, -int(np.log2(shift))
+        width = core._i + core._f
+        core._f.assign(width - bits)
+        core._i.assign(bits + 0 * core._i)
+    if shifts:
+        write_constant(layer._kernel, layer.kq, np.full(layer._kernel.shape, shift, np.float32))

@@ -29,6 +29,14 @@ class Range:
         """Of the tensor, without the batch axis."""
         return tuple(self.low.shape)
 
+    @property
+    def bits(self) -> int:
+        """The most, without the sign, that an element of it needs."""
+        reach = np.maximum(np.maximum(-self.low, self.high), 0.0)
+        known = self.fraction_bits > NO_BITS
+        steps = np.where(known, reach * 2.0 ** np.where(known, self.fraction_bits, 0), 0.0)
+        return int(np.ceil(np.log2(np.max(steps, initial=0.0) + 1.0)))
+
 
 @dataclass(frozen=True)
 class Total:

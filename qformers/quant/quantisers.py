@@ -27,7 +27,7 @@ def walk(model: keras.Model, inputs: dict[str, NDArray[Any]]) -> Iterator[tuple[
     for layer in model.layers:
         produced = layer.output
         if isinstance(layer, keras.layers.InputLayer):
-            values[id(produced)] = ops.convert_to_tensor(inputs[layer.name], "float32")
+            values[id(produced)] = ops.convert_to_tensor(inputs[layer.name], produced.dtype)
             continue
         arguments = [values[id(t)] for t in (layer.input if isinstance(layer.input, list) else [layer.input])]
         yield layer, arguments

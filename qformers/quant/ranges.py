@@ -9,13 +9,15 @@ gives values of unknown range, which the next quantiser bounds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 
 from qformers.quant.intervals import Range, Sums
 from qformers.quant.kinds import kind_of
 from qformers.quant.kinds.record import UNKNOWN, Incoming, inputs_of, rounded
+
+FLOAT32_BITS = 24  # of the mantissa
 
 
 def sums_of(model: keras.Model) -> dict[str, Sums]:
@@ -25,12 +27,42 @@ def sums_of(model: keras.Model) -> dict[str, Sums]:
     return sums
 
 
-def ranges_of(model: keras.Model, sums: dict[str, Sums] | None = None) -> dict[str, Range | None]:
+def wide_layers(model: keras.Model) -> list[str]:
+    """Layers in which a float32 may round: what they compute may need more than the 24 bits of its mantissa, or they
+    wrap what comes into the model, which may be of any size; also layers about which nothing is known.
+    """
+    wide: list[str] = []
+
+    def seen(incoming: Incoming, made: Range | None, added: Sums | None) -> None:
+        layer, kind = incoming.layer, kind_of(incoming.layer)
+        computes = kind.bounds is not None and bool(incoming.quantisers) and not kind.moves
+        wraps = any(
+            quantiser.sees is not None
+            and incoming.inputs[quantiser.sees] is None
+            and quantiser.core.overflow_mode == "WRAP"
+            for quantiser in incoming.quantisers
+        )
+        known = made is not None or not computes
+        sums = 0 if added is None else added.format(saturates=True).width - (added.low < 0)
+        values = 0 if made is None else made.bits + bool(incoming.at("exp_table"))  # a softmax subtracts two of them
+        if wraps or not known or max(sums, values) > FLOAT32_BITS:
+            wide.append(layer.name)
+
+    ranges_of(model, seen=seen)
+    return wide
+
+
+def ranges_of(
+    model: keras.Model,
+    sums: dict[str, Sums] | None = None,
+    seen: Callable[[Incoming, Range | None, Sums | None], None] | None = None,
+) -> dict[str, Range | None]:
     """Layer -> range of its output; None where nothing is known about it.
 
     Args:
         model: vocabulary hgq, functional, every layer with one output.
         sums: filled with the sums of its layers.
+        seen: told of each layer what comes in, its values before the result is rounded, and its sums.
     """
     tensors: dict[int, Range | None] = {}
     ranges: dict[str, Range | None] = {}
@@ -39,6 +71,8 @@ def ranges_of(model: keras.Model, sums: dict[str, Sums] | None = None) -> dict[s
         held = tuple(kind.quantisers(layer))
         incoming = Incoming(layer, held, [tensors.get(id(tensor)) for tensor in inputs_of(layer)])
         made, added = UNKNOWN if kind.bounds is None else kind.bounds(incoming)
+        if seen is not None:
+            seen(incoming, made, added)
         if added is not None and sums is not None:
             sums[layer.name] = added
         for quantiser in held:
@@ -48,4 +82,4 @@ def ranges_of(model: keras.Model, sums: dict[str, Sums] | None = None) -> dict[s
     return ranges
 
 
-__all__: Sequence[str] = ("Range", "Sums", "ranges_of", "rounded", "sums_of")
+__all__: Sequence[str] = ("Range", "Sums", "ranges_of", "rounded", "sums_of", "wide_layers")

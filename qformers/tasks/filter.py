@@ -20,8 +20,9 @@ from qformers.data.clouds import stack
 from qformers.data.points.filtering import folder_of, keep
 from qformers.data.points.readers import PointReader
 from qformers.errors import ConfigError, DataError
-from qformers.files import sha256_of_arrays, write_json
+from qformers.files import sha256_of_arrays
 from qformers.progress import Reporter, Silent
+from qformers.records import write_record
 from qformers.tasks.metrics.binary import Threshold, threshold_table
 
 RECALLS = (0.985, 0.99, 0.995)  # of HEPT-CMS
@@ -218,7 +219,7 @@ def filter_files(
             positive += int(labels[judged].sum())
             tick()
         rows = [_row(row, sums[row.target], positive) for row in table]
-        write_json(folder / TABLE, {**about, "events": len(files), "thresholds": rows})
+        write_record(folder / TABLE, {**about, "events": len(files), "thresholds": rows})
     return rows
 
 

@@ -74,5 +74,5 @@ class JetTagging:
         """``roc.png`` and ``confusion.png``."""
         from qformers.tasks.plots import jets as plots
 
-        plots.roc(outputs, labels, self.class_names, folder / "roc.png")
+        plots.roc({"": outputs}, labels, self.class_names, folder / "roc.png")
         plots.confusion(np.asarray(report["confusion"]), self.class_names, folder / "confusion.png")

@@ -129,7 +129,8 @@ class Tracking(PointTask):
         from qformers.tasks.plots import points as plots_points
 
         for key, by in (("pt_gev", "by_pt_gev"), ("length", "by_length")):
-            plots_points.in_bins(report["tracks"][by], key, folder / f"tracks_{key}.png", "share of tracks")
+            path, quantity = folder / f"tracks_{key}.png", "share of tracks, by nearest neighbours"
+            plots_points.in_bins(report["tracks"][by], key, path, quantity)
 
 
 def _neighbours(outputs: Outputs, events: PointEvents, thresholds: Sequence[float]) -> dict[str, Any]:
@@ -182,20 +183,20 @@ class PileupRemoval(PointTask):
         from qformers.tasks.losses.packed import PointFocal
 
         loss = PointFocal(self.points.loss)(self.targets(labels), ops.convert_to_tensor(outputs))
-        if reason := self._too_few(outputs, labels):
+        if reason := self.too_few(outputs, labels):
             return float(loss), _score(Measured(None, None, reason))
         return float(loss), self._auprc(outputs, labels)
 
     def measured(self, outputs: Outputs, labels: PointEvents) -> Measured:
         """AUPRC; its error by leaving out a tenth of the events at a time (jackknife)."""
-        if reason := self._too_few(outputs, labels):
+        if reason := self.too_few(outputs, labels):
             return Measured(None, None, reason)
         if len(outputs) < 2:
             reason = f"an error of the AUPRC needs two events: give more. Received: {len(outputs)}"
             return Measured(self._auprc(outputs, labels), None, reason)
         folds = np.arange(len(outputs)) % min(FOLDS, len(outputs))
         parts = [(outputs[folds != fold], labels[folds != fold]) for fold in np.unique(folds)]
-        if any(self._too_few(*part) for part in parts):
+        if any(self.too_few(*part) for part in parts):
             reason = "an error of the AUPRC needs points of both labels in more than one event: give more"
             return Measured(self._auprc(outputs, labels), None, reason)
         left = np.array([self._auprc(*part) for part in parts])
@@ -205,35 +206,43 @@ class PileupRemoval(PointTask):
     def _auprc(self, outputs: Outputs, labels: PointEvents) -> float:
         from sklearn.metrics import average_precision_score
 
-        scores, truth = self._counting(outputs, labels)
-        return float(average_precision_score(truth, scores))
+        ranking, truth = self.ranked(outputs, labels)
+        return float(average_precision_score(truth, ranking))
 
     def report(self, outputs: Outputs, labels: PointEvents) -> Report:
         """See `qformers.tasks.metrics.binary.report`; None, and a reason, where the points are of one label only."""
-        scores, truth = self._counting(outputs, labels)
-        if reason := self._too_few(outputs, labels):
+        ranking, truth = self.ranked(outputs, labels)
+        if reason := self.too_few(outputs, labels):
             return {**metrics_binary.not_available(truth, reason), "auprc": Measured(None, None, reason).as_json()}
         try:
-            numbers = metrics_binary.report(scores, truth)
+            numbers = metrics_binary.report(probability(ranking), truth, ranking=ranking)
         except ValueError as error:
             raise TrainingError(f"{error}") from error
         return {**numbers, "auprc": self.measured(outputs, labels).as_json()}
 
     def pictures(self, outputs: Outputs, labels: PointEvents, report: Report, folder: Path) -> None:
-        """Precision over recall."""
+        """Precision over recall, and the ROC."""
         from qformers.tasks.plots import points as plots_points
 
-        if not self._too_few(outputs, labels):
-            plots_points.precision_recall({"model": self._counting(outputs, labels)}, folder / "precision_recall.png")
+        if not self.too_few(outputs, labels):
+            curves = {"model": self.ranked(outputs, labels)}
+            plots_points.precision_recall(curves, folder / "precision_recall.png")
+            plots_points.roc(curves, folder / "roc.png")
 
-    def _too_few(self, outputs: Outputs, labels: PointEvents) -> str:
+    def too_few(self, outputs: Outputs, labels: PointEvents) -> str:
         """Why no score can be computed; empty where it can."""
-        found = np.unique(self._counting(outputs, labels)[1]).tolist()
+        found = np.unique(self.ranked(outputs, labels)[1]).tolist()
         return "" if found == [0, 1] else f"points to keep and points to drop are needed. Received: labels {found} only"
 
-    def _counting(self, outputs: Outputs, labels: PointEvents) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Probability and label of the points that count."""
+    def ranked(self, outputs: Outputs, labels: PointEvents) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Logit and label of the points that count; of large logits the probabilities are equal, 0 or 1."""
         targets = self.targets(labels)
         counts = targets[..., 1] > 0
-        logits = outputs[..., 0][counts].astype(np.float64)
-        return 1.0 / (1.0 + np.exp(-logits)), targets[..., 0][counts].astype(np.int64)
+        return outputs[..., 0][counts].astype(np.float64), targets[..., 0][counts].astype(np.int64)
+
+
+def probability(logits: NDArray[Any]) -> NDArray[np.float64]:
+    """1 / (1 + exp(-logits)), without overflow."""
+    from scipy.special import expit
+
+    return np.asarray(expit(logits), np.float64)

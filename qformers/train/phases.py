@@ -139,7 +139,7 @@ def _finished_before(build: Build, name: PhaseName, out: Path) -> Finished | Non
     if changed:
         raise CheckpointError(
             f"{folder} holds a finished training of another build: give the run another name with --run, or start "
-            f"over with --fresh. Changed (old -> build):\n  " + "\n  ".join(changed)
+            f"over with --phase {name} --fresh. Changed (old -> build):\n  " + "\n  ".join(changed)
         )
     return done
 
@@ -318,10 +318,24 @@ def train_build(
         if fresh:
             for name in phases:
                 shutil.rmtree(out / name, ignore_errors=True)
-        for name in phases:
-            outcome = train_phase(build, name, out, console, reporter)
-            if isinstance(outcome, str):
-                console.print(outcome, markup=False)
-                break
-            results.append(outcome)
+        with _as_it_was(out / "build.yaml"):
+            for name in phases:
+                outcome = train_phase(build, name, out, console, reporter)
+                if isinstance(outcome, str):
+                    console.print(outcome, markup=False)
+                    break
+                results.append(outcome)
     return results
+
+
+@contextmanager
+def _as_it_was(path: Path) -> Iterator[None]:
+    """Put a file back where a build is refused: the phase before had written it, and found nothing to do."""
+    text = path.read_bytes() if path.is_file() else None
+    try:
+        yield
+    except (CheckpointError, ConfigError):
+        if text is not None and path.read_bytes() != text:
+            with replacing(path) as temporary:
+                temporary.write_bytes(text)
+        raise

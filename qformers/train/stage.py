@@ -13,6 +13,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 
 from qformers.builds.build import Build
+from qformers.builds.run_place import refuse_foreign_run
 from qformers.errors import ConfigError, nearest
 from qformers.progress import Reporter
 from qformers.records import write_record
@@ -105,6 +106,7 @@ def train(
     """
     folder = Path("runs") / build.name if run is None else Path(run)
     chosen = _all_phases(build) if phases is None else _known(phases)
+    refuse_foreign_run(folder)
     begun = (folder / "qat").is_dir() and not fresh
     with as_before():
         if refuse is not None and not begun:

@@ -8,19 +8,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from qformers.files import STOP
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def forget_stop(folder: Path) -> None:
     """Remove the file `folder`/STOP, left from before or obeyed."""
-    (folder / "STOP").unlink(missing_ok=True)
+    (folder / STOP).unlink(missing_ok=True)
 
 
 class StopRequest:
     """Asked between two batches: `reason` is empty as long as the training should go on."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = folder / "STOP"
+        self._file = folder / STOP
         self._signal = ""
 
     @property

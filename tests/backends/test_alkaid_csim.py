@@ -120,7 +120,7 @@ def test_levels_are_csim_too_and_the_stage_rtl_runs_it_when_asked(tiny: tuple[ke
 
     assert LEVELS == ("interpreter", "csim", "verilator", "icarus")
     assert RTL_LEVELS == ("interpreter", "verilator", "icarus")
-    assert simulate_rtl.__defaults__ == (10_000, RTL_LEVELS, "alkaid", None)
+    assert simulate_rtl.__defaults__ == (10_000, RTL_LEVELS, None, None)
     with pytest.raises(
         HlsError, match=r"levels of simulation are interpreter, csim, verilator, icarus\. Received: 'x'"
     ):

@@ -15,10 +15,10 @@ from support.hept_fixed import FEATURES, NARROW, events, small
 from support.quantised import shaken
 
 from hls.backends import BACKENDS, open_project
-from hls.backends.alkaid.ports import Value
+from hls.backends.alkaid.ports import Value, wires
 from hls.backends.block_engine.banks import words
 from hls.backends.block_engine.project import EngineProject
-from hls.backends.block_engine.rows import Row, Spot, numbers, raw, wires
+from hls.backends.block_engine.rows import Row, Spot, numbers, raw
 from hls.errors import HlsError
 from hls.proof.agree import agree
 from hls.stages.block_engine import EngineResult, simulate_engine
@@ -56,6 +56,7 @@ def one_of(asked: dict[str, NDArray[Any]], event: int) -> dict[str, NDArray[Any]
     [
         ({"layers": 2, "heads": 1}, LEARNED),
         ({"hashes": 1}, NARROW),
+        ({"hashes": 1, "norm": "layer", "activation": "silu"}, LEARNED),
         ({"hashes": 3, "norm": "none", "head": "logits", "coord_scales": (2.0, 0.0, 0.5)}, NARROW),
     ],
 )

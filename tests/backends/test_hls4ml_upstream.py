@@ -5,6 +5,9 @@ Then the workaround named in the test can go. Nothing is compiled: the converted
 
 from __future__ import annotations
 
+import shutil
+import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,10 @@ import numpy as np
 import pytest
 from hgq.layers import QAdd, QEinsumDense
 from support import hls_models as h
+
+from hls.backends.hls4ml.headers import mend
+from hls.backends.simulators.cxx import compiler
+from hls.errors import HlsError
 
 
 def plain(model: keras.Model, folder: Path, backend: str = "Vitis", **settings: Any) -> Any:
@@ -152,6 +159,32 @@ def test_unknown_settings_are_accepted_without_a_word(tmp_path: Path) -> None:
     x = keras.Input((3,), name="x")
     graph = plain(keras.Model(x, h.dense(x, "first", h.SOURCE, h.MIX)), tmp_path, clock_perod=2.5)
     assert graph.config.get_config_value("ClockPeriod") == 5
+
+
+FAR_BELOW = """
+#include "ap_fixed.h"
+int main() { ap_fixed<11, -20> small = 0.00000001; ap_fixed<8, 4, AP_RND, AP_SAT> made = small; return !(made == 0); }
+"""
+
+
+def test_rounding_away_more_bits_than_there_are_ends_the_process(tmp_path: Path) -> None:
+    """`hls.backends.hls4ml.headers.mend`, with which the same program ends well."""
+    import hls4ml
+
+    (tmp_path / "far.cpp").write_text(FAR_BELOW)
+    headers = tmp_path / "firmware/ap_types"
+    shutil.copytree(Path(hls4ml.__file__).parent / "templates/vivado/ap_types", headers)
+
+    def ends() -> int:
+        command = [compiler(), "-w", f"-I{headers}", str(tmp_path / "far.cpp"), "-o", str(tmp_path / "far")]
+        subprocess.run(command, check=True)
+        return subprocess.run([str(tmp_path / "far")], stderr=subprocess.DEVNULL).returncode
+
+    assert ends() == -signal.SIGABRT
+    mend(tmp_path)
+    assert ends() == 0
+    with pytest.raises(HlsError, match=r"ap_fixed_base.h of hls4ml is not that of 1\.3\.0"):
+        mend(tmp_path)
 
 
 @pytest.mark.parametrize("backend", ["Catapult", "Quartus", "oneAPI"])

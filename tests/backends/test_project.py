@@ -90,6 +90,17 @@ def test_part_clock_and_reuse_come_from_the_build(tmp_path: Path) -> None:
     assert "reuse_factor = 2;" in (project.path / "firmware/parameters.h").read_text()
 
 
+@pytest.mark.parametrize("backend", ["vitis", "alkaid"])
+def test_equal_models_make_equal_projects(backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build, out, hashes = h.build_of("again", backend=backend), tmp_path / "again", []
+    for time, stamp in ((1e9, "31415926"), (1.5e9, "abcdef01")):  # the first looks like a number in YAML
+        monkeypatch.setattr("time.time", lambda time=time: time)
+        monkeypatch.setattr("uuid.uuid4", lambda stamp=stamp: stamp)
+        open_backend(backend).write(small(), build, out)
+        hashes.append(json.loads((out / "manifest.json").read_text())["written"])
+    assert hashes[0] == hashes[1]
+
+
 def test_an_unknown_setting_of_hls4ml_is_an_error() -> None:
     with pytest.raises(
         TypeError, match="hls4ml's backend Vitis has no setting 'clock_perod'; it has part, clock_period"

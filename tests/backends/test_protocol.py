@@ -54,7 +54,9 @@ def test_what_is_only_half_a_backend_is_refused_by_what_it_lacks(monkeypatch: py
             return []
 
     monkeypatch.setitem(BACKENDS, "half", Half())  # type: ignore[arg-type]
-    with pytest.raises(HlsError, match=r"backend 'half' has no open, write; see Backend of hls/backends/protocol.py"):
+    with pytest.raises(
+        HlsError, match=r"backend 'half' has no open, simulated_by, write; see Backend of hls/backends/protocol.py"
+    ):
         open_backend("half")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import pytest
 from hgq.layers import QAdd, QEinsumDense, QSoftmax, QSum
+from hgq.quantizer import Quantizer
 from support import hls_models as h
 
 from hls.backends import BACKENDS, REFUSED, open_backend
@@ -32,7 +33,7 @@ def words(model: keras.Model) -> str:
             keras.layers.Dense(2, name="plain"),
             r"plain \(Dense\): it has no fixed-point format; use hgq.layers.QEinsumDense",
         ),
-        (keras.layers.LayerNormalization(name="norm"), r"norm \(LayerNormalization\).*set model.norm: batch"),
+        (keras.layers.LayerNormalization(name="norm"), r"norm \(LayerNormalization\).*build it by the verb norm"),
         (keras.layers.BatchNormalization(name="norm"), r"norm \(BatchNormalization\).*fold it"),
         (
             keras.layers.Activation("relu", name="act"),
@@ -84,6 +85,12 @@ def test_a_name_that_is_no_cpp_name_is_refused(name: str) -> None:
     assert f"{name} (QEinsumDense): its name cannot stand in C++" in words(
         keras.Model(x, h.dense(x, name, h.SOURCE, h.MIX))
     )
+
+
+def test_a_model_that_computes_nothing_is_refused() -> None:
+    x = keras.Input((3,), name="x")
+    model = keras.Model(x, Quantizer(h.form(h.SOURCE), name="only")(x))
+    assert "only (Quantizer): hls4ml writes no function for a model that only rounds and moves" in words(model)
 
 
 def test_a_layer_used_twice_is_refused() -> None:

@@ -11,6 +11,8 @@ import pytest
 from alkaid.codegen import RTLModel
 from alkaid.converter import trace_model
 from alkaid.trace import FVArray, trace
+from alkaid.trace.passes.retrace import _retrace
+from alkaid.types import CombLogic, Op, QInterval
 from support import hls_models as h
 
 from hls.backends.alkaid import trace as alkaid_trace
@@ -76,6 +78,22 @@ print(peak() - before)
 """
 
 
+def test_tables_are_computed_in_float64() -> None:
+    from hgq._alkaid_keras_plugin.activation import _QFunctionLUT
+
+    x = keras.Input((3,), name="x")
+    bent = h.table(h.dense(x, "first", h.SOURCE, h.MIX), "bent", "fixed<8,4,RND,SAT>", "fixed<28,3,RND,SAT>")
+    seen: list[np.dtype] = []
+
+    class Values:
+        def apply(self, function: object) -> None:
+            seen.append(function(np.linspace(-1, 1, 5)).dtype)  # type: ignore[operator]
+
+    replay = type("Replay", (), {"op": bent._keras_history.operation})()
+    _QFunctionLUT.call(replay, Values())
+    assert seen == [np.float64]
+
+
 def test_wires_are_searched_for_shared_sums() -> None:
     ran = subprocess.run([sys.executable, "-c", LAID_OUT], check=True, capture_output=True, text=True)
     assert float(ran.stdout) > 100  # MiB, to lay out 120 values in 256 places
@@ -93,3 +111,20 @@ def test_wires_are_laid_with_their_signs_and_shifts() -> None:
     assert (laid.cost, laid.ops) == (plain.cost, plain.ops)
     np.testing.assert_array_equal(alkaid_trace.predict(laid, values), values @ layout)
     np.testing.assert_array_equal(alkaid_trace.predict(summed, values), values @ (layout + np.eye(6, 7)))
+
+
+def test_a_choice_by_the_highest_bit_is_another_one_where_the_value_has_fewer() -> None:
+    """-128 if x + 128 < 0, else x; x + 128 is 124 to 131, which is forgotten: bit 7 becomes the highest one."""
+    x, bound, key = QInterval(-4, 3, 1), QInterval(-128, -128, 128), QInterval(-74, 330, 1)
+    ops = [
+        Op((), -1, (0,), x, 0, 0),
+        Op((), 5, (-1,), bound, 0, 0),
+        Op((0,), 4, (1, -7), key, 0, 0),
+        Op((1, 0, 2), 6, (0,), QInterval(-128, 200, 1), 0, 0),
+    ]
+    comb = CombLogic((1, 1), [0], [3], [0], [False], ops, -1, -1)
+    rows = np.arange(-4.0, 4.0)[:, None]
+    assert (comb.predict(rows) == rows).all()
+    assert (_retrace(comb).predict(rows) == np.where(rows >= 0, -128, rows)).all()
+    with mended():
+        assert (_retrace(comb).predict(rows) == rows).all()

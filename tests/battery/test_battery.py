@@ -67,6 +67,7 @@ def test_everything_registered_is_in_the_battery() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("backend", ["alkaid", "vitis"])
 @pytest.mark.parametrize(
     ("points", "head", "order", "hashes"),
     [
@@ -77,13 +78,13 @@ def test_everything_registered_is_in_the_battery() -> None:
     ],
 )
 def test_firmware_is_the_quantised_hept_of_two_layers(
-    points: int, head: str, order: str, hashes: int, tmp_path: Path
+    points: int, head: str, order: str, hashes: int, backend: str, tmp_path: Path
 ) -> None:
     cfg = hept_fixed_helpers.small(
         hashes=hashes, layers=2, head=head, outputs=3, order=order, heads=1, block_size=16, head_widths=(4,)
     )
     _, model, inputs = hept_fixed_helpers.both(cfg, points, hept_fixed_helpers.NARROW)
-    assert_exact(model, inputs, build_of(f"hept_{points}_{head}", cfg, hept_fixed_helpers.NARROW, "alkaid"), tmp_path)
+    assert_exact(model, inputs, build_of(f"hept_{points}_{head}", cfg, hept_fixed_helpers.NARROW, backend), tmp_path)
 
 
 @pytest.mark.slow

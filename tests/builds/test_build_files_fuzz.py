@@ -155,7 +155,7 @@ def test_any_setting_is_refused_in_words(
         ("seed: 1\nseed: 2\n", r"is not YAML: the key 'seed' stands there twice"),
         ("extends: 3\n", r"'extends' needs the name of a file beside this one. Received: 3"),
         ("extends: build.yaml\n", r"'extends' leads back to a file that was read before. Received: 'build.yaml'"),
-        ("extends: ../other/build.yaml\n", r"cannot be read"),
+        ("extends: ../other/build.yaml\n", r"extends '../other/build.yaml', and there is no such file in /.*; give"),
         ("a: " + "[" * 40 + "]" * 40, r"is nested too deeply"),
         ("a: &b {c: *b}\n", r"build.yaml: the reference \*b leads into itself"),
         ("a: &b\n  <<: *b\n", r"build.yaml: the reference \*b leads into itself"),

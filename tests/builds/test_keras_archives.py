@@ -17,7 +17,9 @@ from support.paths import DATA
 from qformers.builds import archive
 from qformers.builds.archive import check_keras_archive, parse_json
 from qformers.builds.models import load_model
-from qformers.errors import ConfigError
+from qformers.errors import ConfigError, QkerasError
+from qformers.hdf5_files import refuse_broken_heaps
+from qformers.interop.qkeras import reader
 
 SAVED = DATA / "saved" / "part_float.keras"
 
@@ -162,3 +164,20 @@ def test_a_layer_of_a_class_that_is_not_there_is_named(tmp_path: Path) -> None:
     path = written(tmp_path / "model.keras", {"config.json": json.dumps(tree).encode()})
     with pytest.raises(ConfigError, match=r"it has a layer or function 'Gone', which is neither Keras's, HGQ2's nor"):
         load_model(path)
+
+
+def test_a_heap_of_texts_that_goes_nowhere_is_refused_where_hdf5_would_read_for_ever(tmp_path: Path) -> None:
+    path = tmp_path / "texts.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["model_config"] = "a text" * 200
+    content = bytearray(path.read_bytes())
+    refuse_broken_heaps(bytes(content))
+    heap = content.index(b"GCOL")
+    content[heap + 16 : heap + 18] = bytes(2)  # the first object: free room ...
+    content[heap + 24 : heap + 32] = bytes(8)  # ... of no size
+    with pytest.raises(ValueError, match=rf"a heap of texts at byte {heap:,} is broken: an object of 0 bytes in it"):
+        refuse_broken_heaps(bytes(content))
+    path.write_bytes(content)
+    words = r"texts.h5: is not a model saved by Keras.*is broken: .*; save or copy it again"
+    with pytest.raises(QkerasError, match=words):
+        reader.read(path)

@@ -41,7 +41,7 @@ def test_an_older_file_loads_and_computes_the_same(name: str, vocabulary: str) -
         np.testing.assert_allclose(logits(model, events), wanted, rtol=0, atol=1e-5)
     assert memory_of(model) is None
     assert axes_of(model) == {}
-    assert counterpart(model, "logits") is None
+    assert counterpart(model, model, "logits") is None
 
 
 def rewritten(path: Path, out: Path, change: Callable[[dict[str, Any]], Any]) -> Path:

@@ -75,7 +75,7 @@ def interrupted(calm: Undisturbed, run: Path, how: signal.Signals, times: int, s
     section, sent, hit = Section(f"{how.name} in the whole flow"), 0, Counter[str]()
     while True:
         last = sent >= times
-        delay = chance.uniform(SHORTEST, calm.seconds / 2)
+        delay = chance.uniform(SHORTEST, calm.seconds)  # over all stages of a flow that begins anew
         status, text = _signalled(calm, run, how, None if last else delay)
         begun = re.findall(r"^== (\w+): \S+\.yaml$", text, re.MULTILINE)
         stage = begun[-1] if begun else "start"

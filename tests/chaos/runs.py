@@ -79,13 +79,20 @@ def artefacts(run: Path) -> dict[str, Any]:
 
 
 def different(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
-    """Keys of two such that are not equal."""
-    return sorted(key for key in {*first, *second} if first.get(key) != second.get(key))
+    """Keys of two such that are not equal; those of dictionaries in them as ``key: inner key``."""
+    found = []
+    for key in sorted({*first, *second}):
+        one, other = first.get(key), second.get(key)
+        if isinstance(one, dict) and isinstance(other, dict):
+            found += [f"{key}: {inner}" for inner in different(one, other)]
+        elif one != other:
+            found.append(key)
+    return found
 
 
 def numbers(text: str) -> set[str]:
-    """Numbers that a text shows, without times."""
-    lines = [line for line in text.splitlines() if not re.search(r"\d s\b|==", line)]
+    """Numbers that a text shows, without times; how far work was, and how fast, is one too."""
+    lines = [line for line in text.splitlines() if not re.search(r"\d s\b|==|\d:\d\d:\d\d", line)]
     return set(re.findall(r"\d+\.\d+|\d{3,}", "\n".join(lines)))
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 CLEAN, TRACEBACK, BELIEVED, OTHER = "clean", "tracebacks", "wrongly believed", "other"
+EVERY_S = 60  # a line
 TRACE = "Traceback (most recent call last)"
 
 
@@ -31,6 +32,7 @@ class Section:
     faults: list[str] = field(default_factory=list)
     left_out: str = ""
     note: str = ""
+    _told: float = field(default_factory=time.monotonic, repr=False)
 
     def add(self, what: str, outcome: str, words: str = "") -> None:
         """Count a trial."""
@@ -38,6 +40,9 @@ class Section:
         if outcome != CLEAN:
             self.faults.append(f"{self.name}: {what}: {outcome}: {words[-600:]}")
             print(f"  {self.faults[-1]}", flush=True)
+        if time.monotonic() - self._told > EVERY_S:
+            self._told = time.monotonic()
+            print(f"{self.name}: {len(self.outcomes)} tried, the last: {what}", flush=True)
 
     def count(self, outcome: str) -> int:
         """Trials that ended so."""

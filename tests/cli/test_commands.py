@@ -134,6 +134,16 @@ def test_every_option_that_takes_a_number_or_folder_says_its_default_or_that_it_
         (["train", DEMO, "--run", "nowhere", "--set", "data.val=[no/*.root]"], "data.val: no file matches 'no/*.root'"),
         (["train", DEMO, "--run", "nowhere", "--set", "data.dataset=jetclas"], "did you mean 'jetclass'?"),
         (["rtl", DEMO, "--backend", "vitis"], "backend 'vitis' writes no RTL of a whole event that is simulated here"),
+        (["train", DEMO, "--run", str(CONFIGS)], "holds other files, e.g. "),
+        (["quantise", DEMO, DEMO, "--out", str(CONFIGS)], "and no run; name another one with --run"),
+        (
+            ["tune", DEMO, DEMO, "--max-loss", "0.1", "--out", DEMO],
+            f"{DEMO}: is no folder; name another one with --run",
+        ),
+        (["compare", "runs", "--out", str(CONFIGS)], "and no comparison; name another folder with --out"),
+        (["generate", "lhc5", "--out", str(CONFIGS)], "and no jets that were generated; give another --out"),
+        (["generate", "tracks", "--out", str(CONFIGS)], "and no events that were generated; give another --out"),
+        (["generate", "tracks", "candidates", "--out", str(CONFIGS)], "and no candidates that were generated; give"),
         (["fit-lda", "x", "--out", "y", "--events", "0"], "--events: must be a whole number, 1 or more. Received: 0"),
     ],
 )
@@ -298,11 +308,12 @@ def test_the_first_failing_stage_ends_the_run_with_its_status(
     [
         ([], ["train", "export", "csim", "rtl", "synth", "compare"]),
         (["--no-synth", "--from", "rtl"], ["rtl", "compare"]),
+        (["--to", "rtl", "--levels", "verilator"], ["train", "export", "csim", "rtl"]),
         (["--from", "synth", "--to", "synth", "--synth-limit", "60"], ["synth"]),
         (["--from", "export", "--to", "csim", "--run", "here"], ["export", "csim"]),
     ],
 )
-def test_the_synthesis_has_a_time_limit_and_can_be_left_out(
+def test_what_is_said_of_rtl_and_synthesis_reaches_their_stages(
     arguments: list[str],
     names: list[str],
     stages: Callable[[dict[str, int]], Calls],
@@ -319,7 +330,8 @@ def test_the_synthesis_has_a_time_limit_and_can_be_left_out(
         elif name == "compare":
             assert words == [folder, "--out", f"{folder}/comparison"]
         else:
-            assert words == [DEMO, "--run", folder]
+            levels = ["verilator"] if "verilator" in arguments else ["interpreter", "verilator", "icarus"]
+            assert words == [DEMO, "--run", folder, *(["--levels", *levels] if name == "rtl" else [])]
     assert "summed up" in capsys.readouterr().out
 
 
@@ -357,6 +369,41 @@ def test_the_demo_writes_its_files_and_keeps_changed_ones(tmp_path: Path) -> Non
     (folder / "part_tiny.yaml").write_text("mine")
     assert cli.main(["demo", str(folder), "--files-only"]) == 0
     assert (folder / "part_tiny.yaml").read_text() == "mine"
+
+
+def test_the_demo_is_not_written_into_a_folder_of_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.txt").touch()
+    assert cli.main(["demo", str(tmp_path), "--files-only"]) == 2
+    assert capsys.readouterr().err == f"{tmp_path}: holds other files, e.g. a.txt, and no demo; name another folder\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize(
+    ("backend", "message"),
+    [
+        ("torch", "KERAS_BACKEND=torch: qformers runs on tensorflow and jax; unset it, or set it to tensorflow or "
+         "jax\n"),
+        ("", "{home}/keras.json: backend nope: qformers runs on tensorflow and jax; change it, or set KERAS_BACKEND to "
+         "tensorflow or jax\n"),
+    ],
+)  # fmt: skip
+def test_a_backend_of_keras_that_is_none_of_ours_is_named(
+    backend: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "keras.json").write_text('{"backend": "nope"}')
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    assert start.main() == 2
+    assert capsys.readouterr().err == message.format(home=tmp_path)
+
+
+def test_closed_output_and_a_strange_matplotlib_end_nothing() -> None:
+    command = [sys.executable, "-c", "import sys; from hls.start import main; sys.exit(main())", "csim", "no.yaml"]
+    environment = {**os.environ, "MPLBACKEND": "nope"}
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *command], env=environment, capture_output=True, text=True
+    )
+    assert (done.returncode, "no.yaml: cannot be read" in done.stderr) == (2, True)
 
 
 def test_ctrl_c_while_the_commands_are_imported_is_a_stop(

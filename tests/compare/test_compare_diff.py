@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from pathlib import Path
 
 import pytest
 import yaml
 from rich.console import Console
-from support.compare_runs import LAYERS, audit, bare, complete, put, simulated, trained
+from support.compare_runs import LAYERS, audit, audited, bare, complete, put, simulated, trained
 
 from hls.compare.draw.pareto import plot, spell
 from hls.compare.read.published import FILE, WARNING, drawn, read_published
@@ -28,7 +27,7 @@ from hls.stages.compare import compare, with_vendor
 def test_the_difference_says_where_bits_and_luts_went(tmp_path: Path) -> None:
     first = complete(tmp_path, "part_a", 0.68, 100_000, pairs="onchip")
     second = complete(tmp_path, "part_b", 0.67, 60_000)
-    put(second / "qat" / "audit.json", [row for row in audit(3.0) if row["layer"] != "pool"])
+    put(second / "qat" / "audit.json", audited(second, [row for row in audit(3.0) if row["layer"] != "pool"]))
     diff = compare_layers(read_run(first), read_run(second))
     assert diff.settings == {"model.pairs": ("onchip", "none")}
     rows = {row.layer: row for row in diff.rows}
@@ -51,7 +50,7 @@ def test_layers_keep_the_order_of_the_models(tmp_path: Path) -> None:
     runs = [trained(tmp_path, name) for name in ("part_a", "part_b")]
     rows = audit(4.0)
     extra = {**rows[0], "layer": "pair_bias"}
-    put(runs[1] / "qat" / "audit.json", [rows[0], extra, *rows[1:]])
+    put(runs[1] / "qat" / "audit.json", audited(runs[1], [rows[0], extra, *rows[1:]]))
     diff = compare_layers(*read_runs(runs))
     assert [row.layer for row in diff.rows] == ["embed0", "pair_bias", *LAYERS[1:], "pool"]
 
@@ -105,10 +104,11 @@ def test_widths_come_from_the_table_of_the_project_where_there_is_one(tmp_path: 
         read_layers(read_run(run))
 
 
-def test_an_audit_older_than_the_model_is_noted(tmp_path: Path) -> None:
+def test_an_audit_of_another_model_is_noted(tmp_path: Path) -> None:
     run = trained(tmp_path, "part_a")
-    os.utime(run / "qat" / "audit.json", (1, 1))
-    assert "qat/audit.json is older than qat/model.keras" in read_layers(read_run(run)).missing[0]
+    assert not any("audit.json" in line for line in read_layers(read_run(run)).missing)
+    (run / "qat" / "model.keras").write_bytes(b"other weights")
+    assert "qat/audit.json is of another model than qat/model.keras" in read_layers(read_run(run)).missing[0]
 
 
 def test_points_carry_their_source_and_the_frontier_is_not_beaten(tmp_path: Path) -> None:

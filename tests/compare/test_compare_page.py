@@ -71,7 +71,8 @@ def test_the_page_needs_no_network(tmp_path: Path) -> None:
 def test_text_of_files_is_escaped(tmp_path: Path) -> None:
     run = complete(tmp_path / HOSTILE.replace("/", "_"), "part_a", 0.7, 90_000)
     audit = json.loads((run / "qat" / "audit.json").read_text())
-    put(run / "qat" / "audit.json", [{**audit[0], "layer": HOSTILE, "widest": HOSTILE}])
+    row = {**audit["quantisers"][0], "layer": HOSTILE, "widest": HOSTILE}
+    put(run / "qat" / "audit.json", {**audit, "quantisers": [row]})
     report = json.loads((run / "reports" / "alkaid.json").read_text())
     write_record(run / "reports" / "alkaid.json", {**report, "tool": HOSTILE, "error_bar": HOSTILE})
     put(run / "rtl.json", {**json.loads((run / "rtl.json").read_text()), "flavour": HOSTILE})

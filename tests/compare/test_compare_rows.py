@@ -112,6 +112,21 @@ def test_a_simulation_of_another_model_is_stale(tmp_path: Path) -> None:
     assert "another qat/model.keras" in stale["csim.json"]
 
 
+def test_csim_of_several_backends_stands_in_one_cell(tmp_path: Path) -> None:
+    run = trained(tmp_path, "part_a")
+    simulated(run)
+    facts = json.loads((run / "csim.json").read_text())
+    put(run / "csim_alkaid.json", {**facts, "backend": "alkaid"})
+    column = next(column for column in table_of(run).columns if column.key == "csim")
+    cell = table_of(run).cells[0]["csim"]
+    values = 2 * (facts["jets"]["values"] + facts["adversarial"]["values"])
+    assert (column.key, cell.value, cell.equal) == ("csim", f"equal ({values:,})", True)
+    assert cell.note.startswith("vitis, alkaid: 0 of ")
+    put(run / "csim_alkaid.json", {**facts, "backend": "alkaid", "equal": False, "build_hash": "abcdefabcdef"})
+    cell = table_of(run).cells[0]["csim"]
+    assert (cell.equal, "is of build abcdefabcdef" in cell.flag) == (False, True)
+
+
 def test_another_clock_makes_projects_simulations_and_reports_stale(tmp_path: Path) -> None:
     """A training is the same with another clock, and so is its hash in what followed: the section is compared."""
     run = trained(tmp_path, "part_a")

@@ -133,3 +133,20 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     assert "ebops_target" in page
     outside = re.findall(r'(?:src|href)="(https?://[^"]+\.(?:js|css|woff2?))"', page)
     assert outside == []  # nothing is fetched from elsewhere
+
+
+def test_the_example_of_a_point_model_is_exact(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import numpy as np
+
+    from hls.backends import open_project
+    from hls.proof.agree import agree
+
+    page = (ROOT / "docs/architecture.md").read_text()
+    code = next(code for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "Largest" in code)
+    (tmp_path / "firmware_configs").symlink_to(ROOT / "firmware_configs")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(code, names)  # noqa: S102  a page of ours
+    inputs = {"points": np.random.default_rng(1).normal(0.0, 3.0, (300, 6, 3)).astype(np.float32)}
+    found = agree(open_project(tmp_path / "runs/of_points"), names["model"], inputs)
+    assert found.equal, str(found)

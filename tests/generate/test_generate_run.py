@@ -7,6 +7,7 @@ import pytest
 
 from qformers.cli import generate as cli
 from qformers.data.jets.hls4ml_lhc_writer import JET_FEATURES
+from qformers.errors import DataError
 from qformers.generate.jets import manifest, plan, processes, run
 from qformers.generate.jets.plan import JetSettings
 from qformers.progress import Silent
@@ -168,12 +169,17 @@ def test_a_second_run_into_the_folder_is_refused(tmp_path, monkeypatch):
 
 
 def test_files_of_others_are_left_alone(tmp_path, no_pythia):
-    others = [tmp_path / ".editor.tmp", tmp_path / "deep" / "er" / ".x.h5.1.tmp"]
-    for path in others:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    run.generate(JetSettings("lhc5", jets=60, classes=TWO), tmp_path, 1, "x")
+    settings, others = JetSettings("lhc5", jets=60, classes=TWO), [tmp_path / ".editor.tmp"]
+    others[0].touch()
+    run.generate(settings, tmp_path, 1, "x")
+    others.append(tmp_path / "deep" / "er" / ".x.h5.1.tmp")
+    others[1].parent.mkdir(parents=True)
+    others[1].touch()
+    run.generate(settings, tmp_path, 1, "x")
     assert all(path.exists() for path in others)
+    (tmp_path / "manifest.json").unlink()
+    with pytest.raises(DataError, match=r"holds other files, e.g. deep, and no jets that were generated; give another"):
+        run.generate(settings, tmp_path, 1, "x")
 
 
 def test_jobs_must_be_positive(tmp_path):

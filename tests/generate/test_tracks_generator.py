@@ -147,6 +147,12 @@ def test_module_axes_are_right_handed_frames():
         rows = list(module_rows(detector))
         axes = {u: np.array([[row[f"rot_{x}{u}"] for x in "xyz"] for row in rows]) for u in "uvw"}
         assert np.cross(axes["u"], axes["v"]) == pytest.approx(axes["w"])
+        away = np.array([[row[f"c{x}"] for x in "xyz"] for row in rows])  # in TrackML w points away from the middle
+        assert ((axes["w"] * away).sum(axis=1) > 0).all()
+        if detector.name == "pixel":  # and in the barrel 8 degrees towards larger phi
+            barrel = np.array([row["volume_id"] == 8 for row in rows])
+            turn = [np.arctan2(one[:, 1], one[:, 0])[barrel] for one in (axes["w"], away)]
+            assert np.sin(turn[0] - turn[1]) == pytest.approx(np.sin(np.deg2rad(8.0)))
         assert len({(row["volume_id"], row["layer_id"], row["module_id"]) for row in rows}) == len(rows)
 
 

@@ -135,7 +135,7 @@ def test_missing_pytorch_is_an_error_with_the_command(monkeypatch: pytest.Monkey
         ("part", "a.keras", Sizes(dtype="float46"), r"unknown data type 'float46'; did you mean 'float64'\?"),
         ("part", "a.keras", Sizes(options={"activaton": "relu"}), r"option 'activaton' .* did you mean 'activation'\?"),
         ("part", "a.keras", Sizes(options={"heads": 4}), r"option 'heads' is not one that the weights leave open"),
-        ("part", "a.keras", Sizes(options={"activation": "tanh"}), r"an option cannot be used(?s:.*)'gelu' or 'relu'"),
+        ("part", "a.keras", Sizes(options={"activation": "tanh"}), r"an option cannot be used(?s:.*)'silu' or 'relu'"),
     ],
 )
 def test_wrong_arguments_are_refused(

@@ -11,11 +11,8 @@ import pytest
 from hgq.quantizer import Quantizer
 from numpy.typing import NDArray
 from support.hept_fixed import FEATURES, FINE, NARROW, both, small
-from support.hls_models import build_of
 
-from hls.backends import open_backend
 from hls.backends.alkaid.trace import predict, trace
-from hls.errors import ExportRefused
 from hls.proof.adversarial import adversarial, ranges
 from qformers.builds.models import load_model
 from qformers.errors import ConfigError
@@ -84,21 +81,12 @@ def test_largest_is_at_least_its_floor() -> None:
         ({"order": "onchip", "hash": "latent"}, "model.hash: coords"),
         ({"kernel": "direct"}, "model.kernel: sink"),
         ({"embeddings": ((7, 2),)}, r"model.embeddings: \[\]"),
-        ({"norm": "layer"}, "set model.norm: batch"),
-        ({"head_activation": "tanh"}, r"head_activation\): relu"),
         ({"block_size": 5}, r"data.num_particles: a multiple of model.block_size \(5\).*Received: 12"),
     ],
 )
 def test_what_fixed_point_cannot_say_is_refused(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         hept(fixed_hept(small(**changes)), Points(12, FEATURES), Hgq(NARROW))
-
-
-@pytest.mark.parametrize("backend", ["vitis", "vivado"])
-def test_hls4ml_refuses_gathers_and_names_the_way_out(backend: str, tmp_path: Path) -> None:
-    fixed = hept(fixed_hept(small()), Points(8, FEATURES), Hgq(NARROW))
-    with pytest.raises(ExportRefused, match=r"no sort and no gather.*set firmware.backend: alkaid"):
-        open_backend(backend).write(fixed, build_of("hept", backend=backend), tmp_path / "project")
 
 
 def gridded(points: int, count: int = 500) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 import pytest
 from support import oracle_part
 from support.part import CLASSES, FEATURES, VARIANTS, empty_model, logits, random_model, small
-from support.paths import ROOT, SUPPORT
+from support.paths import SUPPORT
+from support.under_jax import under_jax
 
 from qformers.models.part.config import PartConfig
 from qformers.models.part.part import part
@@ -162,18 +158,6 @@ def test_dropout_acts_in_training_only() -> None:
     assert np.abs(trained - logits(model, features, vectors, mask)).max() > 1e-3
 
 
-def _jax(code: Path, folder: Path) -> dict[str, Any]:
-    root = ROOT
-    paths = [str(root), str(root / "tests"), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
-    environment["PYTHONPATH"] = os.pathsep.join(paths)
-    command = [sys.executable, str(code), str(folder)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    result: dict[str, Any] = json.loads((folder / "jax.json").read_text())
-    return result
-
-
 def test_jax_computes_and_trains_the_same_model(tmp_path: Path) -> None:
     """Forward pass equal to TensorFlow's; a few steps of training on one batch lower a finite loss.
 
@@ -184,7 +168,7 @@ def test_jax_computes_and_trains_the_same_model(tmp_path: Path) -> None:
     jets = oracle_part.random_jets(6, FEATURES, [6, 4, 1, 0] * 4, seed=11, mass=5.0)
     model.save(tmp_path / "part.keras")
     np.savez(tmp_path / "jets.npz", features=jets[0], vectors=jets[1], mask=jets[2], labels=np.arange(16) % CLASSES)
-    result = _jax(SUPPORT / "jax_child.py", tmp_path)
+    result = under_jax(SUPPORT / "jax_child.py", tmp_path)
     assert result["backend"] == "jax"
     np.testing.assert_allclose(result["logits"], logits(model, *jets), rtol=0, atol=2e-5)
     losses = result["losses"]

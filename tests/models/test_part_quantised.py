@@ -127,10 +127,6 @@ def test_a_model_from_a_file_can_be_filled(head: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"activation": "gelu"}, "GELU has no exact fixed-point form here; set activation"),
-        ({"pair_activation": "gelu"}, "pair0: GELU has no exact"),
-        ({"norm": "layer"}, "a layer norm has no exact fixed-point form here; set model.norm: batch"),
-        ({"scale_resids": True}, "set model.scale_resids: false"),
         ({"pairs": "vectors"}, "choose pairs: input .* or pairs: onchip"),
         ({"head": "class_token", "class_blocks": 2}, "takes one class block.*Received: class_blocks=2"),
         ({"remove_self_pair": True}, "remove_self_pair: true goes with pairs: vectors"),

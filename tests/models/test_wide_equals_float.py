@@ -8,6 +8,7 @@ what is accepted computes the float function.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from support import configurations
@@ -20,14 +21,21 @@ from qformers.nn.hgq import Hgq
 # over particles, whose table of 1/n has 9 fraction bits; the pair features of `pairs: onchip`, whose tables are part of
 # the architecture); a norm, a factor or a bias that is lost gives 0.28 and more, since the float models are shaken.
 BOUND = 0.05
+# With norms that are computed: of two channels they are the sign of a difference, and where it is small float's epsilon
+# counts, which fixed point does not have.
+COMPUTED = 0.1
 COUNT, MANY = 5, 30  # configurations of one architecture
+
+
+def bound(cfg: Any) -> float:
+    return COMPUTED if getattr(cfg, "norm", None) in ("layer", "rms") else BOUND
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_what_fixed_point_accepts_is_the_float_function(name: str) -> None:
     for cfg, model in Sweep(MODELS[name]).models(COUNT):
         off = deviation(MODELS[name], cfg, model)
-        assert off < BOUND, f"off by {off:.1%} of the spread: {cfg!r}"
+        assert off < bound(cfg), f"off by {off:.1%} of the spread: {cfg!r}"
 
 
 @pytest.mark.parametrize(("name", "form"), [(name, form) for name, arch in MODELS.items() for form in arch.forms])
@@ -38,7 +46,7 @@ def test_every_form_is_accepted_as_it_stands_and_is_the_float_function(
     arch, sizes = MODELS[name], replace(SIZES, num_particles=8)  # blocks of HEPT divide it
     monkeypatch.setattr(configurations, "SIZES", sizes)
     model = arch.build(arch.fixed(arch.forms[form]), sizes, Hgq(WIDEST))
-    assert deviation(arch, arch.forms[form], model) < BOUND
+    assert deviation(arch, arch.forms[form], model) < bound(arch.forms[form])
 
 
 @pytest.mark.slow
@@ -46,7 +54,7 @@ def test_every_form_is_accepted_as_it_stands_and_is_the_float_function(
 def test_so_it_is_over_many_configurations_with_every_choice(name: str) -> None:
     sweep = Sweep(MODELS[name], seed=1)
     results = [(deviation(MODELS[name], cfg, model), cfg) for cfg, model in sweep.models(MANY)]
-    assert not [(off, cfg) for off, cfg in results if off >= BOUND]
+    assert not [(off, cfg) for off, cfg in results if off >= bound(cfg)]
     assert not sweep.unseen(), "neither accepted nor refused"
 
 

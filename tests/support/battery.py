@@ -23,18 +23,15 @@ from support.quantised import NATURAL, shaken
 WITHOUT_COMPILER = {"alkaid"}
 IN_EVERY_RUN = {
     ("part", "input_class_token", "vitis"), ("jedi_linear", "relu", "vitis"), ("transformer", "linformer", "vitis"),
+    ("hept", "two_orders", "vitis"), ("hept", "onchip", "vitis"),
 }  # fmt: skip
 
 # (architecture, backend) -> why it is refused.
-NO_GATHER = "no sort and no gather"
 ONLY_HEPT = "the block engine is for a quantised model of architecture hept"
-REFUSED: dict[tuple[str, str], str] = {
-    ("hept", "vitis"): NO_GATHER,
-    ("hept", "vivado"): NO_GATHER,
-    **{(name, "block_engine"): ONLY_HEPT for name in MODELS if name != "hept"},
-}
+REFUSED: dict[tuple[str, str], str] = {(name, "block_engine"): ONLY_HEPT for name in MODELS if name != "hept"}
 # Each of the engine's events is simulated for itself, from its first clock: tests/backends/test_block_engine.py
-ELSEWHERE = {("hept", "block_engine")}
+# Folded firmware: tests/backends/test_folded.py
+ELSEWHERE = {("hept", "block_engine"), *((name, "folded") for name in MODELS)}
 
 SLOTS = {"part": 5, "hept": 8}  # particles; 3 of all others
 QUANT = {"hept": hept_fixed_helpers.NARROW}  # all others: NARROW

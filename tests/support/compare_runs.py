@@ -8,6 +8,7 @@ from typing import Any
 
 from hls.reports.report import Report
 from qformers.builds.build import load
+from qformers.files import sha256
 
 YAML = """\
 spec: 1
@@ -50,11 +51,16 @@ def trained(root: Path, name: str, accuracy: float = 0.70, ebops: int = 100_000,
         facts = {"build_hash": build.hash, "date": "2026-11-22T06:16:36+00:00", "ebops": bits, "settings": settings}
         put(run / phase / "manifest.json", facts)
     (run / "qat" / "model.keras").write_bytes(f"weights of {name}".encode())
-    put(run / "qat" / "audit.json", audit(ebops / 20_000))
+    put(run / "qat" / "audit.json", audited(run, audit(ebops / 20_000)))
     zeros = [{"layer": layer, "zeros": 10 + place} for place, layer in enumerate(LAYERS)]
     total = sum(row["zeros"] for row in zeros)
     put(run / "qat" / "sparsity.json", {"weights": 400, "zeros": total, "ebops_saved": 1234.5, "layers": zeros})
     return run
+
+
+def audited(run: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """What qformers audit writes of the model of a run."""
+    return {"model_file_sha256": sha256(run / "qat" / "model.keras"), "quantisers": rows}
 
 
 def audit(width: float) -> list[dict[str, Any]]:

@@ -196,6 +196,7 @@ VARIANTS = {
     "coarse": "fixed<4,2,{}>",  # overflows and rounds, one format per element
     "positive": "ufixed<5,3,{}>",
     "uneven": "fixed<14,6,{}>",  # one format for elements of different ranges and steps
+    "far": "fixed<4,14,{}>",  # its lowest bit is above the highest of every value: negative ones are cut to -1024
     "dead": "fixed<5,-1,{}>",  # the same with an element that is always 0, outside of no format
 }
 SCALES = {"uneven": np.diag([0.25, 1, 2]), "dead": np.diag([0.25, 0, 2])}
@@ -203,7 +204,7 @@ BRANCHES = [  # one rounding mode is enough where nothing is rounded, or nothing
     (rounding, overflow, variant)
     for rounding, overflow in MODES
     for variant in VARIANTS
-    if rounding == "RND" or variant in ("coarse", "positive")
+    if variant in ("coarse", "positive") or rounding == ("TRN" if variant == "far" else "RND")
 ]
 FORMAT_OUTPUTS = ["_".join(branch).lower() for branch in BRANCHES]
 
@@ -227,6 +228,7 @@ OPERATION_OUTPUTS = [
     "table_fine", "table_wide", "table_positive", "table_one_bit", "table_rank3", "table_wraps", "softmax_plain",
     "softmax_middle", "softmax_scaled", "softmax_narrow", "add_two", "add_twice", "einsum_two", "einsum_twice",
     "dense_relu", "dense_two_quantisers", "reshaped", "quantised_twice", "batch_rank3", "out_reshaped", "out_quantised",
+    "reshaped_wraps",
 ]  # fmt: skip
 
 
@@ -242,14 +244,21 @@ def bent(x: Any) -> Any:
     return keras.ops.tanh(x) + 0.3
 
 
-def softmax(x: Any, name: str, axis: int = -1, exp_iq: str = "ufixed<8,3,RND,SAT>", **more: Any) -> Any:
+def softmax(
+    x: Any,
+    name: str,
+    axis: int = -1,
+    exp_iq: str = "ufixed<8,3,RND,SAT>",
+    tables: str = "ufixed<9,1,RND_CONV,SAT>",
+    **more: Any,
+) -> Any:
     """A table softmax."""
     layer = QSoftmax(
         axis=axis,
         exp_iq_conf=form(exp_iq),
-        exp_oq_conf=form("ufixed<9,1,RND_CONV,SAT>", "table"),
+        exp_oq_conf=form(tables, "table"),
         inv_iq_conf=form("ufixed<8,3,RND,SAT>"),
-        inv_oq_conf=form("ufixed<9,1,RND_CONV,SAT>", "table"),
+        inv_oq_conf=form(tables, "table"),
         name=name,
         **more,
     )
@@ -284,6 +293,9 @@ def operations_model() -> keras.Model:
     out["dense_two_quantisers"] = dense(first, "dense_two_quantisers", "fixed<5,4,RND,SAT>", MIX)
     square = keras.layers.Reshape((3, 2), name="square")(flat)
     out["reshaped"] = dense(square, "reshaped", "fixed<6,3,RND,SAT>", MIX[:2], equation="bni,io->bno", shape=(3, 3))
+    twice = [keras.layers.Reshape((3, 2), name=name)(flat) for name in ("rows", "columns")]
+    forms = [form("fixed<7,4,RND,SAT>"), form("fixed<6,3,TRN,WRAP>")]
+    out["reshaped_wraps"] = QAdd(iq_confs=forms, name="reshaped_wraps")(twice)
     rounded = Quantizer(form("fixed<8,4,RND,SAT>"), name="rounded")(base)
     out["quantised_twice"] = dense(rounded, "quantised_twice", "fixed<6,4,RND,SAT>", EYE)
     kernel = np.random.default_rng(0).integers(-8, 8, (2, 3, 4)) / 4

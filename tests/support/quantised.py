@@ -32,6 +32,8 @@ WIDE = QuantConfig(
     inverse_input_fraction_bits=8,
     inverse_fraction_bits=12,
     max_bits=20,
+    norm_bits=18,
+    smooth_fraction_bits=10,
 )
 
 
@@ -56,7 +58,7 @@ def shaken(model: keras.Model, seed: int = 1) -> keras.Model:
     """Move norms, running statistics and factors off their start: identities hide errors."""
     random = np.random.default_rng(seed)
     for variable in model.variables:
-        if any(word in variable.path for word in ("variance", "gamma", "factor")):
+        if any(word in variable.path for word in ("variance", "gamma", "factor")) or variable.name == "scale":
             variable.assign(random.uniform(0.5, 2.0, variable.shape))
         elif any(word in variable.path for word in ("moving_mean", "beta", "bias")):
             variable.assign(random.normal(0.0, 0.3, variable.shape))

@@ -7,6 +7,7 @@ from typing import Literal
 from qformers.config.section import Section, Width
 from qformers.models.arch import Arch
 from qformers.models.sizes import Jet
+from qformers.nn.layers import Factor
 from qformers.nn.vocabulary import Linear, Model, Norm, NormKind, Vocabulary
 
 
@@ -17,6 +18,7 @@ class ToyConfig(Section):
     width: Width = 4
     norm: NormKind = "batch"
     pool: Literal["mean", "sum"] = "mean"
+    third: bool = False  # of the pooled values: exact in float alone
 
 
 def toy(cfg: ToyConfig, jet: Jet, nn: Vocabulary) -> Model:
@@ -27,8 +29,10 @@ def toy(cfg: ToyConfig, jet: Jet, nn: Vocabulary) -> Model:
     x = nn.norm(features, Norm("toy_norm", cfg.norm, mask))
     x = nn.dense(x, "toy_dense", Linear("bnd,de->bne", {"e": cfg.width}, "e", activation="relu"))  # (B, N, D)
     x = nn.mean(x, mask, "toy_pool") if cfg.pool == "mean" else nn.total(x, mask, "toy_pool")  # (B, D)
+    if cfg.third:
+        x = nn.real(Factor, x, "toy_third", "1/3 has no fixed-point form; set model.third: false", factor=1 / 3)
     logits = nn.dense(x, "logits", Linear("bd,dc->bc", {"c": jet.num_classes}, "c"))
     return nn.model({"features": features, "mask": mask}, logits, cfg)
 
 
-TOY_ARCHITECTURE = Arch(ToyConfig, toy, forms={"mean": ToyConfig(), "sum": ToyConfig(pool="sum", norm="none")})
+TOY_ARCHITECTURE = Arch(ToyConfig, toy, forms={"mean": ToyConfig(), "sum": ToyConfig(pool="sum", norm="layer")})

@@ -47,6 +47,7 @@ class ToyBackend:
     """Writes models of at most two layers, the input among them."""
 
     name: str = "toy"
+    simulated_by: str = "qformers csim"
 
     def supports(self, model: Any, build: Build | None = None) -> list[Refusal]:
         late = model.layers[2:]

@@ -48,4 +48,4 @@ class ToyReader:
         return Events(features, vectors, mask, labels, self.class_names, self.feature_set)
 
 
-TOY_JETS = JetDataset(ToyReader)
+TOY_JETS = JetDataset(ToyReader, ("[0-9].npz",), TOY_FEATURES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -146,6 +147,36 @@ def _counted(nn: Vocabulary, x: Any, mask: Any) -> Any:
 def _counted_truth(arrays: Arrays, weights: Weights) -> Array:
     kernel, bias = weights("counted")
     return np.asarray((_normed(arrays["x"], weights("counted_norm")) @ kernel + bias) * arrays["mask"][..., None])
+
+
+def _affine(arrays: Arrays, weights: list[Array]) -> Array:
+    kernel, bias = weights
+    return np.asarray(arrays["x"] @ kernel + bias)
+
+
+def _silu(x: Array) -> Array:
+    return np.asarray(x / (1 + np.exp(-x)))
+
+
+def _gelu(x: Array) -> Array:
+    return np.asarray(x / 2 * (1 + np.vectorize(math.erf)(x / math.sqrt(2))))
+
+
+ACTIVATIONS: dict[Any, Callable[[Array], Array]] = {"gelu": _gelu, "silu": _silu, "tanh": np.tanh}
+
+
+def _computed(nn: Vocabulary, x: Any, kind: Any) -> Any:
+    """A norm of points whose channels are far apart: one of equal channels is a matter of epsilon."""
+    name = f"norm_{kind}"
+    apart = nn.wires(x, np.eye(3), "bnd,de->bne", f"{name}_apart", FORM, np.tile([-8.0, 0.0, 8.0], (4, 1)))
+    return nn.dense(nn.norm(apart, Norm(f"{name}_itself", kind)), name, Linear("bnd,de->bne", {"e": 3}, "e"))
+
+
+def _computed_truth(arrays: Arrays, weights: Weights, kind: str) -> Array:
+    x, learned = arrays["x"] + [-8.0, 0.0, 8.0], weights(f"norm_{kind}_itself")
+    x = x - x.mean(-1, keepdims=True) if kind == "layer" else x
+    x = x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-5) * learned[0] + (learned[1] if kind == "layer" else 0.0)
+    return _affine({"x": x}, weights(f"norm_{kind}"))
 
 
 DRAWN = HostOrder(np.array([[2.0, 3.0]]), np.array([[1.0], [0.5]]))
@@ -302,8 +333,37 @@ CASES: dict[str, Case] = {
         {"x": (4, 3)},
         lambda nn, i: nn.residual_factors(i["x"], "residual_factors"),
         lambda a, w: a["x"] * w("residual_factors")[0],
-        refused={"hgq": "set model.scale_resids: false"},
+        bound=4 * 2**-9,  # factors in steps of 2^-8, times inputs up to 4
     ),
+    "swiglu": Case(
+        {"x": (4, 3)},
+        lambda nn, i: nn.swiglu(i["x"], "swiglu", Linear("bnd,de->bne", {"e": 2}, "e")),
+        lambda a, w: _affine(a, w("swiglu")) * _silu(_affine(a, w("swiglu_gate"))),
+        bound=26 * 0.02,  # a value up to 3 * 2 * 4 + 2 times the error of a SiLU
+    ),
+    "norm_layer": Case(
+        {"x": (4, 3)},
+        lambda nn, i: _computed(nn, i["x"], "layer"),
+        lambda a, w: _computed_truth(a, w, "layer"),
+        bound=0.06,  # normed values in steps of 1/64, roots within 1 %, times three weights up to 2
+    ),
+    "norm_rms": Case(
+        {"x": (4, 3)},
+        lambda nn, i: _computed(nn, i["x"], "rms"),
+        lambda a, w: _computed_truth(a, w, "rms"),
+        bound=0.06,
+    ),
+    **{
+        f"dense_{name}": Case(
+            {"x": (4, 3)},
+            lambda nn, i, name=name: nn.dense(
+                i["x"], f"dense_{name}", Linear("bnd,de->bne", {"e": 2}, "e", activation=name)
+            ),
+            lambda a, w, name=name, function=function: function(_affine(a, w(f"dense_{name}"))),
+            bound=0.02,  # a correction in steps of 1/64, of slopes up to 1; tanh of slopes up to 1 likewise
+        )
+        for name, function in ACTIVATIONS.items()
+    },
     "move": Case(
         {"x": (4, 3)},
         lambda nn, i: nn.move(Largest, nn.round(i["x"], FORM, "move_rounded"), "move", axis=1),
@@ -342,6 +402,9 @@ CASES: dict[str, Case] = {
         lambda a, w: (a["x"] + a["y"]) @ MIX,
     ),
 }
+
+
+VARIANTS = {"norm_layer": "norm", "norm_rms": "norm", **{f"dense_{name}": "dense" for name in ACTIVATIONS}}
 
 
 def verbs() -> list[str]:

@@ -10,6 +10,7 @@ import pytest
 
 from qformers.files import write_json
 from qformers.tasks.metrics import jets as metrics
+from qformers.tasks.metrics import shares
 from qformers.tasks.plots import jets as plots
 
 
@@ -26,7 +27,10 @@ def test_accuracy_and_its_binomial_error():
     logits = np.eye(2)[[0, 0, 0, 1] * 25]
     found = metrics.accuracy(logits, np.zeros(100, int))
     assert found.value == 0.75
-    assert found.error == pytest.approx(math.sqrt(0.75 * 0.25 / 100), rel=1e-12)
+    assert found.error == pytest.approx(math.sqrt(0.75 * 0.25 / 100), rel=0.01)
+    alike = metrics.accuracy(np.eye(2)[[0] * 100], np.zeros(100, int))  # Wilson's interval of 100 of 100: from 1 / 1.01
+    assert (alike.value, alike.error) == (1.0, pytest.approx(0.5 / 101, rel=1e-12))
+    assert shares.interval(1.0, 100) == pytest.approx((1 / 1.01, 1.0), rel=1e-12)
 
 
 def test_auc_is_scikit_learns_one_versus_one_also_with_ties():
@@ -180,7 +184,7 @@ def test_what_cannot_be_computed_says_why_and_the_rest_is_there(
     assert set(empty) == lacking
     assert all("need jets: give more. Received: no jet" in why for why in empty.values())
     write_json(tmp_path / "metrics.json", report)
-    plots.roc(logits, truth, names, tmp_path / "roc.png")
+    plots.roc({"": logits}, truth, names, tmp_path / "roc.png")
     assert (tmp_path / "roc.png").exists() == (len(names) > 1)
 
 
@@ -195,7 +199,7 @@ def test_plots_are_written_and_hold_ink(tmp_path: Path):
     from matplotlib.image import imread
 
     logits, labels = toy_logits(2000, metrics.JETCLASS, 1.5)
-    plots.roc(logits, labels, metrics.JETCLASS, tmp_path / "roc.png")
+    plots.roc({"": logits}, labels, metrics.JETCLASS, tmp_path / "roc.png")
     plots.confusion(metrics.confusion_counts(logits, labels), metrics.JETCLASS, tmp_path / "confusion.png")
     row = {"loss": 1.0, "accuracy": 0.5, "val_loss": 1.1, "val_accuracy": 0.4}
     plots.training(

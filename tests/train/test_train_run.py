@@ -174,6 +174,11 @@ def test_a_finished_phase_is_left_alone_and_another_build_refused(
         phases.train_build(other, whole, ["float"])
     with pytest.raises(CheckpointError, match=r"(?s)finished training of another build.*learning_rate: 0.1 -> 0.05"):
         phases.train_build(other, whole, ["qat"])
+    written = (whole / "build.yaml").read_bytes()
+    quantised = train_fakes.build("train.qat.epochs=9")
+    with pytest.raises(CheckpointError, match=r"(?s)start over with --phase qat --fresh.*train.qat.epochs"):
+        phases.train_build(quantised, whole, ["float", "qat"])  # the float phase is of this build too
+    assert (whole / "build.yaml").read_bytes() == written
     clock = train_fakes.build()
     clock = clock.model_copy(update={"firmware": clock.firmware.model_copy(update={"clock_ns": 2.5})})
     assert len(phases.train_build(clock, whole, ["float", "qat"])) == 2  # nothing that training depends on

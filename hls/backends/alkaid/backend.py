@@ -21,6 +21,7 @@ class AlkaidBackend:
     """RTL through alkaid."""
 
     name: str = "alkaid"
+    simulated_by: str = "qformers rtl"
 
     def supports(self, model: Any, build: Build | None = None) -> list[Refusal]:
         """See `Backend.supports`."""

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
+MSB_MUX = 6  # opcode of ALIR: one of two values, by the highest bit of a third one
+
 
 @contextmanager
 def mended() -> Iterator[None]:
-    """For the length of the block, alkaid keeps a Reshape's batch axis, prices tables once, adds constants, lays wires
-    and finds the lowest bit of wide constants.
+    """For the length of the block, alkaid keeps a Reshape's batch axis, prices tables once, adds constants, lays wires,
+    finds the lowest bit of wide constants, has the tables of Keras and chooses by the sign that was meant.
 
     It reshapes the array, which has a batch axis of one event, to the layer's target shape, which has none: what comes
     next then fails, or takes a wrong axis.
@@ -31,12 +33,20 @@ def mended() -> Iterator[None]:
     It searches the lowest bit of a constant in float32: the largest value of a saturating format of 26 bits becomes a
     power of two there, and every positive value 0. What of a constant does not fit its 32 bits is cut off; here that
     ends in a ValueError.
+
+    It traces what it has optimised once more, and a choice by the highest bit of a value (as a saturation makes it) is
+    then one by the highest bit that is left: where the value turns out to have fewer bits, or no sign, that is another.
+
+    It computes the functions that become tables in float64, where Keras computes, and rounds, in float32: from 17 bits
+    on, some values are others.
     """
     import keras
     from alkaid.converter.builtin.keras.layers._base import _registry
     from alkaid.converter.builtin.keras.layers.ops import ReplayReshape
     from alkaid.trace import affine_interval, fixed_variable, fixed_variable_array, tracer
     from alkaid.trace.passes import canon, surrogate
+    from alkaid.types import CombLogic
+    from hgq._alkaid_keras_plugin import activation as plugin
 
     def with_batch(self: Any, inputs: Any) -> Any:
         return inputs.reshape((1, *self.op.compute_output_shape(inputs.shape)[1:]))
@@ -50,7 +60,7 @@ def mended() -> Iterator[None]:
             known[key] = count(qint_in, table, *widths, **options)
         return known[key]
 
-    solve = fixed_variable_array.cmvm
+    solve, in_float64 = fixed_variable_array.cmvm, plugin._QFunctionLUT.call
     searching = (affine_interval, canon, fixed_variable, fixed_variable_array, tracer)
     search = fixed_variable.get_lsb_loc
 
@@ -66,6 +76,19 @@ def mended() -> Iterator[None]:
         values, sources = np.asarray(row), np.abs(matrix).argmax(axis=0)
         return values[sources] * np.take_along_axis(matrix, sources[None], axis=0)[0]
 
+    def values_of(replay: Any, inputs: Any) -> Any:
+        layer = replay.op
+        form = layer.oq.quantizer.kif[0] if layer.enable_oq else None
+        one_format, rank = form is not None and np.size(form) == 1, max(np.ndim(form) if form is not None else 0, 1)
+
+        def values(grid: Any) -> Any:
+            column = np.reshape(grid, (-1, *[1] * (rank - 1)))
+            answer = layer.activation(keras.ops.convert_to_tensor(column, "float32"))
+            answer = layer.oq(answer, training=False) if one_format else answer
+            return np.reshape(keras.ops.convert_to_numpy(answer), np.shape(grid)).astype(np.float64)
+
+        return inputs.apply(values)
+
     variable = fixed_variable.FVariable
     add, made = variable._const_add, variable.from_const
 
@@ -77,6 +100,18 @@ def mended() -> Iterator[None]:
         _whole(float(const))
         return made(const, hwconf)
 
+    executed = CombLogic.exec_op
+
+    def chosen(comb: Any, op: Any, buffer: Any, given: Any) -> Any:
+        if op.opcode == MSB_MUX and isinstance(buffer[op.addr[2]], variable):
+            key, meant = buffer[op.addr[2]], comb.ops[op.addr[2]].qint
+            signed = meant.min < 0  # then the first value is chosen below 0, else from half the range on
+            least = 0.0 if signed else 2.0 ** (meant.kif[1] - 1)
+            if key.low >= least or key.high < least:
+                first = (key.high < least) == signed
+                return buffer[op.addr[0]] if first else buffer[op.addr[1]] * 2.0 ** op.data[0]
+        return executed(comb, op, buffer, given)
+
     try:  # alkaid registers every subclass when it is made
         type("KeepBatch", (ReplayReshape,), {"handles": (keras.layers.Reshape,), "call": with_batch})
         surrogate.cost_lat_lut = counted
@@ -84,8 +119,12 @@ def mended() -> Iterator[None]:
         for module in searching:
             module.get_lsb_loc = lowest_bit
         variable._const_add, variable.from_const = added, classmethod(constant)
+        plugin._QFunctionLUT.call = values_of
+        CombLogic.exec_op = chosen
         yield
     finally:
+        CombLogic.exec_op = executed
+        plugin._QFunctionLUT.call = in_float64
         variable._const_add, variable.from_const = add, made
         for module in searching:
             module.get_lsb_loc = search

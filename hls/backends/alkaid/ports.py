@@ -160,3 +160,37 @@ def decode(values: Sequence[Value], vectors: Sequence[int]) -> Array:
                 raw -= (1 << value.width) if value.signed and raw >> (value.width - 1) else 0
                 numbers[row, column] = raw * 2.0**-value.fraction_bits
     return numbers
+
+
+def wires(source: Value, bus: str, base: int, target: Value) -> str:
+    """Verilog of the bits of `target`, read from `source`, whose row begins at bit `base` of `bus`: wires alone, zeros
+    below, copies of the sign above.
+    """
+    if not source.width:
+        return f"{target.width}'d0"
+    below = target.fraction_bits - source.fraction_bits  # bits that the source lacks at the low end
+    first, last = max(-below, 0), min(target.width - 1 - below, source.width - 1)
+    zeros, above = min(max(below, 0), target.width), max(target.width - below - source.width, 0)
+    start = base + source.low
+    parts = []
+    if above:
+        fill = f"{bus}[{start + source.width - 1}]" if source.signed else "1'b0"
+        parts.append(f"{{{min(above, target.width)}{{{fill}}}}}")
+    if last >= first:
+        parts.append(f"{bus}[{start + last}:{start + first}]")
+    if zeros:
+        parts.append(f"{zeros}'d0")
+    return ", ".join(parts)
+
+
+def joined(pieces: Sequence[str]) -> str:
+    """A concatenation of what lies from the lowest bit up."""
+    return "{" + ",\n        ".join(reversed(pieces)) + "}"
+
+
+def values_of(entries: Sequence[Sequence[Any]]) -> tuple[Value, ...]:
+    """Values as a project's JSON has them: port, index in it, lowest bit, signed, integer and fraction bits."""
+    return tuple(
+        Value(port, tuple(index), low, bool(signed), integer, fraction)
+        for port, index, low, signed, integer, fraction in entries
+    )

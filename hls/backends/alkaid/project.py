@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hls.backends.alkaid import csim as alkaid_csim
-from hls.backends.alkaid.ports import Value, decode, encode
+from hls.backends.alkaid.ports import Value, decode, encode, values_of
 from hls.backends.alkaid.trace import predict
 from hls.backends.folder import ProjectFolder
 from hls.backends.protocol import Clocked, Port, Step
@@ -25,7 +25,6 @@ from hls.errors import HlsError
 from hls.reports.error_bars import error_bar
 from hls.reports.report import Report
 from qformers.manifest import versions
-from qformers.precision.fixed import Fixed
 from qformers.progress import Reporter, Silent
 
 PORTS = "ports.json"
@@ -166,12 +165,8 @@ class AlkaidProject(ProjectFolder):
 
     def rows(self, inputs: Mapping[str, NDArray[Any]]) -> Array:
         """Events as the ports take them: (n, values of all inputs), rounded and saturated to the ports' formats."""
-        self.check_inputs(inputs)
-        parts = [
-            Fixed.parse(port.format).quantise(np.asarray(inputs[port.name], np.float64)).reshape(-1, port.size)
-            for port in self.layout.inputs
-        ]
-        return np.concatenate(parts, axis=1)
+        rounded = self.rounded(inputs)
+        return np.concatenate([rounded[port.name].reshape(-1, port.size) for port in self.layout.inputs], axis=1)
 
     def cycles(self, rows: Array, level: str, reporter: Reporter | None = None) -> Array:
         """Simulate the RTL with one event per clock cycle.
@@ -192,12 +187,12 @@ class AlkaidProject(ProjectFolder):
     @cached_property
     def ins(self) -> tuple[Value, ...]:
         """Where each input value sits in ``model_inp``."""
-        return _values(self.facts["model_inp"])
+        return values_of(self.facts["model_inp"])
 
     @cached_property
     def outs(self) -> tuple[Value, ...]:
         """Where each output value sits in ``model_out``."""
-        return _values(self.facts["model_out"])
+        return values_of(self.facts["model_out"])
 
     def write_bench(self, inputs: Mapping[str, NDArray[Any]], outputs: Mapping[str, Array]) -> None:
         """Write the self-checking test bench into ``tb/``.
@@ -240,10 +235,3 @@ def _split(values: Array, holders: Sequence[Port | Step]) -> dict[str, Array]:
     ends = np.cumsum([holder.size for holder in holders])[:-1]
     parts = np.split(values, ends, axis=1)
     return {holder.variable: part for holder, part in zip(holders, parts, strict=True)}
-
-
-def _values(entries: list[list[Any]]) -> tuple[Value, ...]:
-    return tuple(
-        Value(port, tuple(index), low, bool(signed), integer, fraction)
-        for port, index, low, signed, integer, fraction in entries
-    )

@@ -20,7 +20,7 @@ from hls.backends.alkaid.project import PORTS, AlkaidProject
 from hls.backends.alkaid.stages import Pipeline, pipeline
 from hls.backends.alkaid.trace import Traced
 from hls.backends.alkaid.widths import width_faults
-from hls.backends.hls4ml.precision import FLOAT32_BITS, PRECISION
+from hls.backends.hls4ml.precision import PRECISION
 from hls.backends.hls4ml.refusals import name_faults
 from hls.backends.layer_settings import faults
 from hls.backends.protocol import LAYOUT, Layout, Port, Step
@@ -36,6 +36,7 @@ from qformers.quant.formats import model_table
 
 NAME = "alkaid"
 LAYERS = "layers.json"
+TIMESCALE = "`timescale 1 ns / 1 ps"
 STAGE_SHARE = 0.9  # of the clock period, for logic; the rest is for setup and clock uncertainty
 CLOCK_UNCERTAINTY = 0.1  # of the clock period, in the constraints
 
@@ -81,7 +82,7 @@ def write(
         write_json(folder / LAYERS, {"layers": _layer_rows(model, traced)})
         traced.layers.save(folder / "model/layers.json.gz")
         write_json(folder / PRECISION, {"layers": model_table(model).to_json()})
-        said |= {"wider_than_float32": _too_wide(traced), **cost}
+        said |= cost
     tick()
     return AlkaidProject(out, layout)
 
@@ -135,14 +136,45 @@ def own_module_names(folder: Path, top: str) -> None:
             path.rename(path.with_name(path.name.replace("logic", f"{top}_stage")))
 
 
+def write_modules(source: Path, top: str, cuts: Mapping[str, Pipeline], own: Mapping[str, str]) -> None:
+    """Write Verilog of several pipelines of one design, module ``<top>_<name>`` each, with one set of tables.
+
+    Args:
+        source: folder; each pipeline has one in it, and so have alkaid's own modules.
+        top: of the design.
+        cuts: name -> pipeline.
+        own: what stands around them: name of a file, without its ending -> Verilog.
+    """
+    from alkaid.codegen import rtl
+    from alkaid.codegen.rtl.verilog.fsm import fsm_logic_gen
+    from alkaid.codegen.rtl.verilog.lookup import lookup_source
+
+    for name, cut in cuts.items():
+        module = f"{top}_{name}"
+        codes = fsm_logic_gen(cut.machine, module, timescale=TIMESCALE)
+        codes.pop(f"{module}_tables", None)  # two pipelines may have the same table; its name says what is in it
+        _write_verilog(source / name, codes)
+        own_module_names(source / name, module)
+    logic = [comb for cut in cuts.values() for comb in cut.machine.logic.values()]
+    static = (Path(rtl.__file__).parent / "verilog/source").glob("*.v")
+    _write_verilog(source / "static", {path.stem: path.read_text() for path in static})
+    _write_verilog(source, {**own, f"{top}_tables": lookup_source(logic, TIMESCALE)})
+
+
+def _write_verilog(folder: Path, codes: Mapping[str, str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, code in codes.items():
+        (folder / f"{name}.v").write_text(code)
+
+
 def _layout(model: Any, traced: Traced, formats: Mapping[str, Fixed], top: str) -> Layout:
     inputs = [Port(t.name, "model_inp", tuple(t.shape[1:]), str(formats[t.name])) for t in model.inputs]
-    widest = iter(_widest(traced.comb, [tuple(t.shape[1:]) for t in model.outputs]))
+    widths = iter(widest(traced.comb, [tuple(t.shape[1:]) for t in model.outputs]))
     outputs = [
-        Port(name, f"model_out_{name}", tuple(tensor.shape[1:]), str(next(widest)))
+        Port(name, f"model_out_{name}", tuple(tensor.shape[1:]), str(next(widths)))
         for name, tensor in zip(output_names(model), model.outputs, strict=True)
     ]
-    forms = _widest(traced.layers, list(traced.shapes.values()))
+    forms = widest(traced.layers, list(traced.shapes.values()))
     steps = [
         Step(name, name, "", name, shape, str(form), False)
         for (name, shape), form in zip(traced.shapes.items(), forms, strict=True)
@@ -150,7 +182,7 @@ def _layout(model: Any, traced: Traced, formats: Mapping[str, Fixed], top: str) 
     return Layout(NAME, top, tuple(inputs), tuple(outputs), tuple(steps))
 
 
-def _widest(comb: Any, shapes: list[tuple[int, ...]]) -> list[Fixed]:
+def widest(comb: Any, shapes: list[tuple[int, ...]]) -> list[Fixed]:
     """The format that holds all values of each group of outputs."""
     import numpy as np
 
@@ -184,10 +216,3 @@ def _layer_rows(model: Any, traced: Traced) -> list[dict[str, Any]]:
         {"layer": name, "lut": costs[name], "ebops": ebops.get(name, 0.0), "latency_ns": float(max(arrival[a:b]))}
         for name, (a, b) in traced.spans.items()
     ]
-
-
-def _too_wide(traced: Traced) -> list[str]:
-    """Layers with values of more bits than a float32 has: there Keras itself may round."""
-    _, integers, fractions = traced.layers.out_kifs
-    widths = integers + fractions
-    return [name for name, (a, b) in traced.spans.items() if widths[a:b].max() > FLOAT32_BITS]

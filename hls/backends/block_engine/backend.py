@@ -22,10 +22,12 @@ class BlockEngineBackend:
 
     Attributes:
         name: key of `hls.backends.BACKENDS`.
+        simulated_by: see `Backend`.
         most_points: of an event, which memories are made for; 0 = as many as the model takes.
     """
 
     name: str = "block_engine"
+    simulated_by: str = "qformers block-engine"
     most_points: int = 0
 
     def supports(self, model: Any, build: Build | None = None) -> list[Refusal]:

@@ -10,6 +10,7 @@ from types import TracebackType
 
 import numpy as np
 
+from hls.backends.simulators.verilator import port_bytes
 from hls.errors import HlsError
 from hls.templates import fill
 
@@ -65,7 +66,7 @@ class Bench:
         Raises:
             HlsError: fewer blocks came out than went in, or more.
         """
-        stride, room = (_bytes(width) for width in self.widths)
+        stride, room = (port_bytes(width) for width in self.widths)
         given = np.frombuffer(b"".join(word.to_bytes(stride, "little") for word in words), np.uint8)
         out = np.zeros((len(words), room), np.uint8)
         cycles = self._functions.engine_run(
@@ -74,8 +75,3 @@ class Bench:
         if cycles < 0:
             raise HlsError(f"the engine gave no output for {len(words)} blocks within {most} clock edges")
         return [int.from_bytes(row.tobytes(), "little") for row in out], int(cycles)
-
-
-def _bytes(width: int) -> int:
-    """Of a port in Verilator's C++, at least 8."""
-    return -(-width // 32) * 4 if width > 64 else 8

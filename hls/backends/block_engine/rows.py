@@ -57,30 +57,6 @@ class Row:
         return cls(fields)
 
 
-def wires(source: Value, bus: str, base: int, target: Value) -> str:
-    """Verilog of the bits of `target`, read from `source`, whose row begins at bit `base` of `bus`."""
-    if not source.width:
-        return f"{target.width}'d0"
-    below = target.fraction_bits - source.fraction_bits  # bits that the source lacks at the low end
-    first, last = max(-below, 0), min(target.width - 1 - below, source.width - 1)
-    zeros, above = min(max(below, 0), target.width), max(target.width - below - source.width, 0)
-    start = base + source.low
-    parts = []
-    if above:
-        fill = f"{bus}[{start + source.width - 1}]" if source.signed else "1'b0"
-        parts.append(f"{{{min(above, target.width)}{{{fill}}}}}")
-    if last >= first:
-        parts.append(f"{bus}[{start + last}:{start + first}]")
-    if zeros:
-        parts.append(f"{zeros}'d0")
-    return ", ".join(parts)
-
-
-def joined(pieces: Sequence[str]) -> str:
-    """A concatenation of what lies from the lowest bit up."""
-    return "{" + ",\n        ".join(reversed(pieces)) + "}"
-
-
 def raw(row: Row, numbers: Mapping[str, np.ndarray]) -> list[int]:
     """Points as whole numbers of the row's bits: name -> (N, ...), each value within its format."""
     count = len(next(iter(numbers.values())))

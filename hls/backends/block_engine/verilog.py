@@ -18,9 +18,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from hls.backends.alkaid.ports import Value
+from hls.backends.alkaid.ports import Value, joined, wires
 from hls.backends.block_engine.parts import Engine, Part
-from hls.backends.block_engine.rows import Row, Spot, joined, wires
+from hls.backends.block_engine.rows import Row, Spot
 from hls.backends.block_engine.sizes import Sizes
 from hls.templates import fill
 

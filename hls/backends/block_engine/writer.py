@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hls.backends.alkaid.writer import STAGE_SHARE, own_module_names
+from hls.backends.alkaid.writer import STAGE_SHARE, TIMESCALE, write_modules
 from hls.backends.block_engine import verilog as engine_verilog
 from hls.backends.block_engine.parts import Engine, Part, engine
 from hls.backends.block_engine.ports import EnginePorts
@@ -14,6 +14,7 @@ from hls.backends.block_engine.project import COSTS, PORTS, EngineProject
 from hls.backends.block_engine.sizes import Sizes, sizes
 from hls.backends.protocol import LAYOUT, Layout, Port
 from hls.backends.writing import new_project, output_names
+from hls.backends.written import WIDE
 from hls.errors import ExportRefused, Refusal
 from qformers.builds.build import Build
 from qformers.config.section import architecture_of
@@ -24,9 +25,9 @@ from qformers.models.hept.blocks import Parts, parts, slots_of
 from qformers.models.hept.config import HeptConfig
 from qformers.precision.fixed import Fixed
 from qformers.progress import Reporter, Silent
+from qformers.quant.ranges import FLOAT32_BITS
 
 NAME = "block_engine"
-TIMESCALE = "`timescale 1 ns / 1 ps"
 
 
 def supports(model: Any, build: Build | None = None) -> list[Refusal]:
@@ -91,9 +92,16 @@ def write(
         write_json(folder / LAYOUT, layout.to_json())
         write_json(folder / PORTS, EnginePorts.of(made, size).to_json())
         write_json(folder / COSTS, _costs(made, size))
-        said |= {"most_blocks": size.blocks}
+        said |= {"most_blocks": size.blocks, WIDE: _too_wide(made)}
     tick()
     return EngineProject(out, layout)
+
+
+def _too_wide(made: Engine) -> list[str]:
+    """Parts with values of more bits than a float32 has: there Keras itself may round."""
+    formats = {part.name: [op.qint for op in part.cut.comb.ops] for part in made.all}
+    limit = 2.0**FLOAT32_BITS
+    return [name for name, values in formats.items() if any(max(-v.min, v.max) > limit * v.step for v in values)]
 
 
 def most_blocks(points: int, block_size: int) -> int:
@@ -117,22 +125,8 @@ def _layout(made: Engine, size: Sizes, model: Any) -> Layout:
 
 
 def _write_sources(made: Engine, size: Sizes, source: Path) -> None:
-    from alkaid.codegen import rtl
-    from alkaid.codegen.rtl.verilog.fsm import fsm_logic_gen
-    from alkaid.codegen.rtl.verilog.lookup import lookup_source
-
-    top = size.top
-    for part in made.all:
-        name = f"{top}_{part.name}"
-        codes = fsm_logic_gen(part.cut.machine, name, timescale=TIMESCALE)
-        codes.pop(f"{name}_tables", None)  # two parts may have the same table; its name says what is in it
-        _write(source / part.name, codes)
-        own_module_names(source / part.name, name)
-    logic = [comb for part in made.all for comb in part.cut.machine.logic.values()]
-    static = (Path(rtl.__file__).parent / "verilog/source").glob("*.v")
-    _write(source / "static", {path.stem: path.read_text() for path in static})
     own = {name: f"{TIMESCALE}\n\n{code}" for name, code in engine_verilog.verilog(made, size).items()}
-    _write(source, {**own, f"{top}_tables": lookup_source(logic, TIMESCALE)})
+    write_modules(source, size.top, {part.name: part.cut for part in made.all}, own)
 
 
 def _costs(made: Engine, sizes: Sizes) -> dict[str, Any]:
@@ -167,9 +161,3 @@ def _cost(part: Part) -> dict[str, Any]:
         "register_bits": part.copies * part.cut.register_bits,
         "longest_path_ns": max(part.cut.delays_ns),
     }
-
-
-def _write(folder: Path, codes: Mapping[str, str]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, code in codes.items():
-        (folder / f"{name}.v").write_text(code)

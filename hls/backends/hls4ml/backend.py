@@ -23,10 +23,12 @@ class Hls4mlBackend:
     Attributes:
         name: key of `hls.backends.BACKENDS`.
         upstream: hls4ml's name of it.
+        simulated_by: see `Backend`.
     """
 
     name: str
     upstream: str
+    simulated_by: str = "qformers csim"
 
     def supports(self, model: Any, build: Build | None = None) -> list[Refusal]:
         """See `Backend.supports`."""

@@ -27,15 +27,21 @@ from hgq.layers import (
 )
 from hgq.quantizer import Quantizer
 from keras.src.ops.numpy import GetItem
+from numpy.typing import NDArray
 
+from hls.backends.hls4ml.points import convert as points
+from hls.backends.hls4ml.points.convert import converter
 from hls.backends.layer_settings import Abilities
 from hls.backends.tables import MAX_ADDRESS_BITS, all_values, table_values
 from hls.errors import Gap
 from qformers.nn.index.lsh import FromBlocks, GivenOrder, ToBlocks
 from qformers.nn.index.select import Largest
 from qformers.nn.index.sorted_order import SortedOrder
+from qformers.precision.fixed import Fixed
 from qformers.quant.kinds.record import Quantiser
 
+MOST_ADDRESS_BITS = 16  # of a table that is looked at entry by entry
+Array = NDArray[np.float32]
 Fault = tuple[str, str]  # what is wrong with a layer, and what to do
 Convert = Callable[..., tuple[dict[str, Any], ...]]  # hls4ml: (layer, inputs, outputs) -> layers of its own
 
@@ -45,7 +51,7 @@ def _sound(layer: Any, formats: Sequence[Quantiser]) -> Iterator[Fault]:
 
 
 def _quantises(layer: Any) -> bool:
-    return bool(layer.enable_iq)
+    return bool(getattr(layer, "enable_iq", False))
 
 
 def _always(layer: Any) -> bool:
@@ -100,6 +106,37 @@ def _softmax_faults(layer: Any, formats: Sequence[Quantiser]) -> Iterator[Fault]
         if quantiser.slot in ("exp_input", "inverse_input") and not quantiser.widths().any():
             reason = f"its {quantiser.slot} has lost all its bits, and hls4ml addresses its tables by one at least"
             yield reason, "set firmware.backend: alkaid, or train again with a higher ebops_target"
+    if layer.stable:
+        yield from _softmax_tables(layer)
+
+
+def _softmax_tables(layer: Any) -> Iterator[Fault]:
+    """hls4ml computes the tables of a softmax in C++, from a float: the wider they are, the more entries are others
+    than those of Keras, whose exponential has other last bits.
+    """
+    rank = len(layer.input.shape)
+    for table, function in ((layer.exp_table, _exponential(layer.input_scaler)), (layer.inv_table, _inverse)):
+        signed, integer, fraction = (int(np.max(np.asarray(part))) for part in table.iq.quantizer.kif)
+        width, (k, i, f) = signed + integer + fraction, (int(np.max(np.asarray(x))) for x in table.oq.quantizer.kif)
+        if not 0 < width <= MOST_ADDRESS_BITS or k + i + f <= 0:
+            continue
+        grid = all_values(bool(signed), width, fraction).astype(np.float32)
+        grid = grid[grid > 0]  # a sum is never 0, and exp(0) is 1
+        answer = table(keras.ops.convert_to_tensor(grid.reshape(-1, *[1] * (rank - 1))))
+        wanted = np.asarray(keras.ops.convert_to_numpy(answer), np.float64).reshape(-1)
+        made = Fixed(bool(k), i, f, "RND_CONV", "SAT").quantise(function(grid).astype(np.float64))
+        if different := int(np.sum(made != wanted)):
+            name = table.name.removeprefix(f"{layer.name}_")
+            reason = f"{different} entries of its {name}, of {k + i + f} bits, are others in hls4ml's C++"
+            yield reason, "give it fewer bits, or set firmware.backend: alkaid"
+
+
+def _exponential(scale: float) -> Callable[[Array], Array]:
+    return lambda x: np.exp(-(x * np.float32(scale)).astype(np.float64)).astype(np.float32)
+
+
+def _inverse(x: Array) -> Array:
+    return np.float32(1.0) / x
 
 
 def _tables() -> Convert:
@@ -120,10 +157,7 @@ def _tables() -> Convert:
     return made
 
 
-_NO_SORT = Gap(
-    "hls4ml has no sort and no gather", "set firmware.backend: alkaid, whose RTL moves rows through sorting networks"
-)
-_NOT_FOLDED = Gap("norms are not computed in firmware", "fold it into the next QEinsumDense (the hgq vocabulary does)")
+_NOT_FOLDED = Gap("a norm of Keras has no formats", "fold it into the next QEinsumDense (the hgq vocabulary does)")
 _PLAIN = Gap("it has no fixed-point format", "use hgq.layers.QEinsumDense")
 
 HANDLERS: dict[type, Handler | Gap] = {
@@ -131,7 +165,9 @@ HANDLERS: dict[type, Handler | Gap] = {
     keras.layers.Reshape: Handler(takes_inputs=_always, vanishes=True),
     Quantizer: Handler(takes_inputs=_always, vanishes=True),
     QEinsumDense: Handler(settings=("accumulator", "reuse_factor", "strategy", "parallelisation_factor")),
-    QEinsum: Handler(settings=("accumulator", "reuse_factor", "strategy")),
+    QEinsum: Handler(
+        own=points.einsum, settings=("accumulator", "reuse_factor", "strategy"), faults=points.einsum_faults
+    ),
     QAdd: Handler(faults=_sum_faults),
     QSoftmax: Handler(settings=("accumulator",), faults=_softmax_faults),
     QUnaryFunctionLUT: Handler(own=_tables, faults=_table_faults),
@@ -142,7 +178,7 @@ HANDLERS: dict[type, Handler | Gap] = {
     keras.layers.Dense: _PLAIN,
     keras.layers.EinsumDense: _PLAIN,
     keras.layers.LayerNormalization: Gap(
-        "hls4ml has no exact layer norm for Keras 3", "set model.norm: batch, which is folded"
+        "hls4ml has no exact layer norm for Keras 3", "build it by the verb norm of a vocabulary (model.norm: layer)"
     ),
     keras.layers.BatchNormalization: _NOT_FOLDED,
     QBatchNormalization: _NOT_FOLDED,
@@ -153,13 +189,15 @@ HANDLERS: dict[type, Handler | Gap] = {
     keras.layers.ReLU: Gap("it is not exact in hls4ml", "use QEinsumDense(..., activation='relu')"),
     QSum: Gap("hls4ml has no handler for it and its fallback is wrong", "use QEinsumDense with a kernel of ones"),
     GetItem: Gap("hls4ml cannot slice", "use QEinsumDense with a kernel of zeros and ones"),
-    QSubtract: Gap("hls4ml's subtraction was not shown to be exact", "set firmware.backend: alkaid"),
-    keras.layers.Concatenate: Gap("hls4ml's concatenation was not shown to be exact", "set firmware.backend: alkaid"),
-    GivenOrder: _NO_SORT,
-    SortedOrder: _NO_SORT,
-    ToBlocks: _NO_SORT,
-    FromBlocks: _NO_SORT,
-    Largest: Gap("hls4ml has no largest value along an axis", "set firmware.backend: alkaid"),
+    QSubtract: Handler(own=converter("subtract_repeated", points.subtract)),
+    keras.layers.Concatenate: Handler(own=converter("side_by_side", points.side_by_side), faults=points.side_faults),
+    GivenOrder: Handler(
+        own=lambda: points.given_order(), faults=points.order_faults, takes_inputs=_always, vanishes=True
+    ),
+    SortedOrder: Handler(own=converter("sorted_order", points.sorted_order)),
+    ToBlocks: Handler(own=converter("to_blocks", points.to_blocks), faults=points.block_faults),
+    FromBlocks: Handler(own=converter("from_blocks", points.from_blocks), faults=points.block_faults),
+    Largest: Handler(own=converter("largest", points.largest, axis=points.axis_of, floor=points.floor_of)),
     keras.layers.Dropout: Gap("firmware has no dropout", "build the model for inference without it"),
 }
 

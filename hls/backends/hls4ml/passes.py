@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from hls.backends.hls4ml.points.layers import kinds
 from hls.backends.hls4ml.precision import hls4ml_type
 from hls.backends.tables import all_values, table_values
 from qformers.precision.fixed import Fixed
@@ -142,6 +143,8 @@ def _changes_nothing(node: Any) -> bool:
     source = get_input_layers(node)[0]
     if not hasattr(node, "mask_kbi") or len(get_output_layers(source)) != 1 or source.name in node.model.outputs:
         return False
+    while source.class_name == "Reshape":  # the same array under another name, whatever format it is said to have
+        source = get_input_layers(source)[0]
     given = source.get_output_variable().type.precision
     signed, bits, integer = (int(np.ravel(part)[0]) for part in node.mask_kbi)
     wider = integer - signed - (given.integer - given.signed)
@@ -157,15 +160,59 @@ def exact_formats() -> Iterator[None]:
     them all (4 - 2^-5 becomes 4 - 2^-3); and integer bits from a symmetrically saturating one although its lowest value
     then is one step higher.
     """
+    from hls4ml.model.layers import Einsum
     from hls4ml.model.optimizer.passes import bit_exact
     from hls4ml.model.optimizer.passes.hgq_proxy_model import FixedPointQuantizer
 
-    before = bit_exact._produce_kif.dispatch(FixedPointQuantizer)
-    bit_exact._produce_kif.register(FixedPointQuantizer, _produced)
+    own = {FixedPointQuantizer: _produced, Einsum: _produced_by_einsum}
+    before = {kind: bit_exact._produce_kif.dispatch(kind) for kind in own}
+    for kind, rule in own.items():
+        bit_exact._produce_kif.register(kind, rule)
+    behind = bit_exact.get_output_layers_and_quantizers
+    bit_exact.get_output_layers_and_quantizers = _moved_to
     try:
         yield
     finally:
-        bit_exact._produce_kif.register(FixedPointQuantizer, before)
+        bit_exact.get_output_layers_and_quantizers = behind
+        for kind, rule in before.items():
+            bit_exact._produce_kif.register(kind, rule)
+
+
+def _moved_to(node: Any) -> tuple[list[Any], list[Any]]:
+    """Layers that only move the values of a model input, and the quantisers behind them, whose format the input gets;
+    hls4ml follows a Reshape and its like, here also what moves rows.
+    """
+    from hls4ml.model.layers import Concatenate, Reshape, Transpose
+    from hls4ml.model.optimizer.passes.bit_exact import get_output_layers
+    from hls4ml.model.optimizer.passes.hgq_proxy_model import FixedPointQuantizer
+
+    moving = (Reshape, Transpose, Concatenate, *(kind for kind in kinds().values() if kind.moves))
+    layers, quantisers = [], []
+    for user in get_output_layers(node):
+        if isinstance(user, FixedPointQuantizer):
+            quantisers.append(user)
+        elif isinstance(user, moving):
+            further = _moved_to(user)
+            layers += [user, *further[0]]
+            quantisers += further[1]
+        else:
+            raise ValueError(
+                f"layer {node.name} ({node.class_name}) is read by {user.name}, which has no format for it"
+            )
+    return layers, quantisers
+
+
+def _produced_by_einsum(node: Any) -> tuple[Any, Any, Any]:
+    """Formats of its sums; its inputs may have axes of length 1 that its equation has not (`points.convert.einsum`)."""
+    from hls4ml.model.optimizer.passes.bit_exact import get_input_layers, produce_kif
+    from hls4ml.utils.qinterval import QIntervalArray, einsum
+
+    sides = [
+        QIntervalArray.from_kif(*(part.reshape(node.attributes[f"inp{number}_shape"]) for part in produce_kif(source)))
+        for number, source in enumerate(get_input_layers(node))
+    ]
+    k, i, f = einsum(node.attributes["equation"], *sides).to_kif()
+    return k.astype(np.int16), i, f
 
 
 def _produced(node: Any) -> tuple[Any, Any, Any]:
@@ -177,6 +224,8 @@ def _produced(node: Any) -> tuple[Any, Any, Any]:
     given_k, given_i, given_f = produce_kif(get_input_layers(node)[0])
     fits = (k >= given_k) & (2.0**i - 2.0**-f >= 2.0**given_i - 2.0**-given_f)  # nothing overflows
     reach = given_i + ((given_f > f) & (i > given_i))  # rounding up may need one bit more
+    if node.RND == "TRN":
+        reach = np.where((given_k > 0) & (given_f > f), np.maximum(reach, -f), reach)  # cut off, -2^-9 is -2^-f
     if node.SAT == "SAT_SYM":
         fits &= (given_k == 0) | (i > given_i)
         reach = np.maximum(reach, given_i + given_k)  # keeps -2^i, which a symmetric range has not

@@ -11,7 +11,6 @@ import yaml
 
 from qformers.precision.fixed import Fixed
 
-FLOAT32_BITS = 24  # of the mantissa: wider sums may round in Keras, which computes in float32
 PRECISION = "precision.json"  # of a project: the whole table, what sums need, notes
 UNUSED = ("table_t",)  # hls4ml declares it for layers without a table too
 
@@ -71,13 +70,3 @@ def to_yaml(layers: Mapping[str, Mapping[str, Any]]) -> str:
         "# quantiser of the next layer where hls4ml fused it. accum: the sum inside it.\n"
     )
     return head + yaml.safe_dump({name: dict(formats) for name, formats in layers.items()}, sort_keys=False, width=120)
-
-
-def too_wide(layers: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Layers whose sums need more bits than a float32 has: there Keras itself may round."""
-    wide = []
-    for name, formats in layers.items():
-        form = Fixed.parse(formats["accum"]) if "accum" in formats else None
-        if form is not None and form.width - form.signed > FLOAT32_BITS:
-            wide.append(name)
-    return wide

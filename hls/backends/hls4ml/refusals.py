@@ -44,6 +44,9 @@ def refusals(model: Any) -> list[Refusal]:
             *handler.faults(layer, held),
         )
         refused += [Gap(*words).refusal(layer) for words in faults]
+    if not refused and all(_vanishes(layer) for layer in model.layers):
+        words = "hls4ml writes no function for a model that only rounds and moves", "set firmware.backend: alkaid"
+        refused.append(Gap(*words).refusal(model.layers[-1]))
     if refused:
         return refused  # the last check needs layers that it knows
     return list(_unquantised_inputs(model))
@@ -77,6 +80,11 @@ def _users(model: Any, layer: Any) -> list[Any]:
         for other in model.layers
         if any(id(tensor) in made for node in _nodes(model, other) for tensor in node.arguments.keras_tensors)
     ]
+
+
+def _vanishes(layer: Any) -> bool:
+    handler = handler_of(layer)
+    return isinstance(layer, keras.layers.InputLayer) or (isinstance(handler, Handler) and handler.vanishes)
 
 
 def _unquantised_inputs(model: Any) -> Iterator[Refusal]:

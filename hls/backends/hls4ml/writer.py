@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import inspect
+import re
 import warnings
-from collections.abc import Mapping
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from hls.backends.hls4ml import accumulators, handlers, passes, precision, vendor
+from hls.backends.hls4ml import accumulators, handlers, headers, passes, precision, vendor
 from hls.backends.hls4ml.config import to_hls4ml
 from hls.backends.hls4ml.kinds import ABLE, Handler, handler_of
 from hls.backends.hls4ml.project import Hls4mlProject
 from hls.backends.hls4ml.refusals import refusals
 from hls.backends.layer_settings import faults
 from hls.backends.protocol import LAYOUT, Layout, Port, Step
-from hls.backends.writing import name_refusals, new_project, output_names
+from hls.backends.writing import name_refusals, new_project, output_names, weights_hash
 from hls.errors import ExportRefused, HlsError, Refusal
 from hls.escaping import number, tcl_word
 from qformers.builds.build import Build
@@ -61,13 +62,13 @@ def write(
         layers = {node.name: precision.layer_precision(node) for node in graph.get_layers()}
         graph.config.config.pop("KerasModel")  # the project holds the model's hash; the model has its own place
         graph.write()
-        _forget(folder, out)
+        headers.mend(folder)
+        _forget(graph, model, folder, out)
         vendor.write_options(folder)
         write_json(folder / LAYOUT, layout.to_json())
         (folder / "precision.yaml").write_text(precision.to_yaml(layers))
         table = plan.whole_table(model, precision.accumulators(graph))
         write_json(folder / precision.PRECISION, plan.to_json(table))
-        said["wider_than_float32"] = precision.too_wide(layers)
         if plan.short:
             said["overflow_allowed"] = [str(short.refusal()) for short in plan.short]
     return Hls4mlProject(out, layout)
@@ -93,11 +94,8 @@ def _convert(
         write_weights_txt=True,
     )
     whole = {"Precision": "ap_fixed<16,6>", "ReuseFactor": firmware.reuse_factor, "Strategy": firmware.strategy}
-    tick = reporter.task("convert", len(model.layers))
     with (
-        handlers.only_these(tick) as origins,
-        passes.exact_fusion(),
-        passes.exact_formats(),
+        exactly(reporter.task("convert", len(model.layers))) as origins,
         warnings.catch_warnings(),
         redirect_stdout(StringIO()),  # hls4ml's remarks about layers
     ):
@@ -118,6 +116,42 @@ def _convert(
             raise HlsError(f"hls4ml cannot convert this model exactly: {warning}") from warning
     _check_origins(graph, model, origins)
     return graph, origins
+
+
+@contextmanager
+def exactly(converted: Callable[[], None] = lambda: None) -> Iterator[handlers.Origins]:
+    """For the length of the block, hls4ml converts by our handlers, and its steps are the exact ones.
+
+    Whoever uses hls4ml's own tools on a `graph_of`, e.g. ``hls4ml.model.profiling.numerical``, which converts the model
+    once more, does so in such a block.
+
+    Args:
+        converted: called after each layer.
+
+    Yields:
+        What hls4ml's layers were made of, as they are made.
+    """
+    with handlers.only_these(converted) as origins, passes.exact_fusion(), passes.exact_formats():
+        yield origins
+
+
+def graph_of(model: Any, build: Build, folder: Path, upstream: str = "Vitis") -> Any:
+    """hls4ml's ModelGraph of a model, as `write` writes it, for hls4ml's own tools; nothing is written.
+
+    Args:
+        model: quantised.
+        build: its firmware section counts.
+        folder: that the graph would be written to.
+        upstream: hls4ml's name of the backend.
+
+    Raises:
+        ExportRefused: as `write`.
+    """
+    backend = upstream.lower()
+    if refused := supports(model, build):
+        raise ExportRefused(backend, refused)
+    plan = accumulators.plan(backend, model, build.firmware, ABLE, False)
+    return _convert((backend, upstream), model, build, folder, plan, Silent())[0]
 
 
 def known_settings(upstream: str, **settings: Any) -> dict[str, Any]:
@@ -170,7 +204,13 @@ def _step(node: Any, owner: str, part: str) -> Step:
     return Step(node.name, owner, part, variable.name, tuple(variable.shape), form, fused)
 
 
-def _forget(folder: Path, out: Path) -> None:
-    """hls4ml's record of its settings has the folder in it: write the one where the project will stand."""
-    record = folder / "hls4ml_config.yml"
-    record.write_text(record.read_text().replace(str(folder), str(out)))
+def _forget(graph: Any, model: Any, folder: Path, out: Path) -> None:
+    """hls4ml's files have in them the folder that they were written to and a random stamp: write where the project
+    will stand and a stamp of the model, so that equal models make equal projects.
+    """
+    stamp = graph.config.get_config_value("Stamp")
+    own = weights_hash(model)[: len(stamp)]
+    record, script = folder / "hls4ml_config.yml", folder / "build_lib.sh"
+    settings = record.read_text().replace(str(folder), str(out))
+    record.write_text(re.sub(rf"'?{stamp}'?", f"'{own}'", settings))  # YAML quotes those that look like a number
+    script.write_text(script.read_text().replace(stamp, own))

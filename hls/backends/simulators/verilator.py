@@ -87,6 +87,11 @@ class Verilator:
         cxx.run_logged(command, "verilator", made.parent / "verilator.log", {"VERILATOR_ROOT": str(self.root)})
 
 
+def port_bytes(width: int) -> int:
+    """Bytes of a port of so many bits in Verilator's C++, taken as 8 at least."""
+    return -(-width // 32) * 4 if width > 64 else 8
+
+
 def find_verilator() -> Verilator:
     """The Verilator of this Python environment, else the one on PATH.
 

@@ -154,7 +154,8 @@ def _alerts(table: Table, judged: Sequence[Judged]) -> list[dict[str, Any]]:
 
 def _project(run: Run, folder: Path) -> dict[str, Any]:
     """Addresses of what lies in a run folder, from a page in `folder`."""
-    named = {"build.yaml": "build.yaml", "csim.json": "C simulation", "rtl.json": "RTL simulation", "plots": "plots"}
+    named = {"build.yaml": "build.yaml", "rtl.json": "RTL simulation", "plots": "plots"}
+    named |= {file: f"C simulation, {simulated.backend}" for file, simulated in run.csim.items()}
     named |= {f"firmware/{name}": f"project {name}" for name in run.firmware or {}}
     named |= {f"reports/{name}.json": f"report {name}" for name in run.reports or {}}
     files = {text: _address(run.path / file, folder) for file, text in named.items() if (run.path / file).exists()}

@@ -163,7 +163,7 @@ class Rtl(Record):
 
 
 class AuditRow(Record):
-    """One quantiser of ``qat/audit.json``."""
+    """One quantiser of `Audit`."""
 
     name: str
     layer: str
@@ -174,6 +174,13 @@ class AuditRow(Record):
     width_max: int
     widest: str
     pruned: float = 0.0
+
+
+class Audit(Record):
+    """``qat/audit.json``."""
+
+    model_file_sha256: str
+    quantisers: list[AuditRow]
 
 
 class LayerCost(Record):
@@ -209,7 +216,7 @@ def read(path: Path, kind: type[T]) -> T | None:
         return TypeAdapter(kind).validate_python(tree)
     except DamagedError as error:
         raise HlsError(str(error)) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise HlsError(f"{path} cannot be compared: {explain(error)}; make it again") from error
 
 

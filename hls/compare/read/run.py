@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from hls.compare.read.records import (
 from hls.errors import HlsError
 from hls.reports.report import Report, load_reports
 from qformers.builds.build import Build, load
+from qformers.builds.saved import content_sha256
+from qformers.errors import ConfigError
 from qformers.files import sha256
 from qformers.records import WRITTEN, Fault, check_written
 
@@ -40,7 +42,9 @@ class Run:
         float_metrics, metrics: test split, float and quantised.
         float_manifest, manifest: of the two training phases.
         sparsity: zeros of the quantised model.
-        csim, rtl: the simulations.
+        csim: C simulations by their files: ``csim.json``, and ``csim_<backend>.json`` of backends that are not the
+            build's.
+        rtl: the RTL simulation.
         reports: source -> report.
         firmware: backend -> manifest of its project.
         stale: file -> why it is not of this build and model any more.
@@ -54,7 +58,7 @@ class Run:
     float_manifest: Manifest | None = None
     manifest: Manifest | None = None
     sparsity: Sparsity | None = None
-    csim: Csim | None = None
+    csim: Mapping[str, Csim] = field(default_factory=dict)
     rtl: Rtl | None = None
     reports: Mapping[str, Report] | None = None
     firmware: Mapping[str, FirmwareManifest] | None = None
@@ -97,7 +101,7 @@ def read_run(path: Path) -> Run:
         float_manifest=read(path / "float" / "manifest.json", Manifest),
         manifest=read(path / "qat" / "manifest.json", Manifest),
         sparsity=read(path / "qat" / "sparsity.json", Sparsity),
-        csim=read(path / "csim.json", Csim),
+        csim=_csim(path),
         rtl=read(path / RTL_FILE, Rtl),
         reports=load_reports(path),
         firmware=_firmware(path),
@@ -119,6 +123,21 @@ def read_runs(paths: Sequence[Path]) -> tuple[Run, ...]:
     runs = [read_run(path) for path in paths]
     names = [run.name for run in runs]
     return tuple(replace(run, label=str(run.path)) if names.count(run.name) > 1 else run for run in runs)
+
+
+def _csim(path: Path) -> dict[str, Csim]:
+    made = {}
+    for file in [path / "csim.json", *sorted(path.glob("csim_*.json"))]:
+        found = read(file, Csim)
+        if found is None:
+            continue
+        if file.stem != "csim" and file.stem != f"csim_{found.backend}":
+            raise HlsError(f"{file} is of backend {found.backend!r}, which its name does not say; remove it")
+        made[file.name] = found
+    backends = [one.backend for one in made.values()]
+    if twice := [name for name in backends if backends.count(name) > 1]:
+        raise HlsError(f"{path} has two C simulations of backend {twice[0]!r}: remove csim_{twice[0]}.json")
+    return made
 
 
 def _firmware(path: Path) -> dict[str, FirmwareManifest]:
@@ -186,9 +205,12 @@ def find_stale(run: Run) -> dict[str, str]:
         changed_files = [str(fault) for fault in _exchanged(run.path / phase, manifest)]
         if changed_files and f"{phase}/manifest.json" not in stale:
             stale[f"{phase}/manifest.json"] = f"{'; '.join(changed_files)}: put it back, or train again"
+    if _other_float(run):
+        words = "is not the float model that qat/model.keras was trained from: put that back"
+        stale.setdefault("float/manifest.json", words)
     good = {run.build.hash, *([run.manifest.build_hash] if run.manifest else [])}
     hashes: dict[str, Any] = {f"reports/{name}.json": r.detail.get("build_hash") for name, r in _reports(run)}
-    hashes |= {"csim.json": run.csim and run.csim.build_hash, RTL_FILE: run.rtl and run.rtl.build_hash}
+    hashes |= {file: simulated.build_hash for file, simulated in _simulations(run)}
     for file, value in hashes.items():
         if value is not None and value not in good:
             stale[file] = f"is of build {value}, build.yaml is {run.build.hash}: run that stage again"
@@ -204,14 +226,29 @@ def _exchanged(folder: Path, manifest: Manifest | None) -> list[Fault]:
     return check_written(folder, {WRITTEN: shown})
 
 
+def _other_float(run: Run) -> bool:
+    """Whether the quantised model was trained from another float model than the one that lies there."""
+    path, began = run.path / "float" / "model.keras", run.manifest and run.manifest.settings.get("float_model")
+    if began is None or not path.is_file():
+        return False
+    try:
+        return bool(began != content_sha256(path))
+    except ConfigError:
+        return True
+
+
 def _firmware_sections(run: Run) -> dict[str, Mapping[str, Any] | None]:
     """What follows from the section `firmware` of a build -> the section that it was made with."""
     made: dict[str, Mapping[str, Any] | None] = {
         f"firmware/{name}": manifest.firmware for name, manifest in (run.firmware or {}).items()
     }
-    made["csim.json"] = run.csim.firmware if run.csim else None
-    made[RTL_FILE] = run.rtl.firmware if run.rtl else None
+    made |= {file: simulated.firmware for file, simulated in _simulations(run)}
     return made | {f"reports/{name}.json": report.detail.get("firmware") for name, report in _reports(run)}
+
+
+def _simulations(run: Run) -> list[tuple[str, Csim | Rtl]]:
+    """All simulations by their files."""
+    return [*run.csim.items(), *([(RTL_FILE, run.rtl)] if run.rtl else [])]
 
 
 def _reports(run: Run) -> list[tuple[str, Report]]:
@@ -233,16 +270,16 @@ def _other_model(run: Run, known: Mapping[str, str]) -> dict[str, str]:
     other: dict[str, str] = {}
     firmware = run.firmware or {}
     old = {name for name, m in firmware.items() if m.model_file_sha256 not in (None, digest)}
-    users = {"csim.json": run.csim and run.csim.backend, RTL_FILE: run.rtl and run.rtl.backend}
-    for file, simulated in (("csim.json", run.csim), (RTL_FILE, run.rtl)):
-        project = firmware.get(simulated.backend) if simulated else None
-        if simulated and project and file not in known and simulated.model_sha256 not in (None, project.model_sha256):
+    for file, simulated in _simulations(run):
+        project = firmware.get(simulated.backend)
+        if project and file not in known and simulated.model_sha256 not in (None, project.model_sha256):
             other[file] = f"is of another model than firmware/{simulated.backend}: simulate again"
     for name in sorted(old):
         other[f"firmware/{name}"] = "was written from another qat/model.keras: export it again"
-    for file, backend in users.items():
-        if backend in old and file not in known:
-            other[file] = f"is of firmware/{backend}, written from another qat/model.keras: export and simulate"
+    for file, simulated in _simulations(run):
+        if simulated.backend in old and file not in known:
+            words = f"is of firmware/{simulated.backend}, written from another qat/model.keras: export and simulate"
+            other[file] = words
     weights = {m.model_sha256 for name, m in firmware.items() if name not in old and m.model_sha256}
     for name, report in _reports(run):
         seen, seen_file = report.detail.get("model_sha256"), report.detail.get("model_file_sha256")

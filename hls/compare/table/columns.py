@@ -102,10 +102,12 @@ def _zeros(run: Run) -> Cell:
 
 def _csim(run: Run) -> Cell:
     """Whether C simulation equals the quantised model."""
-    if run.csim is None:
+    if not run.csim:
         return Cell(command=f"qformers csim {run.yaml}")
-    parts = [run.csim.jets, run.csim.adversarial]
-    return _agreed(run.csim.equal, parts, run.csim.backend, _stale(run, "csim.json"))
+    found = list(run.csim.values())
+    parts = [part for one in found for part in (one.jets, one.adversarial)]
+    flag = next((why for file in run.csim if (why := _stale(run, file))), "")
+    return _agreed(all(one.equal for one in found), parts, ", ".join(one.backend for one in found), flag)
 
 
 def _rtl(run: Run) -> Cell:

@@ -10,10 +10,11 @@ from typing import Any
 
 import yaml
 
-from hls.compare.read.records import AuditRow, LayerCosts, read
+from hls.compare.read.records import Audit, AuditRow, LayerCosts, read
 from hls.compare.read.run import Run
 from hls.errors import HlsError
 from qformers.errors import ConfigError
+from qformers.files import sha256
 from qformers.precision.fixed import Fixed
 from qformers.precision.table import PrecisionTable, Setting
 
@@ -92,11 +93,11 @@ def read_layers(run: Run) -> Layers:
 
 
 def _widths(run: Run) -> tuple[dict[str, dict[str, Bits]], str, list[str]]:
-    audit_file = run.path / "qat" / "audit.json"
-    audit = read(audit_file, list[AuditRow])
+    audit, model = read(run.path / "qat" / "audit.json", Audit), run.path / "qat" / "model.keras"
     if audit is not None:
-        old = [f"{run.name}: qat/audit.json is older than qat/model.keras; run qformers audit {run.yaml}"]
-        return _audited(audit), "qat/audit.json", old if _older(audit_file, run.path / "qat" / "model.keras") else []
+        other = model.is_file() and sha256(model) != audit.model_file_sha256
+        said = [f"{run.name}: qat/audit.json is of another model than qat/model.keras; run qformers audit {run.yaml}"]
+        return _audited(audit.quantisers), "qat/audit.json", said if other else []
     audit_command = f"not run: qformers audit {run.yaml}"
     for backend in dict.fromkeys((run.build.firmware.backend, *(run.firmware or {}))):
         for file, (read_widths, what) in _FILES.items():
@@ -105,10 +106,6 @@ def _widths(run: Run) -> tuple[dict[str, dict[str, Bits]], str, list[str]]:
                 note = f"{run.name}: widths as {what} in {name}; means over what was learned: {audit_command}"
                 return read_widths(run.path / name), name, [note]
     return {}, "", [f"{run.name}: no bit widths; {audit_command}"]
-
-
-def _older(file: Path, than: Path) -> bool:
-    return than.is_file() and file.stat().st_mtime < than.stat().st_mtime
 
 
 def _audited(rows: Sequence[AuditRow]) -> dict[str, dict[str, Bits]]:

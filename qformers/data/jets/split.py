@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from qformers.config.sections import DataConfig
 from qformers.data.cache import ArrayCache, Resident
-from qformers.data.events import Events
+from qformers.data.events import Events, FeatureSet
 from qformers.data.jets.pieces import Piece, batches, empty, interleave, merged, mixed, put
 from qformers.data.jets.reader import JetReader
 from qformers.data.split import SplitName, of_split, split_files
@@ -32,11 +32,20 @@ class JetDataset:
 
     Attributes:
         reader: knows the files, made from the data section of a build.
+        files: patterns of the names of its files.
+        known: name of each feature set -> its numbers.
         learns: key of `qformers.tasks.TASKS`.
     """
 
     reader: Callable[[DataConfig], JetReader]
+    files: tuple[str, ...]
+    known: Mapping[str, FeatureSet]
     learns: str = "jet_tagging"
+
+    @property
+    def feature_sets(self) -> Mapping[str, int]:
+        """Name of each feature set -> numbers per particle."""
+        return {name: len(numbers.names) for name, numbers in self.known.items()}
 
     def open(self, config: DataConfig, split: SplitName, reporter: Reporter | None = None) -> JetSplit:
         """One split of the data set.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,18 @@ class PointDataset:
         files: patterns of its files of events in a folder.
         write: writes the kept points of a file, see `qformers.data.points.filtering`; called with the reader, the file,
             which of its points are kept (n,) and the folder of the new file, which it returns.
+        known: name of each feature set -> names of its numbers.
     """
 
     reader: Callable[[DataConfig, PointsConfig], PointReader]
     files: tuple[str, ...]
     write: Callable[[Any, Path, Kept, Path], Path]
+    known: Mapping[str, tuple[str, ...]]
+
+    @property
+    def feature_sets(self) -> Mapping[str, int]:
+        """Name of each feature set -> numbers per point."""
+        return {name: len(columns) for name, columns in self.known.items()}
 
     def reader_of(self, config: DataConfig) -> PointReader:
         """What reads the files of a data section.

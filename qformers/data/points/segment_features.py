@@ -23,6 +23,7 @@ from qformers.files import unreadable, write_json
 Floats = NDArray[np.float64]
 
 FEATURES = ("sinphi", "cosphi", *COLUMNS[1:])  # 24
+FEATURE_SETS = {"hept_cms": FEATURES}
 AS_THEY_ARE = ("sinphi", "cosphi", "eta", "pt", "layer_0", "layer_1")  # not standardised
 COMPONENTS = 7
 IDS_PER_EVENT = 1_000_000  # track ids are shifted by this times the event
@@ -43,6 +44,8 @@ class Lda:
 
     def save(self, path: Path) -> None:
         """Write as JSON."""
+        if path.exists():
+            Lda.load(path)  # anything else is not written over
         write_json(path, {"features": FEATURES, "scalings": self.scalings.tolist(), "explained": self.explained})
 
     @classmethod

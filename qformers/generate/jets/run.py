@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from qformers.errors import DataError, GenerateError
-from qformers.files import alone
+from qformers.files import alone, foreign
 from qformers.generate.jets import manifest as manifests
 from qformers.generate.jets.chunk import Report, make
 from qformers.generate.jets.plan import SPLITS, Chunk, JetSettings, chunks, numpy_seed
@@ -177,6 +177,8 @@ def generate(
     """
     if jobs < 1:
         raise DataError(f"jobs must be at least 1. Received: jobs={jobs}")
+    if reason := foreign(folder, lambda place: (place / manifests.NAME).is_file(), "jets that were generated"):
+        raise DataError(f"{folder}: {reason}; give another --out")
     held = GenerateError(f"another process is generating into {folder}; wait for it or give another --out")
     with alone(folder, held):
         return _generate(settings, folder, jobs, command, reporter or Silent())

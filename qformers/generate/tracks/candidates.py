@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from qformers.data.points.candidates import CLASSES, stored
 from qformers.errors import DataError
-from qformers.files import replacing, write_json
+from qformers.files import foreign, replacing, write_json
 from qformers.generate.record import manifest_of
 from qformers.generate.tracks.particles import draw
 from qformers.generate.tracks.propagate import PION_MASS_GEV
@@ -64,6 +64,8 @@ def write_candidates(settings: TrackSettings, folder: Path, reporter: Reporter |
         DataError: the folder holds candidates of other settings.
     """
     record, made = folder / "candidates.json", settings.as_dict()
+    if reason := foreign(folder, lambda place: (place / record.name).is_file(), "candidates that were generated"):
+        raise DataError(f"{folder}: {reason}; give another --out")
     if record.exists() and (there := manifest_of(record, dict[str, Any])) != made:
         differing = [
             f"{key}: {there.get(key)} there, {value} now" for key, value in made.items() if there.get(key) != value

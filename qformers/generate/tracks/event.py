@@ -88,7 +88,7 @@ def _hits_of(one: Crossings, detector: Detector, with_cells: bool, rng: np.rando
     }
     if with_cells:
         along = {axis: (one.momentum * getattr(place, f"axis_{axis}")).sum(axis=1) for axis in "uvw"}
-        depth = 2 * detector.half_thickness
+        depth = detector.depth(one.surface)
         w = np.where(np.abs(along["w"]) < 1e-6, 1e-6, along["w"])
         middles, spans = [], []
         sides = (("u", place.u, detector.pitch_u), ("v", place.v, detector.pitch_v))

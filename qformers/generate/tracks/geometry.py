@@ -1,9 +1,9 @@
 """Two trackers as barrel cylinders and endcap discs, cut into modules that only define pixel grids and frames.
 
-``pixel`` has the volumes, layers and radii of TrackML's pixel detector (volumes 7, 8, 9) in 2 T; its surfaces are ideal
-cylinders and planes where TrackML's modules are flat and tilted. ``outer`` has six barrel layers and five discs of
-paired sensors in 3.8 T, with radii and positions close to those of the CMS outer tracker for the HL-LHC
-(CMS-TDR-014): it is what line segments are built from. Lengths in mm.
+``pixel`` has the volumes, layers, radii and module frames of TrackML's pixel detector (volumes 7, 8, 9) in 2 T; its
+surfaces are ideal cylinders and planes where TrackML's modules are flat and stagger. ``outer`` has six barrel layers
+and five discs of paired sensors in 3.8 T, with radii and positions close to those of the CMS outer tracker for the
+HL-LHC (CMS-TDR-014): it is what line segments are built from. Lengths in mm.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ class Barrel:
     half_length: float
     modules_phi: int
     modules_z: int
+    tilt: float = 0.0  # of the modules about their axis along z, towards larger phi, rad
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,12 @@ class Detector:
         """Barrels, then discs."""
         return (*self.barrels, *self.discs)
 
+    def depth(self, surface: Surface) -> float:
+        """Thickness of silicon that charge comes from, mm: TrackML's public clusters show ``module_t``, which its table
+        calls half the thickness, in the barrel and twice that in the discs.
+        """
+        return self.half_thickness if isinstance(surface, Barrel) else 2 * self.half_thickness
+
 
 @dataclass(frozen=True)
 class Modules:
@@ -74,9 +81,12 @@ class Modules:
     axis_w: Floats  # normal
 
 
+TILT = np.deg2rad(8.0)  # of TrackML's barrel pixel modules (rot_xw, rot_yw of its detectors.csv)
+
+
 def _pixel() -> Detector:
-    radii, modules = (32.0, 72.0, 116.0, 172.0), (16, 32, 52, 78)
-    barrels = tuple(Barrel(8, 2 + 2 * i, r, 490.0, n, 14) for i, (r, n) in enumerate(zip(radii, modules, strict=True)))
+    layers = ((32.0, 16), (72.0, 32), (116.0, 52), (172.0, 78))  # radius, modules in phi
+    barrels = tuple(Barrel(8, 2 + 2 * i, r, 490.0, n, 14, TILT) for i, (r, n) in enumerate(layers))
     rings = ((30.0, 103.0, 54), (103.0, 176.0, 54))
     discs = []
     for i, z in enumerate((600.0, 700.0, 820.0, 960.0, 1100.0, 1300.0, 1500.0)):
@@ -118,19 +128,21 @@ def _frame(phi: Floats, flip: bool) -> tuple[Floats, Floats, Floats]:
 
 
 def in_barrel(barrel: Barrel, points: Floats) -> Modules:
-    """Modules of points (n, 3) on a cylinder; u runs with phi, v with z, w outwards."""
+    """Modules of points (n, 3) on a cylinder; u runs with phi, v with z, w outwards and `tilt` towards larger phi."""
     phi = np.arctan2(points[:, 1], points[:, 0]) % (2 * np.pi)
     width, length = 2 * np.pi / barrel.modules_phi, 2 * barrel.half_length / barrel.modules_z
     column = np.minimum((phi / width).astype(np.int64), barrel.modules_phi - 1)
     row = np.clip(((points[:, 2] + barrel.half_length) / length).astype(np.int64), 0, barrel.modules_z - 1)
     centre_phi, centre_z = (column + 0.5) * width, (row + 0.5) * length - barrel.half_length
-    tangential, radial, along = _frame(centre_phi, flip=False)
+    tangential, radial, along = _frame(centre_phi + barrel.tilt, flip=False)
     module = 1 + row * barrel.modules_phi + column
     return Modules(module, barrel.radius * (phi - centre_phi), points[:, 2] - centre_z, tangential, along, radial)
 
 
 def in_disc(disc: Disc, points: Floats) -> Modules:
-    """Modules of points (n, 3) on a disc; u runs against phi, v outwards, w with z."""
+    """Modules of points (n, 3) on a disc; v runs outwards, w away from the middle of the detector, as TrackML's do, so
+    that u runs against phi at +z and with phi at -z.
+    """
     r, phi = np.hypot(points[:, 0], points[:, 1]), np.arctan2(points[:, 1], points[:, 0]) % (2 * np.pi)
     edges = np.array([high for _, high, _ in disc.rings])
     ring = np.minimum(np.searchsorted(edges, r, side="right"), len(disc.rings) - 1)
@@ -140,8 +152,10 @@ def in_disc(disc: Disc, points: Floats) -> Modules:
     width = 2 * np.pi / count[ring]
     column = np.minimum((phi / width).astype(np.int64), count[ring] - 1)
     centre = (column + 0.5) * width
-    tangential, radial, along = _frame(centre, flip=True)
-    return Modules(1 + first[ring] + column, -r * (phi - centre), r - middle[ring], tangential, radial, along)
+    side = 1.0 if disc.z > 0 else -1.0
+    tangential, radial, along = _frame(centre, flip=disc.z > 0)
+    across = -side * r * (phi - centre)
+    return Modules(1 + first[ring] + column, across, r - middle[ring], tangential, radial, side * along)
 
 
 def module_rows(detector: Detector) -> Iterator[dict[str, float]]:

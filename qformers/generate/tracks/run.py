@@ -15,7 +15,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from qformers.errors import DataError, GenerateError
-from qformers.files import alone, sha256, sweep, write_json
+from qformers.files import alone, foreign, sha256, sweep, write_json
 from qformers.generate.record import manifest_of
 from qformers.generate.tracks.event import make_event
 from qformers.generate.tracks.settings import FIRST_EVENT, SPLITS, TrackSettings
@@ -96,6 +96,8 @@ def generate(
     """
     if jobs < 1:
         raise DataError(f"jobs must be at least 1. Received: jobs={jobs}")
+    if reason := foreign(folder, lambda place: (place / NAME).is_file(), "events that were generated"):
+        raise DataError(f"{folder}: {reason}; give another --out")
     held = GenerateError(f"another process is generating into {folder}; wait for it or give another --out")
     with alone(folder, held):
         return _generate(settings, folder, jobs, command, packed, reporter or Silent())

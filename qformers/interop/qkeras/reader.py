@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from qformers.builds.archive import check_keras_archive, parse_json
 from qformers.errors import QkerasError, first_line
 from qformers.files import unreadable
-from qformers.hdf5_files import BROKEN_HDF5, refuse_bombs
+from qformers.hdf5_files import BROKEN_HDF5, refuse_bombs, refuse_broken_heaps
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,11 @@ def read(path: Path) -> SavedModel:
     try:
         if path.suffix == ".keras" or zipfile.is_zipfile(path):
             archive = check_keras_archive(path, QkerasError)
+            refuse_broken_heaps(archive.weights)
             with h5py.File(io.BytesIO(archive.weights)) as file:
                 saved = _model(path, archive.config, _numbered_arrays(file))
         else:
+            refuse_broken_heaps(path.read_bytes())
             with h5py.File(path) as file:
                 refuse_bombs(file, path.stat().st_size)
                 if "model_config" not in file.attrs:

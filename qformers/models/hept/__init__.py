@@ -49,6 +49,7 @@ HEPT = Arch(
         "one_order": small(heads=1, hashes=1, norm="none"),
         "onchip": small(heads=1, hashes=1, norm="none", order="onchip"),
         "head_norm": small(heads=1, hashes=1, head_norm=True),
+        "layer_silu": small(heads=1, hashes=1, norm="layer", activation="silu", head_activation="tanh"),
     },
     fixed=fixed_hept,
     particles=lambda cfg: (1, MOST_POINTS),

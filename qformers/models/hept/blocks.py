@@ -165,8 +165,10 @@ def resized(
     count = features or int(model.get_layer("features").output.shape[-1])
     made = hept(cfg.model_copy(update={"order": "host", "attention": "tables"}), Points(points, count), Hgq(quant))
     have = {layer.name: layer for layer in model.layers}
+    set_by_data = (*made.memory.ranged, *made.memory.shifts)
     for layer in made.layers:
-        if not layer.weights or not layer.trainable:  # constants were written when the model was made
+        constant = not layer.trainable and layer.name not in set_by_data
+        if not layer.weights or constant:  # constants were written when the model was made
             continue
         if layer.name not in have:
             raise ConfigError(f"layer '{layer.name}' is not in the model that was given; is it of another build?")

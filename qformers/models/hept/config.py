@@ -48,7 +48,8 @@ class HeptConfig(Section):
     # coordinate
     shared_scale: bool = True  # the first two coordinates have one scale
     activation: Literal["relu", "silu"] = "relu"  # silu also draws the initial weights as HEPT-CMS does
-    norm: Literal["layer", "batch", "none"] = "layer"  # fixed point takes batch (folded) or none
+    norm: Literal["layer", "rms", "batch", "none"] = "layer"  # of each point's channels, or over a batch. In fixed
+    # point batch costs nothing (it is folded), rms a sum of squares and a product per channel, layer a mean more
     head_width: Width = 12  # of the embedding, and of what the head reads
     head_widths: Widths = (256, 256, 256, 256)  # hidden layers of the head
     head_activation: Literal["tanh", "silu", "relu"] = "tanh"  # of these layers

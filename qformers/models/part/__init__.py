@@ -54,8 +54,12 @@ PART = Arch(
         f"{pairs}_{head}": small(pairs=pairs, head=head, class_blocks=int(head == "class_token"))
         for pairs in ("onchip", "input", "none")
         for head in ("mean", "class_token")
+    }
+    | {
+        "layer_gelu": small(pairs="none", norm="layer", activation="gelu", scale_resids=True),
+        "rms_silu": small(pairs="none", norm="rms", activation="silu", head="class_token", class_blocks=1),
     },
     fixed=fixed_part,
     particles=particles,
-    derivations={rule: _derived(rule) for rule in ("class scores", "class own", "class out")},
+    derivations={rule: _derived(rule) for rule in ("class scores", "class own", "class out", "class token")},
 )

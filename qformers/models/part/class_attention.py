@@ -23,7 +23,7 @@ from qformers.models.arch import Source
 from qformers.models.part import layers as part_layers
 from qformers.models.part.config import PartConfig
 from qformers.models.part.feed_forward import feed_forward
-from qformers.nn.vocabulary import Linear, Norm, Tensor, Vocabulary
+from qformers.nn.vocabulary import COMPUTED, Linear, Norm, Tensor, Vocabulary
 
 Array = NDArray[np.float64]
 
@@ -97,7 +97,11 @@ def _scores(cfg: PartConfig, nn: Vocabulary, x: Tensor, mask: Tensor) -> Tensor:
     out = nn.derived_dense(context, "c0_attn_out", Linear("bhe,hed->bd", {"d": cfg.width}, "d"), "class out")
     on_itself = nn.wires(weights, np.eye(particles + 1)[0], "bhm,m->bh", "c0_attn_on_itself", WEIGHT)
     own = nn.derived_dense(on_itself, "c0_attn_own", Linear("bh,hd->bd", {"d": cfg.width}, None), "class own")
-    token = nn.add(out, own, "bd", "c0_attn_residual")
+    if _norm_behind(cfg):
+        token = nn.norm(nn.add(out, own, "bd", "c0_attn_both"), Norm("c0_attn_post_norm", cfg.norm))
+        token = nn.derived_dense(token, "c0_attn_residual", Linear("bd,d->bd", {}, "d"), "class token")
+    else:
+        token = nn.add(out, own, "bd", "c0_attn_residual")
     return feed_forward(cfg, nn, token, "bd", None, "c0")
 
 
@@ -110,9 +114,14 @@ def _before(cfg: PartConfig) -> tuple[str, ...]:
     return ("c0_attn_pre_norm",) if cfg.norm != "none" else ()
 
 
+def _norm_behind(cfg: PartConfig) -> bool:
+    """Whether the norm behind the attention is one that has to be computed."""
+    return cfg.scale_attn and cfg.norm in COMPUTED
+
+
 def _out(cfg: PartConfig, source: Source) -> tuple[Array, Array]:
-    """Kernel (H, d, D) and bias (D,) of the projection, with the factors and the norm behind it."""
-    post = ("c0_attn_post_norm",) if cfg.scale_attn and cfg.norm != "none" else ()
+    """Kernel (H, d, D) and bias (D,) of the projection, with the factors and the batch norm behind it."""
+    post = ("c0_attn_post_norm",) if cfg.scale_attn and cfg.norm == "batch" else ()
     kernel, bias = source.dense("c0_attn_out", after=(("c0_attn_heads",) if cfg.scale_heads else ()) + post)
     return kernel, np.zeros(kernel.shape[-1]) if bias is None else bias
 
@@ -135,13 +144,21 @@ def derive_own(cfg: PartConfig, source: Source, of: str = "") -> tuple[Array, No
 
 
 def derive_out(cfg: PartConfig, source: Source, of: str = "") -> tuple[Array, Array]:
-    """The projection of what the particles give; its bias holds the residual, the raw token."""
+    """The projection of what the particles give; its bias holds the residual, the raw token, if no norm is between."""
     kernel, bias = _out(cfg, source)
-    return kernel, bias + _token(source)
+    return kernel, bias if _norm_behind(cfg) else bias + _token(source)
+
+
+def derive_token(cfg: PartConfig, source: Source, of: str = "") -> tuple[Array, Array]:
+    """Behind a norm that is computed: what it learned, and the residual, the raw token. Kernel and bias (D,)."""
+    scale, shift = source.affine(("c0_attn_post_norm",))
+    token = _token(source)
+    return np.broadcast_to(scale, token.shape), np.broadcast_to(shift, token.shape) + token
 
 
 DERIVATIONS: dict[str, Callable[[Any, Source, str], tuple[Array, Array | None]]] = {
     "class scores": derive_scores,
     "class own": derive_own,
     "class out": derive_out,
+    "class token": derive_token,
 }

@@ -23,9 +23,10 @@ class PartConfig(Section):
     class_blocks: Annotated[int, Field(ge=0, le=256)] = 2  # blocks of class attention; 0 goes with head: mean
     ffn_ratio: Few = 4  # width of the feed-forward part over D
     fc_widths: Widths = ()  # hidden layers after the pooling
-    norm: Literal["layer", "batch", "none"] = "layer"  # fixed point takes batch (folded) or none
-    activation: Literal["gelu", "relu"] = "gelu"  # of dense layers; fixed point has ReLU
-    pair_activation: Literal["gelu", "relu"] = "gelu"  # weaver keeps GELU here whatever `activation` says
+    norm: Literal["layer", "rms", "batch", "none"] = "layer"  # of each particle's channels, or over a batch. In fixed
+    # point batch costs nothing (it is folded), rms a sum of squares and a product per channel, layer a mean more
+    activation: Literal["gelu", "silu", "relu"] = "gelu"  # of dense layers; in fixed point gelu and silu are tables
+    pair_activation: Literal["gelu", "silu", "relu"] = "gelu"  # weaver keeps GELU here whatever `activation` says
     head: Literal["class_token", "mean"] = "class_token"  # class attention, or the mean over real particles
     class_attention: Annotated[Literal["tokens", "scores"], Field(exclude_if=lambda form: form == "tokens")] = "tokens"
     # tokens: the class token is one more key, as published; scores: the same function for one class block, whose query

@@ -43,12 +43,12 @@ KINDS: dict[type, LayerKind] = {
     Quantizer: moves.QUANTIZER,
     keras.layers.InputLayer: moves.PLAIN,
     keras.layers.Reshape: moves.RESHAPE,
-    keras.layers.Concatenate: moves.PLAIN,
+    keras.layers.Concatenate: moves.JOINED,
     GivenOrder: moves.PLAIN,
     SortedOrder: moves.PLAIN,
     ToBlocks: moves.BLOCKS,
     FromBlocks: moves.OTHER_PLACES,
-    Largest: moves.PLAIN,
+    Largest: moves.LARGEST,
 }
 
 

@@ -23,6 +23,15 @@ def _bounds(incoming: Incoming) -> Bounds:
     return ranged(a.low + b.low, a.high + b.high, np.maximum(a.fraction_bits, b.fraction_bits)), None
 
 
+def _difference(incoming: Incoming) -> Bounds:
+    """Of two tensors that broadcast."""
+    a, b = incoming.input(0), incoming.input(1)
+    if a is None or b is None:
+        return UNKNOWN
+    bits = np.maximum(*np.broadcast_arrays(a.fraction_bits, b.fraction_bits))
+    return ranged(a.low - b.high, a.high - b.low, bits), None
+
+
 def _ebops(layer: Any) -> Formula | None:
     shapes = {tuple(tensor.shape[1:]) for tensor in layer.input}
     if len(layer.input) != 2 or len(shapes) != 1:
@@ -32,4 +41,4 @@ def _ebops(layer: Any) -> Formula | None:
 
 
 ADD = LayerKind(usual, _bounds, _ebops)
-SUBTRACT = LayerKind(usual)
+SUBTRACT = LayerKind(usual, _difference)

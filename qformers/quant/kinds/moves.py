@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from qformers.quant.intervals import Range
+import numpy as np
+
+from qformers.quant.intervals import Range, constant
 from qformers.quant.kinds.record import UNKNOWN, Bounds, Incoming, LayerKind, Quantiser
 
 
@@ -26,8 +28,54 @@ def _reshaped(incoming: Incoming) -> Bounds:
     return Range(given.low.reshape(shape), given.high.reshape(shape), given.fraction_bits.reshape(shape)), None
 
 
+def _anywhere(given: Range, axes: int | tuple[int, ...], shape: tuple[int, ...], fit: Callable[[Any], Any]) -> Range:
+    """Values that may come from any place along `axes`; `fit` lets what is left broadcast to `shape`."""
+    parts = (given.low.min(axis=axes), given.high.max(axis=axes), given.fraction_bits.max(axis=axes))
+    low, high, bits = (np.array(np.broadcast_to(fit(part), shape)) for part in parts)
+    return Range(low, high, bits.astype(np.int64))
+
+
+def _to_blocks(incoming: Incoming) -> Bounds:
+    """(N, H, E) -> (O, H, M, S, E)."""
+    given = incoming.inputs[0]
+    if given is None:
+        return UNKNOWN
+    return _anywhere(given, 0, incoming.shape, lambda part: part[None, :, None, None]), None
+
+
+def _from_blocks(incoming: Incoming) -> Bounds:
+    """(O, H, M, S, E) -> (O, H, N, E)."""
+    given = incoming.inputs[0]
+    if given is None:
+        return UNKNOWN
+    return _anywhere(given, (2, 3), incoming.shape, lambda part: part[:, :, None]), None
+
+
+def _largest(incoming: Incoming) -> Bounds:
+    given, layer = incoming.inputs[0], incoming.layer
+    if given is None:
+        return UNKNOWN
+    axis = layer.axis % len(layer.input.shape) - 1
+    low, high, bits = (part.max(axis=axis, keepdims=True) for part in (given.low, given.high, given.fraction_bits))
+    if layer.floor is None:
+        return Range(low, high, bits), None
+    own = constant(np.asarray(layer.floor, np.float64))
+    return Range(np.maximum(low, own.low), np.maximum(high, own.high), np.maximum(bits, own.fraction_bits)), None
+
+
+def _joined(incoming: Incoming) -> Bounds:
+    given, axis = incoming.inputs, incoming.layer.axis % len(incoming.layer.output.shape) - 1
+    if any(one is None for one in given):
+        return UNKNOWN
+    parts = ((one.low, one.high, one.fraction_bits) for one in given if one is not None)
+    low, high, bits = (np.concatenate(part, axis=axis) for part in zip(*parts, strict=True))
+    return Range(low, high, bits), None
+
+
 QUANTIZER = LayerKind(_of_quantizer, _as_rounded)
 RESHAPE = LayerKind(bounds=_reshaped, moves=True)
-BLOCKS = LayerKind(moves=True, reorders=True)
-OTHER_PLACES = LayerKind(moves=True)
+BLOCKS = LayerKind(bounds=_to_blocks, moves=True, reorders=True)
+OTHER_PLACES = LayerKind(bounds=_from_blocks, moves=True)
+LARGEST = LayerKind(bounds=_largest)
+JOINED = LayerKind(bounds=_joined)
 PLAIN = LayerKind()  # rounds nothing; what it gives out is not followed

@@ -63,12 +63,13 @@ class Quantiser:
     def elements(self) -> int:
         """Values per event that it rounds, or weights; inside a softmax, as many as the layer has."""
         if self.place in ("weight", "bias"):
-            return math.prod(self._variable.shape)
+            return math.prod(self.variable.shape)
         tensor = self.layer.output if self.place in ("table", "result") else inputs_of(self.layer)[self.sees or 0]
         return math.prod(int(size) for size in tensor.shape[1:])
 
     @property
-    def _variable(self) -> Any:
+    def variable(self) -> Any:
+        """The weights or biases that it quantises, as they are trained (not for values that flow)."""
         return self.layer._kernel if self.place == "weight" else self.layer.bias
 
     def kif(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
@@ -83,7 +84,7 @@ class Quantiser:
 
     def values(self) -> Array:
         """The weights or biases it quantises (not for values that flow)."""
-        return np.asarray(ops.convert_to_numpy(self._variable), np.float64)
+        return np.asarray(ops.convert_to_numpy(self.variable), np.float64)
 
     def groups(self, array: Array, reduce: Callable[..., Any]) -> Array:
         """Reduce an array of the quantised tensor's shape to one number per group that shares a format."""

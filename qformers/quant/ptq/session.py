@@ -12,7 +12,7 @@ import numpy as np
 from rich.console import Console
 
 from qformers.builds.build import Build
-from qformers.files import write_json
+from qformers.builds.run_place import refuse_foreign_run
 from qformers.progress import Reporter, Silent, Ticker
 from qformers.quant.ptq import report, run_folder
 from qformers.quant.ptq import tune as precision
@@ -23,6 +23,7 @@ from qformers.quant.ptq.evaluator import compared as compared_jets
 from qformers.quant.ptq.journal import Journal
 from qformers.quant.ptq.ranges import Rule
 from qformers.quant.ptq.search import SearchResult, search, uniform
+from qformers.records import write_record
 from qformers.tasks.metrics.jets import log_probabilities
 from qformers.train.phases import exclusive
 from qformers.train.progress import short
@@ -80,6 +81,7 @@ def tune(
     """
     console = console or Console(soft_wrap=True, highlight=False)
     run_folder.refuse_points(build)
+    refuse_foreign_run(out)
     run_folder.refuse_other(out)
     with exclusive(out), _stopping(out) as stop:
         material = run_folder.gather(path, build, settings.calibration_jets)
@@ -102,7 +104,7 @@ def tune(
         *report.in_words(result.point.measured, precision.which(jets), compared),
         f"test split, looked at once: accuracy {done.accuracy:.4f} +- {done.accuracy_error:.4f}, EBOPs {done.ebops:,}",
         f"test split beside float: {report.in_short(_tested(material, done))}",
-        f"{len(bench.points)} evaluations, {bench.fresh} of them now",
+        f"{len(bench.points)} evaluations of the search, {bench.fresh} measured now with those of the other curves",
         f"written: {out / 'tuned.yaml'}, {out / 'tune.json'}, {done.folder / 'model.keras'}",
     ]
 
@@ -157,7 +159,7 @@ def _write_report(
         "path": [point.measured.as_json() for point in result.path],
         "uniform_curve": {str(width): point.measured.as_json() for width, point in curve.items()},
     }
-    write_json(out / "tune.json", content)
+    write_record(out / "tune.json", content)
     report.bits_picture(result.point.formats, out / "plots" / "tune_bits.png")
     report.trade_picture(result.point.measured, result.path, bench.points, curve, out / "plots" / "tune_ebops.png")
 

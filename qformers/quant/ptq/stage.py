@@ -9,10 +9,11 @@ from pathlib import Path
 from rich.console import Console, RenderableType
 
 from qformers.builds.build import Build
-from qformers.files import write_json
+from qformers.builds.run_place import refuse_foreign_run
 from qformers.progress import Reporter
 from qformers.quant.ptq import ranges, run_folder
 from qformers.quant.ptq import session as search
+from qformers.records import write_record
 from qformers.results import Result
 from qformers.train.phases import exclusive
 
@@ -49,7 +50,7 @@ class QuantiseResult(Result):
     def save(self) -> Path:
         """Write ``qat/errors.json``, the errors of the layers; all else lies in the run folder already."""
         path = self.done.folder / "errors.json"
-        write_json(path, [error.as_json() for error in self.done.errors])
+        write_record(path, {"layers": [error.as_json() for error in self.done.errors]})
         return path
 
 
@@ -75,6 +76,7 @@ def quantise(
     """
     folder = Path("runs") / build.name if run is None else Path(run)
     run_folder.refuse_points(build)
+    refuse_foreign_run(folder)
     run_folder.refuse_other(folder)
     material = run_folder.gather(Path(model), build, calibration_jets)
     facts: dict[str, object] = {"formats": "as given"}

@@ -83,13 +83,16 @@ def threshold_table(scores: Floats, labels: Labels, recalls: Sequence[float] = R
     return rows
 
 
-def report(scores: Floats, labels: Labels, recalls: Sequence[float] = RECALLS) -> dict[str, Any]:
+def report(
+    scores: Floats, labels: Labels, recalls: Sequence[float] = RECALLS, ranking: Floats | None = None
+) -> dict[str, Any]:
     """All numbers of one score on pooled points, as JSON.
 
     Args:
         scores: (points,), probabilities of label 1.
         labels: (points,), 0 or 1.
         recalls: of the table and of precision at recall.
+        ranking: (points,), what orders them, e.g. logits, where probabilities may be equal; None = the scores.
 
     Returns:
         auprc (sum of (R_n - R_(n-1)) P_n), roc_auc, f1 and f3 at 0.5, precision_at_recall, recall_at_precision,
@@ -104,15 +107,16 @@ def report(scores: Floats, labels: Labels, recalls: Sequence[float] = RECALLS) -
     if scores.min() < 0 or scores.max() > 1:
         raise ValueError(f"scores must be probabilities in [0, 1]. Received: {scores.min()} to {scores.max()}")
     truth, kept = np.asarray(labels).astype(np.int64), scores >= CUT
+    ranking = scores if ranking is None else ranking
     return {
         "points": len(truth),
         "positive": float(truth.mean()),
-        "auprc": float(average_precision_score(truth, scores)),
-        "roc_auc": float(roc_auc_score(truth, scores)),
+        "auprc": float(average_precision_score(truth, ranking)),
+        "roc_auc": float(roc_auc_score(truth, ranking)),
         "f1": float(fbeta_score(truth, kept, beta=1.0, zero_division=0.0)),
         "f3": float(fbeta_score(truth, kept, beta=BETA, zero_division=0.0)),
-        "precision_at_recall": {f"{r:g}": precision_at_recall(scores, labels, r) for r in recalls},
-        "recall_at_precision": {f"{p:g}": recall_at_precision(scores, labels, p) for p in PRECISIONS},
+        "precision_at_recall": {f"{r:g}": precision_at_recall(ranking, labels, r) for r in recalls},
+        "recall_at_precision": {f"{p:g}": recall_at_precision(ranking, labels, p) for p in PRECISIONS},
         "thresholds": [asdict(row) for row in threshold_table(scores, labels, recalls)],
     }
 

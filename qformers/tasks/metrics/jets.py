@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from qformers.tasks.metrics import shares
+
 Floats = NDArray[np.floating[Any]]
 Labels = NDArray[np.int64]
 
@@ -98,7 +100,7 @@ def accuracy(logits: Floats, labels: Labels) -> Measured:
         labels: (n,).
     """
     share = float((logits.argmax(axis=1) == labels).mean())
-    return Measured(share, math.sqrt(share * (1.0 - share) / len(labels)))
+    return Measured(share, shares.error(share, len(labels)))
 
 
 def macro_auc(logits: Floats, labels: Labels) -> Measured:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qformers.data.clouds import NO_PARTICLE
+from qformers.tasks.metrics import shares
 from qformers.tasks.metrics.points import neighbours
 
 Floats = NDArray[np.floating[Any]]
@@ -145,11 +146,12 @@ def match(
 
 
 def share(passed: Bools) -> dict[str, Any]:
-    """Share of true entries, its binomial error and their number; value None where there is none."""
+    """Share of true entries, its binomial error and interval (Wilson), and their number; None where there is none."""
     if not len(passed):
         return {"value": None, "error": None, "of": 0}
     value = float(passed.mean())
-    return {"value": value, "error": float(np.sqrt(value * (1 - value) / len(passed))), "of": len(passed)}
+    interval = list(shares.interval(value, len(passed)))
+    return {"value": value, "error": shares.error(value, len(passed)), "interval": interval, "of": len(passed)}
 
 
 def binned(passed: Bools, values: Floats, edges: Sequence[float]) -> list[dict[str, Any]]:

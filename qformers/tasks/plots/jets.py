@@ -15,6 +15,8 @@ from qformers.tasks.metrics import jets as metrics
 from qformers.tasks.score_names import spell
 
 CURVE_POINTS = 400  # points per ROC curve
+LINES = ("-", "--")  # of a first and of a second model
+LEGEND_LINE = 0.16  # a legend of more than the inverse of this many curves stands beside the axes
 SIZE_INCHES, DPI = (8.0, 6.5), 110
 
 
@@ -33,13 +35,13 @@ def canvas(path: Path, size: tuple[float, float] = SIZE_INCHES) -> Iterator[Any]
             figure.savefig(temporary)
 
 
-def roc(logits: NDArray[Any], labels: NDArray[np.int64], class_names: Sequence[str], path: Path) -> None:
+def roc(models: Mapping[str, NDArray[Any]], labels: NDArray[np.int64], class_names: Sequence[str], path: Path) -> None:
     """Background rejection over signal efficiency, one curve per signal class (QCD as background for JetClass).
 
     Curves end where no background jet passes any more; a class without jets has none, and one class no picture.
 
     Args:
-        logits: (n, classes).
+        models: name -> logits (n, classes); one alone may have no name, the curves of the second are dashed.
         labels: (n,).
         class_names: in label order.
         path: PNG to write.
@@ -51,25 +53,31 @@ def roc(logits: NDArray[Any], labels: NDArray[np.int64], class_names: Sequence[s
     background = list(class_names).index(metrics.BACKGROUND) if jetclass else None
     if len(class_names) < 2:  # nothing to reject
         return
-    with canvas(path) as axes:
-        axes.set_prop_cycle(color=mpl.color_sequences["tab10"])  # ten that differ; the style has six
-        for index, name in enumerate(class_names):
-            if index == background:
-                continue
+    colours = mpl.color_sequences["tab10"]  # ten that differ; the style has six
+    curves = [(one, index, name) for one in models for index, name in enumerate(class_names) if index != background]
+    beside = len(curves) * LEGEND_LINE > 1.0
+    with canvas(path, (SIZE_INCHES[0] + 3.0 * beside, SIZE_INCHES[1])) as axes:
+        for model, index, name in curves:
+            style = {"color": colours[index % len(colours)], "ls": LINES[list(models).index(model) % len(LINES)]}
+            named = f"{model} {name}".strip()
             used = (labels == index) | (labels == background) if jetclass else np.ones(len(labels), bool)
             if len(np.unique(labels[used] == index)) < 2:  # one of both has no jet
-                axes.plot([], [], label=f"{name}  (n/a)")
+                axes.plot([], [], label=f"{named}  (n/a)", **style)
                 continue
-            scores = metrics.discriminant(logits[used], index, background)
+            scores = metrics.discriminant(models[model][used], index, background)
             false_rate, true_rate, _ = roc_curve(labels[used] == index, scores)
             area = auc(false_rate, true_rate)
             thin = np.unique(np.linspace(0, len(true_rate) - 1, CURVE_POINTS * 5).astype(int))
             passing = thin[false_rate[thin] > 0]
-            axes.plot(true_rate[passing], 1.0 / false_rate[passing], label=f"{name}  (AUC {area:.4f})", lw=1.8)
+            label = f"{named}  (AUC {area:.4f})"
+            axes.plot(true_rate[passing], 1.0 / false_rate[passing], label=label, lw=1.8, **style)
         axes.set(xlabel="Signal efficiency", xlim=(0, 1), yscale="log", ylim=(1, None))
         axes.set_ylabel(f"Background rejection  1/$\\epsilon_B$ ({'QCD' if jetclass else 'all other classes'})")
         axes.grid(alpha=0.3, which="both", lw=0.5)
-        axes.legend(loc="lower left")
+        if beside:
+            axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        else:
+            axes.legend(loc="lower left")
 
 
 def confusion(counts: NDArray[Any], class_names: Sequence[str], path: Path) -> None:

@@ -1,0 +1,255 @@
+"""Kernels of a plan, each traced once for T points, and what the stores between them hold; both also in NumPy.
+
+A kernel's inputs are the values that come with a beat (``streamed``, ``spread``), then all values of the event
+(``filled``, ``running``, ``held``); its outputs are what the boundary behind it keeps, or the outputs of the model.
+Every value has the format that the arithmetic in front of it can give, so that nothing is rounded where the model does
+not round.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hls.backends.alkaid.fixes import mended
+from hls.backends.alkaid.kinds import replays
+from hls.backends.alkaid.trace import HARDWARE, SOLVER, Kif, predict
+from hls.backends.folded.plan import CARRIED, Folding, Plan, Work, counting_axis, named
+from hls.errors import HlsError
+from qformers.precision.fixed import Fixed
+
+Array = NDArray[np.float64]
+BY_BEAT = ("streamed", "spread")
+Formats = Mapping[str, Fixed | Kif]  # of the model's inputs
+
+
+@dataclass(frozen=True)
+class Group:
+    """Values of one tensor at a kernel, side by side.
+
+    Attributes:
+        tensor: of the Keras model.
+        kind: of the store, see `hls.backends.folded.plan`; "" for an output of the model.
+        shape: of a beat where it comes beat by beat, else of the event.
+        kif: sign, integer and fraction bits, arrays of that shape.
+    """
+
+    tensor: str
+    kind: str
+    shape: tuple[int, ...]
+    kif: Kif
+
+    @property
+    def size(self) -> int:
+        """Values."""
+        return math.prod(self.shape)
+
+    def to_json(self) -> list[Any]:
+        """As plain JSON types."""
+        return [self.tensor, self.kind, list(self.shape), [np.ravel(part).tolist() for part in self.kif]]
+
+    @classmethod
+    def from_json(cls, entry: Sequence[Any]) -> Group:
+        """Inverse of `to_json`."""
+        tensor, kind, shape, kif = entry
+        parts = tuple(np.asarray(part, np.int8).reshape(shape) for part in kif)
+        return cls(tensor, kind, tuple(shape), parts)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """What a phase computes in every beat.
+
+    Attributes:
+        comb: alkaid's CombLogic from all inputs to all outputs, flattened.
+        ins, outs: its inputs and outputs, in order.
+        beats: of an event.
+    """
+
+    comb: Any
+    ins: tuple[Group, ...]
+    outs: tuple[Group, ...]
+    beats: int
+
+
+def beat_shape(plan: Plan, tensor: str, axis: int | None) -> tuple[int, ...]:
+    """Shape of what a beat brings of a tensor that comes along `axis`, or of all of it."""
+    shape = plan.shapes[tensor]
+    return shape if axis is None else (*shape[:axis], plan.fold.together, *shape[axis + 1 :])
+
+
+def kernels(plan: Plan, formats: Formats) -> tuple[Kernel, ...]:
+    """Trace all phases.
+
+    Args:
+        plan: of a model whose layers alkaid has exactly.
+        formats: of the model's inputs.
+
+    Raises:
+        HlsError: alkaid cannot trace a layer.
+    """
+    made: list[Kernel] = []
+    ins = [
+        Group(named(tensor), "streamed", shape, _kif(formats[tensor.name], shape))
+        for tensor in plan.model.inputs
+        for shape in [beat_shape(plan, named(tensor), plan.fold.axes[named(tensor)])]
+    ]
+    for phase in range(len(plan.works)):
+        made.append(_kernel(plan, phase, ins))
+        if phase < len(plan.boundaries):
+            ins = [_behind(plan, phase, group) for group in made[-1].outs]
+            ins.sort(key=lambda group: group.kind not in BY_BEAT)
+    return tuple(made)
+
+
+def _kif(form: Fixed | Kif, shape: tuple[int, ...]) -> Kif:
+    if isinstance(form, Fixed):
+        parts = (int(form.signed), form.integer_bits, form.fraction_bits)
+        return tuple(np.full(shape, part, np.int8) for part in parts)  # type: ignore[return-value]
+    return tuple(np.broadcast_to(part, shape) for part in form)  # type: ignore[return-value]
+
+
+def _behind(plan: Plan, phase: int, group: Group) -> Group:
+    """What the next kernel reads of a store."""
+    if group.kind == "filled":
+        axis = plan.fold.axes[group.tensor]
+        kif = tuple(np.concatenate([part] * plan.fold.beats, axis=axis) for part in group.kif)
+        return Group(group.tensor, "filled", plan.shapes[group.tensor], kif)  # type: ignore[arg-type]
+    if group.kind == "spread":
+        axis, beats = plan.fold.spread[group.tensor], plan.fold.beats
+        kif = tuple(np.max(np.split(part, beats, axis=axis), axis=0) for part in group.kif)
+        return Group(group.tensor, "spread", kif[0].shape, kif)  # type: ignore[arg-type]
+    if group.kind == "running":
+        signs, integers, fractions = group.kif
+        grown = integers + (plan.beats_of(phase) - 1).bit_length()
+        return Group(group.tensor, "running", group.shape, (signs, grown.astype(np.int8), fractions))
+    return group
+
+
+def _kernel(plan: Plan, phase: int, ins: Sequence[Group]) -> Kernel:
+    from alkaid.trace import FVArray, HWConfig, trace
+    from alkaid.trace.passes import optimize
+
+    try:
+        with mended(), replays(), redirect_stdout(StringIO()):
+            known: dict[tuple[str, bool], Any] = {}
+            flat = []
+            for group in ins:
+                bits = (np.ravel(part).astype(np.int64) for part in group.kif)
+                values = FVArray.from_kif(*bits, hwconf=HWConfig(*HARDWARE), solver_options=SOLVER)
+                flat.append(values)
+                whole = group.kind not in BY_BEAT
+                known[group.tensor, whole] = values.reshape(1, *group.shape)
+            for work in plan.works[phase]:
+                arrays = [known[use.tensor, use.axis is None] for use in work.uses]
+                known[work.tensor, work.axis is None] = _replayed(plan, work, arrays)
+            if phase < len(plan.boundaries):
+                wanted = list(_wanted(plan, phase))
+            else:
+                wanted = [(named(tensor), "", True) for tensor in plan.model.outputs]
+            parts = [known[name, whole] for name, _, whole in wanted]
+            inputs, outputs = np.concatenate(flat), np.concatenate([np.ravel(part) for part in parts])
+            comb = optimize(trace(inputs, outputs, optimize=False))
+    except (AssertionError, NotImplementedError, ValueError, KeyError, RuntimeError, StopIteration) as error:
+        raise HlsError(f"alkaid cannot trace phase {phase} of this model: {type(error).__name__}: {error}") from error
+    outs, start = [], 0
+    kifs = [np.asarray(part, np.int8) for part in comb.out_kifs]
+    for (name, kind, _), part in zip(wanted, parts, strict=True):
+        shape = tuple(part.shape[1:])
+        stop = start + math.prod(shape)
+        outs.append(Group(name, kind, shape, tuple(kif[start:stop].reshape(shape) for kif in kifs)))  # type: ignore[arg-type]
+        start = stop
+    return Kernel(comb, tuple(ins), tuple(outs), plan.beats_of(phase))
+
+
+def _wanted(plan: Plan, phase: int) -> Iterator[tuple[str, str, bool]]:
+    """What the boundary behind a phase keeps: tensor, store, and whether it is known as a whole in the phase."""
+    for kind in CARRIED:
+        for name in getattr(plan.boundaries[phase], kind):
+            yield name, kind, kind not in ("streamed", "filled")
+
+
+def _replayed(plan: Plan, work: Work, arrays: list[Any]) -> Any:
+    """The output of a layer on alkaid's arrays, with a batch axis of one."""
+    from alkaid.converter._plugin_loader import maybe_load_for
+    from alkaid.converter.builtin.keras.layers._base import _registry
+
+    if type(work.layer) not in _registry:
+        maybe_load_for(type(work.layer), "keras", verbose=False)
+    mirror = _registry[type(work.layer)](work.layer)
+    if work.cut is not None or work.axis is not None:
+        load = mirror._load_weight
+        mirror._load_weight = lambda name: _shared(plan, work, name, load(name))
+    several = isinstance(work.layer.input, list | tuple)
+    made = mirror(tuple(arrays)) if several else mirror(arrays[0])
+    return made["final"][0]
+
+
+def _shared(plan: Plan, work: Work, name: str, weights: Any) -> Any:
+    """The weights of a beat; an axis of them that counts points is cut to T, since they are the same for all points."""
+    weights = np.asarray(weights)
+    axis = counting_axis(plan, work, name, weights.shape)
+    return weights if axis is None else np.take(weights, range(plan.fold.together), axis=axis)
+
+
+def run(fold: Folding, made: Sequence[Kernel], inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """The fast path: whole events through kernels and stores in NumPy, exact in float64.
+
+    Args:
+        fold, made: of a plan.
+        inputs: name -> (n, ...), in the formats of the ports.
+
+    Returns:
+        Output name (of the tensor) -> (n, ...).
+    """
+    events = len(next(iter(inputs.values())))
+    stored = {(g.tensor, g.kind): beats_of(fold, g.tensor, inputs[g.tensor]) for g in made[0].ins}
+    for kernel in made:
+        rows = np.concatenate([_rows(stored[g.tensor, g.kind], kernel.beats, events) for g in kernel.ins], axis=1)
+        answers = predict(kernel.comb, rows).reshape(events, kernel.beats, -1)
+        parts = np.split(answers, np.cumsum([group.size for group in kernel.outs])[:-1], axis=2)
+        stored = {(g.tensor, g.kind): _kept(fold, g, part) for g, part in zip(kernel.outs, parts, strict=True)}
+    return {group.tensor: stored[group.tensor, ""].reshape(events, *group.shape) for group in made[-1].outs}
+
+
+def beats_of(fold: Folding, tensor: str, values: Array) -> Array:
+    """(n, ...) as (n, B, values of a beat)."""
+    parts = np.split(np.asarray(values, np.float64), fold.beats, axis=_axis(fold, tensor) + 1)
+    return np.stack([part.reshape(len(values), -1) for part in parts], axis=1)
+
+
+def _axis(fold: Folding, tensor: str) -> int:
+    axis = fold.axes[tensor] if fold.axes[tensor] is not None else fold.spread.get(tensor)
+    if axis is None:
+        raise ValueError(f"tensor {tensor} is one of the event and does not come beat by beat")
+    return axis
+
+
+def _joined(fold: Folding, group: Group, values: Array) -> Array:
+    """(n, B, values of a beat) as (n, ...)."""
+    axis = _axis(fold, group.tensor)
+    parts = [values[:, beat].reshape(len(values), *group.shape) for beat in range(fold.beats)]
+    return np.concatenate(parts, axis=axis + 1)
+
+
+def _kept(fold: Folding, group: Group, values: Array) -> Array:
+    """What is kept of (n, beats, values): (n, B, values of a beat) if streamed, else (n, 1, values)."""
+    if group.kind == "filled":
+        return _joined(fold, group, values).reshape(len(values), 1, -1)
+    if group.kind == "spread":
+        return beats_of(fold, group.tensor, values[:, 0].reshape(len(values), *group.shape))
+    if group.kind == "running":
+        return np.asarray(values.sum(axis=1, keepdims=True))
+    return values if group.kind == "streamed" else values[:, :1]
+
+
+def _rows(values: Array, beats: int, events: int) -> Array:
+    """(n, 1 or B, values) as (n * beats, values)."""
+    return np.broadcast_to(values, (events, beats, values.shape[2])).reshape(events * beats, -1)
