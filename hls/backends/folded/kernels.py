@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from hls.backends.alkaid.fixes import mended
 from hls.backends.alkaid.kinds import replays
 from hls.backends.alkaid.trace import HARDWARE, SOLVER, Kif, predict
-from hls.backends.folded.plan import CARRIED, Folding, Plan, Work, counting_axis, named
 from hls.errors import HlsError
 from qformers.precision.fixed import Fixed
+from qformers.quant.phases import CARRIED, Folding, Plan, Work, counting_axis, named
 
 Array = NDArray[np.float64]
 BY_BEAT = ("streamed", "spread")
@@ -36,7 +36,7 @@ class Group:
 
     Attributes:
         tensor: of the Keras model.
-        kind: of the store, see `hls.backends.folded.plan`; "" for an output of the model.
+        kind: of the store, see `qformers.quant.phases`; "" for an output of the model.
         shape: of a beat where it comes beat by beat, else of the event.
         kif: sign, integer and fraction bits, arrays of that shape.
     """

@@ -22,9 +22,9 @@ import numpy as np
 from hls.backends.alkaid.ports import Value, joined, place, wires
 from hls.backends.alkaid.stages import Pipeline
 from hls.backends.folded.kernels import Group, Kernel
-from hls.backends.folded.plan import Folding
 from hls.errors import HlsError
 from hls.templates import fill
+from qformers.quant.phases import Folding
 
 HERE = Path(__file__).parent
 WAITING = 2  # events in the queue beyond those that are on their way

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from hls.backends.alkaid.ports import Value, decode, encode, values_of
 from hls.backends.folded.kernels import Group, Kernel, beats_of, run
-from hls.backends.folded.plan import Folding
 from hls.backends.folder import ProjectFolder
 from hls.backends.protocol import Clocked, Timing
 from hls.backends.simulators.verilator import find_verilator, port_bytes
@@ -26,6 +25,7 @@ from hls.reports.report import Report
 from hls.templates import fill
 from qformers.manifest import versions
 from qformers.progress import Reporter, Silent
+from qformers.quant.phases import Folding
 
 PORTS = "ports.json"
 PLAN = "plan.json"

@@ -14,7 +14,6 @@ from hls.backends.alkaid.stages import Pipeline, pipeline
 from hls.backends.alkaid.writer import STAGE_SHARE, widest, write_modules
 from hls.backends.folded.kernels import Group, Kernel, kernels
 from hls.backends.folded.machine import Phase, Ports, flight_of, latency_cycles, phases_of, verilog
-from hls.backends.folded.plan import Plan, Unfolded, named, plan
 from hls.backends.folded.project import PLAN, PORTS, FoldedProject
 from hls.backends.protocol import LAYOUT, Layout, Port
 from hls.backends.writing import new_project, output_names
@@ -23,6 +22,7 @@ from qformers.builds.build import Build
 from qformers.files import write_json
 from qformers.precision.fixed import Fixed
 from qformers.progress import Reporter, Silent
+from qformers.quant.phases import Plan, Unfolded, named, plan
 
 NAME = "folded"
 
@@ -47,7 +47,8 @@ def _planned(model: Any, build: Build | None) -> Plan:
     try:
         return plan(model, 1 if build is None else build.firmware.points_per_clock)
     except Unfolded as unfolded:
-        raise ExportRefused(NAME, [unfolded.refusal]) from unfolded
+        said = Refusal(unfolded.name, unfolded.kind, unfolded.reason, unfolded.way_out)
+        raise ExportRefused(NAME, [said]) from unfolded
 
 
 def write(

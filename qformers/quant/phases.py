@@ -28,7 +28,7 @@ import numpy as np
 from hgq.layers import QAdd, QEinsum, QEinsumDense, QSoftmax, QSubtract, QUnaryFunctionLUT
 from hgq.quantizer import Quantizer
 
-from hls.errors import Gap, Refusal
+from qformers.errors import QformersError
 from qformers.nn.memory import memory_of
 from qformers.quant.kinds.record import inputs_of
 
@@ -139,12 +139,17 @@ class Plan:
         return self.fold.beats if before is None or before.streamed or before.spread else 1
 
 
-class Unfolded(Exception):
-    """A layer that cannot be folded; carries the refusal."""
+class Unfolded(QformersError):
+    """A layer or a setting that cannot be folded.
 
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__(str(refusal))
-        self.refusal = refusal
+    Attributes:
+        name, kind: of the layer and its class, or of the setting.
+        reason, way_out: why, and what to do instead.
+    """
+
+    def __init__(self, name: str, kind: str, reason: str, way_out: str) -> None:
+        super().__init__(f"{name} ({kind}): {reason}; {way_out}")
+        self.name, self.kind, self.reason, self.way_out = name, kind, reason, way_out
 
 
 def named(tensor: Any) -> str:
@@ -153,7 +158,7 @@ def named(tensor: Any) -> str:
 
 
 def _refuse(layer: Any, reason: str, way_out: str) -> Unfolded:
-    return Unfolded(Gap(reason, way_out).refusal(layer))
+    return Unfolded(layer.name, type(layer).__name__, reason, way_out)
 
 
 @dataclass
@@ -266,12 +271,10 @@ def plan(model: Any, together: int) -> Plan:
     points = sizes.pop()
     if points % together:
         raise Unfolded(
-            Refusal(
-                "firmware.points_per_clock",
-                "setting",
-                f"must divide the {points} points of an event. Received: {together}",
-                f"take one of {', '.join(str(n) for n in range(1, points + 1) if points % n == 0)}",
-            )
+            "firmware.points_per_clock",
+            "setting",
+            f"must divide the {points} points of an event. Received: {together}",
+            f"take one of {', '.join(str(n) for n in range(1, points + 1) if points % n == 0)}",
         )
     planner = _Planner(model, points, memory.roles)
     planner.places.update({name: Place(0, axis) for name, axis in axes.items()})
