@@ -110,6 +110,7 @@ class FoldedProject(ProjectFolder):
                 tuple(map(Group.from_json, row["ins"])),
                 tuple(map(Group.from_json, row["outs"])),
                 row["beats"],
+                np.asarray(row["rom"], np.float64).reshape(row["beats"], -1),
             )
             for row in self.facts["kernels"]
         )
@@ -180,7 +181,11 @@ class FoldedProject(ProjectFolder):
         """
         rounded, pauses = self.rounded(inputs), pauses or Pauses()
         beats = self.fold.beats
-        parts = [beats_of(self.fold, group.tensor, rounded[group.tensor]) for group in self.kernels[0].ins]
+        parts = [
+            beats_of(self.fold, group.tensor, rounded[group.tensor])
+            for group in self.kernels[0].ins
+            if group.kind != "rom"
+        ]
         rows = np.concatenate(parts, axis=2)  # (n, B, values of a beat)
         events = len(rows)
         words = encode(self._ports["in_beat"], rows.reshape(events * beats, -1))
