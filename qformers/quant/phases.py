@@ -29,9 +29,9 @@ from typing import Any
 
 import keras
 import numpy as np
-from numpy.typing import NDArray
 from hgq.layers import QAdd, QEinsum, QEinsumDense, QSoftmax, QSubtract, QUnaryFunctionLUT
 from hgq.quantizer import Quantizer
+from numpy.typing import NDArray
 
 from qformers.errors import QformersError
 from qformers.nn.memory import memory_of
