@@ -34,6 +34,7 @@ from hgq.quantizer import Quantizer
 from numpy.typing import NDArray
 
 from qformers.errors import QformersError
+from qformers.nn.index.select import Largest
 from qformers.nn.memory import memory_of
 from qformers.quant.kinds.record import inputs_of
 
@@ -238,7 +239,9 @@ class _Planner:
         elif isinstance(layer, BY_VALUE):
             self._by_value(layer, tensors)
         elif isinstance(layer, QSoftmax):
-            self._softmax(layer, tensors[0])
+            self._over(layer, tensors[0], layer.axes)
+        elif isinstance(layer, Largest):
+            self._over(layer, tensors[0], (layer.axis,))
         elif all(self.places[named(tensor)].axis is None for tensor in tensors):
             self._add(layer, [Use(named(tensor), None) for tensor in tensors], None)
         else:
@@ -315,10 +318,11 @@ class _Planner:
             uses.append(Use(named(tensor), axis if size == self.points or place.axis is not None else None))
         self._add(layer, uses, axis)
 
-    def _softmax(self, layer: Any, tensor: Any) -> None:
+    def _over(self, layer: Any, tensor: Any, axes: Sequence[int]) -> None:
+        """A layer that looks at all values along some axes, counted from the event's: over points it waits for all."""
         axis = self.places[named(tensor)].axis
-        over = [number % len(tensor.shape) - 1 for number in layer.axes]
-        axis = None if axis in over else axis  # a sum over the points waits for all of them
+        over = [number % len(tensor.shape) - 1 for number in axes]
+        axis = None if axis in over else axis
         self._add(layer, [Use(named(tensor), axis)], axis)
 
     def _add(

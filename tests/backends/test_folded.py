@@ -20,7 +20,8 @@ from hls.proof.agree import keras_outputs
 
 FOLDS = [  # architecture, form
     ("part", "none_mean"), ("part", "input_mean"), ("part", "none_class_token"), ("part", "input_class_token"),
-    ("part", "onchip_mean"), ("part", "layer_gelu"), ("part", "rms_silu"), ("deepsets", "mean"),
+    ("part", "onchip_mean"), ("part", "layer_gelu"), ("part", "rms_silu"), ("part", "deferred"),
+    ("deepsets", "mean"),
     ("jedi_linear", "affine"), ("transformer", "mean"), ("transformer", "linformer_mean"), ("mixer", "flat"),
 ]  # fmt: skip
 SLOW = pytest.mark.slow
