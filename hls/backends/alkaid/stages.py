@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-INPUT, CONSTANT = -1, 5  # opcodes of ALIR
+INPUT, CONSTANT, PRODUCT = -1, 5, 7  # opcodes of ALIR
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,11 @@ def pipeline(comb: Any, limit_ns: float) -> Pipeline:
     delays = [max(a for a, s in zip(arrivals, stages, strict=True) if s == stage) for stage in range(count)]
     marked = comb._replace(ops=_marked(comb.ops, stages, arrivals, delays))
     return Pipeline(comb, to_pipeline(marked, n_stages=count, verbose=False), tuple(delays))
+
+
+def products(comb: Any) -> int:
+    """Products of two variables in a CombLogic, the ones that a DSP block could do; those with constants are adders."""
+    return sum(op.opcode == PRODUCT for op in comb.ops)
 
 
 def _assign(ops: list[Any], limit_ns: float) -> tuple[list[int], list[float]]:

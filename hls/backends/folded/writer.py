@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from hls.backends.alkaid import writer as unrolled
 from hls.backends.alkaid.ports import Value, port_formats
-from hls.backends.alkaid.stages import Pipeline, pipeline
+from hls.backends.alkaid.stages import Pipeline, pipeline, products
 from hls.backends.alkaid.writer import STAGE_SHARE, widest, write_modules
 from hls.backends.folded.kernels import Group, Kernel, kernels
 from hls.backends.folded.machine import Phase, Ports, flight_of, latency_cycles, phases_of, verilog
@@ -19,6 +20,7 @@ from hls.backends.protocol import LAYOUT, Layout, Port
 from hls.backends.writing import new_project, output_names
 from hls.errors import ExportRefused, Refusal
 from qformers.builds.build import Build
+from qformers.config.sections import FirmwareConfig
 from qformers.files import write_json
 from qformers.precision.fixed import Fixed
 from qformers.progress import Reporter, Silent
@@ -30,17 +32,21 @@ NAME = "folded"
 def supports(model: Any, build: Build | None = None) -> list[Refusal]:
     """See `Backend.supports`."""
     try:
-        _planned(model, build)
+        planned(model, build)
     except ExportRefused as refused:
         return list(refused.refusals)
     return []
 
 
-def _planned(model: Any, build: Build | None) -> Plan:
+def planned(model: Any, build: Build | None) -> Plan:
     """The plan of a model.
 
+    Args:
+        model: quantised.
+        build: says how many points come per clock; None = one.
+
     Raises:
-        ExportRefused: it cannot be folded.
+        ExportRefused: it cannot be folded, with every layer that is the reason.
     """
     if refused := unrolled.supports(model, build):
         raise ExportRefused(NAME, refused)
@@ -51,6 +57,50 @@ def _planned(model: Any, build: Build | None) -> Plan:
         raise ExportRefused(NAME, [said]) from unfolded
 
 
+@dataclass(frozen=True)
+class Design:
+    """Folded firmware before it is written.
+
+    Attributes:
+        plan: the model in phases.
+        kernels: of each phase.
+        cuts: the same in pipeline stages.
+        ports: the same with places for their values.
+        phases: the same in the machine, with the stores behind them.
+        formats: of the model's inputs.
+    """
+
+    plan: Plan
+    kernels: tuple[Kernel, ...]
+    cuts: tuple[Pipeline, ...]
+    ports: tuple[Ports, ...]
+    phases: tuple[Phase, ...]
+    formats: Mapping[str, Fixed]
+
+
+def stage_ns(firmware: FirmwareConfig) -> float:
+    """Longest path between two registers, in alkaid's delay model."""
+    return firmware.stage_ns or STAGE_SHARE * firmware.clock_ns
+
+
+def design(model: Any, build: Build) -> Design:
+    """Trace a model's kernels and place its stores.
+
+    Args:
+        model: quantised.
+        build: its section `firmware` says how many points come per clock, and what that lasts.
+
+    Raises:
+        ExportRefused: it cannot be folded.
+        HlsError: alkaid cannot trace a layer.
+    """
+    cut, formats = planned(model, build), port_formats(model)
+    made = kernels(cut, formats)
+    cuts = tuple(pipeline(kernel.comb, stage_ns(build.firmware)) for kernel in made)
+    ports = tuple(Ports.of(kernel, one) for kernel, one in zip(made, cuts, strict=True))
+    return Design(cut, made, cuts, ports, phases_of(cut.fold, made, cuts, ports), formats)
+
+
 def write(
     model: Any,
     build: Build,
@@ -59,24 +109,20 @@ def write(
     facts: Mapping[str, Any] | None = None,
 ) -> FoldedProject:
     """See `Backend.write`."""
-    cut, firmware = _planned(model, build), build.firmware
     tick = (reporter or Silent()).task("trace and write folded RTL", 2)
-    formats = port_formats(model)
-    made = kernels(cut, formats)
-    cuts = [pipeline(kernel.comb, firmware.stage_ns or STAGE_SHARE * firmware.clock_ns) for kernel in made]
-    ports = [Ports.of(kernel, one) for kernel, one in zip(made, cuts, strict=True)]
-    phases = phases_of(cut.fold, made, cuts, ports)
+    made = design(model, build)
     tick()
     out = out.resolve()
-    layout = _layout(model, made[-1], formats, build.name)
+    layout = _layout(model, made.kernels[-1], made.formats, build.name)
     with new_project(NAME, model, build, out, facts) as (folder, said):
-        modules = {f"k{phase.number}": one for phase, one in zip(phases, cuts, strict=True)}
-        write_modules(folder / "src", build.name, modules, {build.name: verilog(build.name, phases)})
-        for number, one in enumerate(cuts):
+        modules = {f"k{phase.number}": one for phase, one in zip(made.phases, made.cuts, strict=True)}
+        write_modules(folder / "src", build.name, modules, {build.name: verilog(build.name, made.phases)})
+        for number, one in enumerate(made.cuts):
             one.comb.save(folder / f"model/kernel{number}.json.gz")
-        cost = _costs(cut, made, cuts, phases, build)
+        cost = costs(made, build.firmware.clock_ns)
         write_json(folder / LAYOUT, layout.to_json())
-        write_json(folder / PORTS, {"in_beat": _entries(ports[0].outside), "out_event": _entries(ports[-1].outs)})
+        ports = {"in_beat": _entries(made.ports[0].outside), "out_event": _entries(made.ports[-1].outs)}
+        write_json(folder / PORTS, ports)
         write_json(folder / PLAN, cost)
         said |= {key: cost[key] for key in ("points_per_clock", "ii_cycles", "latency_cycles", "lut_estimate")}
     tick()
@@ -102,12 +148,11 @@ def _entries(side: Sequence[tuple[Group, tuple[Value, ...]]]) -> list[Any]:
     ]
 
 
-def _costs(
-    cut: Plan, made: tuple[Kernel, ...], cuts: list[Pipeline], phases: tuple[Phase, ...], build: Build
-) -> dict[str, Any]:
+def costs(made: Design, clock_ns: float) -> dict[str, Any]:
     """The plan as JSON: kernels and stores with what they take; alkaid's estimates, nothing is synthesised."""
+    cut, phases = made.plan, made.phases
     rows: list[dict[str, Any]] = []
-    for number, (kernel, one, phase) in enumerate(zip(made, cuts, phases, strict=True)):
+    for number, (kernel, one, phase) in enumerate(zip(made.kernels, made.cuts, phases, strict=True)):
         stores = {} if phase.store is None else {
             "streamed_bits": 2 * phase.beats * phase.store.streamed.width,
             "filled_bits": 2 * phase.beats * phase.store.filled.width,
@@ -122,8 +167,10 @@ def _costs(
                 "beats": kernel.beats,
                 "stages": phase.depth,
                 "lut_estimate": float(one.comb.cost),
+                "products": products(one.comb),
                 "register_bits": one.register_bits,
                 "longest_path_ns": float(max(one.delays_ns)),
+                "unpipelined_path_ns": float(one.comb.latency[1]),
                 "ins": [group.to_json() for group in kernel.ins],
                 "outs": [group.to_json() for group in kernel.outs],
                 "rom": kernel.rom.tolist(),
@@ -137,8 +184,9 @@ def _costs(
         "ii_cycles": cut.fold.beats,
         "latency_cycles": latency_cycles(phases),
         "events_inside": flight_of(phases),
-        "clock_ns": build.firmware.clock_ns,
+        "clock_ns": clock_ns,
         "lut_estimate": sum(row["lut_estimate"] for row in rows),
+        "products": sum(row["products"] for row in rows),
         "register_bits": sum(row["register_bits"] for row in rows),
         "store_bits": sum(sum(row["stores"].values()) for row in rows),
         "longest_path_ns": max(row["longest_path_ns"] for row in rows),
