@@ -11,8 +11,10 @@ LUT are an upper estimate.
 The smallest T are traced by alkaid as long as --seconds last. What larger T take is scaled from the two largest ones
 traced (marked ~): LUT, products of two variables and registers of each kernel have a part per event and a part per
 point; stages follow from its path, which grows as log2 T; stores hold an event, whatever T is. II is exact, and so is
-the latency of traced rows. With one T traced all of a kernel counts per point. The row that is chosen has the fewest
-LUT of those that keep the limits; exit status 1 where none does.
+the latency of traced rows.
+
+The last line is what to write into the build file: of the rows that keep the limits the one with the fewest LUT, or
+where no time is limited the one with the shortest II. Exit status 1 where none keeps them.
 
 --out writes the table as CSV and JSON, LUT against II as a picture, and the kernels and stores of traced T as SVG.
 """
@@ -28,11 +30,11 @@ from qformers.cli import status
 from qformers.cli.command import Command
 from qformers.errors import ConfigError
 
-SECONDS = 60.0
-
 
 def add(parser: argparse.ArgumentParser) -> None:
     """The options."""
+    from hls.stages.fold_plan import SECONDS
+
     shared.add_build(parser)
     shared.add_run(parser)
     shared.add_model(parser)
@@ -59,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
     from hls.stages.fold_plan import Limits, fold_plan, refuse_foreign
 
     if options.out is not None:
-        refuse_foreign(options.out)
+        refuse_foreign(options.out)  # before Keras is imported
     limits = Limits(options.max_ii, options.max_latency, options.max_lut)
     console = shared.terminal(options)
     with shared.reporting(options, console) as reporter:
@@ -69,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
         result.save(options.out)
         for path in result.files(options.out):
             print(f"written: {path}")
-    return status.FAILED if limits.asked and not result.kept else status.DONE
+    return status.FAILED if limits.asked and result.chosen is None else status.DONE
 
 
 def _model(options: argparse.Namespace, build: Build) -> Path | None:

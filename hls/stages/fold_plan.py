@@ -6,20 +6,16 @@ import csv
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import RenderableType
 from rich.table import Table
 
-from hls.backends.folded.picture import draw
-from hls.backends.folded.survey import SECONDS, Row, Survey, survey
-from hls.compare.draw.folds import plot
 from hls.errors import HlsError
 from hls.reports.error_bars import error_bar
-from hls.stages.export import load_quantised, refuse_other_build
 from qformers.builds.build import Build
-from qformers.builds.models import fresh_model
+from qformers.config.sections import FirmwareConfig
 from qformers.errors import DamagedError
 from qformers.files import foreign, replacing, sha256
 from qformers.manifest import machine, versions
@@ -27,6 +23,10 @@ from qformers.progress import Reporter
 from qformers.records import read_object, write_record
 from qformers.results import Result
 
+if TYPE_CHECKING:
+    from hls.backends.folded.survey import Row, Survey
+
+SECONDS = 60.0  # of tracing
 JSON, CSV, PLOT = "fold_plan.json", "fold_plan.csv", "fold_plan.png"
 UNTRAINED = (
     "untrained: a model made anew from the build file, weights drawn from seed {seed}. Its widths are those that the "
@@ -52,6 +52,11 @@ class Limits:
     def asked(self) -> bool:
         """Whether there is any."""
         return any(limit is not None for limit in asdict(self).values())
+
+    @property
+    def timed(self) -> bool:
+        """Whether one of them is a time."""
+        return self.ii_ns is not None or self.latency_ns is not None
 
     def kept(self, row: Row) -> bool:
         """Whether a row keeps all of them."""
@@ -79,14 +84,14 @@ class FoldPlan(Result):
     limits: Limits = Limits()
 
     @property
-    def kept(self) -> tuple[Row, ...]:
-        """Rows that keep the limits, the one with the fewest LUT first."""
-        return tuple(sorted(filter(self.limits.kept, self.survey.rows), key=lambda row: row.lut))
-
-    @property
     def chosen(self) -> Row | None:
-        """Of the rows that keep all limits the one with the fewest LUT; None where none does, or no limit is given."""
-        return next(iter(self.kept), None) if self.limits.asked else None
+        """Of the rows that keep all limits the one with the fewest LUT; the one with the shortest II where no time is
+        limited; None where no row keeps them, or none is given.
+        """
+        kept = [row for row in self.survey.rows if self.limits.kept(row)]
+        if not (self.limits.asked and kept):
+            return None
+        return min(kept, key=lambda row: row.lut if self.limits.timed else row.ii_ns)
 
     def pieces(self) -> Iterator[RenderableType]:
         """A row per choice, the kernels of the first one, what the numbers are worth, and what to write."""
@@ -95,8 +100,8 @@ class FoldPlan(Result):
         yield f"alkaid {versions()['alkaid']}, estimate, nothing is synthesised: {error_bar('alkaid')}"
         if scaled := [row for row in self.survey.rows if not row.traced]:
             yield (
-                f"~ from T = {scaled[0].choice.points_per_clock} on: scaled from the traced T, not traced for want of "
-                "time (--seconds); II is exact"
+                f"~ from T = {scaled[0].choice.points_per_clock} on: scaled from T that were traced, for want of time "
+                "(--seconds); II is exact"
             )
         if self.model is None:
             yield UNTRAINED.format(seed=self.build.seed)
@@ -108,13 +113,14 @@ class FoldPlan(Result):
         elif self.chosen is None:
             yield f"no T keeps {self.limits}"
         else:
-            yield f"fewest LUT with {self.limits}: {self.chosen.choice.yaml}"
+            best = "fewest LUT" if self.limits.timed else "shortest II"
+            yield f"{best} with {self.limits}: {self.chosen.choice.yaml}"
 
     def _choices(self) -> Table:
         title = f"{self.build.name}: T of {self.survey.points} points per clock, clock {self.survey.clock_ns:g} ns"
         table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
-        heads = ("T", "II clocks", "II ns", "latency clocks", "latency ns", "LUT (est.)", "products", "DSP")
-        for head in (*heads, "kernels: bits", "stores: bits", "longest path ns", "numbers"):
+        heads = ("T", "II clocks", "II ns", "latency clocks", "latency ns", "LUT (est.)", "products")
+        for head in (*heads, "kernels: bits", "stores: bits", "longest path ns", "DSP", "numbers"):
             table.add_column(head, justify="left" if head == "numbers" else "right")
         for row in self.survey.rows:
             style = "bold" if row is self.chosen else "dim" if self.limits.asked and not self.limits.kept(row) else None
@@ -168,6 +174,9 @@ class FoldPlan(Result):
         Raises:
             HlsError: the folder holds something else.
         """
+        from hls.backends.folded.picture import draw
+        from hls.compare.draw.folds import plot
+
         out = Path("runs") / self.build.name / "fold_plan" if out is None else out
         refuse_foreign(out)
         record, rows, picture, *plans = self.files(out)
@@ -204,17 +213,14 @@ def flat(row: Row) -> dict[str, Any]:
 
 def _cells(row: Row) -> list[str]:
     about = "" if row.traced else "~"
-    said = (
-        f"traced in {row.traced_s:.0f} s"
-        if row.traced_s is not None
-        else f"from T = {', '.join(map(str, row.scaled_from))}"
-    )
+    places = f"from T = {', '.join(map(str, row.scaled_from))}{', other kernels' if row.other_kernels else ''}"
+    said = f"traced in {row.traced_s:.0f} s" if row.traced_s is not None else places
     exact = (f"{row.choice.points_per_clock}", f"{row.ii_cycles}", f"{row.ii_ns:g}")
     scaled = (
-        f"{row.latency_cycles}", f"{row.latency_ns:g}", f"{row.lut:,.0f}", f"{row.products:,}", f"{row.dsp}",
+        f"{row.latency_cycles}", f"{row.latency_ns:g}", f"{row.lut:,.0f}", f"{row.products:,}",
         f"{row.register_bits:,}", f"{row.store_bits:,}", f"{row.longest_path_ns:.2f}",
     )  # fmt: skip
-    return [*exact, *(f"{about}{text}" for text in scaled), said]
+    return [*exact, *(f"{about}{text}" for text in scaled), f"{row.dsp}", said]
 
 
 def refuse_foreign(out: Path) -> None:
@@ -254,9 +260,13 @@ def fold_plan(
         HlsError: no model, a model of another build, or one that cannot be folded (`ExportRefused`).
         ConfigError: no quantised model can be made of the build.
     """
+    from hls.backends.folded.survey import survey
+    from hls.stages.export import load_quantised, refuse_other_build
+    from qformers.builds.models import fresh_model
+
     path = None if model is None else Path(model)
-    if path is None:
-        quantised = fresh_model(build, "hgq")
+    if path is None:  # what of it does not fold is said of the plan, by layer
+        quantised = fresh_model(build.model_copy(update={"firmware": FirmwareConfig()}), "hgq")
     else:
         refuse_other_build(path, build)
         quantised = load_quantised(path, build)

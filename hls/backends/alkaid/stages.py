@@ -58,9 +58,27 @@ def pipeline(comb: Any, limit_ns: float) -> Pipeline:
     return Pipeline(comb, to_pipeline(marked, n_stages=count, verbose=False), tuple(delays))
 
 
-def products(comb: Any) -> int:
-    """Products of two variables in a CombLogic, the ones that a DSP block could do; those with constants are adders."""
-    return sum(op.opcode == PRODUCT for op in comb.ops)
+@dataclass(frozen=True)
+class Amount:
+    """Of some operations: LUT, alkaid's estimate, and products of two variables, which a DSP block could do."""
+
+    lut: float
+    products: int
+
+
+def amount(comb: Any, inputs: int = 0) -> Amount:
+    """What a CombLogic takes.
+
+    Args:
+        comb: alkaid's CombLogic.
+        inputs: only operations count that need none of the first `inputs` inputs.
+    """
+    needs: list[bool] = []
+    for op in comb.ops:
+        here = op.opcode == INPUT and op.data[0] < inputs
+        needs.append(here or any(needs[source] for source in op.input_ids))
+    rest = [op for op, need in zip(comb.ops, needs, strict=True) if not need]
+    return Amount(float(sum(op.cost for op in rest)), sum(op.opcode == PRODUCT for op in rest))
 
 
 def _assign(ops: list[Any], limit_ns: float) -> tuple[list[int], list[float]]:

@@ -125,7 +125,7 @@ def _rows(facts: Mapping[str, Any]) -> list[list[Box]]:
         rows.append([Box(kind, MARGIN, under(), whole, head, tuple(notes), _wrapped(names, whole))])
 
     comes = f"in_beat: {together} of {points} points per clock, {_count(facts['ii_cycles'], 'beat')} per event"
-    across("port", comes, (), [group[0] for group in kernels[0]["ins"]])
+    across("port", comes, (), [name for name, kind, *_ in kernels[0]["ins"] if kind == "streamed"])
     for kernel in kernels:
         across("kernel", f"kernel {kernel['kernel']}", [_kernel_words(kernel)], kernel["layers"])
         if stores := list(_stores(kernel)):
@@ -159,9 +159,9 @@ def _side_by_side(stores: Sequence[tuple[str, int, list[str]]], y: float) -> lis
     x = (WIDTH - width * len(stores) - GAP * (len(stores) - 1)) / 2
     boxes = []
     for kind, bits, tensors in stores:
-        notes = [line for text in STORES.get(kind, ()) for line in _wrapped(text.split(), width, " ")]
-        names = _wrapped(tensors, width)
-        boxes.append(Box("store", x, y, width, f"{kind}: {bits:,} bits", tuple(notes), names))
+        texts = (f"{bits:,} bits", *STORES.get(kind, ()))
+        notes = [line for text in texts for line in _wrapped(text.split(), width, " ")]
+        boxes.append(Box("store", x, y, width, kind, tuple(notes), _wrapped(tensors, width)))
         x += width + GAP
     return boxes
 

@@ -1,7 +1,7 @@
 """What folded firmware costs for every number of points per clock (T), without writing it.
 
 The smallest T are traced, as long as the time lasts; the others are scaled, kernel by kernel, from the two largest T
-that were traced:
+that were traced and have the same kernels:
 
 - LUT, products of two variables and register bits have a part per event and a part per point of a beat: they lie on
   the straight line in T through both.
@@ -11,8 +11,10 @@ that were traced:
 - Stores hold an event, whatever T is, and the longest path between two registers is bounded by `stage_ns`: both are
   those of the largest T traced.
 
-Where a single T was traced, all of a kernel that works beat by beat counts per point, which is an upper estimate, and
-its stages are those of that T. Beats and initiation interval are exact in every row, the latency (a formula of beats
+Where a single T was traced, operations that need no value of a beat are the part per event of LUT and products, all
+registers of a kernel that works beat by beat count per point, and stages are those of that T. Where none that was
+traced has the same kernels, those of the largest T traced are scaled: a plan is cut otherwise where that takes less, so
+that this is an upper estimate. Beats and initiation interval are exact in every row, the latency (a formula of beats
 and stages, `hls.backends.folded.machine.latency_cycles`) in those that were traced.
 """
 
@@ -28,9 +30,9 @@ from hls.backends.folded.machine import latency_cycles
 from hls.backends.folded.writer import NAME, costs, design, planned, stage_ns
 from qformers.builds.build import Build
 from qformers.progress import Reporter, Silent
-from qformers.quant.phases import Plan, plan
+from qformers.quant.phases import plan
 
-SECONDS = 60.0  # of tracing
+Layers = tuple[tuple[str, ...], ...]  # of each kernel
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class KernelCost:
         depth: stages.
         lut: alkaid's estimate.
         products: of two variables.
+        event_lut, event_products: of operations that need no value of a beat.
         register_bits: of the registers between its stages.
         store_bits: of the stores behind it.
         longest_path_ns: between two registers, in alkaid's delay model.
@@ -86,6 +89,8 @@ class KernelCost:
     depth: int
     lut: float
     products: int
+    event_lut: float
+    event_products: int
     register_bits: int
     store_bits: int
     longest_path_ns: float
@@ -101,6 +106,7 @@ class Row:
         kernels: in order.
         clock_ns: clock period.
         scaled_from: the T from which it was scaled; empty where it was traced.
+        other_kernels: whether these have other kernels than the choice.
         traced_s: how long it was traced; None where it was scaled.
         facts: its ``plan.json`` (`hls.backends.folded.writer.costs`); None where it was scaled.
     """
@@ -109,8 +115,14 @@ class Row:
     kernels: tuple[KernelCost, ...]
     clock_ns: float
     scaled_from: tuple[int, ...] = ()
+    other_kernels: bool = False
     traced_s: float | None = None
     facts: Mapping[str, Any] | None = None
+
+    @property
+    def layers(self) -> Layers:
+        """Of each kernel."""
+        return tuple(kernel.layers for kernel in self.kernels)
 
     @property
     def traced(self) -> bool:
@@ -183,7 +195,7 @@ class Survey:
     rows: tuple[Row, ...]
 
 
-def survey(model: Any, build: Build, seconds: float = SECONDS, reporter: Reporter | None = None) -> Survey:
+def survey(model: Any, build: Build, seconds: float, reporter: Reporter | None = None) -> Survey:
     """What each choice costs.
 
     Args:
@@ -208,10 +220,16 @@ def survey(model: Any, build: Build, seconds: float = SECONDS, reporter: Reporte
         left -= known[-1].traced_s or 0.0
         tick(note=str(choice))
     rest = options[len(known) :]
-    limit = stage_ns(build.firmware)
-    rows = [*known, *(scaled(known, choice, plan(model, choice.points_per_clock), limit) for choice in rest)]
+    points, limit = options[-1].points_per_clock, stage_ns(build.firmware)
+    rows = [*known, *(scaled(known, choice, points, layers_of(model, choice), limit) for choice in rest)]
     tick(len(rest))
-    return Survey(options[-1].points_per_clock, build.firmware.clock_ns, tuple(rows))
+    return Survey(points, build.firmware.clock_ns, tuple(rows))
+
+
+def layers_of(model: Any, choice: Choice) -> Layers:
+    """Names of the layers of each kernel."""
+    works = plan(model, choice.points_per_clock).works
+    return tuple(tuple(work.layer.name for work in kernel) for kernel in works)
 
 
 def _expected(last: Row, choice: Choice) -> float:
@@ -240,6 +258,8 @@ def traced(model: Any, build: Build, choice: Choice) -> Row:
             depth=kernel["stages"],
             lut=kernel["lut_estimate"],
             products=kernel["products"],
+            event_lut=kernel["of_event"]["lut"],
+            event_products=kernel["of_event"]["products"],
             register_bits=kernel["register_bits"],
             store_bits=sum(kernel["stores"].values()),
             longest_path_ns=kernel["longest_path_ns"],
@@ -250,47 +270,51 @@ def traced(model: Any, build: Build, choice: Choice) -> Row:
     return Row(choice, kernels, build.firmware.clock_ns, traced_s=time.perf_counter() - start, facts=facts)
 
 
-def scaled(known: Sequence[Row], choice: Choice, cut: Plan, limit_ns: float) -> Row:
+def scaled(known: Sequence[Row], choice: Choice, points: int, layers: Layers, limit_ns: float) -> Row:
     """The row of a choice, scaled from some that were traced; the text of this module says how.
 
     Args:
-        known: traced rows, by rising T; the last two count.
+        known: traced rows, by rising T.
         choice: what it is to cost.
-        cut: the plan of the model with it.
+        points: N.
+        layers: of the kernels that it has.
         limit_ns: longest path between two registers.
     """
-    used = known[-2:]
+    alike = [row for row in known if row.layers == layers]
+    used = (alike or [row for row in known if row.layers == known[-1].layers])[-2:]
+    beats = points // choice.points_per_clock
     kernels = tuple(
-        _scaled(
-            [row.kernels[number] for row in used], [row.choice for row in used], choice, cut.beats_of(number), limit_ns
-        )
-        for number in range(len(cut.works))
+        _scaled([row.kernels[number] for row in used], [row.choice for row in used], choice, beats, limit_ns)
+        for number in range(len(used[-1].kernels))
     )
-    return Row(choice, kernels, used[-1].clock_ns, tuple(row.choice.points_per_clock for row in used))
+    places = tuple(row.choice.points_per_clock for row in used)
+    return Row(choice, kernels, used[-1].clock_ns, places, other_kernels=not alike)
 
 
 def _scaled(
     known: Sequence[KernelCost], at: Sequence[Choice], choice: Choice, beats: int, limit_ns: float
 ) -> KernelCost:
-    """A kernel that was traced for the choices `at`, for another one."""
+    """A kernel that was traced for the choices `at`, for another one of so many beats per event."""
     last = known[-1]
     together = [float(one.points_per_clock) for one in (*at, choice)]
 
-    def amount(name: str) -> float:
+    def amount(name: str, of_event: float = 0.0) -> float:
         values = [float(getattr(kernel, name)) for kernel in known]
-        if len(values) == 1:  # nothing tells what of it does not grow
-            return values[0] * (together[-1] / together[0] if last.beats > 1 else 1.0)
-        return _on_line(together, values)
+        if len(values) > 1:
+            return _on_line(together, values)
+        return values[0] if last.beats == 1 else of_event + (values[0] - of_event) * together[1] / together[0]
 
     paths = [kernel.unpipelined_path_ns for kernel in known]
     path = paths[0] if len(paths) == 1 else _on_line([math.log2(points) for points in together], paths)
     return KernelCost(
         number=last.number,
         layers=last.layers,
-        beats=beats,
+        beats=min(last.beats, beats),
         depth=last.depth + max(math.ceil((path - paths[-1]) / limit_ns), 0),
-        lut=amount("lut"),
-        products=round(amount("products")),
+        lut=amount("lut", last.event_lut),
+        products=round(amount("products", last.event_products)),
+        event_lut=last.event_lut,
+        event_products=last.event_products,
         register_bits=round(amount("register_bits")),
         store_bits=last.store_bits,
         longest_path_ns=last.longest_path_ns,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,9 @@ import numpy as np
 
 from hls.backends.alkaid import writer as unrolled
 from hls.backends.alkaid.ports import Value, port_formats
-from hls.backends.alkaid.stages import Pipeline, pipeline, products
+from hls.backends.alkaid.stages import Pipeline, amount, pipeline
 from hls.backends.alkaid.writer import STAGE_SHARE, widest, write_modules
-from hls.backends.folded.kernels import Group, Kernel, kernels
+from hls.backends.folded.kernels import BY_BEAT, Group, Kernel, kernels
 from hls.backends.folded.machine import Phase, Ports, flight_of, latency_cycles, phases_of, verilog
 from hls.backends.folded.project import PLAN, PORTS, FoldedProject
 from hls.backends.protocol import LAYOUT, Layout, Port
@@ -167,7 +167,8 @@ def costs(made: Design, clock_ns: float) -> dict[str, Any]:
                 "beats": kernel.beats,
                 "stages": phase.depth,
                 "lut_estimate": float(one.comb.cost),
-                "products": products(one.comb),
+                "products": amount(one.comb).products,
+                "of_event": asdict(amount(one.comb, sum(g.size for g in kernel.ins if g.kind in BY_BEAT))),
                 "register_bits": one.register_bits,
                 "longest_path_ns": float(max(one.delays_ns)),
                 "unpipelined_path_ns": float(one.comb.latency[1]),
