@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from hls.backends.folded.survey import Row, Survey
 
 SECONDS = 60.0  # of tracing
+STYLE: Any = {"title_justify": "left", "title_style": "bold", "box": SIMPLE_HEAD, "padding": (0, 1, 0, 0)}
 JSON, CSV, PLOT = "fold_plan.json", "fold_plan.csv", "fold_plan.png"
 UNTRAINED = (
     "untrained: a model made anew from the build file, weights drawn from seed {seed}. Its widths are those that the "
@@ -100,9 +101,11 @@ class FoldPlan(Result):
         yield f"alkaid {versions()['alkaid']}, estimate, nothing is synthesised: {error_bar('alkaid')}"
         if scaled := [row for row in self.survey.rows if not row.traced]:
             yield (
-                f"~ from T = {scaled[0].choice.points_per_clock} on: scaled from T that were traced, for want of time "
-                "(--seconds); II is exact"
+                f"~ from T = {scaled[0].choice.points_per_clock} on: scaled from those T that were traced, for want of "
+                "time (--seconds); II is exact"
             )
+        if any(row.other_kernels for row in scaled):
+            yield "* its plan has other kernels than any that was traced: an upper estimate"
         if self.model is None:
             yield UNTRAINED.format(seed=self.build.seed)
         yield from self._advice()
@@ -118,10 +121,11 @@ class FoldPlan(Result):
 
     def _choices(self) -> Table:
         title = f"{self.build.name}: T of {self.survey.points} points per clock, clock {self.survey.clock_ns:g} ns"
-        table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
-        heads = ("T", "II clocks", "II ns", "latency clocks", "latency ns", "LUT (est.)", "products")
-        for head in (*heads, "kernels: bits", "stores: bits", "longest path ns", "DSP", "numbers"):
-            table.add_column(head, justify="left" if head == "numbers" else "right")
+        table = Table(title=title, **STYLE)
+        heads = ("T", "II\nclocks", "II\nns", "latency\nclocks", "latency\nns", "LUT\n(est.)", "products")
+        for head in (*heads, "kernels\nbits", "stores\nbits", "longest\npath ns", "DSP"):
+            table.add_column(head, justify="right", no_wrap=True)
+        table.add_column("numbers", no_wrap=True)
         for row in self.survey.rows:
             style = "bold" if row is self.chosen else "dim" if self.limits.asked and not self.limits.kept(row) else None
             table.add_row(*_cells(row), style=style)
@@ -129,10 +133,9 @@ class FoldPlan(Result):
 
     def _kernels(self, row: Row) -> Table:
         title = f"Kernels at {row.choice}, and the stores behind them"
-        table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
-        heads = ("kernel", "beats", "stages", "LUT (est.)", "products", "kernel: bits", "stores: bits")
-        for head in heads:
-            table.add_column(head, justify="right")
+        table = Table(title=title, **STYLE)
+        for head in ("kernel", "beats", "stages", "LUT\n(est.)", "products", "kernel\nbits", "stores\nbits"):
+            table.add_column(head, justify="right", no_wrap=True)
         table.add_column("layers")
         for kernel in row.kernels:
             numbers = (kernel.lut, kernel.products, kernel.register_bits, kernel.store_bits)
@@ -213,8 +216,8 @@ def flat(row: Row) -> dict[str, Any]:
 
 def _cells(row: Row) -> list[str]:
     about = "" if row.traced else "~"
-    places = f"from T = {', '.join(map(str, row.scaled_from))}{', other kernels' if row.other_kernels else ''}"
-    said = f"traced in {row.traced_s:.0f} s" if row.traced_s is not None else places
+    places = f"scaled: {', '.join(map(str, row.scaled_from))}{' *' if row.other_kernels else ''}"
+    said = f"traced: {row.traced_s:.0f} s" if row.traced_s is not None else places
     exact = (f"{row.choice.points_per_clock}", f"{row.ii_cycles}", f"{row.ii_ns:g}")
     scaled = (
         f"{row.latency_cycles}", f"{row.latency_ns:g}", f"{row.lut:,.0f}", f"{row.products:,}",
