@@ -67,6 +67,7 @@ def measured(particles: int, pairs: str, seconds: float) -> Rows:
     errors = {
         row.choice: scaled(traced[:FITTED], row.choice, particles, row.layers, limit).lut / row.lut - 1.0
         for row in traced[FITTED:]
+        if row.layers == traced[0].layers
     }
     for row in traced:
         if (pairs, particles, row.choice.points_per_clock) == DRAWN and row.facts is not None:
@@ -120,10 +121,12 @@ def text(content: Mapping[str, Any], pairs: str) -> str:
 
 
 def how(row: Mapping[str, Any]) -> str:
-    """Whether a row was traced, and how long that took."""
-    if row["traced"]:
-        return f"traced in {row['traced_s']:.0f} s"
-    return f"from T = {', '.join(row['scaled_from'].split())}"
+    """Whether a row was traced, and from which ones it was scaled."""
+    return (
+        "traced"
+        if row["traced"]
+        else f"from T = {', '.join(row['scaled_from'].split())}{' *' if row['other_kernels'] else ''}"
+    )
 
 
 def conditions(content: Mapping[str, Any]) -> str:
@@ -144,10 +147,13 @@ def forms(content: Mapping[str, Any]) -> dict[str, str]:
     return {pairs: words for pairs, words in FORMS.items() if pairs in known}
 
 
-def largest_error(content: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The traced row whose LUT would be farthest off, were it scaled from the first two of its N and form."""
+def largest_error(content: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The traced row whose LUT would be farthest off, were it scaled from the first two of its N and form.
+
+    None where there is no such row.
+    """
     known = [row for row in content["rows"] if row["scaling_error"] is not None]
-    return max(known, key=lambda row: abs(row["scaling_error"]))
+    return max(known, key=lambda row: abs(row["scaling_error"]), default=None)
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

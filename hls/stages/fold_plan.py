@@ -105,7 +105,10 @@ class FoldPlan(Result):
                 "time (--seconds); II is exact"
             )
         if any(row.other_kernels for row in scaled):
-            yield "* its plan has other kernels than any that was traced: an upper estimate"
+            yield (
+                "* its plan has other kernels than any that was traced: LUT are an upper estimate, all else is that of "
+                "the kernels that were scaled"
+            )
         if self.model is None:
             yield UNTRAINED.format(seed=self.build.seed)
         yield from self._advice()
@@ -210,6 +213,7 @@ def flat(row: Row) -> dict[str, Any]:
         "longest_path_ns": row.longest_path_ns,
         "traced": row.traced,
         "scaled_from": " ".join(map(str, row.scaled_from)),
+        "other_kernels": row.other_kernels,
         "traced_s": None if row.traced_s is None else round(row.traced_s, 2),
     }
 

@@ -1,21 +1,20 @@
 """What folded firmware costs for every number of points per clock (T), without writing it.
 
-The smallest T are traced, as long as the time lasts; the others are scaled, kernel by kernel, from the two largest T
-that were traced and have the same kernels:
+The smallest T are traced, as long as the time lasts; the others are scaled, kernel by kernel, from the largest T that
+was traced and has the same kernels:
 
-- LUT, products of two variables and register bits have a part per event and a part per point of a beat: they lie on
-  the straight line in T through both.
-- The path from a kernel's inputs to its outputs, without registers, grows as log2 T: a sum over the points of a beat
-  is a tree of adders. The kernel has the stages of the largest T traced, and one more for every `stage_ns`, or part of
-  it, that its path is longer.
+- LUT, products of two variables and register bits: what operations take that need no value of a beat is a part per
+  event and stays; the rest is a part per point of a beat and grows as T.
+- Stages: the path from a kernel's inputs to its outputs, without registers, grows as log2 T, for a sum over the points
+  of a beat is a tree of adders; how fast the two largest T traced say. The kernel has the stages of the largest T
+  traced, and one more for every `stage_ns`, or part of it, that its path is longer. A single T says nothing of that.
 - Stores hold an event, whatever T is, and the longest path between two registers is bounded by `stage_ns`: both are
   those of the largest T traced.
 
-Where a single T was traced, operations that need no value of a beat are the part per event of LUT and products, all
-registers of a kernel that works beat by beat count per point, and stages are those of that T. Where none that was
-traced has the same kernels, those of the largest T traced are scaled: a plan is cut otherwise where that takes less, so
-that this is an upper estimate. Beats and initiation interval are exact in every row, the latency (a formula of beats
-and stages, `hls.backends.folded.machine.latency_cycles`) in those that were traced.
+Where none that was traced has the same kernels, those of the largest T traced are scaled. A plan is cut otherwise where
+that takes less logic, so that LUT are an upper estimate there; registers, stores and latency are those of the kernels
+that were scaled. Beats and initiation interval are exact in every row, the latency (a formula of beats and stages,
+`hls.backends.folded.machine.latency_cycles`) in those that were traced.
 """
 
 from __future__ import annotations
@@ -23,9 +22,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from hls.backends.alkaid.stages import Amount
 from hls.backends.folded.machine import latency_cycles
 from hls.backends.folded.writer import NAME, costs, design, planned, stage_ns
 from qformers.builds.build import Build
@@ -76,8 +76,8 @@ class KernelCost:
         depth: stages.
         lut: alkaid's estimate.
         products: of two variables.
-        event_lut, event_products: of operations that need no value of a beat.
-        register_bits: of the registers between its stages.
+        register_bits: of its pipeline.
+        of_event: the same three, of operations that need no value of a beat.
         store_bits: of the stores behind it.
         longest_path_ns: between two registers, in alkaid's delay model.
         unpipelined_path_ns: from inputs to outputs, without registers.
@@ -89,9 +89,8 @@ class KernelCost:
     depth: int
     lut: float
     products: int
-    event_lut: float
-    event_products: int
     register_bits: int
+    of_event: Amount
     store_bits: int
     longest_path_ns: float
     unpipelined_path_ns: float
@@ -258,9 +257,8 @@ def traced(model: Any, build: Build, choice: Choice) -> Row:
             depth=kernel["stages"],
             lut=kernel["lut_estimate"],
             products=kernel["products"],
-            event_lut=kernel["of_event"]["lut"],
-            event_products=kernel["of_event"]["products"],
             register_bits=kernel["register_bits"],
+            of_event=Amount(**kernel["of_event"]),
             store_bits=sum(kernel["stores"].values()),
             longest_path_ns=kernel["longest_path_ns"],
             unpipelined_path_ns=kernel["unpipelined_path_ns"],
@@ -294,35 +292,19 @@ def scaled(known: Sequence[Row], choice: Choice, points: int, layers: Layers, li
 def _scaled(
     known: Sequence[KernelCost], at: Sequence[Choice], choice: Choice, beats: int, limit_ns: float
 ) -> KernelCost:
-    """A kernel that was traced for the choices `at`, for another one of so many beats per event."""
-    last = known[-1]
-    together = [float(one.points_per_clock) for one in (*at, choice)]
-
-    def amount(name: str, of_event: float = 0.0) -> float:
-        values = [float(getattr(kernel, name)) for kernel in known]
-        if len(values) > 1:
-            return _on_line(together, values)
-        return values[0] if last.beats == 1 else of_event + (values[0] - of_event) * together[1] / together[0]
-
-    paths = [kernel.unpipelined_path_ns for kernel in known]
-    path = paths[0] if len(paths) == 1 else _on_line([math.log2(points) for points in together], paths)
-    return KernelCost(
-        number=last.number,
-        layers=last.layers,
+    """A kernel that was traced for the choices `at`, one or two, for another one of so many beats per event."""
+    last, stays = known[-1], known[-1].of_event
+    growth = choice.points_per_clock / at[-1].points_per_clock
+    path = last.unpipelined_path_ns
+    if len(known) > 1:
+        octaves = math.log2(at[-1].points_per_clock / at[0].points_per_clock)
+        path += (path - known[0].unpipelined_path_ns) * math.log2(growth) / octaves
+    return replace(
+        last,
         beats=min(last.beats, beats),
-        depth=last.depth + max(math.ceil((path - paths[-1]) / limit_ns), 0),
-        lut=amount("lut", last.event_lut),
-        products=round(amount("products", last.event_products)),
-        event_lut=last.event_lut,
-        event_products=last.event_products,
-        register_bits=round(amount("register_bits")),
-        store_bits=last.store_bits,
-        longest_path_ns=last.longest_path_ns,
+        depth=last.depth + max(math.ceil((path - last.unpipelined_path_ns) / limit_ns), 0),
+        lut=stays.lut + growth * (last.lut - stays.lut),
+        products=round(stays.products + growth * (last.products - stays.products)),
+        register_bits=round(stays.register_bits + growth * (last.register_bits - stays.register_bits)),
         unpipelined_path_ns=path,
     )
-
-
-def _on_line(places: Sequence[float], values: Sequence[float]) -> float:
-    """The value at the last of three places, on the line through those at the first two."""
-    first, second, wanted = places
-    return values[1] + (values[1] - values[0]) * (wanted - second) / (second - first)
