@@ -128,7 +128,8 @@ def _behind(plan: Plan, phase: int, group: Group) -> Group:
         return Group(group.tensor, "spread", kif[0].shape, kif)  # type: ignore[arg-type]
     if group.kind == "running":
         signs, integers, fractions = group.kif
-        grown = integers + (plan.beats_of(phase) - 1).bit_length()
+        alive = signs + integers + fractions > 0  # of nothing the sum is nothing
+        grown = integers + alive * (plan.beats_of(phase) - 1).bit_length()
         return Group(group.tensor, "running", group.shape, (signs, grown.astype(np.int8), fractions))
     return group
 
