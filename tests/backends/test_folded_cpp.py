@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from support.battery import build_of, models_of
 from support.paths import DATA
 
+from hls import cli
 from hls.backends import open_backend, open_project
 from hls.backends.alkaid.ports import encode
 from hls.backends.alkaid.stages import pipeline
@@ -437,3 +438,22 @@ def test_the_vendor_s_tool_is_run_and_its_reports_are_read(
     assert folder.relative_to(project.path).parts[0] == made
     assert source in {report.source for report in read_reports(folder)}
     shutil.rmtree(project.path / made)
+
+
+@SLOW
+def test_the_commands_take_it_as_any_other_firmware(run4: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(run4, tmp_path / "run"))
+    settings = ("firmware.backend=folded", "firmware.flavour=vitis", "firmware.points_per_clock=2")
+    words = [str(run / "build.yaml"), "--run", str(run), *(word for one in settings for word in ("--set", one))]
+    assert cli.main(["run", *words, "--from", "export", "--no-synth", "--quiet"]) == 0
+    compared = json.loads((run / "csim.json").read_text())
+    assert (compared["backend"], compared["equal"]) == ("folded", True)
+    assert compared["adversarial"]["values"] > 1000
+    simulated = json.loads((run / "rtl.json").read_text())
+    assert (simulated["flavour"], list(simulated["levels"]), simulated["equal"]) == ("vitis", ["interpreter"], True)
+    assert "not simulated at this level" in simulated["skipped"]["verilator"]
+    project = run / "firmware/folded"
+    assert len((project / "tb_data/in_beat.hex").read_text().split()) == 2 * len(
+        (project / "tb_data/out_event.hex").read_text().split()
+    )
+    assert cli.main(["csim", *words, "--events", "50", "--quiet"]) == 0

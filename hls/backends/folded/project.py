@@ -254,10 +254,6 @@ class FoldedProject(ProjectFolder):
         part = json.loads((self.path / "manifest.json").read_text())["firmware"]["part"]
         return build_project(self.path, self.layout.top, part, self.facts["flavour"])
 
-    def flat(self, outputs: Mapping[str, Array]) -> Array:
-        """Output name -> (n, ...) as (n, output values), in the order of ``out_event``."""
-        return np.concatenate([outputs[port.name].reshape(-1, port.size) for port in self.layout.outputs], axis=1)
-
     def _beats(self, inputs: Mapping[str, NDArray[Any]]) -> Array:
         """Events as they come in, (n, B, values of a beat), in the formats of the ports."""
         rounded = self.rounded(inputs)
