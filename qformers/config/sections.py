@@ -232,7 +232,8 @@ class FirmwareConfig(Section):
     # layers have latency (all in parallel) alone, so a model with attention is refused with resource
     reuse_factor: Reuse = 1  # products per multiplier: 1 = fully parallel, an event per clock cycle. More saves
     # logic and raises the initiation interval; alkaid takes 1 alone
-    flavour: Literal["verilog", "vhdl", "vitis"] = "verilog"  # what backend alkaid writes; RTL simulation needs verilog
+    flavour: Literal["verilog", "vhdl", "vitis"] = "verilog"  # what backends alkaid and folded write (folded: no vhdl);
+    # vitis is C++ for Vitis HLS, RTL simulation needs verilog
     stage_ns: Nanoseconds | None = None  # alkaid: longest path between two registers, in its delay
     # model; None = 0.9 clock periods. Smaller: more cycles, more registers, easier timing
     types: Mapping[LayerType, LayerFirmware] = unsaid()  # layer type -> accumulator, reuse_factor, ...; before those

@@ -1,20 +1,21 @@
-"""Writes folded firmware of a quantised model: Verilog, ports, plan, cost."""
+"""Writes folded firmware of a quantised model: Verilog or C++, ports, plan, cost."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from hls.backends.alkaid import writer as unrolled
-from hls.backends.alkaid.ports import Value, port_formats
+from hls.backends.alkaid.ports import port_formats
 from hls.backends.alkaid.stages import Pipeline, pipeline
 from hls.backends.alkaid.writer import STAGE_SHARE, widest, write_modules
-from hls.backends.folded.kernels import Group, Kernel, kernels
+from hls.backends.folded.cpp import write_cpp
+from hls.backends.folded.kernels import Kernel, kernels
 from hls.backends.folded.machine import Phase, Ports, flight_of, latency_cycles, phases_of, verilog
+from hls.backends.folded.ports import ports_of
 from hls.backends.folded.project import PLAN, PORTS, FoldedProject
+from hls.backends.folded.vendor import write_hls_scripts, write_rtl_scripts
 from hls.backends.protocol import LAYOUT, Layout, Port
 from hls.backends.writing import new_project, output_names
 from hls.errors import ExportRefused, Refusal
@@ -25,6 +26,7 @@ from qformers.progress import Reporter, Silent
 from qformers.quant.phases import Plan, Unfolded, named, plan
 
 NAME = "folded"
+FLAVOURS = {"verilog": "Verilog", "vitis": "C++ for Vitis HLS"}
 
 
 def supports(model: Any, build: Build | None = None) -> list[Refusal]:
@@ -42,7 +44,12 @@ def _planned(model: Any, build: Build | None) -> Plan:
     Raises:
         ExportRefused: it cannot be folded.
     """
-    if refused := unrolled.supports(model, build):
+    refused = unrolled.supports(model, build)
+    if build is not None and build.firmware.flavour not in FLAVOURS:
+        reason = f"the stores between kernels are written in {' and '.join(FLAVOURS.values())} alone"
+        way_out = f"set firmware.flavour: {' or '.join(FLAVOURS)}, or backend: alkaid"
+        refused.append(Refusal("firmware.flavour", "setting", f"{reason}. Received: {build.firmware.flavour}", way_out))
+    if refused:
         raise ExportRefused(NAME, refused)
     try:
         return plan(model, 1 if build is None else build.firmware.points_per_clock)
@@ -60,7 +67,7 @@ def write(
 ) -> FoldedProject:
     """See `Backend.write`."""
     cut, firmware = _planned(model, build), build.firmware
-    tick = (reporter or Silent()).task("trace and write folded RTL", 2)
+    tick = (reporter or Silent()).task("trace and write folded firmware", 2)
     formats = port_formats(model)
     made = kernels(cut, formats)
     cuts = [pipeline(kernel.comb, firmware.stage_ns or STAGE_SHARE * firmware.clock_ns) for kernel in made]
@@ -70,13 +77,20 @@ def write(
     out = out.resolve()
     layout = _layout(model, made[-1], formats, build.name)
     with new_project(NAME, model, build, out, facts) as (folder, said):
-        modules = {f"k{phase.number}": one for phase, one in zip(phases, cuts, strict=True)}
-        write_modules(folder / "src", build.name, modules, {build.name: verilog(build.name, phases)})
+        if firmware.flavour == "vitis":
+            layers = [[work.layer.name for work in works] for works in cut.works]
+            write_cpp(folder / "src", build.name, cut.fold, made, [one.comb for one in cuts], ports, layers)
+            write_hls_scripts(folder, build)
+        else:
+            modules = {f"k{phase.number}": one for phase, one in zip(phases, cuts, strict=True)}
+            write_modules(folder / "src", build.name, modules, {build.name: verilog(build.name, phases)})
+            write_rtl_scripts(folder, build)
         for number, one in enumerate(cuts):
             one.comb.save(folder / f"model/kernel{number}.json.gz")
         cost = _costs(cut, made, cuts, phases, build)
         write_json(folder / LAYOUT, layout.to_json())
-        write_json(folder / PORTS, {"in_beat": _entries(ports[0].outside), "out_event": _entries(ports[-1].outs)})
+        sides = ports[0].outside, ports[-1].outs
+        write_json(folder / PORTS, ports_of(layout, cut.fold, sides, firmware.clock_ns, firmware.flavour))
         write_json(folder / PLAN, cost)
         said |= {key: cost[key] for key in ("points_per_clock", "ii_cycles", "latency_cycles", "lut_estimate")}
     tick()
@@ -91,15 +105,6 @@ def _layout(model: Any, last: Kernel, formats: Mapping[str, Fixed], top: str) ->
         for name, group, form in zip(output_names(model), last.outs, forms, strict=True)
     ]
     return Layout(NAME, top, tuple(inputs), tuple(outputs), ())
-
-
-def _entries(side: Sequence[tuple[Group, tuple[Value, ...]]]) -> list[Any]:
-    """Where each value of a port sits, as `values_of` reads it; a port is called by its tensor."""
-    return [
-        [group.tensor, list(index), value.low, int(value.signed), value.integer_bits, value.fraction_bits]
-        for group, values in side
-        for index, value in zip(np.ndindex(*group.shape), values, strict=True)
-    ]
 
 
 def _costs(
@@ -132,6 +137,7 @@ def _costs(
             }
         )
     return {
+        "flavour": build.firmware.flavour,
         "points": cut.fold.points,
         "points_per_clock": cut.fold.together,
         "ii_cycles": cut.fold.beats,
