@@ -43,7 +43,7 @@ AXES = {"x": 0, "twice": 0, "first": 0, "product": 0, "sum": None, "rows": None,
 PLAN = Plan(
     model=None,
     fold=Folding(4, 2, AXES, {"rows": 1}),
-    works=(),
+    works=((), (), (), ()),
     boundaries=(
         Boundary(streamed=("twice",), filled=("first",), running=("sum",)),
         Boundary(streamed=("product",), held=("sum",), spread=("rows",)),
