@@ -28,9 +28,8 @@ import numpy as np
 from hgq.layers import QAdd, QEinsum, QEinsumDense, QSoftmax, QSubtract, QUnaryFunctionLUT
 from hgq.quantizer import Quantizer
 
-from qformers.errors import QformersError
-from qformers.nn.memory import memory_of
-from qformers.quant.kinds.record import inputs_of
+from qformers.errors import ConfigError
+from qformers.nn.memory import inputs_of, memory_of
 
 POINTS = ("point", "pair")  # roles of axes along which an event is taken apart
 BY_VALUE = (QAdd, QSubtract, QUnaryFunctionLUT, Quantizer)  # layers that do the same to every value
@@ -139,7 +138,7 @@ class Plan:
         return self.fold.beats if before is None or before.streamed or before.spread else 1
 
 
-class Unfolded(QformersError):
+class Unfolded(ConfigError):
     """A layer or a setting that cannot be folded.
 
     Attributes:
@@ -148,7 +147,7 @@ class Unfolded(QformersError):
     """
 
     def __init__(self, name: str, kind: str, reason: str, way_out: str) -> None:
-        super().__init__(f"{name} ({kind}): {reason}; {way_out}")
+        super().__init__(f"firmware.backend: folded: {name} ({kind}): {reason}; {way_out}")
         self.name, self.kind, self.reason, self.way_out = name, kind, reason, way_out
 
 
@@ -285,6 +284,16 @@ def plan(model: Any, together: int) -> Plan:
     for work in (work for works in made.works for work in works):
         _refuse_uneven(made, work)
     return made
+
+
+def shares(plan: Plan) -> dict[str, float]:
+    """Layer -> its copies in hardware over those in the model, by which EBOPs of folded hardware are counted."""
+    return {work.layer.name: _share(plan.fold, work) for works in plan.works for work in works}
+
+
+def _share(fold: Folding, work: Work) -> float:
+    """T / N of what is computed, or summed, beat by beat; all of what is computed for the whole event at once."""
+    return fold.together / fold.points if work.axis is not None or work.sums else 1.0
 
 
 def _few_terms(layer: Any, axis: int) -> bool:

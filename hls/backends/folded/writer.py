@@ -11,18 +11,21 @@ import numpy as np
 from hls.backends.alkaid import writer as unrolled
 from hls.backends.alkaid.ports import Value, port_formats
 from hls.backends.alkaid.stages import Pipeline, pipeline
-from hls.backends.alkaid.writer import STAGE_SHARE, widest, write_modules
+from hls.backends.alkaid.writer import LAYERS, STAGE_SHARE, widest, write_modules
 from hls.backends.folded.kernels import Group, Kernel, kernels
 from hls.backends.folded.machine import Phase, Ports, flight_of, latency_cycles, phases_of, verilog
 from hls.backends.folded.project import PLAN, PORTS, FoldedProject
+from hls.backends.hls4ml.precision import PRECISION
 from hls.backends.protocol import LAYOUT, Layout, Port
-from hls.backends.writing import new_project, output_names
+from hls.backends.writing import EBOPS, new_project, output_names, refusal_of
 from hls.errors import ExportRefused, Refusal
 from qformers.builds.build import Build
 from qformers.files import write_json
 from qformers.precision.fixed import Fixed
 from qformers.progress import Reporter, Silent
-from qformers.quant.phases import Plan, Unfolded, named, plan
+from qformers.quant.formats import model_table
+from qformers.quant.hardware import layer_ebops
+from qformers.quant.phases import Plan, Unfolded, named, plan, shares
 
 NAME = "folded"
 
@@ -47,8 +50,7 @@ def _planned(model: Any, build: Build | None) -> Plan:
     try:
         return plan(model, 1 if build is None else build.firmware.points_per_clock)
     except Unfolded as unfolded:
-        said = Refusal(unfolded.name, unfolded.kind, unfolded.reason, unfolded.way_out)
-        raise ExportRefused(NAME, [said]) from unfolded
+        raise ExportRefused(NAME, [refusal_of(unfolded)]) from unfolded
 
 
 def write(
@@ -78,6 +80,10 @@ def write(
         write_json(folder / LAYOUT, layout.to_json())
         write_json(folder / PORTS, {"in_beat": _entries(ports[0].ins), "out_event": _entries(ports[-1].outs)})
         write_json(folder / PLAN, cost)
+        rows = _layer_rows(model, cut)
+        write_json(folder / LAYERS, {"layers": rows})
+        write_json(folder / PRECISION, {"layers": model_table(model).to_json()})
+        said[EBOPS] = sum(row["ebops"] for row in rows)
         said |= {key: cost[key] for key in ("points_per_clock", "ii_cycles", "latency_cycles", "lut_estimate")}
     tick()
     return FoldedProject(out, layout)
@@ -100,6 +106,13 @@ def _entries(side: Sequence[tuple[Group, tuple[Value, ...]]]) -> list[Any]:
         for group, values in side
         for index, value in zip(np.ndindex(*group.shape), values, strict=True)
     ]
+
+
+def _layer_rows(model: Any, cut: Plan) -> list[dict[str, Any]]:
+    """EBOPs of each layer in this hardware, and the kernel that computes it."""
+    kernels_of = {work.layer.name: number for number, works in enumerate(cut.works) for work in works}
+    ebops = layer_ebops(model, shares(cut))
+    return [{"layer": name, "kernel": kernel, "ebops": ebops.get(name, 0)} for name, kernel in kernels_of.items()]
 
 
 def _costs(

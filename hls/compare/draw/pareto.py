@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 from hls.compare.read.published import WARNING, Reference, drawn
 from hls.compare.table.cells import OTHER_TASK, Column, Table
-from hls.compare.table.points import frontier, points
+from hls.compare.table.points import frontiers, points
 from qformers.files import replacing
 
 PANELS = {"lut": "LUT", "latency_ns": "Latency [ns]"}
 _PLAIN = {"lut": "LUT", "latency_ns": "latency"}
 SIZE_INCHES, DPI = (15.0, 8.6), 110
 OUR_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito
+LINES: tuple[Any, ...] = ("--", ":", "-.", (0, (9, 4)))  # best builds, for each initiation interval
 SOURCE_MARKERS = ("s", "D", "^", "v", "P", "X")
 WORK_COLOURS = ("#4C72B0", "#8C6D31", "#55A868", "#8172B3", "#C44E52", "#937860", "#64B5CD", "#DA8BC3")
 STAGE_MARKERS = {"R": "o", "P": "<", "E": "d"}
@@ -27,7 +29,8 @@ LEGEND_LINE = 0.0235  # height of a legend entry, as a share of the figure
 _STAGES = {"R": "placed and routed", "P": "stage not stated", "E": "estimated (da4ml 0.6.0)"}
 _CAPTION = (
     "The number beside a published point is N, its particles; filled = 3 features per particle, open = 16. Dashed: the "
-    "best of these builds by the source nearest to a routed design. Bars: statistical. Citations: published.yaml."
+    "best of these builds by the source nearest to a routed design, for each II. Bars: statistical. Citations: "
+    "published.yaml."
 )
 
 
@@ -125,16 +128,26 @@ def _ours(axes: Any, table: Table, quantity: str, sources: Sequence[str], metric
         reasons = {name: f"has no {metric.head}" if name in others else f"no {_PLAIN[quantity]} yet" for name in absent}
         words = "\n".join(f"{name}: {why}" for name, why in reasons.items())
         axes.text(0.03, 0.03, words, transform=axes.transAxes, va="bottom", fontsize=10, color="#b00000")
-    lines = {source: frontier([point for point in marks if point.source == source]) for source in sources}
-    known = [source for source in sources if lines[source]]
+    known = [source for source in sources if any(point.source == source for point in marks)]
     if known:  # of the source nearest to a routed design only: lines of several sources would cross
-        line = lines[known[-1]]
-        axes.step([p.value for p in line], [p.score for p in line], where="post", color="0.45", lw=1.2, ls="--")
+        lines = frontiers([point for point in marks if point.source == known[-1]])
+        for style, line in zip(cycle(LINES), lines.values(), strict=False):
+            axes.step([p.value for p in line], [p.score for p in line], where="post", color="0.45", lw=1.2, ls=style)
+    several = len(intervals_of(table, metric)) > 1
     for point in marks:
+        if several:
+            words = f"II {'?' if point.ii is None else point.ii}"
+            axes.annotate(words, (point.value, point.score), (7, 5), textcoords="offset points", fontsize=10, zorder=5)
         face = "white" if point.stale else colours[point.build]
         style = {"color": colours[point.build], "mfc": face, "mec": "black", "mew": 0.8, "ms": 9, "capsize": 3}
         marker = SOURCE_MARKERS[sources.index(point.source) % len(SOURCE_MARKERS)]
         axes.errorbar(point.value, point.score, yerr=point.error, fmt=marker, zorder=4, **style)
+
+
+def intervals_of(table: Table, metric: Column) -> list[int | None]:
+    """Initiation intervals of the points in either panel, rising; None (last) where one is not known."""
+    found = [point for quantity in PANELS for point in points(table, quantity, metric.key)]
+    return list(frontiers(found))
 
 
 def _builds(table: Table) -> dict[str, str]:
