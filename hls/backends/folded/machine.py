@@ -191,7 +191,7 @@ def _sources(fold: Folding, phase: int, before: Ports, port: Ports) -> Iterator[
                     yield f"{name}_sum{sums}", 0, value.width
                     sums += 1
                 continue
-            if out.width != value.width:
+            if value.width and out.width != value.width:  # the kernel may not read it at all
                 raise HlsError(f"tensor {group.tensor}: a store keeps {out.width} bits of which {value.width} are read")
             if value.width:
                 yield f"{name}_{group.kind}", beat * filled + out.low - lows[group.kind], value.width
