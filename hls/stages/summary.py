@@ -118,7 +118,7 @@ def _kernels(run: Path) -> list[str]:
         for row in plan.kernels:
             stores = ", ".join(f"{bits:,} {kind.removesuffix(BITS)}" for kind, bits in row.stores.items() if bits)
             behind = f"; behind it bits {stores}" if stores else ""
-            took = f"{row.beats} beats, {row.stages} stages, {row.lut_estimate:,.0f} LUT, {row.register_bits:,} FF"
+            took = f"beats {row.beats}, stages {row.stages}, {row.lut_estimate:,.0f} LUT, {row.register_bits:,} FF"
             lines.append(f"  kernel {row.kernel}: {layers_of(row)}: {took} (estimates){behind}")
     return lines
 

@@ -266,7 +266,7 @@ def _train(build: Build, name: PhaseName, out: Path, console: Console, reporter:
     _write_build(build, out)
     _tell_precision(trainer.model, out / name, console)
     if name == "qat" and (together := build.firmware.together) is not None:
-        words = f"EBOPs are those of firmware that takes {together} points per clock (firmware.points_per_clock)"
+        words = f"EBOPs are those of firmware with firmware.points_per_clock = {together}"
         console.print(f"{name}: {words}", markup=False)
     state, epochs = trainer.state, trainer.phase.config.epochs
     if state.epoch or state.step:

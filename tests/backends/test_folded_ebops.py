@@ -36,7 +36,7 @@ from qformers.quant.kinds import kind_of
 from qformers.quant.phases import Plan, Unfolded, Work, plan, shares
 from qformers.train import finish
 from qformers.train.beta import ebops
-from qformers.train.phases import train_build
+from qformers.train.phases import settings_of, train_build
 from qformers.train.stage import as_before
 
 INPUT, CONSTANT, ADDERS = -1, 5, (0, 1)  # opcodes of alkaid
@@ -92,6 +92,8 @@ def test_shares_are_those_of_the_operations_that_are_traced(form: str) -> None:
 def test_a_build_of_other_firmware_is_counted_as_ever() -> None:
     model = build_model(small(), NATURAL, NAMES, "hgq")
     assert {part.ebops_factor for layer in model.layers for part in layer._flatten_layers() if counts(part)} == {1.0}
+    assert "firmware" not in settings_of(small(), "qat")
+    assert "firmware" not in settings_of(small(*FOLDED), "float")
     assert build_model(small(*FOLDED), NATURAL, NAMES).name == build_model(small(), NATURAL, NAMES).name  # float
 
 

@@ -44,7 +44,7 @@ def build_file(tmp_path: Path) -> Path:
         ("firmware.backend=block_engine", ExportRefused, "for a quantised model of architecture hept.*deepsets"),
         (
             "firmware={backend: folded, points_per_clock: 3}", ExportRefused,
-            r"firmware.points_per_clock \(setting\): must divide the 4 points of an event. Received: 3; take one of 1, 2, 4",
+            r"firmware.points_per_clock \(setting\): must divide the 4 points of an event. Received: 3",
         ),
         ("firmware.backend=vits", HlsError, "unknown backend 'vits'; did you mean 'vitis'"),
         ("name=phi0", ExportRefused, r"name \(setting\): a layer, input or output of the model has this name too"),

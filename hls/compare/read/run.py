@@ -180,14 +180,14 @@ class Counted:
 def ebops_of(run: Run) -> Counted | None:
     """EBOPs of the hardware that the build of a run says; None where nothing has counted them.
 
-    A project of the build's backend has those of what it writes. Without one it is the count of the training, if that
-    was for the same hardware: a model may be exported with another `points_per_clock` or backend than it was trained
-    for.
+    A project of the build's backend has those of what it writes, unless it is out of date. Without one it is the count
+    of the training, if that was for the same hardware: a model may be exported with another `points_per_clock` or
+    backend than it was trained for.
     """
     backend = run.build.firmware.backend
-    project = (run.firmware or {}).get(backend)
-    if project is not None and project.ebops:
-        return Counted(project.ebops, f"firmware/{backend}")
+    project, file = (run.firmware or {}).get(backend), f"firmware/{backend}"
+    if project is not None and project.ebops and file not in (run.stale or {}):
+        return Counted(project.ebops, file)
     trained = run.manifest
     if trained is None or not trained.ebops or not trained_for_it(run):
         return None

@@ -99,8 +99,8 @@ def _ebops(run: Run) -> Cell:
 
 
 def _taken(run: Run) -> str:
-    together = run.build.firmware.together
-    return "all points in one clock" if together is None else f"{together} points per clock"
+    together, points = run.build.firmware.together, run.build.data.num_particles
+    return "all points in one clock" if together is None else f"{together} of {points} points per clock"
 
 
 def _interval(ns: bool) -> Callable[[Run], Cell]:

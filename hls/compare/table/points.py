@@ -60,10 +60,20 @@ def _point(build: Cell, source: str, cell: Cell, score: Cell, interval: Interval
     return Point(str(build.value), source, float(cell.value or 0), float(score.value or 0), score.error, stale, ii)
 
 
-def frontiers(some: Sequence[Point]) -> dict[int | None, list[Point]]:
-    """Initiation interval -> the best points of that interval, by rising interval; an unknown one last."""
-    intervals = sorted({point.ii for point in some}, key=lambda ii: (ii is None, ii or 0))
-    return {ii: frontier([point for point in some if point.ii == ii]) for ii in intervals}
+def frontiers(some: Sequence[Point], sources: Sequence[str]) -> dict[int | None, list[Point]]:
+    """Initiation interval -> the best points of that interval, by rising interval; an unknown one last.
+
+    Args:
+        some: points of one quantity.
+        sources: in order, towards a routed design: of each interval the last one that has a point of it counts, since
+            lines of several sources would cross.
+    """
+    found = {}
+    for ii in sorted({point.ii for point in some}, key=lambda ii: (ii is None, ii or 0)):
+        same = [point for point in some if point.ii == ii]
+        nearest = max((point.source for point in same), key=sources.index)
+        found[ii] = frontier([point for point in same if point.source == nearest])
+    return found
 
 
 def frontier(some: Sequence[Point]) -> list[Point]:

@@ -42,6 +42,7 @@ function sourcesOf(quantity) {
 
 // clocks between two events: builds are compared where these are equal
 const spellII = (ii) => (ii === null ? "not known" : `${ii}`);
+const inCycles = (ii) => (ii === null ? "not known" : ii === 1 ? "1 cycle" : `${ii} cycles`);
 const wantedII = (ii) => control("ii").value === "all" || control("ii").value === spellII(ii);
 
 function intervalsOf(points) {
@@ -60,7 +61,7 @@ function ourPoints(quantity, metric, source) {
         title: build.name,
         lines: [
           [NAMES[quantity], `${number(cost.value, 2)} (${cost.source})`],
-          ["II", cost.ii === null ? "not known" : `${cost.ii} cycles`], ["model", build.model], ["N", String(build.particles)], ["inputs", build.inputs],
+          ["II", inCycles(cost.ii)], ["model", build.model], ["N", String(build.particles)], ["inputs", build.inputs],
           ["C simulation", build.csim], ["RTL simulation", build.rtl],
           ...(cost.stale ? [["STALE", cost.stale]] : []),
           ["test split", build.data],
@@ -81,7 +82,7 @@ function publishedPoints(quantity, metric, choice) {
       title: ref.label,
       lines: [
         [NAMES[quantity], `${number(ref[quantity], 2)} (${ref.stage_words})`],
-        ...(ref.ii === null ? [] : [["II", `${ref.ii} cycles`]]),
+        ...(ref.ii === null ? [] : [["II", inCycles(ref.ii)]]),
         ["source", `${ref.citation}, arXiv:${ref.arxiv}`], ["device", ref.device || "not stated"],
         ["data", `${ref.dataset}; not comparable with these builds`],
         ...(ref.note ? [["note", ref.note]] : []),
@@ -143,9 +144,11 @@ function axes(across, up, xName, yName) {
 
 function frontiers(points, across, up) {
   const own = points.filter((point) => point.build !== null);
-  const last = sourcesOf(control("x").value).filter((source) => own.some((point) => point.source === source)).pop();
-  const nearest = own.filter((point) => point.source === last);
-  return intervalsOf(nearest).flatMap((ii, index) => frontier(nearest.filter((point) => point.ii === ii), index, across, up));
+  return intervalsOf(own).flatMap((ii, index) => {
+    const same = own.filter((point) => point.ii === ii);
+    const last = sourcesOf(control("x").value).filter((source) => same.some((point) => point.source === source)).pop();
+    return frontier(same.filter((point) => point.source === last), index, across, up);
+  });
 }
 
 function frontier(points, line, across, up) {
@@ -205,20 +208,24 @@ function legend(points) {
 }
 
 function label(points, across, up) {
-  const last = new Map(points.filter((point) => point.build !== null).map((point) => [point.build, point]));
+  const own = points.filter((point) => point.build !== null);
+  const several = intervalsOf(own).length > 1; // then it is said beside each build
+  const said = (point) => (several ? `${point.build}, II = ${point.ii ?? "?"}` : point.build);
+  const last = new Map(own.map((point) => [said(point), point]));
   const placed = [];
   return [...last.values()].sort((a, b) => b.y - a.y).map((point) => {
     const x = across.place(point.x);
-    const end = x > BOX.right - 150;
+    const end = x > BOX.right - 170;
     const place = { x: x + (end ? -12 : 12), y: up.place(point.y) + 4 };
     while (placed.some((other) => Math.abs(other.x - place.x) < 130 && Math.abs(other.y - place.y) < 13)) place.y += 13;
     placed.push(place);
-    return svg("text", { ...place, class: `name ${point.colour}${end ? " end" : ""}` }, point.build);
+    return svg("text", { ...place, class: `name ${point.colour}${end ? " end" : ""}` }, said(point));
   });
 }
 
 function absent(points, quantity, metric) {
-  const builds = DATA.builds.filter((build) => points.every((point) => point.build !== build.name));
+  const elsewhere = (build) => build.costs[quantity].some((cost) => !wantedII(cost.ii)); // not missing, not asked for
+  const builds = DATA.builds.filter((build) => points.every((point) => point.build !== build.name) && !elsewhere(build));
   const others = builds.filter((build) => !(metric in build)); // of another task
   const names = builds.filter((build) => metric in build).map((build) => build.name);
   const words = names.length > 4 ? [`${names.length} builds: no ${NAMES[quantity]} yet`] : names.map((name) => `${name}: no ${NAMES[quantity]} yet`);
@@ -228,9 +235,7 @@ function absent(points, quantity, metric) {
 
 function draw() {
   const [x, y, source] = [control("x").value, control("y").value, control("source").value];
-  const ours = ourPoints(x, y, source);
-  if (intervalsOf(ours).length > 1) for (const point of ours) point.tag = `II ${point.ii ?? "?"}`;
-  const points = [...publishedPoints(x, y, control("published").value), ...ours];
+  const points = [...publishedPoints(x, y, control("published").value), ...ourPoints(x, y, source)];
   legend(points);
   if (!points.length) {
     const words = `No build states ${NAMES[x]} with ${NAMES[y]} yet.`;
