@@ -9,21 +9,24 @@ from typing import Any
 from hls.backends.alkaid import writer as unrolled
 from hls.backends.alkaid.ports import port_formats
 from hls.backends.alkaid.stages import Pipeline, pipeline
-from hls.backends.alkaid.writer import STAGE_SHARE, widest, write_modules
+from hls.backends.alkaid.writer import LAYERS, STAGE_SHARE, widest, write_modules
 from hls.backends.folded.cpp import write_cpp
 from hls.backends.folded.kernels import Kernel, kernels
 from hls.backends.folded.machine import Phase, Ports, flight_of, latency_cycles, phases_of, verilog
 from hls.backends.folded.ports import ports_of
 from hls.backends.folded.project import PLAN, PORTS, FoldedProject
 from hls.backends.folded.vendor import write_hls_scripts, write_rtl_scripts
+from hls.backends.hls4ml.precision import PRECISION
 from hls.backends.protocol import LAYOUT, Layout, Port
-from hls.backends.writing import new_project, output_names
+from hls.backends.writing import EBOPS, new_project, output_names, refusal_of
 from hls.errors import ExportRefused, Refusal
 from qformers.builds.build import Build
 from qformers.files import write_json
 from qformers.precision.fixed import Fixed
 from qformers.progress import Reporter, Silent
-from qformers.quant.phases import Plan, Unfolded, named, plan
+from qformers.quant.formats import model_table
+from qformers.quant.hardware import layer_ebops
+from qformers.quant.phases import Plan, Unfolded, named, plan, shares
 
 NAME = "folded"
 FLAVOURS = {"verilog": "Verilog", "vitis": "C++ for Vitis HLS"}
@@ -54,8 +57,7 @@ def _planned(model: Any, build: Build | None) -> Plan:
     try:
         return plan(model, 1 if build is None else build.firmware.points_per_clock)
     except Unfolded as unfolded:
-        said = Refusal(unfolded.name, unfolded.kind, unfolded.reason, unfolded.way_out)
-        raise ExportRefused(NAME, [said]) from unfolded
+        raise ExportRefused(NAME, [refusal_of(unfolded)]) from unfolded
 
 
 def write(
@@ -92,6 +94,10 @@ def write(
         sides = ports[0].outside, ports[-1].outs
         write_json(folder / PORTS, ports_of(layout, cut.fold, sides, firmware.clock_ns, firmware.flavour))
         write_json(folder / PLAN, cost)
+        rows = _layer_rows(model, cut)
+        write_json(folder / LAYERS, {"layers": rows})
+        write_json(folder / PRECISION, {"layers": model_table(model).to_json()})
+        said[EBOPS] = sum(row["ebops"] for row in rows)
         said |= {key: cost[key] for key in ("points_per_clock", "ii_cycles", "latency_cycles", "lut_estimate")}
     tick()
     return FoldedProject(out, layout)
@@ -105,6 +111,13 @@ def _layout(model: Any, last: Kernel, formats: Mapping[str, Fixed], top: str) ->
         for name, group, form in zip(output_names(model), last.outs, forms, strict=True)
     ]
     return Layout(NAME, top, tuple(inputs), tuple(outputs), ())
+
+
+def _layer_rows(model: Any, cut: Plan) -> list[dict[str, Any]]:
+    """EBOPs of each layer in this hardware, and the kernel that computes it."""
+    kernels_of = {work.layer.name: number for number, works in enumerate(cut.works) for work in works}
+    ebops = layer_ebops(model, shares(cut))
+    return [{"layer": name, "kernel": kernel, "ebops": ebops.get(name, 0)} for name, kernel in kernels_of.items()]
 
 
 def _costs(
