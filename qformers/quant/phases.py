@@ -33,10 +33,9 @@ from hgq.layers import QAdd, QEinsum, QEinsumDense, QSoftmax, QSubtract, QUnaryF
 from hgq.quantizer import Quantizer
 from numpy.typing import NDArray
 
-from qformers.errors import QformersError
+from qformers.errors import ConfigError
 from qformers.nn.index.select import Largest
-from qformers.nn.memory import memory_of
-from qformers.quant.kinds.record import inputs_of
+from qformers.nn.memory import inputs_of, memory_of
 
 Array = NDArray[np.float64]
 
@@ -192,7 +191,7 @@ class Plan:
         return shape if axis is None else (*shape[:axis], length, *shape[axis + 1 :])
 
 
-class Unfolded(QformersError):
+class Unfolded(ConfigError):
     """A layer or a setting that cannot be folded.
 
     Attributes:
@@ -201,7 +200,7 @@ class Unfolded(QformersError):
     """
 
     def __init__(self, name: str, kind: str, reason: str, way_out: str) -> None:
-        super().__init__(f"{name} ({kind}): {reason}; {way_out}")
+        super().__init__(f"firmware.backend: folded: {name} ({kind}): {reason}; {way_out}")
         self.name, self.kind, self.reason, self.way_out = name, kind, reason, way_out
 
 
@@ -464,6 +463,23 @@ def _choice(layer: Any, triangle: Triangle, beats: int) -> Choice:
         pair = float(factors[row]), float(factors[column])
         which[row, column] = sums.setdefault(pair, len(sums))
     return Choice(tuple(sums), which.reshape(beats, -1))
+
+
+def shares(plan: Plan) -> dict[str, float]:
+    """Layer -> its copies in hardware over those in the model, by which EBOPs of folded hardware are counted.
+
+    T / N of what is computed, or summed, beat by beat; T N of the pairs of a triangle by rows; 1 of what is
+    computed for the whole event at once.
+    """
+    return {work.layer.name: _share(plan, work) for works in plan.works for work in works if not work.ends}
+
+
+def _share(plan: Plan, work: Work) -> float:
+    if work.sums:
+        return plan.fold.together / plan.fold.points
+    if work.axis is None:
+        return 1.0
+    return plan.beat_shape(work.tensor, work.axis)[work.axis] / plan.shapes[work.tensor][work.axis]
 
 
 def _few_terms(layer: Any, axis: int) -> bool:

@@ -315,6 +315,7 @@ def test_boxes_hold_their_words_and_do_not_meet() -> None:
     for kind in picture.STORES:  # all kinds side by side, with more names and longer ones than there is room for
         busy["outs"] += [[f"b{i}_a_rather_long_name_of_a_tensor_{i}", kind, [1], []] for i in range(9)]
         busy["stores"][f"{kind}_bits"] = 123_456_789
+    busy["rom_bits"] = 1234
     busy["layers"] += [f"b{i}_another_layer" for i in range(100)]
     rows = picture._rows(facts)
     for above, below in pairwise(rows):
@@ -328,6 +329,7 @@ def test_boxes_hold_their_words_and_do_not_meet() -> None:
             for _, y, text in box.lines:
                 assert box.y + 8 < y < box.y + box.height - 3
                 assert len(text) * picture.LETTER <= box.width, text
+    assert any("weights of the beat: ROM of 1,234 bits" in text for box in rows[3] for text in box.notes)
     assert any("and 9" in text for boxes in rows for box in boxes for _, _, text in box.lines)
 
 

@@ -105,11 +105,15 @@ class Ports:
         return tuple(value for group, values in self.ins if group.kind == "rom" for value in values)
 
     @property
+    def rom_width(self) -> int:
+        """Bits of these."""
+        return sum(value.width for value in self.rom)
+
+    @property
     def outside(self) -> tuple[tuple[Group, tuple[Value, ...]], ...]:
         """Inputs that come from outside, at their bits in ``in_beat``."""
-        shift = sum(value.width for value in self.rom)
         return tuple(
-            (group, tuple(replace(value, low=value.low - shift) for value in values))
+            (group, tuple(replace(value, low=value.low - self.rom_width) for value in values))
             for group, values in self.ins
             if group.kind != "rom"
         )
@@ -162,14 +166,23 @@ def phases_of(
     """The phases as the template takes them."""
     phases = []
     for number, (kernel, cut, port) in enumerate(zip(made, cuts, ports, strict=True)):
-        rom_width = sum(value.width for value in port.rom)
-        words = encode(port.rom, kernel.rom) if rom_width else []
-        rom = tuple(f"{rom_width}'h{word:x}" for word in words)
+        words = encode(port.rom, kernel.rom) if port.rom_width else []
+        rom = tuple(f"{port.rom_width}'h{word:x}" for word in words)
         before = ports[number - 1] if number else None
         given = _vector(_sources(fold, number, before, port))
         store = _store(fold, number, port, ports[number + 1]) if number + 1 < len(ports) else None
         phases.append(
-            Phase(number, kernel.beats, cut.latency_cycles, port.in_width, port.out_width, given, store, rom, rom_width)
+            Phase(
+                number,
+                kernel.beats,
+                cut.latency_cycles,
+                port.in_width,
+                port.out_width,
+                given,
+                store,
+                rom,
+                port.rom_width,
+            )
         )
     return tuple(phases)
 
@@ -210,11 +223,10 @@ Source = tuple[str, int, int]  # vector, lowest bit, width
 
 def _sources(fold: Folding, phase: int, before: Ports | None, port: Ports) -> Iterator[Source]:
     """Where the bits of a kernel's inputs lie in its ROM and in the stores in front of it, lowest first."""
-    rom_width = sum(value.width for value in port.rom)
-    if rom_width:
-        yield f"k{phase}_rom", 0, rom_width
+    if port.rom_width:
+        yield f"k{phase}_rom", 0, port.rom_width
     if before is None:
-        yield "in_beat", 0, port.in_width - rom_width
+        yield "in_beat", 0, port.in_width - port.rom_width
         return
     name, sums, rows = f"s{phase - 1}", 0, 0
     written = {(group.tensor, group.kind): (group, values) for group, values in before.outs}
@@ -237,7 +249,7 @@ def _sources(fold: Folding, phase: int, before: Ports | None, port: Ports) -> It
                     yield f"{name}_sum{sums}", 0, value.width
                     sums += 1
                 continue
-            if out.width != value.width:
+            if value.width and out.width != value.width:  # 0: the kernel does not read it
                 raise HlsError(f"tensor {group.tensor}: a store keeps {out.width} bits of which {value.width} are read")
             if value.width:
                 yield f"{name}_{group.kind}", beat * filled + out.low - lows[group.kind], value.width

@@ -141,6 +141,7 @@ def _kernel_words(kernel: Mapping[str, Any]) -> str:
         f"{kernel['lut_estimate']:,.0f} LUT",
         f"{_count(kernel['products'], 'product')} of two variables" if kernel["products"] else "",
         f"registers of {kernel['register_bits']:,} bits",
+        f"weights of the beat: ROM of {kernel['rom_bits']:,} bits" if kernel["rom_bits"] else "",
     )
     return ", ".join(word for word in words if word)
 

@@ -248,7 +248,7 @@ def traced(model: Any, build: Build, choice: Choice) -> Row:
         ExportRefused, HlsError: as `survey`.
     """
     start = time.perf_counter()
-    facts = costs(design(model, choice.of(build)), build.firmware.clock_ns)
+    facts = costs(design(model, choice.of(build)))
     kernels = tuple(
         KernelCost(
             number=kernel["kernel"],

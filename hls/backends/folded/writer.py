@@ -1,32 +1,37 @@
-"""Writes folded firmware of a quantised model: Verilog, ports, plan, cost."""
+"""Writes folded firmware of a quantised model: Verilog or C++, ports, plan, cost."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from hls.backends.alkaid import writer as unrolled
-from hls.backends.alkaid.ports import Value, port_formats
+from hls.backends.alkaid.ports import port_formats
 from hls.backends.alkaid.stages import Pipeline, amount, pipeline
-from hls.backends.alkaid.writer import STAGE_SHARE, widest, write_modules
-from hls.backends.folded.kernels import BY_BEAT, Group, Kernel, kernels
+from hls.backends.alkaid.writer import LAYERS, STAGE_SHARE, widest, write_modules
+from hls.backends.folded.cpp import write_cpp
+from hls.backends.folded.kernels import BY_BEAT, Kernel, kernels
 from hls.backends.folded.machine import Phase, Ports, flight_of, latency_cycles, phases_of, verilog
+from hls.backends.folded.ports import ports_of
 from hls.backends.folded.project import PLAN, PORTS, FoldedProject
+from hls.backends.folded.vendor import write_hls_scripts, write_rtl_scripts
+from hls.backends.hls4ml.precision import PRECISION
 from hls.backends.protocol import LAYOUT, Layout, Port
-from hls.backends.writing import new_project, output_names
+from hls.backends.writing import EBOPS, new_project, output_names, refusal_of
 from hls.errors import ExportRefused, Refusal
 from qformers.builds.build import Build
 from qformers.config.sections import FirmwareConfig
 from qformers.files import write_json
 from qformers.precision.fixed import Fixed
 from qformers.progress import Reporter, Silent
-from qformers.quant.phases import Plan, Unfolded, named, plan
+from qformers.quant.formats import model_table
+from qformers.quant.hardware import layer_ebops
+from qformers.quant.phases import Plan, Unfolded, named, plan, shares
 
 NAME = "folded"
+FLAVOURS = {"verilog": "Verilog", "vitis": "C++ for Vitis HLS"}
 
 
 def supports(model: Any, build: Build | None = None) -> list[Refusal]:
@@ -48,13 +53,17 @@ def planned(model: Any, build: Build | None) -> Plan:
     Raises:
         ExportRefused: it cannot be folded, with every layer that is the reason.
     """
-    if refused := unrolled.supports(model, build):
+    refused = unrolled.supports(model, build)
+    if build is not None and build.firmware.flavour not in FLAVOURS:
+        reason = f"the stores between kernels are written in {' and '.join(FLAVOURS.values())} alone"
+        way_out = f"set firmware.flavour: {' or '.join(FLAVOURS)}, or backend: alkaid"
+        refused.append(Refusal("firmware.flavour", "setting", f"{reason}. Received: {build.firmware.flavour}", way_out))
+    if refused:
         raise ExportRefused(NAME, refused)
     try:
         return plan(model, 1 if build is None else build.firmware.points_per_clock)
     except Unfolded as unfolded:
-        said = Refusal(unfolded.name, unfolded.kind, unfolded.reason, unfolded.way_out)
-        raise ExportRefused(NAME, [said]) from unfolded
+        raise ExportRefused(NAME, [refusal_of(unfolded)]) from unfolded
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,7 @@ class Design:
     """Folded firmware before it is written.
 
     Attributes:
+        firmware: of the build.
         plan: the model in phases.
         kernels: of each phase.
         cuts: the same in pipeline stages.
@@ -70,6 +80,7 @@ class Design:
         formats: of the model's inputs.
     """
 
+    firmware: FirmwareConfig
     plan: Plan
     kernels: tuple[Kernel, ...]
     cuts: tuple[Pipeline, ...]
@@ -94,11 +105,11 @@ def design(model: Any, build: Build) -> Design:
         ExportRefused: it cannot be folded.
         HlsError: alkaid cannot trace a layer.
     """
-    cut, formats = planned(model, build), port_formats(model)
+    cut, formats, firmware = planned(model, build), port_formats(model), build.firmware
     made = kernels(cut, formats)
-    cuts = tuple(pipeline(kernel.comb, stage_ns(build.firmware)) for kernel in made)
+    cuts = tuple(pipeline(kernel.comb, stage_ns(firmware)) for kernel in made)
     ports = tuple(Ports.of(kernel, one) for kernel, one in zip(made, cuts, strict=True))
-    return Design(cut, made, cuts, ports, phases_of(cut.fold, made, cuts, ports), formats)
+    return Design(firmware, cut, made, cuts, ports, phases_of(cut.fold, made, cuts, ports), formats)
 
 
 def write(
@@ -109,21 +120,32 @@ def write(
     facts: Mapping[str, Any] | None = None,
 ) -> FoldedProject:
     """See `Backend.write`."""
-    tick = (reporter or Silent()).task("trace and write folded RTL", 2)
+    tick = (reporter or Silent()).task("trace and write folded firmware", 2)
     made = design(model, build)
+    cut, cuts, ports, firmware = made.plan, made.cuts, made.ports, made.firmware
     tick()
     out = out.resolve()
     layout = _layout(model, made.kernels[-1], made.formats, build.name)
     with new_project(NAME, model, build, out, facts) as (folder, said):
-        modules = {f"k{phase.number}": one for phase, one in zip(made.phases, made.cuts, strict=True)}
-        write_modules(folder / "src", build.name, modules, {build.name: verilog(build.name, made.phases)})
-        for number, one in enumerate(made.cuts):
+        if firmware.flavour == "vitis":
+            layers = [[work.layer.name for work in works] for works in cut.works]
+            write_cpp(folder / "src", build.name, cut.fold, made.kernels, [one.comb for one in cuts], ports, layers)
+            write_hls_scripts(folder, build)
+        else:
+            modules = {f"k{phase.number}": one for phase, one in zip(made.phases, cuts, strict=True)}
+            write_modules(folder / "src", build.name, modules, {build.name: verilog(build.name, made.phases)})
+            write_rtl_scripts(folder, build)
+        for number, one in enumerate(cuts):
             one.comb.save(folder / f"model/kernel{number}.json.gz")
-        cost = costs(made, build.firmware.clock_ns)
+        cost = costs(made)
         write_json(folder / LAYOUT, layout.to_json())
-        ports = {"in_beat": _entries(made.ports[0].outside), "out_event": _entries(made.ports[-1].outs)}
-        write_json(folder / PORTS, ports)
+        sides = ports[0].outside, ports[-1].outs
+        write_json(folder / PORTS, ports_of(layout, cut.fold, sides, firmware.clock_ns, firmware.flavour))
         write_json(folder / PLAN, cost)
+        rows = _layer_rows(model, cut)
+        write_json(folder / LAYERS, {"layers": rows})
+        write_json(folder / PRECISION, {"layers": model_table(model).to_json()})
+        said[EBOPS] = sum(row["ebops"] for row in rows)
         said |= {key: cost[key] for key in ("points_per_clock", "ii_cycles", "latency_cycles", "lut_estimate")}
     tick()
     return FoldedProject(out, layout)
@@ -139,16 +161,14 @@ def _layout(model: Any, last: Kernel, formats: Mapping[str, Fixed], top: str) ->
     return Layout(NAME, top, tuple(inputs), tuple(outputs), ())
 
 
-def _entries(side: Sequence[tuple[Group, tuple[Value, ...]]]) -> list[Any]:
-    """Where each value of a port sits, as `values_of` reads it; a port is called by its tensor."""
-    return [
-        [group.tensor, list(index), value.low, int(value.signed), value.integer_bits, value.fraction_bits]
-        for group, values in side
-        for index, value in zip(np.ndindex(*group.shape), values, strict=True)
-    ]
+def _layer_rows(model: Any, cut: Plan) -> list[dict[str, Any]]:
+    """EBOPs of each layer in this hardware, and the kernel that computes it."""
+    kernels_of = {work.layer.name: number for number, works in enumerate(cut.works) for work in works}
+    ebops = layer_ebops(model, shares(cut))
+    return [{"layer": name, "kernel": kernel, "ebops": ebops.get(name, 0)} for name, kernel in kernels_of.items()]
 
 
-def costs(made: Design, clock_ns: float) -> dict[str, Any]:
+def costs(made: Design) -> dict[str, Any]:
     """The plan as JSON: kernels and stores with what they take; alkaid's estimates, nothing is synthesised."""
     cut, phases = made.plan, made.phases
     rows: list[dict[str, Any]] = []
@@ -180,12 +200,13 @@ def costs(made: Design, clock_ns: float) -> dict[str, Any]:
             }
         )
     return {
+        "flavour": made.firmware.flavour,
         "points": cut.fold.points,
         "points_per_clock": cut.fold.together,
         "ii_cycles": cut.fold.beats,
         "latency_cycles": latency_cycles(phases),
         "events_inside": flight_of(phases),
-        "clock_ns": clock_ns,
+        "clock_ns": made.firmware.clock_ns,
         "lut_estimate": sum(row["lut_estimate"] for row in rows),
         "products": sum(row["products"] for row in rows),
         "register_bits": sum(row["register_bits"] for row in rows),
