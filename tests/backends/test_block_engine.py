@@ -56,7 +56,7 @@ def one_of(asked: dict[str, NDArray[Any]], event: int) -> dict[str, NDArray[Any]
     [
         ({"layers": 2, "heads": 1}, LEARNED),
         ({"hashes": 1}, NARROW),
-        ({"hashes": 1, "norm": "layer", "activation": "silu"}, LEARNED),
+        pytest.param({"hashes": 1, "norm": "layer", "activation": "silu"}, LEARNED, marks=pytest.mark.slow),
         ({"hashes": 3, "norm": "none", "head": "logits", "coord_scales": (2.0, 0.0, 0.5)}, NARROW),
     ],
 )

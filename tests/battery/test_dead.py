@@ -39,8 +39,14 @@ def assert_same(made: Compared, outputs: int) -> None:
         assert different == 0, f"{name}: {different} of {wanted.size} values differ"
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("share", ["all", "some"])
+@pytest.mark.parametrize(
+    ("share", "backend"),
+    [
+        pytest.param(share, backend, marks=pytest.mark.slow if (share, backend) == ("some", "vitis") else ())
+        for share in ("all", "some")
+        for backend in BACKENDS
+    ],
+)
 def test_each_quantiser_of_each_kind_of_layer(share: Share, backend: str, tmp_path: Path) -> None:
     model = dead_model(share, without(backend))
     made = compared(model, build_of("dead", backend=backend), tmp_path, INPUTS)
