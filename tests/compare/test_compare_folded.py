@@ -209,8 +209,8 @@ def test_the_summary_has_kernels_and_ebops_of_the_project(tmp_path: Path) -> Non
     assert _ebops(run, "vitis", {"qat": {"ebops": 12, "settings": {}}}) == ["EBOPs      12"]
     assert _kernels(run) == [
         "folded     4 of 16 points per clock, II = 4",
-        "  kernel 0: embed0 … pool_count (4): beats 4, stages 9, 7,500 LUT, 1,200 FF (estimates); bits in memories: 640 "
-        "streamed, 2,048 filled, 12 running",
+        "  kernel 0: embed0 … pool_count (4): beats 4, stages 9, 7,500 LUT, 1,200 FF (estimates); bits in memories: "
+        "640 streamed, 2,048 filled, 12 running",
         "  kernel 1: pool, logits: beats 1, stages 4, 22,500 LUT, 310 FF (estimates); bits in memories: 96 rom",
     ]
     assert [line.split(",")[0] for line in _costs(run, "folded")] == ["estimate   30", "synthesis  33"]
