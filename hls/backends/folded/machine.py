@@ -21,12 +21,14 @@ import numpy as np
 
 from hls.backends.alkaid.ports import Value, encode, joined, place, wires
 from hls.backends.alkaid.stages import Pipeline
+from hls.backends.folded import orders
 from hls.backends.folded.kernels import Group, Kernel
 from hls.errors import HlsError
 from hls.templates import fill
 from qformers.quant.phases import Folding
 
 HERE = Path(__file__).parent
+OUT_BEAT, OUT_EVENT = "out_beat", "out_event"  # ports of outputs for each point, and of those of an event
 WAITING = 2  # events in the queue beyond those that are on their way
 
 
@@ -56,6 +58,7 @@ class Store:
     running: tuple[Sum, ...]
     spread: tuple[str, ...]  # Verilog of the bits of each beat
     spread_width: int  # of a beat
+    moved: tuple[orders.Rows, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,8 @@ class Phase:
         store: behind it; None behind the last one.
         rom: Verilog of the bits that it reads in each beat from a ROM; these are the lowest of its input.
         rom_width: of them.
+        waits: a register stands in front of the kernel, behind the multiplexers that gather; `depth` counts it.
+        by_beat: it is the last one, and each of its beats is an output.
     """
 
     number: int
@@ -82,6 +87,8 @@ class Phase:
     store: Store | None
     rom: tuple[str, ...]
     rom_width: int
+    waits: bool = False
+    by_beat: bool = False
 
     @property
     def beat_bits(self) -> int:
@@ -155,8 +162,22 @@ def phases_of(
         before = ports[number - 1] if number else None
         given = _vector(_sources(fold, number, before, port))
         store = _store(fold, number, port, ports[number + 1]) if number + 1 < len(ports) else None
+        waits = any(group.kind == "gathered" for group, _ in port.ins)
+        by_beat = store is None and any(fold.axes[group.tensor] is not None for group, _ in port.outs)
         phases.append(
-            Phase(number, kernel.beats, cut.latency_cycles, port.in_width, port.out_width, given, store, rom, rom_width)
+            Phase(
+                number=number,
+                beats=kernel.beats,
+                depth=cut.latency_cycles + waits,
+                in_width=port.in_width,
+                out_width=port.out_width,
+                given=given,
+                store=store,
+                rom=rom,
+                rom_width=rom_width,
+                waits=waits,
+                by_beat=by_beat,
+            )
         )
     return tuple(phases)
 
@@ -170,13 +191,48 @@ def _store(fold: Folding, phase: int, port: Ports, behind: Ports) -> Store:
         if value.width and total.width
     ]
     rows = _spread(fold, phase, port, behind)
-    width = sum(value.width for group, values in behind.ins if group.kind == "spread" for value in values)
-    return Store(port.kept("streamed"), port.kept("filled"), port.kept("held"), tuple(running), rows, width)
+    width = sum(value.width for values in _rows_spread(behind).values() for value in values)
+    moved = tuple(_moved(fold, phase, port, behind))
+    return Store(port.kept("streamed"), port.kept("filled"), port.kept("held"), tuple(running), rows, width, moved)
+
+
+def _rows_spread(port: Ports) -> dict[str, tuple[Value, ...]]:
+    """Values of the event of which a beat reads its own, at their bits in the row of a beat."""
+    groups = [group for group, _ in port.ins if group.kind == "spread"]
+    kifs = [np.concatenate(parts) for parts in zip(*(map(np.ravel, group.kif) for group in groups), strict=True)]
+    if not groups:
+        return {}
+    values = place({group.tensor: group.shape for group in groups}, list(zip(*(k.tolist() for k in kifs), strict=True)))
+    starts = np.cumsum([0, *(group.size for group in groups)])
+    return {group.tensor: values[a:b] for group, (a, b) in zip(groups, pairwise(starts), strict=True)}
+
+
+def _moved(fold: Folding, phase: int, port: Ports, behind: Ports) -> Iterator[orders.Rows]:
+    """The stores in which rows of points move behind a phase."""
+    read = {(group.tensor, group.kind): group for group, _ in behind.ins}
+    for group, values in port.outs:
+        if group.kind not in ("gathered", "scattered"):
+            continue
+        order = fold.moves[group.tensor].order
+        given = {one.kind: numbers for one, numbers in port.outs if one.tensor == order}
+        bus, base = f"k{phase}_out", 0
+        if group.kind == "scattered":
+            numbers = given["places"]
+        elif "streamed" in given:
+            numbers, bus, base = given["streamed"], f"s{phase}_streamed", -port.kept("streamed").low
+        else:
+            numbers, bus = _rows_spread(behind)[order], f"s{phase}_row"
+        slots = [orders.number(value, bus, base, fold.points) for value in numbers]
+        kif = read[group.tensor, group.kind].kif
+        if group.kind == "gathered":
+            yield orders.gathering(fold, group.tensor, kif, values, slots, f"k{phase}_out")
+        else:
+            yield from orders.scattering(fold, group.tensor, kif, values, slots, f"k{phase}_out")
 
 
 def _spread(fold: Folding, phase: int, port: Ports, behind: Ports) -> tuple[str, ...]:
     """Verilog of what each beat reads of values of the event, in the format that all beats share."""
-    wanted = {group.tensor: values for group, values in behind.ins if group.kind == "spread"}
+    wanted = _rows_spread(behind)
     given = [(group, values) for group, values in port.outs if group.kind == "spread"]
     rows = []
     for beat in range(fold.beats if wanted else 0):
@@ -203,7 +259,8 @@ def _sources(fold: Folding, phase: int, before: Ports | None, port: Ports) -> It
     if before is None:
         yield "in_beat", 0, port.in_width - rom_width
         return
-    name, sums, rows = f"s{phase - 1}", 0, 0
+    name, sums, rows = f"s{phase - 1}", 0, _rows_spread(port)
+    moved = {(one.layer, one.order): one for one in _moved(fold, phase - 1, before, port)}
     written = {(group.tensor, group.kind): (group, values) for group, values in before.outs}
     lows = {kind: before.kept(kind).low for kind in ("streamed", "filled", "held")}
     filled = before.kept("filled").width
@@ -212,9 +269,15 @@ def _sources(fold: Folding, phase: int, before: Ports | None, port: Ports) -> It
             continue
         source, outs = written[group.tensor, group.kind]
         if group.kind == "spread":
-            for value in values:
-                yield f"{name}_row", rows, value.width
-                rows += value.width
+            for value, kept in zip(values, rows[group.tensor], strict=True):
+                yield f"{name}_row", kept.low, _read(group, kept, value)
+            continue
+        if group.kind in ("gathered", "scattered"):
+            for flat, value in enumerate(values):
+                order, lane, spot = orders.place_of(group.kind, group.shape, flat)
+                store = moved[group.tensor, order]
+                kept = store.row[spot]
+                yield f"{name}_moved{store.name}", lane * store.width + kept.low, _read(group, kept, value)
             continue
         for flat, value in enumerate(values):
             beat, place_in_beat = _beat_of(fold, group, source, flat)
@@ -224,10 +287,14 @@ def _sources(fold: Folding, phase: int, before: Ports | None, port: Ports) -> It
                     yield f"{name}_sum{sums}", 0, value.width
                     sums += 1
                 continue
-            if out.width != value.width:
-                raise HlsError(f"tensor {group.tensor}: a store keeps {out.width} bits of which {value.width} are read")
-            if value.width:
-                yield f"{name}_{group.kind}", beat * filled + out.low - lows[group.kind], value.width
+            yield f"{name}_{group.kind}", beat * filled + out.low - lows[group.kind], _read(group, out, value)
+
+
+def _read(group: Group, kept: Value, read: Value) -> int:
+    """Bits that a kernel reads of a value in a store: all, or none where nothing depends on it."""
+    if read.width not in (0, kept.width):
+        raise HlsError(f"tensor {group.tensor}: a store keeps {kept.width} bits of which {read.width} are read")
+    return read.width
 
 
 def _beat_of(fold: Folding, group: Group, source: Group, flat: int) -> tuple[int, int]:
@@ -236,7 +303,7 @@ def _beat_of(fold: Folding, group: Group, source: Group, flat: int) -> tuple[int
     if group.kind != "filled" or axis is None:
         return 0, flat
     index = [int(part) for part in np.unravel_index(flat, group.shape)]
-    beat, index[axis] = divmod(index[axis], fold.together)
+    beat, index[axis] = divmod(index[axis], source.shape[axis])
     return beat, int(np.ravel_multi_index(index, source.shape))
 
 
@@ -244,6 +311,8 @@ def _vector(sources: Iterator[Source]) -> str:
     """Verilog of bits side by side, lowest first in `sources`; neighbours become one slice."""
     merged: list[Source] = []
     for vector, low, width in sources:
+        if not width:
+            continue
         if merged and merged[-1][0] == vector and sum(merged[-1][1:]) == low:
             merged[-1] = vector, merged[-1][1], merged[-1][2] + width
         else:
@@ -253,14 +322,16 @@ def _vector(sources: Iterator[Source]) -> str:
 
 def verilog(top: str, phases: Sequence[Phase]) -> str:
     """The machine around its kernels, modules ``<top>_k<number>``."""
-    flight = flight_of(phases)
+    flight, last = flight_of(phases), phases[-1]
     return fill(
         HERE / "machine.v",
         top=top,
         phases=phases,
         flight=flight,
         flight_bits=flight.bit_length() - 1,
-        out_width=phases[-1].out_width,
+        out_width=last.out_width,
+        out=OUT_BEAT if last.by_beat else OUT_EVENT,
+        words=last.beats if last.by_beat else 1,
     )
 
 

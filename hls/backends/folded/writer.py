@@ -13,7 +13,7 @@ from hls.backends.alkaid.ports import Value, port_formats
 from hls.backends.alkaid.stages import Pipeline, pipeline
 from hls.backends.alkaid.writer import STAGE_SHARE, widest, write_modules
 from hls.backends.folded.kernels import Group, Kernel, kernels
-from hls.backends.folded.machine import Phase, Ports, flight_of, latency_cycles, phases_of, verilog
+from hls.backends.folded.machine import OUT_BEAT, OUT_EVENT, Phase, Ports, flight_of, latency_cycles, phases_of, verilog
 from hls.backends.folded.project import PLAN, PORTS, FoldedProject
 from hls.backends.protocol import LAYOUT, Layout, Port
 from hls.backends.writing import new_project, output_names
@@ -68,7 +68,7 @@ def write(
     phases = phases_of(cut.fold, made, cuts, ports)
     tick()
     out = out.resolve()
-    layout = _layout(model, made[-1], formats, build.name)
+    layout = _layout(model, cut, made[-1], formats, build.name)
     with new_project(NAME, model, build, out, facts) as (folder, said):
         modules = {f"k{phase.number}": one for phase, one in zip(phases, cuts, strict=True)}
         write_modules(folder / "src", build.name, modules, {build.name: verilog(build.name, phases)})
@@ -76,18 +76,22 @@ def write(
             one.comb.save(folder / f"model/kernel{number}.json.gz")
         cost = _costs(cut, made, cuts, phases, build)
         write_json(folder / LAYOUT, layout.to_json())
-        write_json(folder / PORTS, {"in_beat": _entries(ports[0].outside), "out_event": _entries(ports[-1].outs)})
+        write_json(folder / PORTS, {"in_beat": _entries(ports[0].outside), _out_port(phases): _entries(ports[-1].outs)})
         write_json(folder / PLAN, cost)
         said |= {key: cost[key] for key in ("points_per_clock", "ii_cycles", "latency_cycles", "lut_estimate")}
     tick()
     return FoldedProject(out, layout)
 
 
-def _layout(model: Any, last: Kernel, formats: Mapping[str, Fixed], top: str) -> Layout:
+def _out_port(phases: Sequence[Phase]) -> str:
+    return OUT_BEAT if phases[-1].by_beat else OUT_EVENT
+
+
+def _layout(model: Any, cut: Plan, last: Kernel, formats: Mapping[str, Fixed], top: str) -> Layout:
     inputs = [Port(t.name, "in_beat", tuple(t.shape[1:]), str(formats[t.name])) for t in model.inputs]
     forms = widest(last.comb, [group.shape for group in last.outs])
     outputs = [
-        Port(name, f"out_event_{name}", group.shape, str(form))
+        Port(name, f"out_{name}", cut.shapes[group.tensor], str(form))
         for name, group, form in zip(output_names(model), last.outs, forms, strict=True)
     ]
     return Layout(NAME, top, tuple(inputs), tuple(outputs), ())
@@ -113,6 +117,8 @@ def _costs(
             "filled_bits": 2 * phase.beats * phase.store.filled.width,
             "running_bits": sum(2 * total.total for total in phase.store.running),
             "held_bits": phase.store.held.width,
+            "gathered_bits": sum(rows.bits for rows in phase.store.moved if rows.kind == "gathered"),
+            "scattered_bits": sum(rows.bits for rows in phase.store.moved if rows.kind == "scattered"),
             "spread_bits": phase.store.spread_width * len(phase.store.spread),
         }  # fmt: skip
         rows.append(
@@ -122,13 +128,14 @@ def _costs(
                 "beats": kernel.beats,
                 "stages": phase.depth,
                 "lut_estimate": float(one.comb.cost),
-                "register_bits": one.register_bits,
+                "register_bits": one.register_bits + phase.waits * phase.in_width,
                 "longest_path_ns": float(max(one.delays_ns)),
                 "ins": [group.to_json() for group in kernel.ins],
                 "outs": [group.to_json() for group in kernel.outs],
                 "rom": kernel.rom.tolist(),
                 "rom_bits": phase.rom_width * len(phase.rom),
                 "stores": stores,
+                "moves_lut_estimate": sum(rows.lut_estimate for rows in phase.store.moved) if phase.store else 0,
             }
         )
     return {
@@ -138,12 +145,14 @@ def _costs(
         "latency_cycles": latency_cycles(phases),
         "events_inside": flight_of(phases),
         "clock_ns": build.firmware.clock_ns,
-        "lut_estimate": sum(row["lut_estimate"] for row in rows),
+        "lut_estimate": sum(row["lut_estimate"] + row["moves_lut_estimate"] for row in rows),
+        "moves_lut_estimate": sum(row["moves_lut_estimate"] for row in rows),
         "register_bits": sum(row["register_bits"] for row in rows),
         "store_bits": sum(sum(row["stores"].values()) for row in rows),
         "longest_path_ns": max(row["longest_path_ns"] for row in rows),
         "axes": dict(cut.fold.axes),
         "spread": dict(cut.fold.spread),
+        "moves": {layer: [move.rows, move.order] for layer, move in cut.fold.moves.items()},
         "outputs": [named(tensor) for tensor in cut.model.outputs],
         "kernels": rows,
     }
