@@ -366,11 +366,12 @@ class _Planner:
         if (len(axes) > 1 and self.beats > 1) or len(ranks) > 1:
             raise _refuse(layer, "its inputs come along different axes", ELSE)
         axis = axes.pop() if axes else None
+        pairs = any(layer.name in triangle.axes for triangle in self.triangles)
+        length = 1 if axis is None or pairs else int(layer.output.shape[axis + 1])
         uses = []
         for tensor, place in zip(tensors, places, strict=True):
             size = 1 if axis is None else int(tensor.shape[axis + 1])
-            shared = axis is None or any(layer.name in one.axes for one in self.triangles)
-            along = place.axis is not None or (not shared and size == layer.output.shape[axis + 1] > 1)
+            along = place.axis is not None or size == length > 1
             uses.append(Use(named(tensor), axis if along else None))
         self._add(layer, uses, axis)
 
@@ -422,7 +423,7 @@ class _Planner:
     def _move(self, layer: Any, tensors: Sequence[Any]) -> None:
         """Rows into the blocks of an order, or back: the boundary in front of the layer does it."""
         rows, order = map(named, tensors)
-        sides, _, heads, places = tensors[1].shape[1:]
+        sides, _, heads, _ = tensors[1].shape[1:]
         if (sides, heads) != (1, 1):
             raise _refuse(layer, f"it needs an order of its own for {sides} sides and {heads} heads", ELSE)
         gathers = isinstance(layer, ToBlocks)

@@ -1,9 +1,9 @@
 """Kernels of a plan, each traced once for T points, and what the stores between them hold; both also in NumPy.
 
 A kernel's inputs are the values that come with a beat (``rom``: weights that differ from beat to beat; ``streamed``,
-``spread``, ``gathered``, ``scattered``), then all values of the event (``filled``, ``running``, ``held``); its outputs are what the boundary behind
-it keeps, or the outputs of the model. Every value has the format that the arithmetic in front of it can give, so that
-nothing is rounded where the model does not round.
+``spread``, ``gathered``, ``scattered``), then all values of the event (``filled``, ``running``, ``held``); its outputs
+are what the boundary behind it keeps, or the outputs of the model. Every value has the format that the arithmetic in
+front of it can give, so that nothing is rounded where the model does not round.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 An order is O permutations: the slot that stands at each of N places. A beat of points is T slots; a beat of blocks is T
 places of each order, whole blocks of them.
 
-- ``gathered``: rows of slots are kept as they come; a beat of blocks reads the row of each of its places, by multiplexers
-  over all slots. Its numbers are those of the order in the beat that reads.
+- ``gathered``: rows of slots are kept as they come; a beat of blocks reads the row of each of its places, by
+  multiplexers over all slots. Its numbers are those of the order in the beat that reads.
 - ``scattered``: rows of places are written into the slots that the order says, and read slot by slot. Its numbers come
   out of the kernel beside the rows (``places``).
 
@@ -15,6 +15,7 @@ Symbols: n events, B beats, N points, T of them per beat, M blocks of S points, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -76,7 +77,7 @@ def _gathered(values: Array, shape: tuple[int, ...], numbers: Array) -> Array:
 
 def _scattered(values: Array, shape: tuple[int, ...], places: Array) -> Array:
     """Rows (n, B, O H T E) to places (n, B, O T) -> (n, B, O H T E), by slots."""
-    orders, heads, *block, channels = shape
+    orders, heads, _, _, channels = shape
     events, beats, _ = values.shape
     rows = values.reshape(events, beats, orders, heads, -1, channels).transpose(0, 2, 1, 4, 3, 5)
     rows = rows.reshape(events, orders, -1, heads, channels)  # (n, O, N, H, E)
@@ -131,7 +132,7 @@ class Rows:
 
     @property
     def lut_estimate(self) -> int:
-        """Multiplexers, 4 to 1 per LUT; and a comparison with each slot for every lane that is written to any of them."""
+        """Multiplexers, 4 to 1 per LUT; to write lanes to any slot, a comparison of each lane with each slot."""
         if self.kind == "gathered":
             return len(self.numbers) * self.width * _tree(self.points)
         compared = -(-(self.points - 1).bit_length() // INPUTS_OF_LUT)
@@ -147,7 +148,7 @@ def _tree(ways: int) -> int:
 def row_of(kif: Kif) -> tuple[Value, ...]:
     """The values of a row (H, E)."""
     signs, integers, fractions = (np.ravel(part).tolist() for part in kif)
-    return place({"": kif[0].shape}, list(zip(signs, integers, fractions, strict=True)))
+    return place({"": kif[0].shape}, list(zip(map(bool, signs), integers, fractions, strict=True)))
 
 
 def gathering(fold: Folding, layer: str, kif: Kif, rows: Sequence[Value], numbers: Sequence[str], bus: str) -> Rows:
@@ -206,8 +207,6 @@ def place_of(kind: str, shape: tuple[int, ...], flat: int) -> tuple[int, int, in
     that is read; rows of all orders are gathered together.
     """
     order, head, *lane, channel = (int(part) for part in np.unravel_index(flat, shape))
-    orders, heads, *lanes, channels = shape
+    lanes, spot = shape[2:-1], head * shape[-1] + channel
     row = int(np.ravel_multi_index(lane, lanes))
-    if kind == "gathered":
-        return 0, order * int(np.prod(lanes)) + row, head * channels + channel
-    return order, row, head * channels + channel
+    return (0, order * math.prod(lanes) + row, spot) if kind == "gathered" else (order, row, spot)

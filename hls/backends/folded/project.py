@@ -259,7 +259,8 @@ class FoldedProject(ProjectFolder):
         functions.machine_run.restype = ctypes.c_int64
         size, pointer, number = ctypes.c_size_t, ctypes.c_void_p, ctypes.c_uint64
         functions.machine_run.argtypes = [
-            pointer, pointer, size, size, size, size, pointer, size, number, number, number, ctypes.c_int64, pointer, pointer,
+            pointer, pointer, size, size, size, size, pointer, size, number, number, number, ctypes.c_int64, pointer,
+            pointer,
         ]  # fmt: skip
         stride, room = (
             port_bytes(sum(value.width for value in self._ports[side])) for side in ("in_beat", self.out_port)
