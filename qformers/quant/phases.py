@@ -11,7 +11,7 @@ outside; phase p + 1 takes what phase p has left in the stores of the boundary b
 - ``held``: values of the event, which a later phase needs again (registers);
 - ``spread``: values of the event of which a beat reads its own part (registers, and a selection by the beat);
 - ``gathered``: rows of all points, of which a beat reads those that the numbers of an order name (registers, and
-  multiplexers);
+  multiplexers; or memory banks, where the host says in which bank each row lies);
 - ``scattered``: rows that are written where the numbers of an order say, and come beat by beat again (likewise);
 - ``places``: these numbers, which lead rows to their places and are not kept.
 
@@ -60,6 +60,7 @@ MOVED = ("gathered", "scattered", "places")  # stores in which an order moves ro
 CARRIED = ("streamed", "filled", "running", "held", "spread", *MOVED)
 SAME = "use quant.granularity: channel or tensor, or backend: alkaid"
 ELSE = "use backend: alkaid, which takes all points at once"
+NUMBERS = "set firmware.moved_rows: registers, which takes the numbers of the order"
 
 
 @dataclass(frozen=True)
@@ -163,11 +164,13 @@ class Move:
 
     Attributes:
         rows: the tensor whose rows move.
-        order: (1, O, 1, N), the slot that stands at each place.
+        order: (1, O, 1, N), the slot that stands at each place; of banks the input (O, N) of the model.
+        banks: the host says in which memory bank each row lies.
     """
 
     rows: str
     order: str
+    banks: bool = False
 
 
 @dataclass(frozen=True)
@@ -192,6 +195,11 @@ class Folding:
     def beats(self) -> int:
         """B."""
         return self.points // self.together
+
+    @property
+    def host_orders(self) -> tuple[str, ...]:
+        """Inputs of the model that no kernel reads: the host gives banks in their place."""
+        return tuple(dict.fromkeys(move.order for move in self.moves.values() if move.banks))
 
 
 @dataclass(frozen=True)
@@ -269,6 +277,8 @@ class _Planner:
     places: dict[str, Place] = field(default_factory=dict)
     works: list[Work] = field(default_factory=list)
     moves: dict[str, Move] = field(default_factory=dict)
+    banks: bool = False
+    host_orders: dict[str, str] = field(default_factory=dict)  # order that the host gives as banks -> the input
 
     @property
     def beats(self) -> int:
@@ -278,6 +288,10 @@ class _Planner:
     def take(self, layer: Any) -> None:
         """One more layer."""
         tensors = inputs_of(layer)
+        if any(named(tensor) in self.host_orders for tensor in tensors) and not isinstance(
+            layer, ToBlocks | FromBlocks
+        ):
+            raise _refuse(layer, "it reads the numbers of an order", NUMBERS)
         if isinstance(layer, QEinsum | QEinsumDense):
             self._einsum(layer, tensors)
         elif isinstance(layer, BY_VALUE):
@@ -416,6 +430,11 @@ class _Planner:
 
     def _given_order(self, layer: Any, tensors: Sequence[Any]) -> None:
         """The numbers of the places of a beat, as they come; the mask gives nothing but N."""
+        if self.banks:
+            if self.host_orders:
+                raise _refuse(layer, "it is a second order of the host", NUMBERS)
+            self.host_orders[layer.name] = named(tensors[0])
+            return
         axis = self.places[named(tensors[0])].axis
         place = None if axis is None else len(layer.output.shape) - 2
         self._add(layer, [Use(named(tensor), self.places[named(tensor)].axis) for tensor in tensors], place)
@@ -432,9 +451,11 @@ class _Planner:
         self._refuse_cut_blocks(layer, blocks, size)
         if come != (0 if gathers else block_axis):
             raise _refuse(layer, "it moves rows of points that come in another way", ELSE)
-        numbers = Use(order, len(tensors[1].shape) - 2, "" if gathers else "places")
-        self._add(layer, [Use(rows, come, "gathered" if gathers else "scattered"), numbers], 2)
-        self.moves[layer.name] = Move(rows, order)
+        uses = [Use(rows, come, "gathered" if gathers else "scattered")]
+        if order not in self.host_orders:
+            uses.append(Use(order, len(tensors[1].shape) - 2, "" if gathers else "places"))
+        self._add(layer, uses, 2)
+        self.moves[layer.name] = Move(rows, self.host_orders.get(order, order), order in self.host_orders)
 
     def _add(
         self,
@@ -458,12 +479,13 @@ class _Planner:
             self.places[layer.name] = Place(phase + 1, None)
 
 
-def plan(model: Any, together: int) -> Plan:
+def plan(model: Any, together: int, banks: bool = False) -> Plan:
     """Cut a quantised model into phases.
 
     Args:
         model: with a memory (`qformers.nn.memory`).
         together: T, divides N.
+        banks: rows that an order of the host moves lie in memory banks that the host names, not in registers.
 
     Raises:
         Unfolded: a layer that cannot be folded.
@@ -489,7 +511,7 @@ def plan(model: Any, together: int) -> Plan:
     triangles = (
         [one for one in _triangles(model, points) if together * points < one.index.max() + 1] if beats > 1 else []
     )
-    planner = _Planner(model, points, together, memory.roles, triangles)
+    planner = _Planner(model, points, together, memory.roles, triangles, banks=banks)
     planner.places.update({name: Place(0, axis) for name, axis in axes.items()})
     for layer in model.operations:
         if not isinstance(layer, keras.layers.InputLayer):

@@ -16,6 +16,7 @@ from support.hept_fixed import NARROW as NARROW_HEPT
 from support.peers import NARROW
 
 from hls.backends import open_backend, open_project
+from hls.backends.folded.orders import WORDS, ways, ways_of
 from hls.backends.folded.project import FoldedProject, Pauses
 from hls.errors import ExportRefused
 from hls.proof.adversarial import adversarial
@@ -25,16 +26,19 @@ from qformers.models.mlp import pool
 from qformers.models.sizes import Jet
 from qformers.nn.hgq import Hgq
 from qformers.nn.vocabulary import Linear
+from qformers.quant.phases import Folding, Move
 
 SLOW = pytest.mark.slow
 FORMS = tuple(MODELS["hept"].forms)
 PAUSES = (Pauses(gaps=100, seed=1), Pauses(stalls=200, seed=2), Pauses(gaps=120, stalls=120, seed=3))
 
 
-def written(model: Any, name: str, cfg: Any, quant: Any, together: int, out: Path) -> FoldedProject:
-    """The project of a model with T points per clock."""
+def written(
+    model: Any, name: str, cfg: Any, quant: Any, together: int, out: Path, rows: str = "registers"
+) -> FoldedProject:
+    """The project of a model with T points per clock; `rows`: ``firmware.moved_rows``."""
     build = build_of(name, cfg, quant, "folded")
-    firmware = build.firmware.model_copy(update={"points_per_clock": together})
+    firmware = build.firmware.model_copy(update={"points_per_clock": together, "moved_rows": rows})
     project = open_backend("folded").write(model, build.model_copy(update={"firmware": firmware}), out)
     assert isinstance(project, FoldedProject)
     return project
@@ -104,6 +108,40 @@ def test_the_kernels_are_exact(form: str, together: int, made: Written) -> None:
 @pytest.mark.parametrize(("form", "together"), [("two_orders", 4), ("onchip", 4), ("two_orders", 8)])
 def test_the_rtl_is_exact_and_on_time(form: str, together: int, made: Written) -> None:
     refuse_other_rtl(*made(form, together))
+
+
+@SLOW
+@pytest.mark.parametrize(("form", "together"), [("two_orders", 4), ("one_order", 8)])
+def test_rows_in_banks_are_exact_and_on_time(form: str, together: int, made: Written, tmp_path: Path) -> None:
+    cfg, quant, _, model = models_of("hept", form)
+    project = written(model, "hept", cfg, quant, together, tmp_path / "rtl", "banks")
+    refuse_other_bits(model, project)
+    refuse_other_rtl(model, project)
+    _, in_registers = made(form, together)
+    assert project.facts["moves_lut_estimate"] < in_registers.facts["moves_lut_estimate"]
+    ports = json.loads((project.path / "ports.json").read_text())["in_beat"]
+    orders = cfg.hashes * 6 * together
+    assert sum(name.startswith("order/") for name, *_ in ports) == orders
+    assert "order" not in {name for name, *_ in ports}
+
+
+def test_banks_move_rows_as_the_numbers_of_an_order_do() -> None:
+    random, together, points = np.random.default_rng(0), 3, 12
+    order = np.stack([random.permutation(points) for _ in range(5)])[:, None]  # (n, 1, N)
+    fold = Folding(points, together, {"order": 1}, moves={"moved": Move("rows", "order", banks=True)})
+    words = ways_of(fold, {"order": order}).astype(int)  # (n, B, 6 T)
+    names = [(value.port, value.index) for value in ways(fold, {"order": (1, points)}, 0)]
+    assert len(names) == len(set(names)) == words.shape[2]
+    parts = [name.partition("/")[2] for name, _ in names[::together]]
+    rows = np.arange(points)
+    for event, slots in enumerate(order[:, 0]):
+        told = dict(zip(parts, np.split(words[event], len(parts), axis=1), strict=True))
+        for (write, address, bank), came, wanted in (
+            (WORDS["gathered"], rows, slots), (WORDS["scattered"], slots, rows),
+        ):  # fmt: skip
+            memory = np.take_along_axis(came.reshape(-1, together), told[write], axis=1)  # (B, banks)
+            found = np.take_along_axis(memory, told[address], axis=0)
+            assert (np.take_along_axis(found, told[bank], axis=1).ravel() == wanted).all()
 
 
 @SLOW

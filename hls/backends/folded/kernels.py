@@ -97,6 +97,7 @@ def kernels(plan: Plan, formats: Formats) -> tuple[Kernel, ...]:
     ins = [
         Group(named(tensor), "streamed", shape, _kif(formats[tensor.name], shape))
         for tensor in plan.model.inputs
+        if named(tensor) not in plan.fold.host_orders
         for shape in [plan.beat_shape(named(tensor), plan.fold.axes[named(tensor)])]
     ]
     for phase in range(len(plan.works)):
@@ -323,7 +324,7 @@ def run(fold: Folding, made: Sequence[Kernel], inputs: Mapping[str, Array]) -> d
 
     Args:
         fold, made: of a plan.
-        inputs: name -> (n, ...), in the formats of the ports.
+        inputs: name -> (n, ...), in the formats of the ports; orders as numbers, also where the host gives banks.
 
     Returns:
         Output name (of the tensor) -> (n, ...).
@@ -332,6 +333,7 @@ def run(fold: Folding, made: Sequence[Kernel], inputs: Mapping[str, Array]) -> d
     stored = {
         (g.tensor, g.kind): beats_of(fold, g.tensor, inputs[g.tensor]) for g in made[0].ins if g.kind == "streamed"
     }
+    numbers = {name: beats_of(fold, name, inputs[name]) for name in fold.host_orders}
     for kernel in made:
         rows = np.concatenate(
             [
@@ -346,7 +348,7 @@ def run(fold: Folding, made: Sequence[Kernel], inputs: Mapping[str, Array]) -> d
         shapes = {(g.tensor, g.kind): g.shape for g in kernel.outs}
         still = [g for g in kernel.outs if g.kind not in MOVED]
         stored = {(g.tensor, g.kind): _kept(fold, g, answered[g.tensor, g.kind]) for g in still}
-        stored |= orders.moved(fold, shapes, answered, stored)
+        stored |= orders.moved(fold, shapes, answered, stored, numbers)
     return {group.tensor: of_event(fold, group, answered[group.tensor, ""]) for group in made[-1].outs}
 
 

@@ -12,7 +12,7 @@ The Verilog is ``machine.v`` beside this file; here are the numbers and wires fo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -60,6 +60,25 @@ class Store:
     spread_width: int  # of a beat
     moved: tuple[orders.Rows, ...] = ()
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Words of the host that write memory banks."""
+        return tuple(dict.fromkeys(rows.words[0] for rows in self.moved if rows.banks))
+
+    @property
+    def read_words(self) -> tuple[str, ...]:
+        """Words of the host that read them."""
+        return tuple(dict.fromkeys(word for rows in self.moved for word in rows.words[1:]))
+
+
+@dataclass(frozen=True)
+class Word:
+    """What the host says of all lanes or banks of an order in a beat: lowest bit in ``in_beat``, and bits."""
+
+    name: str
+    low: int
+    width: int
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -74,7 +93,9 @@ class Phase:
         store: behind it; None behind the last one.
         rom: Verilog of the bits that it reads in each beat from a ROM; these are the lowest of its input.
         rom_width: of them.
-        waits: a register stands in front of the kernel, behind the multiplexers that gather; `depth` counts it.
+        waited: Verilog of what waits a clock in front of the kernel, where it reads memory banks, which take as long;
+            "" elsewhere. `depth` counts it.
+        waited_width: bits of it.
         by_beat: it is the last one, and each of its beats is an output.
     """
 
@@ -87,7 +108,8 @@ class Phase:
     store: Store | None
     rom: tuple[str, ...]
     rom_width: int
-    waits: bool = False
+    waited: str = ""
+    waited_width: int = 0
     by_beat: bool = False
 
     @property
@@ -160,26 +182,43 @@ def phases_of(
         words = encode(port.rom, kernel.rom) if rom_width else []
         rom = tuple(f"{rom_width}'h{word:x}" for word in words)
         before = ports[number - 1] if number else None
-        given = _vector(_sources(fold, number, before, port))
+        sources = [source for source in _sources(fold, number, before, port) if source[2]]
+        waited, sources = _waiting(number, list(_moved(fold, number - 1, before, port)) if before else [], sources)
         store = _store(fold, number, port, ports[number + 1]) if number + 1 < len(ports) else None
-        waits = any(group.kind == "gathered" for group, _ in port.ins)
         by_beat = store is None and any(fold.axes[group.tensor] is not None for group, _ in port.outs)
         phases.append(
             Phase(
                 number=number,
                 beats=kernel.beats,
-                depth=cut.latency_cycles + waits,
+                depth=cut.latency_cycles + bool(waited),
                 in_width=port.in_width,
                 out_width=port.out_width,
-                given=given,
+                given=_vector(sources),
                 store=store,
                 rom=rom,
                 rom_width=rom_width,
-                waits=waits,
+                waited=_vector(waited) if waited else "",
+                waited_width=sum(width for _, _, width in waited),
                 by_beat=by_beat,
             )
         )
     return tuple(phases)
+
+
+def _waiting(phase: int, moved: Sequence[orders.Rows], sources: Sequence[Source]) -> tuple[list[Source], list[Source]]:
+    """What waits for memory banks that are read with it; and the sources, where it has waited."""
+    banked = {f"s{phase - 1}_moved{rows.name}" for rows in moved if rows.banks}
+    if not banked:
+        return [], list(sources)
+    waiting, behind, low = [], list[Source](), 0
+    for source in sources:
+        if source[0] in banked:
+            behind.append(source)
+            continue
+        waiting.append(source)
+        behind.append((f"k{phase}_waited", low, source[2]))
+        low += source[2]
+    return waiting, behind
 
 
 def _store(fold: Folding, phase: int, port: Ports, behind: Ports) -> Store:
@@ -213,10 +252,14 @@ def _moved(fold: Folding, phase: int, port: Ports, behind: Ports) -> Iterator[or
     for group, values in port.outs:
         if group.kind not in ("gathered", "scattered"):
             continue
-        order = fold.moves[group.tensor].order
+        move = fold.moves[group.tensor]
+        order = move.order
         given = {one.kind: numbers for one, numbers in port.outs if one.tensor == order}
         bus, base = f"k{phase}_out", 0
-        if group.kind == "scattered":
+        numbers: tuple[Value, ...] = ()
+        if move.banks:
+            pass
+        elif group.kind == "scattered":
             numbers = given["places"]
         elif "streamed" in given:
             numbers, bus, base = given["streamed"], f"s{phase}_streamed", -port.kept("streamed").low
@@ -224,10 +267,8 @@ def _moved(fold: Folding, phase: int, port: Ports, behind: Ports) -> Iterator[or
             numbers, bus = _rows_spread(behind)[order], f"s{phase}_row"
         slots = [orders.number(value, bus, base, fold.points) for value in numbers]
         kif = read[group.tensor, group.kind].kif
-        if group.kind == "gathered":
-            yield orders.gathering(fold, group.tensor, kif, values, slots, f"k{phase}_out")
-        else:
-            yield from orders.scattering(fold, group.tensor, kif, values, slots, f"k{phase}_out")
+        make = orders.gathering if group.kind == "gathered" else orders.scattering
+        yield from make(fold, group.tensor, kif, values, slots, f"k{phase}_out")
 
 
 def _spread(fold: Folding, phase: int, port: Ports, behind: Ports) -> tuple[str, ...]:
@@ -260,7 +301,8 @@ def _sources(fold: Folding, phase: int, before: Ports | None, port: Ports) -> It
         yield "in_beat", 0, port.in_width - rom_width
         return
     name, sums, rows = f"s{phase - 1}", 0, _rows_spread(port)
-    moved = {(one.layer, one.order): one for one in _moved(fold, phase - 1, before, port)}
+    stores = _moved(fold, phase - 1, before, port)
+    moved = {(store.layer, order): store for store in stores for order in store.orders}
     written = {(group.tensor, group.kind): (group, values) for group, values in before.outs}
     lows = {kind: before.kept(kind).low for kind in ("streamed", "filled", "held")}
     filled = before.kept("filled").width
@@ -274,10 +316,10 @@ def _sources(fold: Folding, phase: int, before: Ports | None, port: Ports) -> It
             continue
         if group.kind in ("gathered", "scattered"):
             for flat, value in enumerate(values):
-                order, lane, spot = orders.place_of(group.kind, group.shape, flat)
+                order, lane, spot = orders.place_of(group.shape, flat)
                 store = moved[group.tensor, order]
                 kept = store.row[spot]
-                yield f"{name}_moved{store.name}", lane * store.width + kept.low, _read(group, kept, value)
+                yield f"{name}_moved{store.name}", store.low(order, lane) + kept.low, _read(group, kept, value)
             continue
         for flat, value in enumerate(values):
             beat, place_in_beat = _beat_of(fold, group, source, flat)
@@ -307,7 +349,7 @@ def _beat_of(fold: Folding, group: Group, source: Group, flat: int) -> tuple[int
     return beat, int(np.ravel_multi_index(index, source.shape))
 
 
-def _vector(sources: Iterator[Source]) -> str:
+def _vector(sources: Iterable[Source]) -> str:
     """Verilog of bits side by side, lowest first in `sources`; neighbours become one slice."""
     merged: list[Source] = []
     for vector, low, width in sources:
@@ -320,8 +362,27 @@ def _vector(sources: Iterator[Source]) -> str:
     return joined([f"{vector}[{low} +: {width}]" for vector, low, width in merged])
 
 
-def verilog(top: str, phases: Sequence[Phase]) -> str:
-    """The machine around its kernels, modules ``<top>_k<number>``."""
+def verilog(top: str, phases: Sequence[Phase], ways: Sequence[Value] = ()) -> dict[str, str]:
+    """The machine around its kernels, modules ``<top>_k<number>``, and the modules that it is made of, by name.
+
+    Args:
+        top: name of the module.
+        phases: of the machine.
+        ways: what the host gives with a beat, behind its values, in the place of orders (`orders.ways`).
+    """
+    text = _machine(top, phases, _words(ways))
+    parts = ("banks", "permute") if ways else ()
+    return {top: text} | {f"{top}_{name}": fill(HERE / f"{name}.v", top=top) for name in parts}
+
+
+def _words(ways: Sequence[Value]) -> list[Word]:
+    words: dict[str, list[Value]] = {}
+    for value in ways:
+        words.setdefault(f"{value.port.rpartition('/')[2]}{value.index[0]}", []).append(value)
+    return [Word(name, values[0].low, sum(one.width for one in values)) for name, values in words.items()]
+
+
+def _machine(top: str, phases: Sequence[Phase], words: Sequence[Word]) -> str:
     flight, last = flight_of(phases), phases[-1]
     return fill(
         HERE / "machine.v",
@@ -331,7 +392,10 @@ def verilog(top: str, phases: Sequence[Phase]) -> str:
         flight_bits=flight.bit_length() - 1,
         out_width=last.out_width,
         out=OUT_BEAT if last.by_beat else OUT_EVENT,
-        words=last.beats if last.by_beat else 1,
+        answers=last.beats if last.by_beat else 1,
+        in_width=phases[0].in_width - phases[0].rom_width + sum(word.width for word in words),
+        words=words,
+        widths={word.name: word.width for word in words},
     )
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from hls.backends.alkaid.ports import Value, decode, encode, values_of
 from hls.backends.folded.kernels import Group, Kernel, beats_of, of_event, run
 from hls.backends.folded.machine import OUT_BEAT, OUT_EVENT
+from hls.backends.folded.orders import ways_of
 from hls.backends.folder import ProjectFolder
 from hls.backends.protocol import Clocked, Timing
 from hls.backends.simulators.verilator import find_verilator, port_bytes
@@ -199,7 +200,7 @@ class FoldedProject(ProjectFolder):
             for group in self.kernels[0].ins
             if group.kind != "rom"
         ]
-        rows = np.concatenate(parts, axis=2)  # (n, B, values of a beat)
+        rows = np.concatenate([*parts, ways_of(self.fold, rounded)], axis=2)  # (n, B, values of a beat)
         events = len(rows)
         words = encode(self._ports["in_beat"], rows.reshape(events * beats, -1))
         with self._running(reporter) as (bench, reset):

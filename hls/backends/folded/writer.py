@@ -14,6 +14,7 @@ from hls.backends.alkaid.stages import Pipeline, pipeline
 from hls.backends.alkaid.writer import STAGE_SHARE, widest, write_modules
 from hls.backends.folded.kernels import Group, Kernel, kernels
 from hls.backends.folded.machine import OUT_BEAT, OUT_EVENT, Phase, Ports, flight_of, latency_cycles, phases_of, verilog
+from hls.backends.folded.orders import ways
 from hls.backends.folded.project import PLAN, PORTS, FoldedProject
 from hls.backends.protocol import LAYOUT, Layout, Port
 from hls.backends.writing import new_project, output_names
@@ -45,7 +46,9 @@ def _planned(model: Any, build: Build | None) -> Plan:
     if refused := unrolled.supports(model, build):
         raise ExportRefused(NAME, refused)
     try:
-        return plan(model, 1 if build is None else build.firmware.points_per_clock)
+        if build is None:
+            return plan(model, 1)
+        return plan(model, build.firmware.points_per_clock, build.firmware.moved_rows == "banks")
     except Unfolded as unfolded:
         said = Refusal(unfolded.name, unfolded.kind, unfolded.reason, unfolded.way_out)
         raise ExportRefused(NAME, [said]) from unfolded
@@ -66,17 +69,20 @@ def write(
     cuts = [pipeline(kernel.comb, firmware.stage_ns or STAGE_SHARE * firmware.clock_ns) for kernel in made]
     ports = [Ports.of(kernel, one) for kernel, one in zip(made, cuts, strict=True)]
     phases = phases_of(cut.fold, made, cuts, ports)
+    orders = {named(tensor): tensor.shape[1:] for tensor in model.inputs}
+    words = ways(cut.fold, orders, phases[0].in_width - phases[0].rom_width)
     tick()
     out = out.resolve()
     layout = _layout(model, cut, made[-1], formats, build.name)
     with new_project(NAME, model, build, out, facts) as (folder, said):
         modules = {f"k{phase.number}": one for phase, one in zip(phases, cuts, strict=True)}
-        write_modules(folder / "src", build.name, modules, {build.name: verilog(build.name, phases)})
+        write_modules(folder / "src", build.name, modules, verilog(build.name, phases, words))
         for number, one in enumerate(cuts):
             one.comb.save(folder / f"model/kernel{number}.json.gz")
-        cost = _costs(cut, made, cuts, phases, build)
+        cost = _costs(cut, made, cuts, phases, words, build)
         write_json(folder / LAYOUT, layout.to_json())
-        write_json(folder / PORTS, {"in_beat": _entries(ports[0].outside), _out_port(phases): _entries(ports[-1].outs)})
+        given = _entries(ports[0].outside) + [_entry(value.port, value.index, value) for value in words]
+        write_json(folder / PORTS, {"in_beat": given, _out_port(phases): _entries(ports[-1].outs)})
         write_json(folder / PLAN, cost)
         said |= {key: cost[key] for key in ("points_per_clock", "ii_cycles", "latency_cycles", "lut_estimate")}
     tick()
@@ -100,14 +106,23 @@ def _layout(model: Any, cut: Plan, last: Kernel, formats: Mapping[str, Fixed], t
 def _entries(side: Sequence[tuple[Group, tuple[Value, ...]]]) -> list[Any]:
     """Where each value of a port sits, as `values_of` reads it; a port is called by its tensor."""
     return [
-        [group.tensor, list(index), value.low, int(value.signed), value.integer_bits, value.fraction_bits]
+        _entry(group.tensor, index, value)
         for group, values in side
         for index, value in zip(np.ndindex(*group.shape), values, strict=True)
     ]
 
 
+def _entry(port: str, index: tuple[int, ...], value: Value) -> list[Any]:
+    return [port, list(index), value.low, int(value.signed), value.integer_bits, value.fraction_bits]
+
+
 def _costs(
-    cut: Plan, made: tuple[Kernel, ...], cuts: list[Pipeline], phases: tuple[Phase, ...], build: Build
+    cut: Plan,
+    made: tuple[Kernel, ...],
+    cuts: list[Pipeline],
+    phases: tuple[Phase, ...],
+    words: Sequence[Value],
+    build: Build,
 ) -> dict[str, Any]:
     """The plan as JSON: kernels and stores with what they take; alkaid's estimates, nothing is synthesised."""
     rows: list[dict[str, Any]] = []
@@ -128,7 +143,7 @@ def _costs(
                 "beats": kernel.beats,
                 "stages": phase.depth,
                 "lut_estimate": float(one.comb.cost),
-                "register_bits": one.register_bits + phase.waits * phase.in_width,
+                "register_bits": one.register_bits + phase.waited_width,
                 "longest_path_ns": float(max(one.delays_ns)),
                 "ins": [group.to_json() for group in kernel.ins],
                 "outs": [group.to_json() for group in kernel.outs],
@@ -138,6 +153,7 @@ def _costs(
                 "moves_lut_estimate": sum(rows.lut_estimate for rows in phase.store.moved) if phase.store else 0,
             }
         )
+    ways_bits = sum(value.width for value in words) * flight_of(phases) * 2 ** phases[0].beat_bits
     return {
         "points": cut.fold.points,
         "points_per_clock": cut.fold.together,
@@ -148,11 +164,12 @@ def _costs(
         "lut_estimate": sum(row["lut_estimate"] + row["moves_lut_estimate"] for row in rows),
         "moves_lut_estimate": sum(row["moves_lut_estimate"] for row in rows),
         "register_bits": sum(row["register_bits"] for row in rows),
-        "store_bits": sum(sum(row["stores"].values()) for row in rows),
+        "ways_bits": ways_bits,
+        "store_bits": ways_bits + sum(sum(row["stores"].values()) for row in rows),
         "longest_path_ns": max(row["longest_path_ns"] for row in rows),
         "axes": dict(cut.fold.axes),
         "spread": dict(cut.fold.spread),
-        "moves": {layer: [move.rows, move.order] for layer, move in cut.fold.moves.items()},
+        "moves": {layer: [move.rows, move.order, move.banks] for layer, move in cut.fold.moves.items()},
         "outputs": [named(tensor) for tensor in cut.model.outputs],
         "kernels": rows,
     }
