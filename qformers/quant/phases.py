@@ -41,13 +41,11 @@ from hgq.layers import QAdd, QEinsum, QEinsumDense, QSoftmax, QSubtract, QUnaryF
 from hgq.quantizer import Quantizer
 from numpy.typing import NDArray
 
-from qformers.errors import QformersError
+from qformers.errors import ConfigError
 from qformers.nn.index.lsh import FromBlocks, GivenOrder, ToBlocks
 from qformers.nn.index.select import Largest
 from qformers.nn.index.sorted_order import SortedOrder
-from qformers.nn.memory import memory_of
-from qformers.quant.kinds import kind_of
-from qformers.quant.kinds.record import inputs_of
+from qformers.nn.memory import inputs_of, memory_of
 
 Array = NDArray[np.float64]
 
@@ -238,7 +236,7 @@ class Plan:
         return (*shape[:axis], length, *shape[axis + 1 :])
 
 
-class Unfolded(QformersError):
+class Unfolded(ConfigError):
     """A layer or a setting that cannot be folded.
 
     Attributes:
@@ -247,7 +245,7 @@ class Unfolded(QformersError):
     """
 
     def __init__(self, name: str, kind: str, reason: str, way_out: str) -> None:
-        super().__init__(f"{name} ({kind}): {reason}; {way_out}")
+        super().__init__(f"firmware.backend: folded: {name} ({kind}): {reason}; {way_out}")
         self.name, self.kind, self.reason, self.way_out = name, kind, reason, way_out
 
 
@@ -297,9 +295,9 @@ class _Planner:
         elif isinstance(layer, BY_VALUE):
             self._by_value(layer, tensors)
         elif isinstance(layer, QSoftmax):
-            self._along_axes(layer, tensors[0], layer.axes)
+            self._over(layer, tensors[0], layer.axes)
         elif isinstance(layer, Largest):
-            self._along_axes(layer, tensors[0], (layer.axis,))
+            self._over(layer, tensors[0], (layer.axis,))
         elif isinstance(layer, keras.layers.Reshape):
             self._reshape(layer, tensors[0])
         elif isinstance(layer, keras.layers.Concatenate):
@@ -389,11 +387,11 @@ class _Planner:
             uses.append(Use(named(tensor), axis if along else None))
         self._add(layer, uses, axis)
 
-    def _along_axes(self, layer: Any, tensor: Any, axes: Sequence[int]) -> None:
-        """One value is made of all along `axes`, which are counted from the event's axis or from the end."""
+    def _over(self, layer: Any, tensor: Any, axes: Sequence[int]) -> None:
+        """A layer that looks at all values along some axes, counted from the event's: over points it waits for all."""
         axis = self.places[named(tensor)].axis
         over = [number % len(tensor.shape) - 1 for number in axes]
-        axis = None if axis in over else axis  # what is made of all points waits for them
+        axis = None if axis in over else axis
         self._add(layer, [Use(named(tensor), axis)], axis)
 
     def _reshape(self, layer: Any, tensor: Any) -> None:
@@ -599,6 +597,23 @@ def _choice(layer: Any, triangle: Triangle, beats: int) -> Choice:
     return Choice(tuple(sums), which.reshape(beats, -1))
 
 
+def shares(plan: Plan) -> dict[str, float]:
+    """Layer -> its copies in hardware over those in the model, by which EBOPs of folded hardware are counted.
+
+    T / N of what is computed, or summed, beat by beat; T N of the N (N - 1) / 2 pairs of a triangle by rows; all of
+    what is computed for the whole event at once.
+    """
+    return {work.layer.name: _share(plan, work) for works in plan.works for work in works if not work.ends}
+
+
+def _share(plan: Plan, work: Work) -> float:
+    if work.sums:
+        return plan.fold.together / plan.fold.points
+    if work.axis is None:
+        return 1.0
+    return plan.beat_shape(work.tensor, work.axis)[work.axis] / plan.shapes[work.tensor][work.axis]
+
+
 def _few_terms(layer: Any, axis: int) -> bool:
     """Whether a kernel that differs along `axis` has `MOST_TERMS` entries per output at most: wires, or differences."""
     kernel = np.asarray(keras.ops.convert_to_numpy(layer.qkernel))
@@ -642,15 +657,18 @@ def _with_rom(plan: Plan, work: Work) -> Work:
 
 def _refuse_uneven(plan: Plan, work: Work) -> None:
     """Refuse a layer whose formats differ along the points that share its hardware."""
-    inputs = [named(tensor) for tensor in inputs_of(work.layer)]
-    for quantiser in kind_of(work.layer).quantisers(work.layer):
-        if quantiser.place in ("weight", "bias"):
+    layer, held = work.layer, getattr(work.layer, "_iq", None)
+    readers = [held] if held is None or not hasattr(held, "__iter__") else list(held)
+    seen = {id(one): named(tensor) for one, tensor in zip(readers, inputs_of(layer), strict=False) if one is not None}
+    weights = {id(getattr(layer, name, None)) for name in ("_kq", "_bq")}  # constants: each value is what it is
+    for quantiser in layer._flatten_layers(include_self=True):
+        if not isinstance(quantiser, Quantizer) or id(quantiser) in weights:
             continue
-        seen = None if quantiser.sees is None else inputs[quantiser.sees]
-        axes = [work.axis] if seen is None else [use.axis for use in work.uses if use.tensor == seen]
-        shape = quantiser.widths().shape  # with the event's axis, or of one number
-        if any(axis is not None and len(shape) > axis + 1 and shape[axis + 1] > 1 for axis in axes):
-            raise _refuse(work.layer, "its formats differ from point to point", SAME)
+        tensor = seen.get(id(quantiser))
+        axes = [work.axis] if tensor is None else [use.axis for use in work.uses if use.tensor == tensor]
+        shapes = {tuple(variable.shape) for variable in quantiser.quantizer.variables}  # with the event's axis, or ()
+        if any(axis is not None and len(shape) > axis + 1 and shape[axis + 1] > 1 for axis in axes for shape in shapes):
+            raise _refuse(layer, "its formats differ from point to point", SAME)
 
 
 def _plan(planner: _Planner, together: int) -> Plan:

@@ -20,7 +20,8 @@ from hls.proof.agree import keras_outputs
 
 FOLDS = [  # architecture, form
     ("part", "none_mean"), ("part", "input_mean"), ("part", "none_class_token"), ("part", "input_class_token"),
-    ("part", "onchip_mean"), ("part", "layer_gelu"), ("part", "rms_silu"), ("deepsets", "mean"),
+    ("part", "onchip_mean"), ("part", "layer_gelu"), ("part", "rms_silu"), ("part", "deferred"),
+    ("deepsets", "mean"),
     ("jedi_linear", "affine"), ("transformer", "mean"), ("transformer", "linformer_mean"), ("mixer", "flat"),
 ]  # fmt: skip
 SLOW = pytest.mark.slow
@@ -142,3 +143,17 @@ def test_what_cannot_fold_is_refused_by_layer(name: str, form: str, together: in
     with pytest.raises(ExportRefused, match=said):
         written(name, form, together, tmp_path / "rtl")
     assert not (tmp_path / "rtl").exists()
+
+
+def test_values_that_nothing_reads_are_kept_and_left_alone(tmp_path: Path) -> None:
+    """Keys that training brought to zero: no score needs the queries, which lie in a store nevertheless."""
+    cfg, quant, _, model = models_of("part", "none_mean")
+    keys = model.get_layer("b0_attn_k")
+    assert keys.bias is None
+    keys._kernel.assign(0.0 * keys._kernel)
+    project = open_backend("folded").write(model, build_of("part", cfg, quant, "folded"), tmp_path / "rtl")
+    assert isinstance(project, FoldedProject)
+    queries = next(group for group in project.kernels[1].ins if group.tensor == "b0_attn_q")
+    assert queries.size
+    events = adversarial(model).inputs
+    assert (project.outputs(events)["logits"] != keras_outputs(model, events)["logits"]).sum() == 0

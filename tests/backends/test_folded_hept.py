@@ -117,12 +117,14 @@ def test_rows_in_banks_are_exact_and_on_time(form: str, together: int, made: Wri
     project = written(model, "hept", cfg, quant, together, tmp_path / "rtl", "banks")
     refuse_other_bits(model, project)
     refuse_other_rtl(model, project)
-    _, in_registers = made(form, together)
-    assert project.facts["moves_lut_estimate"] < in_registers.facts["moves_lut_estimate"]
-    ports = json.loads((project.path / "ports.json").read_text())["in_beat"]
-    orders = cfg.hashes * 6 * together
-    assert sum(name.startswith("order/") for name, *_ in ports) == orders
-    assert "order" not in {name for name, *_ in ports}
+    if project.fold.beats > 1:  # else T = N, and multiplexers over T are no smaller
+        _, in_registers = made(form, together)
+        assert project.facts["moves_lut_estimate"] < in_registers.facts["moves_lut_estimate"]
+    beat = json.loads((project.path / "ports.json").read_text())["streams"]["in_beat"]
+    tensors = [value["tensor"] for value in beat["values"]]
+    assert sum(tensor.startswith("order/") for tensor in tensors) == cfg.hashes * 6 * together
+    assert "order" not in tensors
+    assert beat["width"] == sum(value["width"] for value in beat["values"])
 
 
 def test_banks_move_rows_as_the_numbers_of_an_order_do() -> None:
@@ -164,7 +166,7 @@ def test_the_plan_says_what_moves(made: Written) -> None:
     assert {(f"{name}_blocks", "gathered") for name in ("b0_attn", "coords", "mask")} <= moved[0]
     assert {(f"b0_attn_{name}_slots", "scattered") for name in ("top", "den", "num")} <= moved[1]
     assert ("order_slots", "places") in moved[1]
-    assert project.facts["moves"]["b0_attn_num_slots"] == ["b0_attn_num", "order_slots"]
+    assert project.facts["moves"]["b0_attn_num_slots"] == ["b0_attn_num", "order_slots", False]
     stages = [kernel["stages"] for kernel in kernels]
     assert project.latency_cycles == 2 * 3 + sum(stages) + len(stages) - 1
     rows = sum(len(np.ravel(group[3][0])) for group in kernels[0]["outs"] if group[1] == "gathered")
@@ -195,7 +197,14 @@ def test_outputs_of_points_come_beat_by_beat(together: int, tmp_path: Path) -> N
     project = written(model, "deepsets", cfg, NARROW, together, tmp_path / "rtl")
     refuse_other_bits(model, project)
     assert project.layout.outputs[0].shape == (6, 2)
-    assert set(json.loads((project.path / "ports.json").read_text())) == {"in_beat", "out_beat"}
+    streams = json.loads((project.path / "ports.json").read_text())["streams"]
+    assert set(streams) == {"in_beat", "out_beat"}
+    assert streams["out_beat"]["words_per_event"] == 6 // together
+    assert streams["out_beat"]["last"] == "out_last"
+    assert streams["out_beat"]["tensors"][0]["shape_of_word"] == [together, 2]
+    constraints = (project.path / "src/deepsets.xdc").read_text()
+    assert "[get_ports {out_last}]" in constraints
+    assert "[get_ports {out_beat[*]}]" in constraints
 
 
 @SLOW
@@ -215,18 +224,25 @@ def test_outputs_of_points_and_of_events_are_refused_together(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("together", "said"),
+    ("firmware", "said"),
     [
         (
-            1,
-            r"points_per_clock \(setting\): must be a multiple of the 4 points of a block \(layer \w+\). Received: 1; ",
+            {"points_per_clock": 1},
+            r"points_per_clock \(setting\): must be a multiple of the 4 points of a block \(layer \w+\). Received: 1; "
+            r"take one of 4, 8",
         ),
-        (2, r"take one of 4, 8"),
-        (3, r"points_per_clock \(setting\): must divide the 8 points of an event. Received: 3"),
+        ({"points_per_clock": 3}, r"points_per_clock \(setting\): must divide the 8 points of an event. Received: 3"),
+        (
+            {"points_per_clock": 4, "flavour": "vitis"},
+            r"firmware.flavour \(setting\): rows that an order moves, and outputs of points, are written in Verilog",
+        ),
     ],
 )
-def test_beats_that_cut_blocks_are_refused(together: int, said: str, tmp_path: Path) -> None:
-    cfg, quant, _, model = models_of("hept", "one_order")
+def test_what_cannot_fold_is_refused(firmware: dict[str, Any], said: str, made: Written, tmp_path: Path) -> None:
+    model, _ = made("two_orders", 4)
+    cfg, quant = MODELS["hept"].forms["two_orders"], NARROW_HEPT.model_copy(update={"granularity": "channel"})
+    build = build_of("hept", cfg, quant, "folded")
+    changed = build.model_copy(update={"firmware": build.firmware.model_copy(update=firmware)})
     with pytest.raises(ExportRefused, match=said):
-        written(model, "hept", cfg, quant, together, tmp_path / "rtl")
+        open_backend("folded").write(model, changed, tmp_path / "rtl")
     assert not (tmp_path / "rtl").exists()

@@ -10,17 +10,21 @@ import keras
 import numpy as np
 import pytest
 import yaml
+from hgq.utils.minmax_trace import TrainingFlagWrapper
 from support.ptq import FORMATS, gathered, tiny
 from support.quantised import float_part, inputs_of, jets, small
 
 from qformers.builds.models import load_model
 from qformers.errors import ConfigError
 from qformers.precision.fixed import Fixed
+from qformers.quant.hardware import recounted
 from qformers.quant.ptq import run_folder
+from qformers.quant.ptq.cost import Cost, Dials
+from qformers.quant.ptq.ebops import formula_of
 from qformers.quant.ptq.evaluator import Evaluator, SearchJets
 from qformers.quant.ptq.ranges import Rule, calibrated
 from qformers.quant.ptq.slots import LOGITS, Slot, formats_of, place_of, slots_of, with_formats
-from qformers.quant.ptq.tune import start_of, write_yaml
+from qformers.quant.ptq.tune import search_key, start_of, write_yaml
 from qformers.quant.ptq.workshop import Workshop, read_float_model
 from qformers.train.beta import ebops
 
@@ -117,6 +121,45 @@ def test_cost_and_outputs_follow_the_dials(material: run_folder.Material) -> Non
         np.testing.assert_array_equal(evaluator.logits(formats), expected)
     with pytest.raises(ValueError, match=r"embed0_kq is RND, SAT_SYM. Received: fixed<8,2,TRN,SAT_SYM>"):
         evaluator.dials.set({Slot("embed0", "weight"): Fixed(True, 1, 6, "TRN", "SAT_SYM")})
+
+
+def test_cost_of_folded_hardware_is_what_hgq2_counts(material: run_folder.Material) -> None:
+    """The closed forms have the factors of the layers, and of the tables in a softmax, and round down as HGQ2 does."""
+    firmware = material.build.firmware.model_copy(update={"backend": "folded", "points_per_clock": 1})
+    shop = replace(material.shop, build=material.build.model_copy(update={"firmware": firmware}))
+    whole, folded = material.shop.model(), shop.model()
+    rng, slots = np.random.default_rng(0), shop.slots(folded)
+    cost, at_once = Cost(folded, Dials(slots)), Cost(whole, Dials(material.shop.slots(whole)))
+    shared = {name for name, layer in cost.layers.items() if layer.ebops_factor == 0.25}
+    assert {"b0_attn_q", "b0_attn_scores", "b0_attn_logits", "b0_attn_weights", "b0_ffn_residual"} <= shared
+    assert "logits" in set(cost.layers) - shared
+    assert {"QEinsum", "QEinsumDense", "QAdd", "QSoftmax"} <= {type(cost.layers[name]).__name__ for name in shared}
+    for name in shared:
+        assert formula_of(cost.layers[name]) is not None, name  # none of them is left to HGQ2
+    for _ in range(3):
+        formats = {
+            slot: replace(form, fraction_bits=form.fraction_bits - int(rng.integers(0, 4)))
+            for slot, form in shop.formats.items()
+        }
+        cost.dials.set(formats)
+        few = {name: array[:2] for name, array in shop.inputs.items()}
+        folded(few, training=TrainingFlagWrapper("tracing"))  # HGQ2 counts
+        assert cost.total(formats) == ebops(folded) == sum(recounted(layer) for layer in cost.layers.values())
+        assert cost.total(formats) < at_once.total(formats)
+
+
+def test_what_was_measured_for_other_hardware_is_not_taken_over(material: run_folder.Material) -> None:
+    """The journal of a search belongs to the EBOPs of one hardware; without folding its key is what it was."""
+    start = start_of(material, Rule(), 9)
+    classes = len(material.shop.class_names)
+    jets = SearchJets(material.shop.inputs, np.zeros(50, np.int64), np.zeros((50, classes), np.float32))
+    keys = set()
+    for settings in ({}, {"points_per_clock": 2}, {"backend": "folded"}, {"backend": "folded", "points_per_clock": 2}):
+        firmware = material.build.firmware.model_copy(update=settings)
+        keys.add(
+            search_key(replace(material, build=material.build.model_copy(update={"firmware": firmware})), start, jets)
+        )
+    assert len(keys) == 3  # points_per_clock alone says nothing
 
 
 @pytest.mark.parametrize("plain", [True, False])

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import StringIO
 from typing import Any, cast
 
@@ -80,7 +80,7 @@ class Kernel:
     ins: tuple[Group, ...]
     outs: tuple[Group, ...]
     beats: int
-    rom: Array
+    rom: Array = field(default_factory=lambda: np.zeros((1, 0)))
 
 
 def kernels(plan: Plan, formats: Formats) -> tuple[Kernel, ...]:
@@ -127,7 +127,8 @@ def _behind(plan: Plan, phase: int, group: Group) -> Group:
         return Group(group.tensor, "spread", kif[0].shape, kif)  # type: ignore[arg-type]
     if group.kind == "running":
         signs, integers, fractions = group.kif
-        grown = integers + (plan.beats_of(phase) - 1).bit_length()
+        alive = signs + integers + fractions > 0  # of nothing the sum is nothing
+        grown = integers + alive * (plan.beats_of(phase) - 1).bit_length()
         return Group(group.tensor, "running", group.shape, (signs, grown.astype(np.int8), fractions))
     if group.kind in MOVED:
         shape = plan.beat_shape(group.tensor, plan.fold.axes[group.tensor])
@@ -354,7 +355,7 @@ def run(fold: Folding, made: Sequence[Kernel], inputs: Mapping[str, Array]) -> d
 
 def of_event(fold: Folding, group: Group, values: Array) -> Array:
     """An output of the model from (n, beats, values): (n, ...)."""
-    if fold.axes[group.tensor] is None:
+    if fold.axes.get(group.tensor) is None:
         return values[:, -1].reshape(len(values), *group.shape)
     return joined(fold, group, values)
 

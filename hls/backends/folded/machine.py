@@ -12,7 +12,7 @@ The Verilog is ``machine.v`` beside this file; here are the numbers and wires fo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -23,12 +23,12 @@ from hls.backends.alkaid.ports import Value, encode, joined, place, wires
 from hls.backends.alkaid.stages import Pipeline
 from hls.backends.folded import orders
 from hls.backends.folded.kernels import Group, Kernel
+from hls.backends.folded.ports import OUT, OUT_BEAT
 from hls.errors import HlsError
 from hls.templates import fill
 from qformers.quant.phases import Folding
 
 HERE = Path(__file__).parent
-OUT_BEAT, OUT_EVENT = "out_beat", "out_event"  # ports of outputs for each point, and of those of an event
 WAITING = 2  # events in the queue beyond those that are on their way
 
 
@@ -93,8 +93,8 @@ class Phase:
         store: behind it; None behind the last one.
         rom: Verilog of the bits that it reads in each beat from a ROM; these are the lowest of its input.
         rom_width: of them.
-        waited: Verilog of what waits a clock in front of the kernel, where it reads memory banks, which take as long;
-            "" elsewhere. `depth` counts it.
+        waited: Verilog of what waits a clock in front of the kernel, where it also reads memory banks, which take one
+            (`depth` counts it); "" elsewhere.
         waited_width: bits of it.
         by_beat: it is the last one, and each of its beats is an output.
     """
@@ -133,11 +133,15 @@ class Ports:
         return tuple(value for group, values in self.ins if group.kind == "rom" for value in values)
 
     @property
+    def rom_width(self) -> int:
+        """Bits of these."""
+        return sum(value.width for value in self.rom)
+
+    @property
     def outside(self) -> tuple[tuple[Group, tuple[Value, ...]], ...]:
         """Inputs that come from outside, at their bits in ``in_beat``."""
-        shift = sum(value.width for value in self.rom)
         return tuple(
-            (group, tuple(replace(value, low=value.low - shift) for value in values))
+            (group, tuple(replace(value, low=value.low - self.rom_width) for value in values))
             for group, values in self.ins
             if group.kind != "rom"
         )
@@ -178,25 +182,27 @@ def phases_of(
     """The phases as the template takes them."""
     phases = []
     for number, (kernel, cut, port) in enumerate(zip(made, cuts, ports, strict=True)):
-        rom_width = sum(value.width for value in port.rom)
-        words = encode(port.rom, kernel.rom) if rom_width else []
-        rom = tuple(f"{rom_width}'h{word:x}" for word in words)
+        words = encode(port.rom, kernel.rom) if port.rom_width else []
+        rom = tuple(f"{port.rom_width}'h{word:x}" for word in words)
         before = ports[number - 1] if number else None
         sources = [source for source in _sources(fold, number, before, port) if source[2]]
-        waited, sources = _waiting(number, list(_moved(fold, number - 1, before, port)) if before else [], sources)
+        stores = list(_moved(fold, number - 1, before, port)) if before else []
+        banked = {f"s{number - 1}_moved{rows.name}" for rows in stores if rows.banks}
+        waits = any(vector in banked for vector, _, _ in sources)
+        waited, sources = _waiting(number, banked, sources) if waits else ([], sources)
         store = _store(fold, number, port, ports[number + 1]) if number + 1 < len(ports) else None
-        by_beat = store is None and any(fold.axes[group.tensor] is not None for group, _ in port.outs)
+        by_beat = store is None and any(fold.axes.get(group.tensor) is not None for group, _ in port.outs)
         phases.append(
             Phase(
                 number=number,
                 beats=kernel.beats,
-                depth=cut.latency_cycles + bool(waited),
+                depth=cut.latency_cycles + waits,
                 in_width=port.in_width,
                 out_width=port.out_width,
                 given=_vector(sources),
                 store=store,
                 rom=rom,
-                rom_width=rom_width,
+                rom_width=port.rom_width,
                 waited=_vector(waited) if waited else "",
                 waited_width=sum(width for _, _, width in waited),
                 by_beat=by_beat,
@@ -205,11 +211,8 @@ def phases_of(
     return tuple(phases)
 
 
-def _waiting(phase: int, moved: Sequence[orders.Rows], sources: Sequence[Source]) -> tuple[list[Source], list[Source]]:
-    """What waits for memory banks that are read with it; and the sources, where it has waited."""
-    banked = {f"s{phase - 1}_moved{rows.name}" for rows in moved if rows.banks}
-    if not banked:
-        return [], list(sources)
+def _waiting(phase: int, banked: Collection[str], sources: Sequence[Source]) -> tuple[list[Source], list[Source]]:
+    """What waits for the memory banks that are read with it; and all sources, where it has waited."""
     waiting, behind, low = [], list[Source](), 0
     for source in sources:
         if source[0] in banked:
@@ -294,11 +297,10 @@ Source = tuple[str, int, int]  # vector, lowest bit, width
 
 def _sources(fold: Folding, phase: int, before: Ports | None, port: Ports) -> Iterator[Source]:
     """Where the bits of a kernel's inputs lie in its ROM and in the stores in front of it, lowest first."""
-    rom_width = sum(value.width for value in port.rom)
-    if rom_width:
-        yield f"k{phase}_rom", 0, rom_width
+    if port.rom_width:
+        yield f"k{phase}_rom", 0, port.rom_width
     if before is None:
-        yield "in_beat", 0, port.in_width - rom_width
+        yield "in_beat", 0, port.in_width - port.rom_width
         return
     name, sums, rows = f"s{phase - 1}", 0, _rows_spread(port)
     stores = _moved(fold, phase - 1, before, port)
@@ -391,7 +393,7 @@ def _machine(top: str, phases: Sequence[Phase], words: Sequence[Word]) -> str:
         flight=flight,
         flight_bits=flight.bit_length() - 1,
         out_width=last.out_width,
-        out=OUT_BEAT if last.by_beat else OUT_EVENT,
+        out=OUT_BEAT if last.by_beat else OUT,
         answers=last.beats if last.by_beat else 1,
         in_width=phases[0].in_width - phases[0].rom_width + sum(word.width for word in words),
         words=words,

@@ -1,4 +1,4 @@
-"""Writes folded firmware of a quantised model: Verilog, ports, plan, cost."""
+"""Writes folded firmware of a quantised model: Verilog or C++, ports, plan, cost."""
 
 from __future__ import annotations
 
@@ -6,26 +6,31 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from hls.backends.alkaid import writer as unrolled
 from hls.backends.alkaid.ports import Value, port_formats
 from hls.backends.alkaid.stages import Pipeline, pipeline
-from hls.backends.alkaid.writer import STAGE_SHARE, widest, write_modules
-from hls.backends.folded.kernels import Group, Kernel, kernels
-from hls.backends.folded.machine import OUT_BEAT, OUT_EVENT, Phase, Ports, flight_of, latency_cycles, phases_of, verilog
+from hls.backends.alkaid.writer import LAYERS, STAGE_SHARE, widest, write_modules
+from hls.backends.folded.cpp import write_cpp
+from hls.backends.folded.kernels import Kernel, kernels
+from hls.backends.folded.machine import Phase, Ports, flight_of, latency_cycles, phases_of, verilog
 from hls.backends.folded.orders import ways
+from hls.backends.folded.ports import OUT, OUT_BEAT, ports_of
 from hls.backends.folded.project import PLAN, PORTS, FoldedProject
+from hls.backends.folded.vendor import write_hls_scripts, write_rtl_scripts
+from hls.backends.hls4ml.precision import PRECISION
 from hls.backends.protocol import LAYOUT, Layout, Port
-from hls.backends.writing import new_project, output_names
+from hls.backends.writing import EBOPS, new_project, output_names, refusal_of
 from hls.errors import ExportRefused, Refusal
 from qformers.builds.build import Build
 from qformers.files import write_json
 from qformers.precision.fixed import Fixed
 from qformers.progress import Reporter, Silent
-from qformers.quant.phases import Plan, Unfolded, named, plan
+from qformers.quant.formats import model_table
+from qformers.quant.hardware import layer_ebops
+from qformers.quant.phases import Plan, Unfolded, named, plan, shares
 
 NAME = "folded"
+FLAVOURS = {"verilog": "Verilog", "vitis": "C++ for Vitis HLS"}
 
 
 def supports(model: Any, build: Build | None = None) -> list[Refusal]:
@@ -43,15 +48,24 @@ def _planned(model: Any, build: Build | None) -> Plan:
     Raises:
         ExportRefused: it cannot be folded.
     """
-    if refused := unrolled.supports(model, build):
+    refused = unrolled.supports(model, build)
+    if build is not None and build.firmware.flavour not in FLAVOURS:
+        reason = f"the stores between kernels are written in {' and '.join(FLAVOURS.values())} alone"
+        way_out = f"set firmware.flavour: {' or '.join(FLAVOURS)}, or backend: alkaid"
+        refused.append(Refusal("firmware.flavour", "setting", f"{reason}. Received: {build.firmware.flavour}", way_out))
+    if refused:
         raise ExportRefused(NAME, refused)
     try:
         if build is None:
             return plan(model, 1)
-        return plan(model, build.firmware.points_per_clock, build.firmware.moved_rows == "banks")
+        cut = plan(model, build.firmware.points_per_clock, build.firmware.moved_rows == "banks")
     except Unfolded as unfolded:
-        said = Refusal(unfolded.name, unfolded.kind, unfolded.reason, unfolded.way_out)
-        raise ExportRefused(NAME, [said]) from unfolded
+        raise ExportRefused(NAME, [refusal_of(unfolded)]) from unfolded
+    by_beat = any(cut.fold.axes[named(tensor)] is not None for tensor in model.outputs)
+    if build.firmware.flavour == "vitis" and (cut.fold.moves or by_beat):
+        reason = "rows that an order moves, and outputs of points, are written in Verilog alone. Received: vitis"
+        raise ExportRefused(NAME, [Refusal("firmware.flavour", "setting", reason, "set firmware.flavour: verilog")])
+    return cut
 
 
 def write(
@@ -63,7 +77,7 @@ def write(
 ) -> FoldedProject:
     """See `Backend.write`."""
     cut, firmware = _planned(model, build), build.firmware
-    tick = (reporter or Silent()).task("trace and write folded RTL", 2)
+    tick = (reporter or Silent()).task("trace and write folded firmware", 2)
     formats = port_formats(model)
     made = kernels(cut, formats)
     cuts = [pipeline(kernel.comb, firmware.stage_ns or STAGE_SHARE * firmware.clock_ns) for kernel in made]
@@ -75,22 +89,28 @@ def write(
     out = out.resolve()
     layout = _layout(model, cut, made[-1], formats, build.name)
     with new_project(NAME, model, build, out, facts) as (folder, said):
-        modules = {f"k{phase.number}": one for phase, one in zip(phases, cuts, strict=True)}
-        write_modules(folder / "src", build.name, modules, verilog(build.name, phases, words))
+        if firmware.flavour == "vitis":
+            layers = [[work.layer.name for work in works] for works in cut.works]
+            write_cpp(folder / "src", build.name, cut.fold, made, [one.comb for one in cuts], ports, layers)
+            write_hls_scripts(folder, build)
+        else:
+            modules = {f"k{phase.number}": one for phase, one in zip(phases, cuts, strict=True)}
+            write_modules(folder / "src", build.name, modules, verilog(build.name, phases, words))
+            write_rtl_scripts(folder, build, OUT_BEAT if phases[-1].by_beat else OUT)
         for number, one in enumerate(cuts):
             one.comb.save(folder / f"model/kernel{number}.json.gz")
         cost = _costs(cut, made, cuts, phases, words, build)
         write_json(folder / LAYOUT, layout.to_json())
-        given = _entries(ports[0].outside) + [_entry(value.port, value.index, value) for value in words]
-        write_json(folder / PORTS, {"in_beat": given, _out_port(phases): _entries(ports[-1].outs)})
+        sides = ports[0].outside, ports[-1].outs
+        write_json(folder / PORTS, ports_of(layout, cut.fold, sides, firmware.clock_ns, firmware.flavour, words))
         write_json(folder / PLAN, cost)
+        rows = _layer_rows(model, cut)
+        write_json(folder / LAYERS, {"layers": rows})
+        write_json(folder / PRECISION, {"layers": model_table(model).to_json()})
+        said[EBOPS] = sum(row["ebops"] for row in rows)
         said |= {key: cost[key] for key in ("points_per_clock", "ii_cycles", "latency_cycles", "lut_estimate")}
     tick()
     return FoldedProject(out, layout)
-
-
-def _out_port(phases: Sequence[Phase]) -> str:
-    return OUT_BEAT if phases[-1].by_beat else OUT_EVENT
 
 
 def _layout(model: Any, cut: Plan, last: Kernel, formats: Mapping[str, Fixed], top: str) -> Layout:
@@ -103,17 +123,11 @@ def _layout(model: Any, cut: Plan, last: Kernel, formats: Mapping[str, Fixed], t
     return Layout(NAME, top, tuple(inputs), tuple(outputs), ())
 
 
-def _entries(side: Sequence[tuple[Group, tuple[Value, ...]]]) -> list[Any]:
-    """Where each value of a port sits, as `values_of` reads it; a port is called by its tensor."""
-    return [
-        _entry(group.tensor, index, value)
-        for group, values in side
-        for index, value in zip(np.ndindex(*group.shape), values, strict=True)
-    ]
-
-
-def _entry(port: str, index: tuple[int, ...], value: Value) -> list[Any]:
-    return [port, list(index), value.low, int(value.signed), value.integer_bits, value.fraction_bits]
+def _layer_rows(model: Any, cut: Plan) -> list[dict[str, Any]]:
+    """EBOPs of each layer in this hardware, and the kernel that computes it."""
+    kernels_of = {work.layer.name: number for number, works in enumerate(cut.works) for work in works}
+    ebops = layer_ebops(model, shares(cut))
+    return [{"layer": name, "kernel": kernel, "ebops": ebops.get(name, 0)} for name, kernel in kernels_of.items()]
 
 
 def _costs(
@@ -155,6 +169,7 @@ def _costs(
         )
     ways_bits = sum(value.width for value in words) * flight_of(phases) * 2 ** phases[0].beat_bits
     return {
+        "flavour": build.firmware.flavour,
         "points": cut.fold.points,
         "points_per_clock": cut.fold.together,
         "ii_cycles": cut.fold.beats,
