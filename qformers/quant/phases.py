@@ -600,8 +600,8 @@ def _choice(layer: Any, triangle: Triangle, beats: int) -> Choice:
 def shares(plan: Plan) -> dict[str, float]:
     """Layer -> its copies in hardware over those in the model, by which EBOPs of folded hardware are counted.
 
-    T / N of what is computed, or summed, beat by beat; T N of the N (N - 1) / 2 pairs of a triangle by rows; all of
-    what is computed for the whole event at once.
+    T / N of what is computed, or summed, beat by beat; T N of the pairs of a triangle by rows; 1 of what is
+    computed for the whole event at once.
     """
     return {work.layer.name: _share(plan, work) for works in plan.works for work in works if not work.ends}
 

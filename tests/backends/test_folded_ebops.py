@@ -23,7 +23,7 @@ from support.quantised import NATURAL
 from hls.backends.alkaid.fixes import mended
 from hls.backends.alkaid.kinds import replays
 from hls.backends.alkaid.trace import HARDWARE, SOLVER
-from hls.backends.folded.kernels import _replayed, beat_shape
+from hls.backends.folded.kernels import _replayed
 from hls.compare.read.run import read_run
 from hls.compare.table.columns import tabulate
 from hls.stages.export import export
@@ -54,11 +54,11 @@ def operations(cut: Plan, work: Work) -> int:
     with mended(), replays(), redirect_stdout(StringIO()):
         flat, shaped = [], []
         for use in work.uses:
-            shape = beat_shape(cut, use.tensor, use.axis)
+            shape = cut.beat_shape(use.tensor, use.axis)
             bits = (np.full(math.prod(shape), part) for part in (1, 2, 3))
             flat.append(FVArray.from_kif(*bits, hwconf=HWConfig(*HARDWARE), solver_options=SOLVER))
             shaped.append(flat[-1].reshape(1, *shape))
-        out = np.ravel(_replayed(cut, work, shaped))
+        out = np.ravel(_replayed(cut, work, shaped, {}))
         comb = optimize(trace(np.concatenate(flat), out, optimize=False))
     left_out = (INPUT, CONSTANT, *(ADDERS if work.sums else ()))
     return sum(op.opcode not in left_out for op in comb.ops)
@@ -75,9 +75,11 @@ def test_shares_are_those_of_the_operations_that_are_traced(form: str) -> None:
     said = shares(beat)
     assert set(shares(whole).values()) == {1.0}
     assert set(said) == {layer.name for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)}
-    works = [pair for both in zip(beat.works, whole.works, strict=True) for pair in zip(*both, strict=True)]
+    alone, together = (
+        {work.layer.name: work for works in cut.works for work in works if not work.ends} for cut in (beat, whole)
+    )
     compared = 0
-    for one, all_at_once in works:
+    for one, all_at_once in ((work, together[name]) for name, work in alone.items() if work.choice is None):
         name, least, most = one.layer.name, operations(beat, one), operations(whole, all_at_once)
         if name in ONCE:
             assert least == most
