@@ -16,9 +16,9 @@ from support.quantised import shaken
 
 from hls.backends import BACKENDS, open_project
 from hls.backends.alkaid.ports import Value, wires
-from hls.backends.block_engine.banks import words
 from hls.backends.block_engine.project import EngineProject
 from hls.backends.block_engine.rows import Row, Spot, numbers, raw
+from hls.backends.folded.banks import words
 from hls.errors import HlsError
 from hls.proof.agree import agree
 from hls.stages.block_engine import EngineResult, simulate_engine

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hls.backends.alkaid import writer as unrolled
-from hls.backends.alkaid.ports import port_formats
+from hls.backends.alkaid.ports import Value, port_formats
 from hls.backends.alkaid.stages import Pipeline, pipeline
 from hls.backends.alkaid.writer import LAYERS, STAGE_SHARE, widest, write_modules
 from hls.backends.folded.cpp import write_cpp
 from hls.backends.folded.kernels import Kernel, kernels
 from hls.backends.folded.machine import Phase, Ports, flight_of, latency_cycles, phases_of, verilog
-from hls.backends.folded.ports import ports_of
+from hls.backends.folded.orders import ways
+from hls.backends.folded.ports import OUT, OUT_BEAT, ports_of
 from hls.backends.folded.project import PLAN, PORTS, FoldedProject
 from hls.backends.folded.vendor import write_hls_scripts, write_rtl_scripts
 from hls.backends.hls4ml.precision import PRECISION
@@ -55,9 +56,16 @@ def _planned(model: Any, build: Build | None) -> Plan:
     if refused:
         raise ExportRefused(NAME, refused)
     try:
-        return plan(model, 1 if build is None else build.firmware.points_per_clock)
+        if build is None:
+            return plan(model, 1)
+        cut = plan(model, build.firmware.points_per_clock, build.firmware.moved_rows == "banks")
     except Unfolded as unfolded:
         raise ExportRefused(NAME, [refusal_of(unfolded)]) from unfolded
+    by_beat = any(cut.fold.axes[named(tensor)] is not None for tensor in model.outputs)
+    if build.firmware.flavour == "vitis" and (cut.fold.moves or by_beat):
+        reason = "rows that an order moves, and outputs of points, are written in Verilog alone. Received: vitis"
+        raise ExportRefused(NAME, [Refusal("firmware.flavour", "setting", reason, "set firmware.flavour: verilog")])
+    return cut
 
 
 def write(
@@ -75,9 +83,11 @@ def write(
     cuts = [pipeline(kernel.comb, firmware.stage_ns or STAGE_SHARE * firmware.clock_ns) for kernel in made]
     ports = [Ports.of(kernel, one) for kernel, one in zip(made, cuts, strict=True)]
     phases = phases_of(cut.fold, made, cuts, ports)
+    orders = {named(tensor): tensor.shape[1:] for tensor in model.inputs}
+    words = ways(cut.fold, orders, phases[0].in_width - phases[0].rom_width)
     tick()
     out = out.resolve()
-    layout = _layout(model, made[-1], formats, build.name)
+    layout = _layout(model, cut, made[-1], formats, build.name)
     with new_project(NAME, model, build, out, facts) as (folder, said):
         if firmware.flavour == "vitis":
             layers = [[work.layer.name for work in works] for works in cut.works]
@@ -85,14 +95,14 @@ def write(
             write_hls_scripts(folder, build)
         else:
             modules = {f"k{phase.number}": one for phase, one in zip(phases, cuts, strict=True)}
-            write_modules(folder / "src", build.name, modules, {build.name: verilog(build.name, phases)})
-            write_rtl_scripts(folder, build)
+            write_modules(folder / "src", build.name, modules, verilog(build.name, phases, words))
+            write_rtl_scripts(folder, build, OUT_BEAT if phases[-1].by_beat else OUT)
         for number, one in enumerate(cuts):
             one.comb.save(folder / f"model/kernel{number}.json.gz")
-        cost = _costs(cut, made, cuts, phases, build)
+        cost = _costs(cut, made, cuts, phases, words, build)
         write_json(folder / LAYOUT, layout.to_json())
         sides = ports[0].outside, ports[-1].outs
-        write_json(folder / PORTS, ports_of(layout, cut.fold, sides, firmware.clock_ns, firmware.flavour))
+        write_json(folder / PORTS, ports_of(layout, cut.fold, sides, firmware.clock_ns, firmware.flavour, words))
         write_json(folder / PLAN, cost)
         rows = _layer_rows(model, cut)
         write_json(folder / LAYERS, {"layers": rows})
@@ -103,11 +113,11 @@ def write(
     return FoldedProject(out, layout)
 
 
-def _layout(model: Any, last: Kernel, formats: Mapping[str, Fixed], top: str) -> Layout:
+def _layout(model: Any, cut: Plan, last: Kernel, formats: Mapping[str, Fixed], top: str) -> Layout:
     inputs = [Port(t.name, "in_beat", tuple(t.shape[1:]), str(formats[t.name])) for t in model.inputs]
     forms = widest(last.comb, [group.shape for group in last.outs])
     outputs = [
-        Port(name, f"out_event_{name}", group.shape, str(form))
+        Port(name, f"out_{name}", cut.shapes[group.tensor], str(form))
         for name, group, form in zip(output_names(model), last.outs, forms, strict=True)
     ]
     return Layout(NAME, top, tuple(inputs), tuple(outputs), ())
@@ -121,7 +131,12 @@ def _layer_rows(model: Any, cut: Plan) -> list[dict[str, Any]]:
 
 
 def _costs(
-    cut: Plan, made: tuple[Kernel, ...], cuts: list[Pipeline], phases: tuple[Phase, ...], build: Build
+    cut: Plan,
+    made: tuple[Kernel, ...],
+    cuts: list[Pipeline],
+    phases: tuple[Phase, ...],
+    words: Sequence[Value],
+    build: Build,
 ) -> dict[str, Any]:
     """The plan as JSON: kernels and stores with what they take; alkaid's estimates, nothing is synthesised."""
     rows: list[dict[str, Any]] = []
@@ -131,6 +146,8 @@ def _costs(
             "filled_bits": 2 * phase.beats * phase.store.filled.width,
             "running_bits": sum(2 * total.total for total in phase.store.running),
             "held_bits": phase.store.held.width,
+            "gathered_bits": sum(rows.bits for rows in phase.store.moved if rows.kind == "gathered"),
+            "scattered_bits": sum(rows.bits for rows in phase.store.moved if rows.kind == "scattered"),
             "spread_bits": phase.store.spread_width * len(phase.store.spread),
         }  # fmt: skip
         rows.append(
@@ -140,15 +157,17 @@ def _costs(
                 "beats": kernel.beats,
                 "stages": phase.depth,
                 "lut_estimate": float(one.comb.cost),
-                "register_bits": one.register_bits,
+                "register_bits": one.register_bits + phase.waited_width,
                 "longest_path_ns": float(max(one.delays_ns)),
                 "ins": [group.to_json() for group in kernel.ins],
                 "outs": [group.to_json() for group in kernel.outs],
                 "rom": kernel.rom.tolist(),
                 "rom_bits": phase.rom_width * len(phase.rom),
                 "stores": stores,
+                "moves_lut_estimate": sum(rows.lut_estimate for rows in phase.store.moved) if phase.store else 0,
             }
         )
+    ways_bits = sum(value.width for value in words) * flight_of(phases) * 2 ** phases[0].beat_bits
     return {
         "flavour": build.firmware.flavour,
         "points": cut.fold.points,
@@ -157,12 +176,15 @@ def _costs(
         "latency_cycles": latency_cycles(phases),
         "events_inside": flight_of(phases),
         "clock_ns": build.firmware.clock_ns,
-        "lut_estimate": sum(row["lut_estimate"] for row in rows),
+        "lut_estimate": sum(row["lut_estimate"] + row["moves_lut_estimate"] for row in rows),
+        "moves_lut_estimate": sum(row["moves_lut_estimate"] for row in rows),
         "register_bits": sum(row["register_bits"] for row in rows),
-        "store_bits": sum(sum(row["stores"].values()) for row in rows),
+        "ways_bits": ways_bits,
+        "store_bits": ways_bits + sum(sum(row["stores"].values()) for row in rows),
         "longest_path_ns": max(row["longest_path_ns"] for row in rows),
         "axes": dict(cut.fold.axes),
         "spread": dict(cut.fold.spread),
+        "moves": {layer: [move.rows, move.order, move.banks] for layer, move in cut.fold.moves.items()},
         "outputs": [named(tensor) for tensor in cut.model.outputs],
         "kernels": rows,
     }
