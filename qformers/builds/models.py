@@ -23,6 +23,7 @@ from qformers.builds.archive import check_keras_archive
 from qformers.builds.build import Build
 from qformers.builds.saved import check_recorded
 from qformers.config.section import architecture_of
+from qformers.data import dataset_of
 from qformers.data.events import FeatureSet
 from qformers.errors import ConfigError, first_line, nearest
 from qformers.files import BROKEN_ZIP
@@ -63,6 +64,27 @@ def _reason(error: Exception) -> str:
             "save it with the version that made it, or import it (qformers import)"
         )
     return first_line(error, 400)
+
+
+def fresh_model(build: Build, vocabulary: str = "float32") -> keras.Model:
+    """The Keras model of a build before its training, weights drawn from the build's seed; no file of events is opened.
+
+    Args:
+        build: the build file.
+        vocabulary: "float32" or "hgq".
+
+    Raises:
+        DataError: an unknown data set, feature set or class.
+        ConfigError: as `build_model`, or fixed point without a section `quant`.
+    """
+    if vocabulary == "hgq" and build.quant is None:
+        raise ConfigError(
+            f"build '{build.name}': a model in fixed point needs the section 'quant' (quant: {{}} takes the defaults). "
+            "Received: quant=None"
+        )
+    feature_set, class_names = dataset_of(build.data.dataset).numbers(build.data)
+    keras.utils.set_random_seed(build.seed)
+    return build_model(build, feature_set, class_names, vocabulary)
 
 
 def build_model(

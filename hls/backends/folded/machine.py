@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -170,7 +171,19 @@ class Ports:
         return cls(ins, outs, in_width, out_width)
 
 
-def latency_cycles(phases: Sequence[Phase]) -> int:
+class Timed(Protocol):
+    """What of a phase says how long an event is in it."""
+
+    @property
+    def beats(self) -> int:
+        """Of an event."""
+
+    @property
+    def depth(self) -> int:
+        """Of the kernel, in clocks."""
+
+
+def latency_cycles(phases: Sequence[Timed]) -> int:
     """Clock edges from the one that takes the first beat of an event in to the one that brings its output out."""
     *inner, last = phases
     return sum(phase.beats + phase.depth + 1 for phase in inner) + last.beats - 1 + last.depth + 1

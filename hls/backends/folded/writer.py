@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from hls.backends.alkaid import writer as unrolled
 from hls.backends.alkaid.ports import Value, port_formats
-from hls.backends.alkaid.stages import Pipeline, pipeline
+from hls.backends.alkaid.stages import Pipeline, amount, pipeline
 from hls.backends.alkaid.writer import LAYERS, STAGE_SHARE, widest, write_modules
 from hls.backends.folded.cpp import write_cpp
-from hls.backends.folded.kernels import Kernel, kernels
+from hls.backends.folded.kernels import BY_BEAT, Kernel, kernels
 from hls.backends.folded.machine import Phase, Ports, flight_of, latency_cycles, phases_of, verilog
 from hls.backends.folded.orders import ways
 from hls.backends.folded.ports import OUT, OUT_BEAT, ports_of
@@ -22,6 +23,7 @@ from hls.backends.protocol import LAYOUT, Layout, Port
 from hls.backends.writing import EBOPS, new_project, output_names, refusal_of
 from hls.errors import ExportRefused, Refusal
 from qformers.builds.build import Build
+from qformers.config.sections import FirmwareConfig
 from qformers.files import write_json
 from qformers.precision.fixed import Fixed
 from qformers.progress import Reporter, Silent
@@ -36,17 +38,21 @@ FLAVOURS = {"verilog": "Verilog", "vitis": "C++ for Vitis HLS"}
 def supports(model: Any, build: Build | None = None) -> list[Refusal]:
     """See `Backend.supports`."""
     try:
-        _planned(model, build)
+        planned(model, build)
     except ExportRefused as refused:
         return list(refused.refusals)
     return []
 
 
-def _planned(model: Any, build: Build | None) -> Plan:
+def planned(model: Any, build: Build | None) -> Plan:
     """The plan of a model.
 
+    Args:
+        model: quantised.
+        build: says how many points come per clock; None = one.
+
     Raises:
-        ExportRefused: it cannot be folded.
+        ExportRefused: it cannot be folded, with every layer that is the reason.
     """
     refused = unrolled.supports(model, build)
     if build is not None and build.firmware.flavour not in FLAVOURS:
@@ -68,6 +74,57 @@ def _planned(model: Any, build: Build | None) -> Plan:
     return cut
 
 
+@dataclass(frozen=True)
+class Design:
+    """Folded firmware before it is written.
+
+    Attributes:
+        firmware: of the build.
+        plan: the model in phases.
+        kernels: of each phase.
+        cuts: the same in pipeline stages.
+        ports: the same with places for their values.
+        phases: the same in the machine, with the stores behind them.
+        words: what the host gives with a beat in the place of orders.
+        formats: of the model's inputs.
+    """
+
+    firmware: FirmwareConfig
+    plan: Plan
+    kernels: tuple[Kernel, ...]
+    cuts: tuple[Pipeline, ...]
+    ports: tuple[Ports, ...]
+    phases: tuple[Phase, ...]
+    words: tuple[Value, ...]
+    formats: Mapping[str, Fixed]
+
+
+def stage_ns(firmware: FirmwareConfig) -> float:
+    """Longest path between two registers, in alkaid's delay model."""
+    return firmware.stage_ns or STAGE_SHARE * firmware.clock_ns
+
+
+def design(model: Any, build: Build) -> Design:
+    """Trace a model's kernels and place its stores.
+
+    Args:
+        model: quantised.
+        build: its section `firmware` says how many points come per clock, and what that lasts.
+
+    Raises:
+        ExportRefused: it cannot be folded.
+        HlsError: alkaid cannot trace a layer.
+    """
+    cut, formats, firmware = planned(model, build), port_formats(model), build.firmware
+    made = kernels(cut, formats)
+    cuts = tuple(pipeline(kernel.comb, stage_ns(firmware)) for kernel in made)
+    ports = tuple(Ports.of(kernel, one) for kernel, one in zip(made, cuts, strict=True))
+    phases = phases_of(cut.fold, made, cuts, ports)
+    orders = {named(tensor): tensor.shape[1:] for tensor in model.inputs}
+    words = ways(cut.fold, orders, phases[0].in_width - phases[0].rom_width)
+    return Design(firmware, cut, made, cuts, ports, phases, words, formats)
+
+
 def write(
     model: Any,
     build: Build,
@@ -76,33 +133,27 @@ def write(
     facts: Mapping[str, Any] | None = None,
 ) -> FoldedProject:
     """See `Backend.write`."""
-    cut, firmware = _planned(model, build), build.firmware
     tick = (reporter or Silent()).task("trace and write folded firmware", 2)
-    formats = port_formats(model)
-    made = kernels(cut, formats)
-    cuts = [pipeline(kernel.comb, firmware.stage_ns or STAGE_SHARE * firmware.clock_ns) for kernel in made]
-    ports = [Ports.of(kernel, one) for kernel, one in zip(made, cuts, strict=True)]
-    phases = phases_of(cut.fold, made, cuts, ports)
-    orders = {named(tensor): tensor.shape[1:] for tensor in model.inputs}
-    words = ways(cut.fold, orders, phases[0].in_width - phases[0].rom_width)
+    made = design(model, build)
+    cut, cuts, ports, phases, firmware = made.plan, made.cuts, made.ports, made.phases, made.firmware
     tick()
     out = out.resolve()
-    layout = _layout(model, cut, made[-1], formats, build.name)
+    layout = _layout(model, cut, made.kernels[-1], made.formats, build.name)
     with new_project(NAME, model, build, out, facts) as (folder, said):
         if firmware.flavour == "vitis":
             layers = [[work.layer.name for work in works] for works in cut.works]
-            write_cpp(folder / "src", build.name, cut.fold, made, [one.comb for one in cuts], ports, layers)
+            write_cpp(folder / "src", build.name, cut.fold, made.kernels, [one.comb for one in cuts], ports, layers)
             write_hls_scripts(folder, build)
         else:
             modules = {f"k{phase.number}": one for phase, one in zip(phases, cuts, strict=True)}
-            write_modules(folder / "src", build.name, modules, verilog(build.name, phases, words))
+            write_modules(folder / "src", build.name, modules, verilog(build.name, phases, made.words))
             write_rtl_scripts(folder, build, OUT_BEAT if phases[-1].by_beat else OUT)
         for number, one in enumerate(cuts):
             one.comb.save(folder / f"model/kernel{number}.json.gz")
-        cost = _costs(cut, made, cuts, phases, words, build)
+        cost = costs(made)
         write_json(folder / LAYOUT, layout.to_json())
         sides = ports[0].outside, ports[-1].outs
-        write_json(folder / PORTS, ports_of(layout, cut.fold, sides, firmware.clock_ns, firmware.flavour, words))
+        write_json(folder / PORTS, ports_of(layout, cut.fold, sides, firmware.clock_ns, firmware.flavour, made.words))
         write_json(folder / PLAN, cost)
         rows = _layer_rows(model, cut)
         write_json(folder / LAYERS, {"layers": rows})
@@ -130,17 +181,11 @@ def _layer_rows(model: Any, cut: Plan) -> list[dict[str, Any]]:
     return [{"layer": name, "kernel": kernel, "ebops": ebops.get(name, 0)} for name, kernel in kernels_of.items()]
 
 
-def _costs(
-    cut: Plan,
-    made: tuple[Kernel, ...],
-    cuts: list[Pipeline],
-    phases: tuple[Phase, ...],
-    words: Sequence[Value],
-    build: Build,
-) -> dict[str, Any]:
+def costs(made: Design) -> dict[str, Any]:
     """The plan as JSON: kernels and stores with what they take; alkaid's estimates, nothing is synthesised."""
+    cut, phases = made.plan, made.phases
     rows: list[dict[str, Any]] = []
-    for number, (kernel, one, phase) in enumerate(zip(made, cuts, phases, strict=True)):
+    for number, (kernel, one, phase) in enumerate(zip(made.kernels, made.cuts, phases, strict=True)):
         stores = {} if phase.store is None else {
             "streamed_bits": 2 * phase.beats * phase.store.streamed.width,
             "filled_bits": 2 * phase.beats * phase.store.filled.width,
@@ -157,8 +202,11 @@ def _costs(
                 "beats": kernel.beats,
                 "stages": phase.depth,
                 "lut_estimate": float(one.comb.cost),
+                "products": amount(one).products,
+                "of_event": asdict(amount(one, sum(group.size for group in kernel.ins if group.kind in BY_BEAT))),
                 "register_bits": one.register_bits + phase.waited_width,
                 "longest_path_ns": float(max(one.delays_ns)),
+                "unpipelined_path_ns": float(one.comb.latency[1]),
                 "ins": [group.to_json() for group in kernel.ins],
                 "outs": [group.to_json() for group in kernel.outs],
                 "rom": kernel.rom.tolist(),
@@ -167,17 +215,18 @@ def _costs(
                 "moves_lut_estimate": sum(rows.lut_estimate for rows in phase.store.moved) if phase.store else 0,
             }
         )
-    ways_bits = sum(value.width for value in words) * flight_of(phases) * 2 ** phases[0].beat_bits
+    ways_bits = sum(value.width for value in made.words) * flight_of(phases) * 2 ** phases[0].beat_bits
     return {
-        "flavour": build.firmware.flavour,
+        "flavour": made.firmware.flavour,
         "points": cut.fold.points,
         "points_per_clock": cut.fold.together,
         "ii_cycles": cut.fold.beats,
         "latency_cycles": latency_cycles(phases),
         "events_inside": flight_of(phases),
-        "clock_ns": build.firmware.clock_ns,
+        "clock_ns": made.firmware.clock_ns,
         "lut_estimate": sum(row["lut_estimate"] + row["moves_lut_estimate"] for row in rows),
         "moves_lut_estimate": sum(row["moves_lut_estimate"] for row in rows),
+        "products": sum(row["products"] for row in rows),
         "register_bits": sum(row["register_bits"] for row in rows),
         "ways_bits": ways_bits,
         "store_bits": ways_bits + sum(sum(row["stores"].values()) for row in rows),

@@ -80,13 +80,18 @@ def _sources(table: Table, metric: Column) -> list[str]:
 
 
 def plain_ticks(axes: Any) -> None:
+    """`plain_axis` of the horizontal one."""
+    plain_axis(axes.xaxis)
+
+
+def plain_axis(axis: Any) -> None:
     """Ticks as 50k and 100 instead of powers of ten: a log axis over one decade would show a single label."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    low, high = axes.get_xlim()
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low > 12 else (1, 1.5, 2, 3, 5, 7)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: spell(value)))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low > 12 else (1, 1.5, 2, 3, 5, 7)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: spell(value)))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def spell(value: float) -> str:
