@@ -116,8 +116,8 @@ def _kernels(run: Path) -> list[str]:
     for plan in plans_of(run).values():
         lines.append(f"folded     {plan.points_per_clock} of {plan.points} points per clock, II = {plan.ii_cycles}")
         for row in plan.kernels:
-            stores = ", ".join(f"{bits:,} {kind.removesuffix(BITS)}" for kind, bits in row.stores.items() if bits)
-            behind = f"; behind it bits {stores}" if stores else ""
+            stores = ", ".join(f"{bits:,} {kind.removesuffix(BITS)}" for kind, bits in row.memories.items())
+            behind = f"; bits in memories: {stores}" if stores else ""
             took = f"beats {row.beats}, stages {row.stages}, {row.lut_estimate:,.0f} LUT, {row.register_bits:,} FF"
             lines.append(f"  kernel {row.kernel}: {layers_of(row)}: {took} (estimates){behind}")
     return lines

@@ -227,6 +227,10 @@ class FirmwareConfig(Section):
         1  # folded: a divisor
     )
     # of data.num_particles; the initiation interval is num_particles / points_per_clock
+    moved_rows: Annotated[Literal["registers", "banks"], Field(exclude_if=lambda kind: kind == "registers")] = (
+        "registers"  # folded: where rows lie that an order moves: registers and multiplexers, which take the numbers of
+    )
+    # any order; or, for orders of the host, memory banks, for which it says in which bank each row lies
     part: Part = "xcvu13p-flga2577-2-e"  # device, as the vendor tool spells it; tables give shares of its resources
     clock_ns: Nanoseconds = 5.0  # clock period that the project is written for, ns
     strategy: Literal["latency", "resource"] = "latency"  # hls4ml's word for how products are laid out; its einsum

@@ -157,12 +157,12 @@ def test_kernels_and_stores_stand_in_every_form(compared: Compared, tmp_path: Pa
     assert first.title == "fold1: 1 of 16 points per clock, II 16 cycles = 80 ns, latency 56 cycles = 280 ns"
     assert first.heads() == [
         "kernel", "layers", "beats", "stages", "path [ns]", "LUT (alkaid)", "registers [bit]", "streamed [bit]",
-        "filled [bit]", "running [bit]",
+        "filled [bit]", "running [bit]", "rom [bit]",
     ]  # fmt: skip
     assert first.rows() == [
-        ["k0", "embed0 … pool_count (4)", "16", "9", "4.31", "2,250", "1,200", "640", "2,048", "12"],
-        ["k1", "pool, logits", "1", "4", "3.90", "6,750", "310", "0", "0", "0"],
-        ["all", "", "", "13", "4.31", "9,000", "1,510", "640", "2,048", "12"],
+        ["k0", "embed0 … pool_count (4)", "16", "9", "4.31", "2,250", "1,200", "640", "2,048", "12", "0"],
+        ["k1", "pool, logits", "1", "4", "3.90", "6,750", "310", "0", "0", "0", "96"],
+        ["all", "", "", "13", "4.31", "9,000", "1,510", "640", "2,048", "12", "96"],
     ]
     page, text = ((tmp_path / "out" / name).read_text() for name in ("report.html", "comparison.md"))
     for title in (first.title, second.title):
@@ -173,7 +173,7 @@ def test_kernels_and_stores_stand_in_every_form(compared: Compared, tmp_path: Pa
         in page
     )
     assert '<a href="#kernels">Kernels and stores</a>' in page
-    assert "| k0 | embed0 … pool_count (4) | 16 | 9 | 4.31 | 2,250 | 1,200 | 640 | 2,048 | 12 |" in text
+    assert "| k0 | embed0 … pool_count (4) | 16 | 9 | 4.31 | 2,250 | 1,200 | 640 | 2,048 | 12 | 0 |" in text
     tree = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert [kernel["stores"].get("filled_bits") for kernel in tree["kernels"][0]["kernels"]] == [2048, None]
     said = "".join(str(piece) for piece in compared.pieces())
@@ -209,9 +209,9 @@ def test_the_summary_has_kernels_and_ebops_of_the_project(tmp_path: Path) -> Non
     assert _ebops(run, "vitis", {"qat": {"ebops": 12, "settings": {}}}) == ["EBOPs      12"]
     assert _kernels(run) == [
         "folded     4 of 16 points per clock, II = 4",
-        "  kernel 0: embed0 … pool_count (4): beats 4, stages 9, 7,500 LUT, 1,200 FF (estimates); behind it bits 640 "
-        "streamed, 2,048 filled, 12 running",
-        "  kernel 1: pool, logits: beats 1, stages 4, 22,500 LUT, 310 FF (estimates)",
+        "  kernel 0: embed0 … pool_count (4): beats 4, stages 9, 7,500 LUT, 1,200 FF (estimates); bits in memories: "
+        "640 streamed, 2,048 filled, 12 running",
+        "  kernel 1: pool, logits: beats 1, stages 4, 22,500 LUT, 310 FF (estimates); bits in memories: 96 rom",
     ]
     assert [line.split(",")[0] for line in _costs(run, "folded")] == ["estimate   30", "synthesis  33"]
     put(run / "firmware" / "folded" / "plan.json", {"points": 16})

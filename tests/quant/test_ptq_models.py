@@ -162,7 +162,7 @@ def test_what_was_measured_for_other_hardware_is_not_taken_over(material: run_fo
     assert len(keys) == 3  # points_per_clock alone says nothing
 
 
-@pytest.mark.parametrize("plain", [True, False])
+@pytest.mark.parametrize("plain", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_the_build_file_written_gives_the_same_formats(
     material: run_folder.Material, tmp_path: Path, plain: bool
 ) -> None:
@@ -179,6 +179,7 @@ def test_the_build_file_written_gives_the_same_formats(
     assert replace(material.shop, build=build).formats == formats
 
 
+@pytest.mark.slow
 def test_a_glob_that_would_win_makes_the_build_file_whole(material: run_folder.Material, tmp_path: Path) -> None:
     """A name that the base file has in front of a glob stays in front of it when the file is extended."""
     layers = {"embed0": {"weight": "fixed<7,2,RND,SAT_SYM>"}, "embed*": {"weight": "fixed<6,2,RND,SAT_SYM>"}}
@@ -214,6 +215,7 @@ def test_a_trained_run_is_not_overwritten(tmp_path: Path) -> None:
     run_folder.refuse_other(tmp_path)
 
 
+@pytest.mark.slow
 def test_class_tokens_have_slots_too() -> None:
     """Layers whose weights are computed from several float layers are quantised as the others."""
     from support.quantised import CLASSES, NATURAL, quantised_part

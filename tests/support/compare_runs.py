@@ -132,7 +132,7 @@ def folded(root: Path, name: str, accuracy: float, lut: int, together: int = 1, 
          "lut_estimate": 0.25 * lut, "register_bits": 1200, "longest_path_ns": 4.31,
          "stores": {"streamed_bits": 640, "filled_bits": 2048, "running_bits": 12, "held_bits": 0, "spread_bits": 0}},
         {"kernel": 1, "layers": ["pool", "logits"], "beats": 1, "stages": 4, "lut_estimate": 0.75 * lut,
-         "register_bits": 310, "longest_path_ns": 3.9, "stores": {}},
+         "register_bits": 310, "longest_path_ns": 3.9, "rom_bits": 96, "stores": {}},
     ]  # fmt: skip
     plan = {"points": 16, "points_per_clock": together, "ii_cycles": beats, "latency_cycles": cycles, "clock_ns": 5.0}
     put(project / "plan.json", {**plan, "kernels": kernels})

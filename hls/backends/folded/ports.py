@@ -13,7 +13,7 @@ from hls.backends.folded.kernels import Group
 from hls.backends.protocol import Layout, Port
 from qformers.quant.phases import Folding
 
-IN, OUT = "in_beat", "out_event"  # streams
+IN, OUT, OUT_BEAT = "in_beat", "out_event", "out_beat"  # streams; the last one has outputs of points, beat by beat
 Side = Sequence[tuple[Group, tuple[Value, ...]]]
 
 _HANDSHAKE = (
@@ -26,7 +26,14 @@ _VALUE = (
 )
 
 
-def ports_of(layout: Layout, fold: Folding, sides: tuple[Side, Side], clock_ns: float, flavour: str) -> dict[str, Any]:
+def ports_of(
+    layout: Layout,
+    fold: Folding,
+    sides: tuple[Side, Side],
+    clock_ns: float,
+    flavour: str,
+    ways: Sequence[Value] = (),
+) -> dict[str, Any]:
     """What ``ports.json`` says.
 
     Args:
@@ -35,18 +42,25 @@ def ports_of(layout: Layout, fold: Folding, sides: tuple[Side, Side], clock_ns: 
         sides: values of a beat, and of the output of an event.
         clock_ns: period.
         flavour: of the project: verilog, or vitis for C++.
+        ways: what a beat has behind its values, where the host gives an order as banks (`hls.backends.folded.orders`).
     """
     beats, together = fold.beats, fold.together
     shapes = {port.name: port for port in layout.inputs}
     given = [_tensor(group, shapes[group.tensor], fold.axes[group.tensor]) for group, _ in sides[0]]
-    made = [_tensor(group, port, None) for (group, _), port in zip(sides[1], layout.outputs, strict=True)]
+    axes = [fold.axes.get(group.tensor) for group, _ in sides[1]]
+    made = [_tensor(*one) for one in zip((group for group, _ in sides[1]), layout.outputs, axes, strict=True)]
+    by_beat = any(axis is not None for axis in axes)
+    out, answers = (OUT_BEAT, beats) if by_beat else (OUT, 1)
+    came = "in the order of the events; a word stays until it is taken"
+    came += f"; {beats} words are an event, with the points of the words that went in" if by_beat else ""
     control = _cxx(layout.top) if flavour == "vitis" else _verilog(layout.top)
     what = (
         f"{beats} words are an event: word b has points {together} b to {together} b + {together - 1}, in order. "
         f"There is no signal for the last one: words are counted, and the first one after a reset begins an event"
     )
     return {
-        "about": f"takes an event as {beats} words of {together} of its {fold.points} points, gives a word per event",
+        "about": f"takes an event as {beats} words of {together} of its {fold.points} points, "
+        f"gives {'as many words' if by_beat else 'a word'} per event",
         "flavour": flavour,
         "top": layout.top,
         "clock": {**control["clock"], "period_ns": clock_ns},
@@ -56,10 +70,9 @@ def ports_of(layout: Layout, fold: Folding, sides: tuple[Side, Side], clock_ns: 
         "handshake": _HANDSHAKE,
         "value": _VALUE,
         "streams": {
-            IN: {"direction": "in", **_stream(IN, sides[0], flavour), "words_per_event": beats, "order": what}
-            | {"tensors": given, "values": _values(sides[0])},
-            OUT: {"direction": "out", **_stream(OUT, sides[1], flavour), "words_per_event": 1}
-            | {"order": "in the order of the events; a word stays until it is taken"}
+            IN: {"direction": "in", **_stream(IN, sides[0], flavour, ways), "words_per_event": beats, "order": what}
+            | {"tensors": given, "values": [*_values(sides[0]), *(_entry(one.port, one.index, one) for one in ways)]},
+            out: {"direction": "out", **_stream(out, sides[1], flavour), "words_per_event": answers, "order": came}
             | {"tensors": made, "values": _values(sides[1])},
         },
     }
@@ -94,16 +107,16 @@ def _cxx(top: str) -> dict[str, Any]:
     return {"clock": {"port": "ap_clk", "edge": "rising"}, "reset": reset, "control": control}
 
 
-def _stream(name: str, side: Side, flavour: str) -> dict[str, Any]:
+def _stream(name: str, side: Side, flavour: str, ways: Sequence[Value] = ()) -> dict[str, Any]:
     """Names and width of the signals; Verilog has a valid and a ready of in and out, C++ a stream of AXI."""
-    width = sum(value.width for _, values in side for value in values)
+    width = sum(value.width for _, values in side for value in values) + sum(value.width for value in ways)
     if flavour == "vitis":
         bytes_of = 8 * math.ceil(width / 8)
         signals = {"data": f"{name}_TDATA", "valid": f"{name}_TVALID", "ready": f"{name}_TREADY"}
         return {**signals, "width": width, "data_width": bytes_of, "last": None}
     head = name.partition("_")[0]
     signals = {"data": name, "valid": f"{head}_valid", "ready": f"{head}_ready"}
-    return {**signals, "width": width, "data_width": width, "last": None}
+    return {**signals, "width": width, "data_width": width, "last": "out_last" if name == OUT_BEAT else None}
 
 
 def _tensor(group: Group, port: Port, axis: int | None) -> dict[str, Any]:
@@ -120,15 +133,19 @@ def _tensor(group: Group, port: Port, axis: int | None) -> dict[str, Any]:
 
 def _values(side: Side) -> list[dict[str, Any]]:
     return [
-        {
-            "tensor": group.tensor,
-            "index": list(index),
-            "low": value.low,
-            "width": value.width,
-            "signed": bool(value.signed),
-            "integer_bits": value.integer_bits,
-            "fraction_bits": value.fraction_bits,
-        }
+        _entry(group.tensor, index, value)
         for group, values in side
         for index, value in zip(np.ndindex(*group.shape), values, strict=True)
     ]
+
+
+def _entry(tensor: str, index: Sequence[int], value: Value) -> dict[str, Any]:
+    return {
+        "tensor": tensor,
+        "index": list(index),
+        "low": value.low,
+        "width": value.width,
+        "signed": bool(value.signed),
+        "integer_bits": value.integer_bits,
+        "fraction_bits": value.fraction_bits,
+    }

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from hls.backends.alkaid.ports import Value, decode, encode
 from hls.backends.folded import csim
 from hls.backends.folded.cpp import write_bench
-from hls.backends.folded.kernels import Group, Kernel, beats_of, run
-from hls.backends.folded.ports import IN, OUT, sides_of
+from hls.backends.folded.kernels import Group, Kernel, beats_of, of_event, run
+from hls.backends.folded.orders import ways_of
+from hls.backends.folded.ports import IN, OUT, OUT_BEAT, sides_of
 from hls.backends.folded.vendor import build_project
 from hls.backends.folder import ProjectFolder
 from hls.backends.protocol import Clocked, Timing
@@ -29,7 +30,7 @@ from hls.reports.report import Report
 from hls.templates import fill
 from qformers.manifest import versions
 from qformers.progress import Reporter, Silent
-from qformers.quant.phases import Folding
+from qformers.quant.phases import Folding, Move
 
 PORTS = "ports.json"
 PLAN = "plan.json"
@@ -57,7 +58,7 @@ class Streamed:
 
     Attributes:
         outputs: (n, output values).
-        taken, given: (n,), clock edge of the first beat and of the output of each event.
+        taken, given: (n,), clock edge of the first beat and of the (last) output of each event.
     """
 
     outputs: Array
@@ -116,7 +117,19 @@ class FoldedProject(ProjectFolder):
     @property
     def fold(self) -> Folding:
         """How an event comes."""
-        return Folding(self.facts["points"], self.facts["points_per_clock"], self.facts["axes"], self.facts["spread"])
+        facts = self.facts
+        moves = {layer: Move(*names) for layer, names in facts["moves"].items()}
+        return Folding(facts["points"], facts["points_per_clock"], facts["axes"], facts["spread"], moves)
+
+    @cached_property
+    def out_port(self) -> str:
+        """Of the outputs: ``out_beat`` where points have outputs of their own, else ``out_event``."""
+        return next(name for name in (OUT_BEAT, OUT) if name in self._ports)
+
+    @property
+    def words(self) -> int:
+        """Outputs of an event at that port."""
+        return self.fold.beats if self.out_port == OUT_BEAT else 1
 
     @property
     def latency_cycles(self) -> int:
@@ -215,9 +228,13 @@ class FoldedProject(ProjectFolder):
                 bench(words, beats, Pauses(), reset_after)
                 reset()
             came, taken, given = bench(words, beats, pauses, events * (beats + MARGIN) * 8 + self.latency_cycles)
-        if len(came) != events:
-            raise HlsError(f"{self.path}: {len(came)} outputs came for {events} events")
-        return Streamed(decode(self._ports[OUT], came), taken, given)
+        if len(came) != events * self.words:
+            raise HlsError(f"{self.path}: {len(came)} outputs came for {events} events, {self.words} for each")
+        values = decode(self._ports[self.out_port], came).reshape(events, self.words, -1)
+        outs = self.kernels[-1].outs
+        parts = np.split(values, np.cumsum([group.size for group in outs])[:-1], axis=2)
+        named = [of_event(self.fold, group, part) for group, part in zip(outs, parts, strict=True)]
+        return Streamed(np.concatenate([part.reshape(events, -1) for part in named], axis=1), taken, given)
 
     def reports(self) -> list[Report]:
         """alkaid's estimate of the kernels, and the registers of kernels and stores as written."""
@@ -260,7 +277,7 @@ class FoldedProject(ProjectFolder):
         rounded = self.rounded(inputs)
         outside = [group for group in self.kernels[0].ins if group.kind != "rom"]
         parts = [beats_of(self.fold, group.tensor, rounded[group.tensor]) for group in outside]
-        return np.concatenate(parts, axis=2)
+        return np.concatenate([*parts, ways_of(self.fold, rounded)], axis=2)
 
     def _cxx(self, reporter: Reporter | None) -> Path:
         return csim.compile_cpp(self.path / "src", self.layout.top, self.path / "csim", reporter)
@@ -273,8 +290,13 @@ class FoldedProject(ProjectFolder):
     def _library(self, reporter: Reporter | None) -> Path:
         folder = self.path / "sim"
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / DRIVER).write_text(fill(Path(__file__).with_name(DRIVER), top=self.layout.top))
+        (folder / DRIVER).write_text(self._driver)
         return find_verilator().compile(self.sources, self.layout.top, folder, reporter, DRIVER)
+
+    @property
+    def _driver(self) -> str:
+        by_beat = self.out_port == OUT_BEAT
+        return fill(Path(__file__).with_name(DRIVER), top=self.layout.top, out=self.out_port, by_beat=by_beat)
 
     @contextmanager
     def _running(self, reporter: Reporter | None) -> Iterator[tuple[Any, Any]]:
@@ -285,19 +307,22 @@ class FoldedProject(ProjectFolder):
         functions.machine_run.restype = ctypes.c_int64
         size, pointer, number = ctypes.c_size_t, ctypes.c_void_p, ctypes.c_uint64
         functions.machine_run.argtypes = [
-            pointer, pointer, size, size, size, pointer, size, number, number, number, ctypes.c_int64, pointer, pointer,
+            pointer, pointer, size, size, size, size, pointer, size, number, number, number, ctypes.c_int64, pointer,
+            pointer,
         ]  # fmt: skip
-        stride, room = (port_bytes(sum(value.width for value in self._ports[side])) for side in (IN, OUT))
+        stride, room = (port_bytes(sum(value.width for value in self._ports[side])) for side in (IN, self.out_port))
         handle = ctypes.c_void_p(functions.machine_create())
 
         def bench(words: list[int], beats: int, pauses: Pauses, most: int) -> tuple[list[int], Any, Any]:
             given = np.frombuffer(b"".join(word.to_bytes(stride, "little") for word in words), np.uint8)
             events = len(words) // beats
-            out, times = np.zeros((events, room), np.uint8), np.zeros((2, events), np.int64)
+            out, times = np.zeros((events * self.words, room), np.uint8), np.zeros((2, events), np.int64)
             came = functions.machine_run(
-                handle, given.ctypes.data, stride, len(words), beats, out.ctypes.data, room, pauses.seed, pauses.gaps,
-                pauses.stalls, most, times[0].ctypes.data, times[1].ctypes.data,
+                handle, given.ctypes.data, stride, len(words), beats, self.words, out.ctypes.data, room, pauses.seed,
+                pauses.gaps, pauses.stalls, most, times[0].ctypes.data, times[1].ctypes.data,
             )  # fmt: skip
+            if came < 0:
+                raise HlsError(f"{self.path}: out_last does not stand at the last output of each event")
             return [int.from_bytes(row.tobytes(), "little") for row in out[:came]], times[0], times[1]
 
         try:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from hls.backends.alkaid.writer import CLOCK_UNCERTAINTY
 from hls.backends.folded.cpp import DATA, KERNELS, STATIC, package
+from hls.backends.folded.ports import OUT, OUT_BEAT
 from hls.backends.hls4ml.vendor import OPTIONS, SCRIPT
 from hls.backends.vendor import Tool, run_tool, vitis_hls
 from hls.errors import HlsError
@@ -23,7 +24,10 @@ HERE = Path(__file__).parent
 VIVADO, QUARTUS, BEHIND_HLS = "build_vivado_prj.tcl", "build_quartus_prj.tcl", "build_vivado_hls_prj.tcl"
 AMD = "xc"  # how the parts begin that Vivado builds
 INPUTS = ("rst", "in_valid", "in_beat[*]", "out_ready")  # beside the clock
-OUTPUTS = ("in_ready", "out_valid", "out_event[*]")
+OUTPUTS = {  # by port of the outputs
+    OUT: ("in_ready", "out_valid", f"{OUT}[*]"),
+    OUT_BEAT: ("in_ready", "out_valid", "out_last", f"{OUT_BEAT}[*]"),
+}
 EARLY, LATE = 0.2, 0.4  # of the clock period, in what stands around the ports; as alkaid has it
 # what alkaid's scripts look for -> where folded firmware has it
 VERILOG_IN = {'"${prj_root}/src/*.v"': '"${prj_root}/src/*.v" "${prj_root}/src/k*/*.v"'}
@@ -33,12 +37,12 @@ HLS_VERILOG_IN = {
 }
 
 
-def write_rtl_scripts(folder: Path, build: Build) -> None:
-    """Scripts and constraints for a project in Verilog."""
+def write_rtl_scripts(folder: Path, build: Build, out: str) -> None:
+    """Scripts and constraints for a project in Verilog; `out`: its port of outputs."""
     source = package("alkaid") / "codegen/rtl/common_source"
     for script in (VIVADO, QUARTUS):
         _write_script(source / script, folder, build, VERILOG_IN)
-    holes = {"inputs": INPUTS, "outputs": OUTPUTS, "early": EARLY, "late": LATE, "uncertainty": CLOCK_UNCERTAINTY}
+    holes = {"inputs": INPUTS, "outputs": OUTPUTS[out], "early": EARLY, "late": LATE, "uncertainty": CLOCK_UNCERTAINTY}
     text = fill(HERE / "constraints.tcl", clock_ns=number(build.firmware.clock_ns, "firmware.clock_ns"), **holes)
     for ending in ("xdc", "sdc"):
         (folder / f"src/{build.name}.{ending}").write_text(text)

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from hls.backends.alkaid import writer as unrolled
-from hls.backends.alkaid.ports import port_formats
+from hls.backends.alkaid.ports import Value, port_formats
 from hls.backends.alkaid.stages import Pipeline, amount, pipeline
 from hls.backends.alkaid.writer import LAYERS, STAGE_SHARE, widest, write_modules
 from hls.backends.folded.cpp import write_cpp
 from hls.backends.folded.kernels import BY_BEAT, Kernel, kernels
 from hls.backends.folded.machine import Phase, Ports, flight_of, latency_cycles, phases_of, verilog
-from hls.backends.folded.ports import ports_of
+from hls.backends.folded.orders import ways
+from hls.backends.folded.ports import OUT, OUT_BEAT, ports_of
 from hls.backends.folded.project import PLAN, PORTS, FoldedProject
 from hls.backends.folded.vendor import write_hls_scripts, write_rtl_scripts
 from hls.backends.hls4ml.precision import PRECISION
@@ -61,9 +62,16 @@ def planned(model: Any, build: Build | None) -> Plan:
     if refused:
         raise ExportRefused(NAME, refused)
     try:
-        return plan(model, 1 if build is None else build.firmware.points_per_clock)
+        if build is None:
+            return plan(model, 1)
+        cut = plan(model, build.firmware.points_per_clock, build.firmware.moved_rows == "banks")
     except Unfolded as unfolded:
         raise ExportRefused(NAME, [refusal_of(unfolded)]) from unfolded
+    by_beat = any(cut.fold.axes[named(tensor)] is not None for tensor in model.outputs)
+    if build.firmware.flavour == "vitis" and (cut.fold.moves or by_beat):
+        reason = "rows that an order moves, and outputs of points, are written in Verilog alone. Received: vitis"
+        raise ExportRefused(NAME, [Refusal("firmware.flavour", "setting", reason, "set firmware.flavour: verilog")])
+    return cut
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,7 @@ class Design:
         cuts: the same in pipeline stages.
         ports: the same with places for their values.
         phases: the same in the machine, with the stores behind them.
+        words: what the host gives with a beat in the place of orders.
         formats: of the model's inputs.
     """
 
@@ -86,6 +95,7 @@ class Design:
     cuts: tuple[Pipeline, ...]
     ports: tuple[Ports, ...]
     phases: tuple[Phase, ...]
+    words: tuple[Value, ...]
     formats: Mapping[str, Fixed]
 
 
@@ -109,7 +119,10 @@ def design(model: Any, build: Build) -> Design:
     made = kernels(cut, formats)
     cuts = tuple(pipeline(kernel.comb, stage_ns(firmware)) for kernel in made)
     ports = tuple(Ports.of(kernel, one) for kernel, one in zip(made, cuts, strict=True))
-    return Design(firmware, cut, made, cuts, ports, phases_of(cut.fold, made, cuts, ports), formats)
+    phases = phases_of(cut.fold, made, cuts, ports)
+    orders = {named(tensor): tensor.shape[1:] for tensor in model.inputs}
+    words = ways(cut.fold, orders, phases[0].in_width - phases[0].rom_width)
+    return Design(firmware, cut, made, cuts, ports, phases, words, formats)
 
 
 def write(
@@ -122,25 +135,25 @@ def write(
     """See `Backend.write`."""
     tick = (reporter or Silent()).task("trace and write folded firmware", 2)
     made = design(model, build)
-    cut, cuts, ports, firmware = made.plan, made.cuts, made.ports, made.firmware
+    cut, cuts, ports, phases, firmware = made.plan, made.cuts, made.ports, made.phases, made.firmware
     tick()
     out = out.resolve()
-    layout = _layout(model, made.kernels[-1], made.formats, build.name)
+    layout = _layout(model, cut, made.kernels[-1], made.formats, build.name)
     with new_project(NAME, model, build, out, facts) as (folder, said):
         if firmware.flavour == "vitis":
             layers = [[work.layer.name for work in works] for works in cut.works]
             write_cpp(folder / "src", build.name, cut.fold, made.kernels, [one.comb for one in cuts], ports, layers)
             write_hls_scripts(folder, build)
         else:
-            modules = {f"k{phase.number}": one for phase, one in zip(made.phases, cuts, strict=True)}
-            write_modules(folder / "src", build.name, modules, {build.name: verilog(build.name, made.phases)})
-            write_rtl_scripts(folder, build)
+            modules = {f"k{phase.number}": one for phase, one in zip(phases, cuts, strict=True)}
+            write_modules(folder / "src", build.name, modules, verilog(build.name, phases, made.words))
+            write_rtl_scripts(folder, build, OUT_BEAT if phases[-1].by_beat else OUT)
         for number, one in enumerate(cuts):
             one.comb.save(folder / f"model/kernel{number}.json.gz")
         cost = costs(made)
         write_json(folder / LAYOUT, layout.to_json())
         sides = ports[0].outside, ports[-1].outs
-        write_json(folder / PORTS, ports_of(layout, cut.fold, sides, firmware.clock_ns, firmware.flavour))
+        write_json(folder / PORTS, ports_of(layout, cut.fold, sides, firmware.clock_ns, firmware.flavour, made.words))
         write_json(folder / PLAN, cost)
         rows = _layer_rows(model, cut)
         write_json(folder / LAYERS, {"layers": rows})
@@ -151,11 +164,11 @@ def write(
     return FoldedProject(out, layout)
 
 
-def _layout(model: Any, last: Kernel, formats: Mapping[str, Fixed], top: str) -> Layout:
+def _layout(model: Any, cut: Plan, last: Kernel, formats: Mapping[str, Fixed], top: str) -> Layout:
     inputs = [Port(t.name, "in_beat", tuple(t.shape[1:]), str(formats[t.name])) for t in model.inputs]
     forms = widest(last.comb, [group.shape for group in last.outs])
     outputs = [
-        Port(name, f"out_event_{name}", group.shape, str(form))
+        Port(name, f"out_{name}", cut.shapes[group.tensor], str(form))
         for name, group, form in zip(output_names(model), last.outs, forms, strict=True)
     ]
     return Layout(NAME, top, tuple(inputs), tuple(outputs), ())
@@ -178,6 +191,8 @@ def costs(made: Design) -> dict[str, Any]:
             "filled_bits": 2 * phase.beats * phase.store.filled.width,
             "running_bits": sum(2 * total.total for total in phase.store.running),
             "held_bits": phase.store.held.width,
+            "gathered_bits": sum(rows.bits for rows in phase.store.moved if rows.kind == "gathered"),
+            "scattered_bits": sum(rows.bits for rows in phase.store.moved if rows.kind == "scattered"),
             "spread_bits": phase.store.spread_width * len(phase.store.spread),
         }  # fmt: skip
         rows.append(
@@ -189,7 +204,7 @@ def costs(made: Design) -> dict[str, Any]:
                 "lut_estimate": float(one.comb.cost),
                 "products": amount(one).products,
                 "of_event": asdict(amount(one, sum(group.size for group in kernel.ins if group.kind in BY_BEAT))),
-                "register_bits": one.register_bits,
+                "register_bits": one.register_bits + phase.waited_width,
                 "longest_path_ns": float(max(one.delays_ns)),
                 "unpipelined_path_ns": float(one.comb.latency[1]),
                 "ins": [group.to_json() for group in kernel.ins],
@@ -197,8 +212,10 @@ def costs(made: Design) -> dict[str, Any]:
                 "rom": kernel.rom.tolist(),
                 "rom_bits": phase.rom_width * len(phase.rom),
                 "stores": stores,
+                "moves_lut_estimate": sum(rows.lut_estimate for rows in phase.store.moved) if phase.store else 0,
             }
         )
+    ways_bits = sum(value.width for value in made.words) * flight_of(phases) * 2 ** phases[0].beat_bits
     return {
         "flavour": made.firmware.flavour,
         "points": cut.fold.points,
@@ -207,13 +224,16 @@ def costs(made: Design) -> dict[str, Any]:
         "latency_cycles": latency_cycles(phases),
         "events_inside": flight_of(phases),
         "clock_ns": made.firmware.clock_ns,
-        "lut_estimate": sum(row["lut_estimate"] for row in rows),
+        "lut_estimate": sum(row["lut_estimate"] + row["moves_lut_estimate"] for row in rows),
+        "moves_lut_estimate": sum(row["moves_lut_estimate"] for row in rows),
         "products": sum(row["products"] for row in rows),
         "register_bits": sum(row["register_bits"] for row in rows),
-        "store_bits": sum(sum(row["stores"].values()) for row in rows),
+        "ways_bits": ways_bits,
+        "store_bits": ways_bits + sum(sum(row["stores"].values()) for row in rows),
         "longest_path_ns": max(row["longest_path_ns"] for row in rows),
         "axes": dict(cut.fold.axes),
         "spread": dict(cut.fold.spread),
+        "moves": {layer: [move.rows, move.order, move.banks] for layer, move in cut.fold.moves.items()},
         "outputs": [named(tensor) for tensor in cut.model.outputs],
         "kernels": rows,
     }

@@ -211,6 +211,12 @@ class KernelCost(Record):
     register_bits: int
     longest_path_ns: float
     stores: Mapping[str, int] = {}  # "<kind>_bits" -> bits
+    rom_bits: int = 0  # of weights that come with the beat
+
+    @property
+    def memories(self) -> dict[str, int]:
+        """Bits by kind: its ROM and the stores behind it; those that hold nothing are left out."""
+        return {kind: bits for kind, bits in (("rom_bits", self.rom_bits), *self.stores.items()) if bits}
 
 
 class FoldedPlan(Record):

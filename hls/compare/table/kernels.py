@@ -42,12 +42,11 @@ class Kernels:
 
     @property
     def stores(self) -> tuple[str, ...]:
-        """Kinds of stores that any kernel has behind it, in order; empty ones are left out."""
-        kinds = {kind: None for row in self.plan.kernels for kind, bits in row.stores.items() if bits}
-        return tuple(kinds)
+        """Kinds of memories that any kernel has: its ROM, and the stores behind it."""
+        return tuple(dict.fromkeys(kind for row in self.plan.kernels for kind in row.memories))
 
     def heads(self) -> list[str]:
-        """Headings of `rows`; those of stores are bits of memory and registers behind the kernel."""
+        """Headings of `rows`; those of memories are bits of its ROM and of the stores behind it."""
         kinds = [f"{kind.removesuffix(BITS)} [bit]" for kind in self.stores]
         return [*WORDS, "beats", "stages", "path [ns]", "LUT (alkaid)", "registers [bit]", *kinds]
 
@@ -56,13 +55,13 @@ class Kernels:
         rows = [self._row(row) for row in self.plan.kernels]
         numbers = [_total(row.lut_estimate for row in self.plan.kernels)]
         numbers += [_total(row.register_bits for row in self.plan.kernels)]
-        numbers += [_total(row.stores.get(kind, 0) for row in self.plan.kernels) for kind in self.stores]
+        numbers += [_total(row.memories.get(kind, 0) for row in self.plan.kernels) for kind in self.stores]
         longest = max((row.longest_path_ns for row in self.plan.kernels), default=0.0)
         stages = sum(row.stages for row in self.plan.kernels)
         return [*rows, ["all", "", "", f"{stages}", f"{longest:.2f}", *numbers]]
 
     def _row(self, row: KernelCost) -> list[str]:
-        stores = [f"{row.stores.get(kind, 0):,}" for kind in self.stores]
+        stores = [f"{row.memories.get(kind, 0):,}" for kind in self.stores]
         counted = [f"{row.beats}", f"{row.stages}", f"{row.longest_path_ns:.2f}", f"{row.lut_estimate:,.0f}"]
         return [f"k{row.kernel}", layers_of(row), *counted, f"{row.register_bits:,}", *stores]
 
