@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-INPUT, CONSTANT = -1, 5  # opcodes of ALIR
+INPUT, CONSTANT, PRODUCT = -1, 5, 7  # opcodes of ALIR
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from hls.backends.alkaid import writer as unrolled
+from hls.backends.alkaid.multipliers import cost_of
 from hls.backends.alkaid.ports import Value, port_formats
 from hls.backends.alkaid.stages import Pipeline, pipeline
 from hls.backends.alkaid.writer import STAGE_SHARE, widest, write_modules
@@ -25,6 +26,7 @@ from qformers.progress import Reporter, Silent
 from qformers.quant.phases import Plan, Unfolded, named, plan
 
 NAME = "folded"
+SAID = ("points_per_clock", "ii_cycles", "latency_cycles", "lut_estimate", "dsp_estimate")  # of the plan, in a manifest
 
 
 def supports(model: Any, build: Build | None = None) -> list[Refusal]:
@@ -71,14 +73,15 @@ def write(
     layout = _layout(model, made[-1], formats, build.name)
     with new_project(NAME, model, build, out, facts) as (folder, said):
         modules = {f"k{phase.number}": one for phase, one in zip(phases, cuts, strict=True)}
-        write_modules(folder / "src", build.name, modules, {build.name: verilog(build.name, phases)})
+        own = {build.name: verilog(build.name, phases)}
+        write_modules(folder / "src", build.name, modules, own, firmware.multipliers)
         for number, one in enumerate(cuts):
             one.comb.save(folder / f"model/kernel{number}.json.gz")
         cost = _costs(cut, made, cuts, phases, build)
         write_json(folder / LAYOUT, layout.to_json())
         write_json(folder / PORTS, {"in_beat": _entries(ports[0].outside), "out_event": _entries(ports[-1].outs)})
         write_json(folder / PLAN, cost)
-        said |= {key: cost[key] for key in ("points_per_clock", "ii_cycles", "latency_cycles", "lut_estimate")}
+        said |= {key: cost[key] for key in SAID}
     tick()
     return FoldedProject(out, layout)
 
@@ -108,6 +111,7 @@ def _costs(
     """The plan as JSON: kernels and stores with what they take; alkaid's estimates, nothing is synthesised."""
     rows: list[dict[str, Any]] = []
     for number, (kernel, one, phase) in enumerate(zip(made, cuts, phases, strict=True)):
+        taken = cost_of(one.comb, build.firmware.multipliers)
         stores = {} if phase.store is None else {
             "streamed_bits": 2 * phase.beats * phase.store.streamed.width,
             "filled_bits": 2 * phase.beats * phase.store.filled.width,
@@ -121,7 +125,8 @@ def _costs(
                 "layers": [work.layer.name for work in cut.works[number]],
                 "beats": kernel.beats,
                 "stages": phase.depth,
-                "lut_estimate": float(one.comb.cost),
+                "lut_estimate": taken.lut,
+                "dsp_estimate": taken.dsp,
                 "register_bits": one.register_bits,
                 "longest_path_ns": float(max(one.delays_ns)),
                 "ins": [group.to_json() for group in kernel.ins],
@@ -139,6 +144,7 @@ def _costs(
         "events_inside": flight_of(phases),
         "clock_ns": build.firmware.clock_ns,
         "lut_estimate": sum(row["lut_estimate"] for row in rows),
+        "dsp_estimate": sum(row["dsp_estimate"] for row in rows),
         "register_bits": sum(row["register_bits"] for row in rows),
         "store_bits": sum(sum(row["stores"].values()) for row in rows),
         "longest_path_ns": max(row["longest_path_ns"] for row in rows),
