@@ -13,7 +13,8 @@ from qformers.manifest import read_manifest
 from qformers.records import SEAL, read_record, write_record
 
 # what `Report.resources` may hold; alm and m20k are Intel's, whose ALM is not a LUT
-RESOURCES = ("lut", "ff", "dsp", "bram18", "uram", "carry", "srl", "alm", "m20k")
+RESOURCES = ("lut", "ff", "dsp", "bram18", "uram", "carry", "srl", "lutram", "alm", "m20k")
+WITHIN_LUTS = ("carry", "srl", "lutram")  # carry chains, shift registers, memories: a device states no number of them
 FOLDER = "reports"
 
 # stage -> how far a number is from a placed and routed design; the table never mixes two of them in one column

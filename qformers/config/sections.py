@@ -231,6 +231,11 @@ class FirmwareConfig(Section):
         "registers"  # folded: where rows lie that an order moves: registers and multiplexers, which take the numbers of
     )
     # any order; or, for orders of the host, memory banks, for which it says in which bank each row lies
+    multipliers: Annotated[Literal["lut", "dsp", "auto"], Field(exclude_if=lambda what: what == "auto")] = (
+        "auto"  # alkaid, folded: what
+    )
+    # products of two variables are made of: LUTs, DSP blocks (those of few bits stay in LUTs), or what the synthesis
+    # tool likes
     part: Part = "xcvu13p-flga2577-2-e"  # device, as the vendor tool spells it; tables give shares of its resources
     clock_ns: Nanoseconds = 5.0  # clock period that the project is written for, ns
     strategy: Literal["latency", "resource"] = "latency"  # hls4ml's word for how products are laid out; its einsum

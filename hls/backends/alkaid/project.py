@@ -153,7 +153,12 @@ class AlkaidProject(ProjectFolder):
             stage="estimate",
             tool=f"alkaid {versions()['alkaid']}",
             part=json.loads((self.path / "manifest.json").read_text())["firmware"]["part"],
-            resources={"lut": round(facts["lut_estimate"]), "ff": int(facts["register_bits"]), "dsp": 0, "bram18": 0},
+            resources={
+                "lut": round(facts["lut_estimate"]),
+                "ff": int(facts["register_bits"]),
+                "dsp": int(facts.get("dsp_estimate", 0)),  # products in LUTs, as far as the estimate knows
+                "bram18": 0,
+            },
             clock_ns=facts["clock_ns"],
             latency_cycles=self.latency_cycles,
             latency_ns=self.latency_cycles * facts["clock_ns"],

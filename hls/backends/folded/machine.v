@@ -118,17 +118,24 @@ module ${top} (
     wire [${phase.store.streamed.width - 1}:0] s${phase.number}_streamed = s${phase.number}_memory[{~s${phase.number}_bank, k${phase.number + 1}_beat}];
 //% endif
 //% if phase.store.filled.width
-/*# all at once: filled beat by beat, and copied when the event is complete #*/
-    reg [${phase.store.filled.width * phase.beats - 1}:0] s${phase.number}_filling, s${phase.number}_filled;
-    reg [${phase.store.filled.width * phase.beats - 1}:0] s${phase.number}_full;
-    always @(*) begin
-        s${phase.number}_full = s${phase.number}_filling;
-        s${phase.number}_full[s${phase.number}_beat * ${phase.store.filled.width} +: ${phase.store.filled.width}] = k${phase.number}_out[${phase.store.filled.low} +: ${phase.store.filled.width}];
-    end
-    always @(posedge clk) begin
-        if (k${phase.number}_made) s${phase.number}_filling <= s${phase.number}_full;
-        if (k${phase.number}_over) s${phase.number}_filled <= s${phase.number}_full;
-    end
+/*# all at once: filled beat by beat, and copied when the event is complete, its last beat straight from the kernel. Each
+    beat has an enable of its own: synthesis makes a shifter as wide as the store of an index that is a variable. #*/
+    wire [${phase.store.filled.width - 1}:0] s${phase.number}_fill = k${phase.number}_out[${phase.store.filled.low} +: ${phase.store.filled.width}];
+    reg [${phase.store.filled.width * phase.beats - 1}:0] s${phase.number}_filled;
+//% if phase.beats > 1
+    reg [${phase.store.filled.width * (phase.beats - 1) - 1}:0] s${phase.number}_filling;
+    genvar s${phase.number}_place;
+    generate
+        for (s${phase.number}_place = 0; s${phase.number}_place < ${phase.beats - 1}; s${phase.number}_place = s${phase.number}_place + 1) begin : s${phase.number}_places
+            always @(posedge clk)
+                if (k${phase.number}_made && s${phase.number}_beat == s${phase.number}_place)
+                    s${phase.number}_filling[s${phase.number}_place * ${phase.store.filled.width} +: ${phase.store.filled.width}] <= s${phase.number}_fill;
+        end
+    endgenerate
+    always @(posedge clk) if (k${phase.number}_over) s${phase.number}_filled <= {s${phase.number}_fill, s${phase.number}_filling};
+//% else
+    always @(posedge clk) if (k${phase.number}_over) s${phase.number}_filled <= s${phase.number}_fill;
+//% endif
 //% endif
 //% for sum in phase.store.running
 /*# a sum over the points #*/

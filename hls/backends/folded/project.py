@@ -245,7 +245,12 @@ class FoldedProject(ProjectFolder):
             stage="estimate",
             tool=f"alkaid {versions()['alkaid']}",
             part=json.loads((self.path / "manifest.json").read_text())["firmware"]["part"],
-            resources={"lut": round(facts["lut_estimate"]), "ff": int(bits), "dsp": 0, "bram18": 0},
+            resources={
+                "lut": round(facts["lut_estimate"]),
+                "ff": int(bits),
+                "dsp": facts["dsp_estimate"],
+                "bram18": 0,
+            },
             clock_ns=facts["clock_ns"],
             latency_cycles=self.latency_cycles,
             latency_ns=self.latency_cycles * facts["clock_ns"],

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hls.backends.alkaid import writer as unrolled
+from hls.backends.alkaid.multipliers import cost_of
 from hls.backends.alkaid.ports import Value, port_formats
 from hls.backends.alkaid.stages import Pipeline, amount, pipeline
 from hls.backends.alkaid.writer import LAYERS, STAGE_SHARE, widest, write_modules
@@ -33,6 +34,7 @@ from qformers.quant.phases import Plan, Unfolded, named, plan, shares
 
 NAME = "folded"
 FLAVOURS = {"verilog": "Verilog", "vitis": "C++ for Vitis HLS"}
+SAID = ("points_per_clock", "ii_cycles", "latency_cycles", "lut_estimate", "dsp_estimate")  # of the plan, in a manifest
 
 
 def supports(model: Any, build: Build | None = None) -> list[Refusal]:
@@ -146,7 +148,8 @@ def write(
             write_hls_scripts(folder, build)
         else:
             modules = {f"k{phase.number}": one for phase, one in zip(phases, cuts, strict=True)}
-            write_modules(folder / "src", build.name, modules, verilog(build.name, phases, made.words))
+            own = verilog(build.name, phases, made.words)
+            write_modules(folder / "src", build.name, modules, own, firmware.multipliers)
             write_rtl_scripts(folder, build, OUT_BEAT if phases[-1].by_beat else OUT)
         for number, one in enumerate(cuts):
             one.comb.save(folder / f"model/kernel{number}.json.gz")
@@ -159,7 +162,7 @@ def write(
         write_json(folder / LAYERS, {"layers": rows})
         write_json(folder / PRECISION, {"layers": model_table(model).to_json()})
         said[EBOPS] = sum(row["ebops"] for row in rows)
-        said |= {key: cost[key] for key in ("points_per_clock", "ii_cycles", "latency_cycles", "lut_estimate")}
+        said |= {key: cost[key] for key in SAID}
     tick()
     return FoldedProject(out, layout)
 
@@ -186,6 +189,7 @@ def costs(made: Design) -> dict[str, Any]:
     cut, phases = made.plan, made.phases
     rows: list[dict[str, Any]] = []
     for number, (kernel, one, phase) in enumerate(zip(made.kernels, made.cuts, phases, strict=True)):
+        taken = cost_of(one.comb, made.firmware.multipliers)
         stores = {} if phase.store is None else {
             "streamed_bits": 2 * phase.beats * phase.store.streamed.width,
             "filled_bits": 2 * phase.beats * phase.store.filled.width,
@@ -201,7 +205,8 @@ def costs(made: Design) -> dict[str, Any]:
                 "layers": [work.layer.name for work in cut.works[number]],
                 "beats": kernel.beats,
                 "stages": phase.depth,
-                "lut_estimate": float(one.comb.cost),
+                "lut_estimate": taken.lut,
+                "dsp_estimate": taken.dsp,
                 "products": amount(one).products,
                 "of_event": asdict(amount(one, sum(group.size for group in kernel.ins if group.kind in BY_BEAT))),
                 "register_bits": one.register_bits + phase.waited_width,
@@ -226,6 +231,7 @@ def costs(made: Design) -> dict[str, Any]:
         "clock_ns": made.firmware.clock_ns,
         "lut_estimate": sum(row["lut_estimate"] + row["moves_lut_estimate"] for row in rows),
         "moves_lut_estimate": sum(row["moves_lut_estimate"] for row in rows),
+        "dsp_estimate": sum(row["dsp_estimate"] for row in rows),
         "products": sum(row["products"] for row in rows),
         "register_bits": sum(row["register_bits"] for row in rows),
         "ways_bits": ways_bits,
