@@ -125,8 +125,17 @@ class FoldPlan(Result):
     def _choices(self) -> Table:
         title = f"{self.build.name}: T of {self.survey.points} points per clock, clock {self.survey.clock_ns:g} ns"
         table = Table(title=title, **STYLE)
-        heads = ("T", "II\nclocks", "II\nns", "latency\nclocks", "latency\nns", "LUT\n(est.)", "products")
-        for head in (*heads, "kernels\nbits", "stores\nbits", "longest\npath ns", "DSP"):
+        heads = (
+            "T",
+            "II\nclocks",
+            "II\nns",
+            "latency\nclocks",
+            "latency\nns",
+            "LUT\n(est.)",
+            "DSP\n(est.)",
+            "products",
+        )
+        for head in (*heads, "kernels\nbits", "stores\nbits", "longest\npath ns"):
             table.add_column(head, justify="right", no_wrap=True)
         table.add_column("numbers", no_wrap=True)
         for row in self.survey.rows:
@@ -207,7 +216,7 @@ def flat(row: Row) -> dict[str, Any]:
         "latency_ns": row.latency_ns,
         "lut_estimate": round(row.lut),
         "products": row.products,
-        "dsp": row.dsp,
+        "dsp_estimate": row.dsp,
         "register_bits": row.register_bits,
         "store_bits": row.store_bits,
         "longest_path_ns": row.longest_path_ns,
@@ -224,10 +233,10 @@ def _cells(row: Row) -> list[str]:
     said = f"traced: {row.traced_s:.0f} s" if row.traced_s is not None else places
     exact = (f"{row.choice.points_per_clock}", f"{row.ii_cycles}", f"{row.ii_ns:g}")
     scaled = (
-        f"{row.latency_cycles}", f"{row.latency_ns:g}", f"{row.lut:,.0f}", f"{row.products:,}",
+        f"{row.latency_cycles}", f"{row.latency_ns:g}", f"{row.lut:,.0f}", f"{row.dsp:,}", f"{row.products:,}",
         f"{row.register_bits:,}", f"{row.store_bits:,}", f"{row.longest_path_ns:.2f}",
     )  # fmt: skip
-    return [*exact, *(f"{about}{text}" for text in scaled), f"{row.dsp}", said]
+    return [*exact, *(f"{about}{text}" for text in scaled), said]
 
 
 def refuse_foreign(out: Path) -> None:

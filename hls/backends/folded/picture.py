@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from hls.backends.folded.ports import IN, OUT, OUT_BEAT
 from hls.templates import fill
 from qformers.files import replacing
 
@@ -103,10 +104,11 @@ def svg(facts: Mapping[str, Any]) -> str:
 
 
 def _words(facts: Mapping[str, Any]) -> str:
+    bits, stored = facts["register_bits"], facts["store_bits"]
     return (
         f"an event every {_count(facts['ii_cycles'], 'clock')}, latency {_count(facts['latency_cycles'], 'clock')}; "
-        f"{facts['lut_estimate']:,.0f} LUT (estimate), registers of {facts['register_bits']:,} bits, stores of "
-        f"{facts['store_bits']:,} bits"
+        f"{facts['lut_estimate']:,.0f} LUT, {facts['dsp_estimate']:,} DSP (estimates), registers of {bits:,} bits, "
+        f"stores of {stored:,} bits"
     )
 
 
@@ -127,7 +129,7 @@ def _rows(facts: Mapping[str, Any]) -> list[list[Box]]:
     def across(kind: str, head: str, notes: Sequence[str], names: Sequence[str]) -> None:
         rows.append([Box(kind, MARGIN, under(), whole, head, tuple(notes), _wrapped(names, whole))])
 
-    comes = f"in_beat: {together} of {points} points per clock, {_count(facts['ii_cycles'], 'beat')} per event"
+    comes = f"{IN}: {together} of {points} points per clock, {_count(facts['ii_cycles'], 'beat')} per event"
     banks = any(in_banks for _, _, in_banks in facts["moves"].values())
     across("port", comes, (), [name for name, kind, *_ in kernels[0]["ins"] if kind == "streamed"])
     for kernel in kernels:
@@ -135,9 +137,8 @@ def _rows(facts: Mapping[str, Any]) -> list[list[Box]]:
         if stores := list(_stores(kernel, banks)):
             rows.append(_side_by_side(stores, under()))
     by_beat = any(facts["axes"][name] is not None for name in facts["outputs"])
-    goes = (
-        f"out_beat: {together} points per clock, as they are made" if by_beat else "out_event: waits until it is taken"
-    )
+    each = f"{OUT_BEAT}: {together} points per clock, as they are made"
+    goes = each if by_beat else f"{OUT}: waits until it is taken"
     across("port", goes, (), facts["outputs"])
     return rows
 
@@ -147,6 +148,7 @@ def _kernel_words(kernel: Mapping[str, Any]) -> list[str]:
         "once per event" if kernel["beats"] == 1 else f"{kernel['beats']} beats per event",
         _count(kernel["stages"], "stage"),
         f"{kernel['lut_estimate']:,.0f} LUT",
+        f"{kernel['dsp_estimate']:,} DSP" if kernel["dsp_estimate"] else "",
         f"{_count(kernel['products'], 'product')} of two variables" if kernel["products"] else "",
         f"registers of {kernel['register_bits']:,} bits",
         f"{kernel['moves_lut_estimate']:,.0f} LUT move rows behind it" if kernel["moves_lut_estimate"] else "",

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from hls.backends.alkaid import writer as unrolled
-from hls.backends.alkaid.multipliers import cost_of
+from hls.backends.alkaid.amounts import amount
 from hls.backends.alkaid.ports import Value, port_formats
-from hls.backends.alkaid.stages import Pipeline, amount, pipeline
+from hls.backends.alkaid.stages import Pipeline, pipeline
 from hls.backends.alkaid.writer import LAYERS, STAGE_SHARE, widest, write_modules
 from hls.backends.folded.cpp import write_cpp
 from hls.backends.folded.kernels import BY_BEAT, Kernel, kernels
@@ -189,7 +189,8 @@ def costs(made: Design) -> dict[str, Any]:
     cut, phases = made.plan, made.phases
     rows: list[dict[str, Any]] = []
     for number, (kernel, one, phase) in enumerate(zip(made.kernels, made.cuts, phases, strict=True)):
-        taken = cost_of(one.comb, made.firmware.multipliers)
+        taken = amount(one, made.firmware.multipliers)
+        by_beat = sum(group.size for group in kernel.ins if group.kind in BY_BEAT)
         stores = {} if phase.store is None else {
             "streamed_bits": 2 * phase.beats * phase.store.streamed.width,
             "filled_bits": 2 * phase.beats * phase.store.filled.width,
@@ -207,8 +208,8 @@ def costs(made: Design) -> dict[str, Any]:
                 "stages": phase.depth,
                 "lut_estimate": taken.lut,
                 "dsp_estimate": taken.dsp,
-                "products": amount(one).products,
-                "of_event": asdict(amount(one, sum(group.size for group in kernel.ins if group.kind in BY_BEAT))),
+                "products": taken.products,
+                "of_event": asdict(amount(one, made.firmware.multipliers, by_beat)),
                 "register_bits": one.register_bits + phase.waited_width,
                 "longest_path_ns": float(max(one.delays_ns)),
                 "unpipelined_path_ns": float(one.comb.latency[1]),
