@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from support.battery import NARROW, build_of
+from support.battery import NARROW, build_of, models_of
 from support.paths import CONFIGS
 from support.quantised import NATURAL
 
@@ -23,7 +23,7 @@ from hls import cli
 from hls.backends import open_backend
 from hls.backends.alkaid.stages import Amount, amount
 from hls.backends.folded import picture
-from hls.backends.folded.survey import Choice, KernelCost, Row, Survey, choices, layers_of, scaled, survey, traced
+from hls.backends.folded.survey import Choice, KernelCost, Row, Survey, choices, scaled, survey, traced
 from hls.backends.folded.writer import design, stage_ns
 from hls.cli import fold_plan as command
 from hls.errors import ExportRefused, HlsError
@@ -78,7 +78,7 @@ def test_what_is_scaled_is_near_what_is_traced(
     model, build = quantised(name, form, points)
     known = [row(name, form, points, together) for together in fitted]
     true, choice = row(name, form, points, wanted), Choice(wanted)
-    found = scaled(known, choice, points, layers_of(model, choice), stage_ns(build.firmware))
+    found = scaled(known, choice, points, choices(model, build)[choice], stage_ns(build.firmware))
     assert found.scaled_from == fitted
     assert not found.traced
     assert not found.other_kernels
@@ -164,10 +164,27 @@ def test_kernels_that_none_traced_has_are_scaled_from_others_and_said_to_be() ->
 
 
 def test_choices_divide_the_points_and_spell_the_build_file() -> None:
-    assert [choice.points_per_clock for choice in choices(12)] == [1, 2, 3, 4, 6, 12]
-    build = Choice(4).of(load(PART))
-    assert (build.firmware.backend, build.firmware.points_per_clock) == ("folded", 4)
+    model, build = quantised("deepsets", "mean", 12)
+    assert [choice.points_per_clock for choice in choices(model, build)] == [1, 2, 3, 4, 6, 12]
+    assert Choice(4).of(build).firmware == build.firmware.model_copy(update={"points_per_clock": 4})
     assert Choice(4).yaml == "firmware: {backend: folded, points_per_clock: 4}"
+
+
+def test_blocks_come_in_whole() -> None:
+    cfg, quant, _, model = models_of("hept", "two_orders")
+    build = build_of("hept", cfg, quant, "folded")
+    found = [choice.points_per_clock for choice in choices(model, build)]
+    assert found == [4, 8]
+    rows = survey(model, build, seconds=1e-9).rows
+    assert [one.choice.points_per_clock for one in rows] == found
+    facts = rows[0].facts
+    assert facts is not None
+    assert rows[0].lut == pytest.approx(facts["lut_estimate"])
+    assert facts["moves_lut_estimate"] > 0
+    assert (rows[0].store_bits, rows[0].latency_cycles) == (facts["store_bits"], facts["latency_cycles"])
+    texts = [text.text or "" for text in ElementTree.fromstring(picture.svg(facts)).iter(f"{SVG}text")]  # noqa: S314
+    assert {"gathered", "scattered", "registers, multiplexers"} <= set(texts)
+    assert "out_beat: 4 points per clock, as they are made" in texts
 
 
 def planned(limits: Limits) -> FoldPlan:
