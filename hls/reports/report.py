@@ -74,7 +74,7 @@ class Report:
     def of_project(self, path: Path) -> Report:
         """The same report with what says of which model it is: hashes from the manifest of a firmware project."""
         manifest = read_manifest(path, "write the project again with qformers export")
-        keys = ("build_hash", "model_sha256", "model_file_sha256", "firmware")
+        keys = ("build_hash", "model_sha256", "model_file_sha256", "backend", "firmware", "ebops")
         known = {key: manifest[key] for key in keys if key in manifest}
         return replace(self, detail={**self.detail, **known})
 

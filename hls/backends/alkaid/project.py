@@ -212,10 +212,6 @@ class AlkaidProject(ProjectFolder):
         """(n, output values) by output name."""
         return self.named(_split(values, self.layout.outputs))
 
-    def flat(self, outputs: Mapping[str, Array]) -> Array:
-        """Output name -> (n, ...) as (n, output values), in the order of ``model_out``."""
-        return np.concatenate([outputs[port.name].reshape(-1, port.size) for port in self.layout.outputs], axis=1)
-
     def _cxx(self, reporter: Reporter | None) -> Path:
         return alkaid_csim.compile_comb(self.path / "model/comb.json.gz", self.path / "csim", reporter)
 

@@ -34,6 +34,7 @@ from qformers.files import write_json
 from qformers.precision.fixed import Fixed
 from qformers.progress import Reporter, Silent
 from qformers.quant.formats import model_table
+from qformers.quant.hardware import layer_ebops
 
 NAME = "alkaid"
 LAYERS = "layers.json"
@@ -222,14 +223,14 @@ def _bits(layout: Layout, machine: Any) -> dict[str, Any]:
 def _layer_rows(model: Any, traced: Traced, products: str) -> list[dict[str, Any]]:
     """Cost of each layer (before adders of three terms are fused) and its share of EBOPs."""
     costs = alkaid_trace.layer_costs(traced, products)
-    ebops = {layer.name: float(getattr(layer, "ebops", 0) or 0) for layer in model.layers}
+    ebops = layer_ebops(model)
     arrival = traced.layers.out_latency
     return [
         {
             "layer": name,
             "lut": costs[name].lut,
             **({} if products == "auto" else {"dsp": costs[name].dsp}),
-            "ebops": ebops.get(name, 0.0),
+            "ebops": float(ebops.get(name, 0)),
             "latency_ns": float(max(arrival[a:b])),
         }
         for name, (a, b) in traced.spans.items()

@@ -35,8 +35,9 @@ extern "C" void machine_destroy(void *handle) { delete static_cast<Bench *>(hand
 extern "C" void machine_reset(void *handle) { static_cast<Bench *>(handle)->reset(); }
 
 // beats of whole events; in `gaps` of 256 clocks no beat is offered, in `stalls` of 256 no output is taken. Returns how
-// many outputs came within `most` edges; taken[e], given[e]: edges of the first beat and of the output of event e
-extern "C" int64_t machine_run(void *handle, const uint8_t *in, size_t stride, size_t beats, size_t per_event,
+// many outputs came within `most` edges, `words` per event, -1 if one is wrongly said to be the last or not the last;
+// taken[e], given[e]: edges of the first beat and of the last output of event e
+extern "C" int64_t machine_run(void *handle, const uint8_t *in, size_t stride, size_t beats, size_t per_event, size_t words,
                                uint8_t *out, size_t room, uint64_t seed, uint64_t gaps, uint64_t stalls, int64_t most,
                                int64_t *taken, int64_t *given) {
     auto *bench = static_cast<Bench *>(handle);
@@ -44,15 +45,18 @@ extern "C" int64_t machine_run(void *handle, const uint8_t *in, size_t stride, s
     bench->state = seed * 0x9E3779B97F4A7C15u + 1;
     size_t next = 0, came = 0;
     const size_t events = beats / per_event;
-    for (int64_t now = 0; now < most && came < events; ++now) {
+    for (int64_t now = 0; now < most && came < events * words; ++now) {
         machine.clk = 0;
         machine.in_valid = next < beats && !bench->chance(gaps);
         machine.out_ready = !bench->chance(stalls);
         if (next < beats) std::memcpy(&machine.in_beat, in + next * stride, sizeof machine.in_beat);
         machine.eval();
         if (machine.out_valid && machine.out_ready) {
-            std::memcpy(out + came * room, &machine.out_event, sizeof machine.out_event);
-            given[came++] = now;
+            std::memcpy(out + came * room, &machine.${out}, sizeof machine.${out});
+//% if by_beat
+            if (machine.out_last != ((came + 1) % words == 0)) return -1;
+//% endif
+            given[came++ / words] = now;
         }
         if (machine.in_valid && machine.in_ready) {
             if (next % per_event == 0) taken[next / per_event] = now;

@@ -1,4 +1,4 @@
-"""Written folded firmware: its ports, its kernels in NumPy, its RTL beat by beat."""
+"""Written folded firmware: its ports, its kernels in NumPy, its RTL beat by beat or its C++."""
 
 from __future__ import annotations
 
@@ -14,8 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hls.backends.alkaid.ports import Value, decode, encode, values_of
-from hls.backends.folded.kernels import Group, Kernel, beats_of, run
+from hls.backends.alkaid.ports import Value, decode, encode
+from hls.backends.folded import csim
+from hls.backends.folded.cpp import write_bench
+from hls.backends.folded.kernels import Group, Kernel, beats_of, of_event, run
+from hls.backends.folded.orders import ways_of
+from hls.backends.folded.ports import IN, OUT, OUT_BEAT, sides_of
+from hls.backends.folded.vendor import build_project
 from hls.backends.folder import ProjectFolder
 from hls.backends.protocol import Clocked, Timing
 from hls.backends.simulators.verilator import find_verilator, port_bytes
@@ -25,7 +30,7 @@ from hls.reports.report import Report
 from hls.templates import fill
 from qformers.manifest import versions
 from qformers.progress import Reporter, Silent
-from qformers.quant.phases import Folding
+from qformers.quant.phases import Folding, Move
 
 PORTS = "ports.json"
 PLAN = "plan.json"
@@ -53,7 +58,7 @@ class Streamed:
 
     Attributes:
         outputs: (n, output values).
-        taken, given: (n,), clock edge of the first beat and of the output of each event.
+        taken, given: (n,), clock edge of the first beat and of the (last) output of each event.
     """
 
     outputs: Array
@@ -65,23 +70,43 @@ class Streamed:
 class FoldedProject(ProjectFolder):
     """Folded firmware in a folder: ``src/``, ``ports.json``, ``plan.json``, ``model/``.
 
-    Its levels are the traced kernels and stores in NumPy, and the RTL in Verilator.
+    Its levels are the traced kernels and stores in NumPy, and the RTL in Verilator or, in its place, the C++.
     """
 
     @property
     def levels(self) -> tuple[str, ...]:
-        """The kernels first."""
-        return LEVELS
+        """The kernels first; those of the RTL only where it is Verilog."""
+        return (*(level for level in LEVELS if level not in TIMED), "csim") if self._cpp else LEVELS
 
     @property
     def timed(self) -> tuple[str, ...]:
         """The RTL."""
-        return TIMED
+        return () if self._cpp else TIMED
 
     @property
     def sources(self) -> list[Path]:
-        """All Verilog."""
+        """All Verilog.
+
+        Raises:
+            HlsError: this flavour has none.
+        """
+        if self._cpp:
+            raise self._no_verilog("synthesis reads Verilog")
         return sorted((self.path / "src").rglob("*.v"))
+
+    @property
+    def _cpp(self) -> bool:
+        """Whether it is C++ for Vitis HLS."""
+        return bool(self.facts["flavour"] == "vitis")
+
+    def _no_verilog(self, why: str) -> HlsError:
+        return HlsError(f"{why}, this project is vitis; set firmware.flavour: verilog and export again")
+
+    def level_of(self, level: str | None) -> str:
+        """See `ProjectFolder.level_of`; says what to do where the project has no Verilog to simulate."""
+        if level in TIMED and self._cpp:
+            raise self._no_verilog(f"{level} simulates Verilog")
+        return super().level_of(level)
 
     @cached_property
     def facts(self) -> dict[str, Any]:
@@ -92,7 +117,19 @@ class FoldedProject(ProjectFolder):
     @property
     def fold(self) -> Folding:
         """How an event comes."""
-        return Folding(self.facts["points"], self.facts["points_per_clock"], self.facts["axes"], self.facts["spread"])
+        facts = self.facts
+        moves = {layer: Move(*names) for layer, names in facts["moves"].items()}
+        return Folding(facts["points"], facts["points_per_clock"], facts["axes"], facts["spread"], moves)
+
+    @cached_property
+    def out_port(self) -> str:
+        """Of the outputs: ``out_beat`` where points have outputs of their own, else ``out_event``."""
+        return next(name for name in (OUT_BEAT, OUT) if name in self._ports)
+
+    @property
+    def words(self) -> int:
+        """Outputs of an event at that port."""
+        return self.fold.beats if self.out_port == OUT_BEAT else 1
 
     @property
     def latency_cycles(self) -> int:
@@ -117,20 +154,24 @@ class FoldedProject(ProjectFolder):
 
     @cached_property
     def _ports(self) -> dict[str, tuple[Value, ...]]:
-        tree = json.loads((self.path / PORTS).read_text())
-        return {side: values_of(entries) for side, entries in tree.items()}
+        return sides_of(json.loads((self.path / PORTS).read_text()))
 
     def compile(self, level: str | None = None, reporter: Reporter | None = None) -> None:
-        """Compile the RTL for Verilator, where that is the level."""
-        if self.level_of(level) in TIMED:
+        """Compile the RTL for Verilator, or the C++, where that is the level."""
+        if (level := self.level_of(level)) == "csim":
+            self._cxx(reporter)
+        elif level in TIMED:
             self._library(reporter)
 
     def outputs(
         self, inputs: Mapping[str, NDArray[Any]], level: str | None = None, reporter: Reporter | None = None
     ) -> dict[str, Array]:
         """See `Project.outputs`."""
-        if self.level_of(level) in TIMED:
+        if (level := self.level_of(level)) in TIMED:
             return self._named(self.stream(inputs, reporter=reporter).outputs)
+        if level == "csim":
+            beats, sides = self._beats(inputs), (self._ports[IN], self._ports[OUT])
+            return self._named(csim.run_library(self._cxx(reporter), beats, *sides, reporter))
         rounded = self.rounded(inputs)
         events = len(next(iter(rounded.values())))
         tick = (reporter or Silent()).task("kernels", events)
@@ -152,7 +193,7 @@ class FoldedProject(ProjectFolder):
         reporter: Reporter | None = None,
     ) -> Clocked:
         """Events back to back; the RTL itself says when an output comes, `expected` is not looked at."""
-        if (level or TIMED[0]) not in TIMED:
+        if self.level_of(level or TIMED[0]) not in TIMED:
             raise HlsError(f"levels with a clock are {', '.join(TIMED)}. Received: {level!r}")
         found = self.stream(inputs, reporter=reporter)
         latencies, intervals = set(found.given - found.taken), set(np.diff(found.taken))
@@ -179,24 +220,21 @@ class FoldedProject(ProjectFolder):
         Raises:
             HlsError: fewer outputs came than events went in.
         """
-        rounded, pauses = self.rounded(inputs), pauses or Pauses()
-        beats = self.fold.beats
-        parts = [
-            beats_of(self.fold, group.tensor, rounded[group.tensor])
-            for group in self.kernels[0].ins
-            if group.kind != "rom"
-        ]
-        rows = np.concatenate(parts, axis=2)  # (n, B, values of a beat)
-        events = len(rows)
-        words = encode(self._ports["in_beat"], rows.reshape(events * beats, -1))
+        rows, pauses = self._beats(inputs), pauses or Pauses()
+        events, beats = len(rows), self.fold.beats
+        words = encode(self._ports[IN], rows.reshape(events * beats, -1))
         with self._running(reporter) as (bench, reset):
             if reset_after:
                 bench(words, beats, Pauses(), reset_after)
                 reset()
             came, taken, given = bench(words, beats, pauses, events * (beats + MARGIN) * 8 + self.latency_cycles)
-        if len(came) != events:
-            raise HlsError(f"{self.path}: {len(came)} outputs came for {events} events")
-        return Streamed(decode(self._ports["out_event"], came), taken, given)
+        if len(came) != events * self.words:
+            raise HlsError(f"{self.path}: {len(came)} outputs came for {events} events, {self.words} for each")
+        values = decode(self._ports[self.out_port], came).reshape(events, self.words, -1)
+        outs = self.kernels[-1].outs
+        parts = np.split(values, np.cumsum([group.size for group in outs])[:-1], axis=2)
+        named = [of_event(self.fold, group, part) for group, part in zip(outs, parts, strict=True)]
+        return Streamed(np.concatenate([part.reshape(events, -1) for part in named], axis=1), taken, given)
 
     def reports(self) -> list[Report]:
         """alkaid's estimate of the kernels, and the registers of kernels and stores as written."""
@@ -222,6 +260,33 @@ class FoldedProject(ProjectFolder):
         )
         return [estimate.of_project(self.path)]
 
+    def write_bench(self, inputs: Mapping[str, NDArray[Any]], outputs: Mapping[str, Array]) -> None:
+        """Write a self-checking test bench in C++, where that is the flavour: `hls.backends.folded.cpp.write_bench`.
+
+        Args:
+            inputs: model inputs, name -> (n, ...).
+            outputs: what the quantised model makes of them, name -> (n, ...).
+        """
+        if self._cpp:
+            beats, made = self._beats(inputs), self.flat(outputs)
+            words = encode(self._ports[IN], beats.reshape(-1, beats.shape[2])), encode(self._ports[OUT], made)
+            write_bench(self.path, self.layout.top, *words)
+
+    def build(self) -> Path:
+        """See `Project.build`; Vivado, Quartus or Vitis HLS, by part and flavour."""
+        part = json.loads((self.path / "manifest.json").read_text())["firmware"]["part"]
+        return build_project(self.path, self.layout.top, part, self.facts["flavour"])
+
+    def _beats(self, inputs: Mapping[str, NDArray[Any]]) -> Array:
+        """Events as they come in, (n, B, values of a beat), in the formats of the ports."""
+        rounded = self.rounded(inputs)
+        outside = [group for group in self.kernels[0].ins if group.kind != "rom"]
+        parts = [beats_of(self.fold, group.tensor, rounded[group.tensor]) for group in outside]
+        return np.concatenate([*parts, ways_of(self.fold, rounded)], axis=2)
+
+    def _cxx(self, reporter: Reporter | None) -> Path:
+        return csim.compile_cpp(self.path / "src", self.layout.top, self.path / "csim", reporter)
+
     def _named(self, values: Array) -> dict[str, Array]:
         ends = np.cumsum([port.size for port in self.layout.outputs])[:-1]
         parts = np.split(values, ends, axis=1)
@@ -230,8 +295,13 @@ class FoldedProject(ProjectFolder):
     def _library(self, reporter: Reporter | None) -> Path:
         folder = self.path / "sim"
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / DRIVER).write_text(fill(Path(__file__).with_name(DRIVER), top=self.layout.top))
+        (folder / DRIVER).write_text(self._driver)
         return find_verilator().compile(self.sources, self.layout.top, folder, reporter, DRIVER)
+
+    @property
+    def _driver(self) -> str:
+        by_beat = self.out_port == OUT_BEAT
+        return fill(Path(__file__).with_name(DRIVER), top=self.layout.top, out=self.out_port, by_beat=by_beat)
 
     @contextmanager
     def _running(self, reporter: Reporter | None) -> Iterator[tuple[Any, Any]]:
@@ -242,21 +312,22 @@ class FoldedProject(ProjectFolder):
         functions.machine_run.restype = ctypes.c_int64
         size, pointer, number = ctypes.c_size_t, ctypes.c_void_p, ctypes.c_uint64
         functions.machine_run.argtypes = [
-            pointer, pointer, size, size, size, pointer, size, number, number, number, ctypes.c_int64, pointer, pointer,
+            pointer, pointer, size, size, size, size, pointer, size, number, number, number, ctypes.c_int64, pointer,
+            pointer,
         ]  # fmt: skip
-        stride, room = (
-            port_bytes(sum(value.width for value in self._ports[side])) for side in ("in_beat", "out_event")
-        )
+        stride, room = (port_bytes(sum(value.width for value in self._ports[side])) for side in (IN, self.out_port))
         handle = ctypes.c_void_p(functions.machine_create())
 
         def bench(words: list[int], beats: int, pauses: Pauses, most: int) -> tuple[list[int], Any, Any]:
             given = np.frombuffer(b"".join(word.to_bytes(stride, "little") for word in words), np.uint8)
             events = len(words) // beats
-            out, times = np.zeros((events, room), np.uint8), np.zeros((2, events), np.int64)
+            out, times = np.zeros((events * self.words, room), np.uint8), np.zeros((2, events), np.int64)
             came = functions.machine_run(
-                handle, given.ctypes.data, stride, len(words), beats, out.ctypes.data, room, pauses.seed, pauses.gaps,
-                pauses.stalls, most, times[0].ctypes.data, times[1].ctypes.data,
+                handle, given.ctypes.data, stride, len(words), beats, self.words, out.ctypes.data, room, pauses.seed,
+                pauses.gaps, pauses.stalls, most, times[0].ctypes.data, times[1].ctypes.data,
             )  # fmt: skip
+            if came < 0:
+                raise HlsError(f"{self.path}: out_last does not stand at the last output of each event")
             return [int.from_bytes(row.tobytes(), "little") for row in out[:came]], times[0], times[1]
 
         try:
