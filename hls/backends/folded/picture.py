@@ -127,14 +127,14 @@ def _rows(facts: Mapping[str, Any]) -> list[list[Box]]:
     comes = f"in_beat: {together} of {points} points per clock, {_count(facts['ii_cycles'], 'beat')} per event"
     across("port", comes, (), [name for name, kind, *_ in kernels[0]["ins"] if kind == "streamed"])
     for kernel in kernels:
-        across("kernel", f"kernel {kernel['kernel']}", [_kernel_words(kernel)], kernel["layers"])
+        across("kernel", f"kernel {kernel['kernel']}", _wrapped(_kernel_words(kernel), whole), kernel["layers"])
         if stores := list(_stores(kernel)):
             rows.append(_side_by_side(stores, under()))
     across("port", "out_event: waits until it is taken", (), facts["outputs"])
     return rows
 
 
-def _kernel_words(kernel: Mapping[str, Any]) -> str:
+def _kernel_words(kernel: Mapping[str, Any]) -> list[str]:
     words = (
         "once per event" if kernel["beats"] == 1 else f"{kernel['beats']} beats per event",
         _count(kernel["stages"], "stage"),
@@ -144,7 +144,7 @@ def _kernel_words(kernel: Mapping[str, Any]) -> str:
         f"registers of {kernel['register_bits']:,} bits",
         f"weights of the beat: ROM of {kernel['rom_bits']:,} bits" if kernel["rom_bits"] else "",
     )
-    return ", ".join(word for word in words if word)
+    return [word for word in words if word]
 
 
 def _stores(kernel: Mapping[str, Any]) -> Iterator[tuple[str, int, list[str]]]:
