@@ -130,19 +130,20 @@ def test_the_smallest_t_are_traced_while_time_lasts() -> None:
 
 def kernel(number: int, layer: str, beats: int, **amounts: Any) -> KernelCost:
     own = {
-        "depth": 4, "lut": 100.0, "products": 10, "register_bits": 50, "of_event": Amount(20.0, 2, 10),
+        "depth": 4, "lut": 100.0, "products": 10, "dsp": 7, "register_bits": 50, "of_event": Amount(20.0, 2, 10, 1),
         "store_bits": 7, "longest_path_ns": 4.0, "unpipelined_path_ns": 16.0,
     }  # fmt: skip
     return KernelCost(number, (layer,), beats, **{**own, **amounts})
 
 
 def test_the_rules_of_scaling() -> None:
-    event = kernel(1, "b", 1, of_event=Amount(100.0, 10, 50))
+    event = kernel(1, "b", 1, of_event=Amount(100.0, 10, 50, 7))
     one = Row(Choice(1), (kernel(0, "a", 8), event), 5.0)
     two = Row(Choice(2), (kernel(0, "a", 4, lut=190.0, unpipelined_path_ns=18.0), event), 5.0)
     layers = (("a",), ("b",))
     beat, still = scaled([one], Choice(4), 8, layers, 4.5).kernels
     assert (beat.lut, beat.products, beat.register_bits) == (20 + 80 * 4, 2 + 8 * 4, 10 + 40 * 4)
+    assert beat.dsp == 1 + 6 * 4
     assert (beat.beats, beat.depth, beat.store_bits, beat.unpipelined_path_ns) == (2, 4, 7, 16.0)
     assert still == event
     beat, still = scaled([one, two], Choice(8), 8, layers, 4.5).kernels

@@ -148,6 +148,7 @@ def _kernel_words(kernel: Mapping[str, Any]) -> list[str]:
         _count(kernel["stages"], "stage"),
         f"{kernel['lut_estimate']:,.0f} LUT",
         f"{_count(kernel['products'], 'product')} of two variables" if kernel["products"] else "",
+        f"{kernel['dsp_estimate']:,} DSP" if kernel["dsp_estimate"] else "",
         f"registers of {kernel['register_bits']:,} bits",
         f"{kernel['moves_lut_estimate']:,.0f} LUT move rows behind it" if kernel["moves_lut_estimate"] else "",
         f"weights of the beat: ROM of {kernel['rom_bits']:,} bits" if kernel["rom_bits"] else "",

@@ -3,8 +3,8 @@
 The smallest T are traced, as long as the time lasts; the others are scaled, kernel by kernel, from the largest T that
 was traced and has the same kernels:
 
-- LUT, products of two variables and register bits: what operations take that need no value of a beat is a part per
-  event and stays; the rest is a part per point of a beat and grows as T.
+- LUT, products of two variables, DSP blocks and register bits: what operations take that need no value of a beat is a
+  part per event and stays; the rest is a part per point of a beat and grows as T.
 - Stages: the path from a kernel's inputs to its outputs, without registers, grows as log2 T, for a sum over the points
   of a beat is a tree of adders; how fast the two largest T traced say. The kernel has the stages of the largest T
   traced, and one more for every `stage_ns`, or part of it, that its path is longer. A single T says nothing of that.
@@ -99,8 +99,9 @@ class KernelCost:
         depth: stages.
         lut: alkaid's estimate, with what moves rows behind it.
         products: of two variables.
+        dsp: DSP48E2 of those that are in some.
         register_bits: of its pipeline.
-        of_event: the same three, of operations that need no value of a beat.
+        of_event: the same four, of operations that need no value of a beat.
         store_bits: of the stores behind it.
         longest_path_ns: between two registers, in alkaid's delay model.
         unpipelined_path_ns: from inputs to outputs, without registers.
@@ -112,6 +113,7 @@ class KernelCost:
     depth: int
     lut: float
     products: int
+    dsp: int
     register_bits: int
     of_event: Amount
     store_bits: int
@@ -185,8 +187,8 @@ class Row:
 
     @property
     def dsp(self) -> int:
-        """DSP blocks: all products are made of LUTs."""
-        return 0
+        """DSP48E2 of products, of all kernels."""
+        return sum(kernel.dsp for kernel in self.kernels)
 
     @property
     def register_bits(self) -> int:
@@ -276,6 +278,7 @@ def traced(model: Any, build: Build, choice: Choice) -> Row:
             depth=kernel["stages"],
             lut=kernel["lut_estimate"] + kernel["moves_lut_estimate"],
             products=kernel["products"],
+            dsp=kernel["dsp_estimate"],
             register_bits=kernel["register_bits"],
             of_event=Amount(**kernel["of_event"]),
             store_bits=sum(kernel["stores"].values()),
@@ -325,6 +328,7 @@ def _scaled(
         depth=last.depth + max(math.ceil((path - last.unpipelined_path_ns) / limit_ns), 0),
         lut=stays.lut + growth * (last.lut - stays.lut),
         products=round(stays.products + growth * (last.products - stays.products)),
+        dsp=round(stays.dsp + growth * (last.dsp - stays.dsp)),
         register_bits=round(stays.register_bits + growth * (last.register_bits - stays.register_bits)),
         unpipelined_path_ns=path,
     )
