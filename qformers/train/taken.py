@@ -14,7 +14,7 @@ from qformers.files import replacing
 from qformers.train.finish import Finished
 from qformers.train.phases import exclusive
 
-FOR_TRAINING = ("checkpoints", "tensorboard", "pareto")  # subfolders of a phase that no later stage reads
+FOR_TRAINING = ("checkpoints", "tensorboard")  # subfolders of a phase that no later stage reads
 
 
 def take_trained(source: Path, out: Path, build: Build) -> tuple[Finished, ...]:
