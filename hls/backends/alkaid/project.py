@@ -18,7 +18,7 @@ from hls.backends.alkaid.trace import predict
 from hls.backends.folder import ProjectFolder
 from hls.backends.protocol import Clocked, Port, Step
 from hls.backends.simulators import icarus, rtl_stream
-from hls.backends.simulators.levels import LEVELS, TIMED
+from hls.backends.simulators.levels import OF_VERILOG
 from hls.backends.simulators.rtl_stream import timing
 from hls.backends.simulators.verilator import find_verilator
 from hls.errors import HlsError
@@ -28,6 +28,7 @@ from qformers.manifest import versions
 from qformers.progress import Reporter, Silent
 
 PORTS = "ports.json"
+ARITHMETIC = ("interpreter", "csim")  # levels without a clock
 
 Array = NDArray[np.float64]
 
@@ -42,16 +43,16 @@ class AlkaidProject(ProjectFolder):
     @property
     def levels(self) -> tuple[str, ...]:
         """Those of the RTL only where it is Verilog."""
-        return LEVELS if self._verilog else tuple(level for level in LEVELS if level not in TIMED)
+        return (*ARITHMETIC, *self.timed)
 
     @property
     def timed(self) -> tuple[str, ...]:
         """Simulations of the RTL, clock by clock."""
-        return TIMED if self._verilog else ()
+        return OF_VERILOG if self._verilog else ()
 
     def level_of(self, level: str | None) -> str:
         """See `ProjectFolder.level_of`; says what to do where the project has no Verilog to simulate."""
-        if level in TIMED:
+        if level in OF_VERILOG:
             self._need_verilog(f"{level} simulates Verilog")
         return super().level_of(level)
 
@@ -135,7 +136,7 @@ class AlkaidProject(ProjectFolder):
         reporter: Reporter | None = None,
     ) -> Clocked:
         """One event per clock cycle, back to back; see `Project.clock`."""
-        level = self.level_of(level or TIMED[0])
+        level = self.level_of(level or OF_VERILOG[0])
         if level not in self.timed:
             raise HlsError(f"levels with a clock are {', '.join(self.timed)}. Received: {level!r}")
         rows = self.rows(inputs)

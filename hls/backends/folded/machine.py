@@ -191,10 +191,11 @@ def _sources(fold: Folding, phase: int, before: Ports, port: Ports) -> Iterator[
                     yield f"{name}_sum{sums}", 0, value.width
                     sums += 1
                 continue
+            if not value.width:
+                continue  # the kernel does not read it
             if out.width != value.width:
                 raise HlsError(f"tensor {group.tensor}: a store keeps {out.width} bits of which {value.width} are read")
-            if value.width:
-                yield f"{name}_{group.kind}", beat * filled + out.low - lows[group.kind], value.width
+            yield f"{name}_{group.kind}", beat * filled + out.low - lows[group.kind], value.width
 
 
 def _beat_of(fold: Folding, group: Group, source: Group, flat: int) -> tuple[int, int]:
