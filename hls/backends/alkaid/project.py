@@ -1,4 +1,4 @@
-"""A written RTL project: its ports, its simulation at four levels, its cost."""
+"""A written RTL project: its ports, its simulation at five levels, its cost."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hls.backends.alkaid import csim as alkaid_csim
+from hls.backends.alkaid.compiled import Forms, Program, compile_program, run_program
 from hls.backends.alkaid.ports import Value, decode, encode, values_of
 from hls.backends.alkaid.trace import predict
 from hls.backends.folder import ProjectFolder
@@ -28,7 +29,8 @@ from qformers.manifest import versions
 from qformers.progress import Reporter, Silent
 
 PORTS = "ports.json"
-ARITHMETIC = ("interpreter", "csim")  # levels without a clock
+COMB = "model/comb.json.gz"
+ARITHMETIC = ("interpreter", "compiled", "csim")  # levels without a clock
 
 Array = NDArray[np.float64]
 
@@ -37,7 +39,8 @@ Array = NDArray[np.float64]
 class AlkaidProject(ProjectFolder):
     """A project of alkaid's in a folder.
 
-    Its levels are alkaid's interpreter of the traced arithmetic, its C++, compiled, and two simulations of the RTL.
+    Its levels are alkaid's interpreter of the traced arithmetic, the same compiled for many events at once, alkaid's
+    C++, compiled, and two simulations of the RTL.
     """
 
     @property
@@ -96,9 +99,11 @@ class AlkaidProject(ProjectFolder):
         return f"{self.layout.top}_wrapper"
 
     def compile(self, level: str | None = None, reporter: Reporter | None = None) -> None:
-        """Compile the C++, or the RTL for Verilator, where that is the level; the others need no compilation."""
+        """Compile the arithmetic, the C++, or the RTL for Verilator, as the level wants; the others need nothing."""
         level = self.level_of(level)
-        if level == "csim":
+        if level == "compiled":
+            self._compiled(reporter)
+        elif level == "csim":
             self._cxx(reporter)
         elif level == "verilator":
             self._library(reporter)
@@ -107,13 +112,13 @@ class AlkaidProject(ProjectFolder):
         self, inputs: Mapping[str, NDArray[Any]], level: str | None = None, reporter: Reporter | None = None
     ) -> dict[str, Array]:
         """See `Project.outputs`."""
-        from alkaid.types import CombLogic
-
         level, rows = self.level_of(level), self.rows(inputs)
         if level == "interpreter":
             tick = (reporter or Silent()).task("interpreter", len(rows))
-            values = predict(CombLogic.load(self.path / "model/comb.json.gz"), rows)
+            values = predict(self._comb, rows)
             tick(len(rows))
+        elif level == "compiled":
+            values = run_program(self._program, self._compiled(reporter), rows, reporter)
         elif level == "csim":
             values = alkaid_csim.run_library(self._cxx(reporter), rows, len(self.outs), reporter)
         else:
@@ -212,8 +217,23 @@ class AlkaidProject(ProjectFolder):
         """Output name -> (n, ...) as (n, output values), in the order of ``model_out``."""
         return np.concatenate([outputs[port.name].reshape(-1, port.size) for port in self.layout.outputs], axis=1)
 
+    @cached_property
+    def _comb(self) -> Any:
+        from alkaid.types import CombLogic
+
+        return CombLogic.load(self.path / COMB)
+
+    @cached_property
+    def _program(self) -> Program:
+        """The model, to be compiled for many events at once."""
+        kifs = [[int(getattr(value, key)) for value in self.ins] for key in ("signed", "integer_bits", "fraction_bits")]
+        return Program.of(self._comb, Forms.of(kifs))
+
+    def _compiled(self, reporter: Reporter | None) -> Path:
+        return compile_program(self._program, [self.path / COMB], self.path / "compiled", reporter)
+
     def _cxx(self, reporter: Reporter | None) -> Path:
-        return alkaid_csim.compile_comb(self.path / "model/comb.json.gz", self.path / "csim", reporter)
+        return alkaid_csim.compile_comb(self.path / COMB, self.path / "csim", reporter)
 
     def _library(self, reporter: Reporter | None) -> Path:
         return find_verilator().compile(self._files, self._wrapper, self.path / "sim", reporter)

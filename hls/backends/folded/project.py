@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hls.backends.alkaid.compiled import Program, compile_program, run_program
 from hls.backends.alkaid.ports import values_of
 from hls.backends.folded.emulator import Emulator
+from hls.backends.folded.fast import program_of
 from hls.backends.folded.kernels import Group, Kernel, beats_of, run
 from hls.backends.folded.simulators import Rtl
 from hls.backends.folded.stream import Pauses, Streamed
@@ -29,7 +31,7 @@ from qformers.quant.phases import Folding
 
 PORTS = "ports.json"
 PLAN = "plan.json"
-KERNELS = ("interpreter",)  # levels without a clock
+KERNELS = ("interpreter", "compiled")  # levels without a clock
 CHUNK = 1000  # events per call of the kernels
 MARGIN = 100  # clock edges simulated beyond those that a stream takes
 RESETS = 8  # in a stream with disturbances
@@ -105,14 +107,26 @@ class FoldedProject(ProjectFolder):
         depths = tuple(int(row["stages"]) for row in rows)
         return Emulator(self.fold, self.kernels, depths, int(self.facts["events_inside"]))
 
+    @cached_property
+    def program(self) -> Program:
+        """Kernels and stores, to be compiled for many events at once."""
+        return program_of(self.fold, self.kernels)
+
+    def _compiled(self, reporter: Reporter | None) -> Path:
+        sources = [self.path / PLAN, *sorted((self.path / "model").glob("*.gz"))]
+        return compile_program(self.program, sources, self.path / "compiled", reporter)
+
     @property
     def _quiet(self) -> int:
         """Clock edges in which everything that is on its way comes out."""
         return self.latency_cycles + MARGIN
 
     def compile(self, level: str | None = None, reporter: Reporter | None = None) -> None:
-        """Compile the RTL for Verilator, where that is the level."""
-        if self.level_of(level) == "verilator":
+        """Compile the kernels, or the RTL for Verilator, where that is the level."""
+        level = self.level_of(level)
+        if level == "compiled":
+            self._compiled(reporter)
+        elif level == "verilator":
             self.rtl.library(self.path / "sim", reporter)
 
     def outputs(
@@ -122,6 +136,10 @@ class FoldedProject(ProjectFolder):
         level = self.level_of(level)
         if level in TIMED:
             return self._named(self.stream(inputs, level=level, reporter=reporter).outputs)
+        if level == "compiled":
+            rows = self._beats(inputs)
+            flat = rows.reshape(len(rows), -1)
+            return self._named(run_program(self.program, self._compiled(reporter), flat, reporter))
         rounded = self.rounded(inputs)
         events = len(next(iter(rounded.values())))
         tick = (reporter or Silent()).task("kernels", events)
@@ -187,15 +205,19 @@ class FoldedProject(ProjectFolder):
         Raises:
             HlsError: an output of no event, or events whose output does not come.
         """
-        rounded, pauses = self.rounded(inputs), pauses or Pauses()
-        parts = [beats_of(self.fold, group.tensor, rounded[group.tensor]) for group in self.kernels[0].ins]
-        rows = np.concatenate(parts, axis=2)  # (n, B, values of a beat)
+        rows, pauses = self._beats(inputs), pauses or Pauses()
         script = pauses.script(pauses.edges(self._clocks(len(rows))))
         if level == "emulator":
             return self.emulator.play(rows, script, self._quiet, reporter)
         if level == "icarus":
             return self.rtl.icarus(rows, script)
         return self.rtl.verilated(self.path / "sim", rows, script, reporter)
+
+    def _beats(self, inputs: Mapping[str, NDArray[Any]]) -> Array:
+        """Events as the ports take them: (n, B, values of a beat)."""
+        rounded = self.rounded(inputs)
+        parts = [beats_of(self.fold, group.tensor, rounded[group.tensor]) for group in self.kernels[0].ins]
+        return np.concatenate(parts, axis=2)
 
     def _clocks(self, events: int) -> int:
         """That a stream takes without pauses, and some more."""

@@ -1,0 +1,63 @@
+/*# Runs a program on events; parts: functions of each step. #*/
+#include <cmath>
+#include <memory>
+#include <vector>
+#include "parts.hh"
+
+struct Steps {
+    size_t count;
+    const int64_t (*shapes)[4];    // of each step: beats, inputs, outputs, sums
+    const int32_t *const *tables;  // of each step: places of inputs and of outputs, of terms, of sums
+};
+
+static void step(size_t number, const V *const *in, V *const *out, State &s) {
+    switch (number) {
+//% for count in parts
+    case ${loop.index0}:
+//% set step = loop.index0
+//% for part in range(count)
+        step${step}_${part}(in, out, s);
+//% endfor
+        break;
+//% endfor
+    }
+}
+
+// `events` rows of `width` doubles, which `finer` turns into whole numbers -> rows of `outputs` doubles, which stand at
+// `places` of a memory of `size` vectors and are turned into values by `coarser`. Returns how many values no table has.
+extern "C" int64_t run(const double *rows, double *results, const double *finer, size_t events, size_t width,
+                       const double *coarser, size_t outputs, const int32_t *places, size_t size, const Steps *program) {
+    std::unique_ptr<V[]> memory(new V[size]());
+    std::unique_ptr<State> state(new State);
+    std::vector<const V *> in;
+    std::vector<V *> out;
+    for (size_t first = 0; first < events; first += LANES) {
+        const size_t here = events - first < LANES ? events - first : LANES;
+        for (size_t value = 0; value < width; ++value)
+            for (size_t lane = 0; lane < LANES; ++lane) { // behind the last event stands the first one of them again
+                const size_t event = first + (lane < here ? lane : 0);
+                memory[value][lane] = (number)std::floor(rows[event * width + value] * finer[value]);
+            }
+        for (size_t at = 0; at < program->count; ++at) {
+            const int64_t beats = program->shapes[at][0], ins = program->shapes[at][1];
+            const int64_t outs = program->shapes[at][2], sums = program->shapes[at][3];
+            const int32_t *const *tables = program->tables + 4 * at;
+            in.resize(ins);
+            out.resize(outs);
+            for (int64_t beat = 0; beat < beats; ++beat) {
+                for (int64_t i = 0; i < ins; ++i) in[i] = &memory[tables[0][beat * ins + i]];
+                for (int64_t i = 0; i < outs; ++i) out[i] = &memory[tables[1][beat * outs + i]];
+                step(at, in.data(), out.data(), *state);
+            }
+            for (int64_t sum = 0; sum < sums; ++sum) {
+                V total{};
+                for (int64_t beat = 0; beat < beats; ++beat) total += memory[tables[2][sum * beats + beat]];
+                memory[tables[3][sum]] = total;
+            }
+        }
+        for (size_t output = 0; output < outputs; ++output)
+            for (size_t lane = 0; lane < here; ++lane)
+                results[(first + lane) * outputs + output] = memory[places[output]][lane] * coarser[output];
+    }
+    return state->beyond;
+}
