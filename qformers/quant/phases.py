@@ -13,6 +13,10 @@ outside; phase p + 1 takes what phase p has left in the stores of the boundary b
 
 A value that is needed some phases later passes through the kernels and stores in between.
 
+Weights that differ from point to point come with the beat, from a ROM (``Work.rom``). A triangle of pairs i > j is
+computed by rows: beat i makes its pairs with all j, each pair twice, which needs no memory of pairs and the arithmetic
+of T * N pairs instead of N (N - 1) / 2 (`Triangle`).
+
 Which axis of a tensor counts the points follows from the letters of the equations and the roles that an architecture
 declares for them (`qformers.nn.memory`). Symbols: N points, T of them per clock, B = N / T beats.
 """
@@ -20,17 +24,21 @@ declares for them (`qformers.nn.memory`). Symbols: N points, T of them per clock
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
 import numpy as np
 from hgq.layers import QAdd, QEinsum, QEinsumDense, QSoftmax, QSubtract, QUnaryFunctionLUT
 from hgq.quantizer import Quantizer
+from numpy.typing import NDArray
 
 from qformers.errors import QformersError
+from qformers.nn.index.select import Largest
 from qformers.nn.memory import memory_of
 from qformers.quant.kinds.record import inputs_of
+
+Array = NDArray[np.float64]
 
 POINTS = ("point", "pair")  # roles of axes along which an event is taken apart
 BY_VALUE = (QAdd, QSubtract, QUnaryFunctionLUT, Quantizer)  # layers that do the same to every value
@@ -67,10 +75,14 @@ class Work:
         layer: of the Keras model.
         phase: in which it is computed.
         uses: its inputs.
-        tensor: its output.
+        tensor: its output; `partial` of it for a sum over the points.
         axis: along which the output comes; None for a value of the event.
-        cut: axis of the kernel that counts points, along which its weights are the same; None where it has none.
-        sums: a sum over points: of a beat here, of the event in the accumulator behind.
+        cut: axis of the kernel that counts points, along which it is cut into beats; None where it has none.
+        sums: a sum over points: of a beat here, of the event in the accumulator behind. No bias, no activation.
+        ends: what is left of a sum over points in the phase behind: bias, activation, rounding of the output.
+        rom: "kernel" or "bias" -> (B, ...), the part of each beat, where these differ; what is not here is the same for
+            all beats.
+        choice: how values are picked into and out of rows of a triangle; None elsewhere.
     """
 
     layer: Any
@@ -80,6 +92,37 @@ class Work:
     axis: int | None
     cut: int | None = None
     sums: bool = False
+    ends: bool = False
+    rom: Mapping[str, Array] = field(default_factory=dict)
+    choice: Choice | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Values of a row (t, j) that are one of a few sums, and which one depends on the row.
+
+    Attributes:
+        sums: factors of the row's own value and of value j.
+        which: (B, T * N) number of the sum.
+    """
+
+    sums: tuple[tuple[float, float], ...]
+    which: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Triangle:
+    """Pairs i > j along one axis that are computed row by row.
+
+    Attributes:
+        index: (N, N) place of the pair (i, j) along the axis; -1 where there is none.
+        axes: tensor -> its axis of pairs.
+        fills: layers that spread the pairs over rows and columns.
+    """
+
+    index: NDArray[np.int64]
+    axes: Mapping[str, int]
+    fills: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -125,6 +168,7 @@ class Plan:
         works: per phase its layers, in order.
         boundaries: behind each phase but the last.
         shapes: tensor -> its shape without the event's axis.
+        triangles: of pairs that are computed by rows.
     """
 
     model: Any
@@ -132,11 +176,20 @@ class Plan:
     works: tuple[tuple[Work, ...], ...]
     boundaries: tuple[Boundary, ...]
     shapes: Mapping[str, tuple[int, ...]]
+    triangles: tuple[Triangle, ...] = ()
 
     def beats_of(self, phase: int) -> int:
         """Beats of a phase: B, or 1 where nothing comes point by point."""
         before = self.boundaries[phase - 1] if phase else None
-        return self.fold.beats if before is None or before.streamed or before.spread else 1
+        comes = before is None or before.streamed or before.spread or any(work.rom for work in self.works[phase])
+        return self.fold.beats if comes else 1
+
+    def beat_shape(self, tensor: str, axis: int | None) -> tuple[int, ...]:
+        """Shape of what a beat brings of a tensor that comes along `axis`, or of all of it."""
+        shape = self.shapes[tensor]
+        rows = any(tensor in triangle.axes for triangle in self.triangles)
+        length = self.fold.together * (self.fold.points if rows else 1)
+        return shape if axis is None else (*shape[:axis], length, *shape[axis + 1 :])
 
 
 class Unfolded(QformersError):
@@ -157,6 +210,11 @@ def named(tensor: Any) -> str:
     return str(tensor._keras_history.operation.name)
 
 
+def partial(tensor: str) -> str:
+    """What the sum over points of a beat is called, and of all beats so far."""
+    return f"{tensor}/sum"
+
+
 def _refuse(layer: Any, reason: str, way_out: str) -> Unfolded:
     return Unfolded(layer.name, type(layer).__name__, reason, way_out)
 
@@ -167,7 +225,9 @@ class _Planner:
 
     model: Any
     points: int
+    together: int
     letters: Mapping[str, str]
+    triangles: Sequence[Triangle] = ()
     places: dict[str, Place] = field(default_factory=dict)
     works: list[Work] = field(default_factory=list)
 
@@ -179,7 +239,9 @@ class _Planner:
         elif isinstance(layer, BY_VALUE):
             self._by_value(layer, tensors)
         elif isinstance(layer, QSoftmax):
-            self._softmax(layer, tensors[0])
+            self._over(layer, tensors[0], layer.axes)
+        elif isinstance(layer, Largest):
+            self._over(layer, tensors[0], (layer.axis,))
         elif all(self.places[named(tensor)].axis is None for tensor in tensors):
             self._add(layer, [Use(named(tensor), None) for tensor in tensors], None)
         else:
@@ -190,6 +252,8 @@ class _Planner:
         terms = spelled.split(",")
         kernel = terms.pop() if isinstance(layer, QEinsumDense) else ""
         terms, out = [term[1:] for term in terms], out[1:]  # without the event's axis, which comes first
+        if self._into_rows(layer, terms, out, kernel) or self._out_of_rows(layer, terms, out):
+            return
         comes = {
             index: term[place.axis]
             for index, (term, tensor) in enumerate(zip(terms, tensors, strict=True))
@@ -197,6 +261,8 @@ class _Planner:
         }
         sizes = dict(zip(out, layer.output.shape[1:], strict=True))
         row = next((a for a in out if self.letters.get(a) in POINTS and sizes[a] == self.points), None)
+        for triangle in self.triangles:
+            row = out[triangle.axes[layer.name]] if layer.name in triangle.axes else row
         if row is None:
             summed = set(comes.values())
             if len(summed) > 1:
@@ -217,6 +283,28 @@ class _Planner:
         axis = out.index(letter) if letter is not None and not sums else None
         self._add(layer, uses, axis, cut, sums)
 
+    def _into_rows(self, layer: Any, terms: Sequence[str], out: str, kernel: str) -> bool:
+        """Values of points as pairs of a row: sums of the row's own value and of value j."""
+        tensor = named(inputs_of(layer)[0])
+        triangle = next((one for one in self.triangles if layer.name in one.axes and tensor not in one.axes), None)
+        if triangle is None:
+            return False
+        axis = terms[0].index(kernel[0])
+        choice = _choice(layer, triangle, self.points // self.together)
+        self._add(layer, [Use(tensor, None), Use(tensor, axis)], triangle.axes[layer.name], choice=choice)
+        return True
+
+    def _out_of_rows(self, layer: Any, terms: Sequence[str], out: str) -> bool:
+        """Pairs of a row into columns; nothing where there is no pair."""
+        triangle = next((one for one in self.triangles if layer.name in one.fills), None)
+        if triangle is None:
+            return False
+        tensor = named(inputs_of(layer)[0])
+        there = (triangle.index >= 0).astype(int).reshape(self.points // self.together, -1)
+        rows = next(place for place, letter in enumerate(out) if letter not in terms[0])
+        self._add(layer, [Use(tensor, triangle.axes[tensor])], rows, choice=Choice(((0.0, 0.0), (0.0, 1.0)), there))
+        return True
+
     def _by_value(self, layer: Any, tensors: Sequence[Any]) -> None:
         places = [self.places[named(tensor)] for tensor in tensors]
         axes = {place.axis for place in places if place.axis is not None}
@@ -230,23 +318,33 @@ class _Planner:
             uses.append(Use(named(tensor), axis if size == self.points or place.axis is not None else None))
         self._add(layer, uses, axis)
 
-    def _softmax(self, layer: Any, tensor: Any) -> None:
+    def _over(self, layer: Any, tensor: Any, axes: Sequence[int]) -> None:
+        """A layer that looks at all values along some axes, counted from the event's: over points it waits for all."""
         axis = self.places[named(tensor)].axis
-        over = [number % len(tensor.shape) - 1 for number in layer.axes]
-        axis = None if axis in over else axis  # a sum over the points waits for all of them
+        over = [number % len(tensor.shape) - 1 for number in axes]
+        axis = None if axis in over else axis
         self._add(layer, [Use(named(tensor), axis)], axis)
 
     def _add(
-        self, layer: Any, uses: Sequence[Use], axis: int | None, cut: int | None = None, sums: bool = False
+        self,
+        layer: Any,
+        uses: Sequence[Use],
+        axis: int | None,
+        cut: int | None = None,
+        sums: bool = False,
+        choice: Choice | None = None,
     ) -> None:
         phase = 0
         for use in uses:
             place = self.places[use.tensor]
             waits = (use.axis is None) != (place.axis is None)
             phase = max(phase, place.phase + waits)
-        tensor = layer.name
-        self.works.append(Work(layer, phase, tuple(uses), tensor, axis, cut, sums))
-        self.places[tensor] = Place(phase + sums, axis)
+        tensor = partial(layer.name) if sums else layer.name
+        self.works.append(Work(layer, phase, tuple(uses), tensor, axis, cut, sums, choice=choice))
+        self.places[tensor] = Place(phase, axis)
+        if sums:
+            self.works.append(Work(layer, phase + 1, (Use(tensor, None),), layer.name, None, ends=True))
+            self.places[layer.name] = Place(phase + 1, None)
 
 
 def plan(model: Any, together: int) -> Plan:
@@ -276,15 +374,96 @@ def plan(model: Any, together: int) -> Plan:
             f"must divide the {points} points of an event. Received: {together}",
             f"take one of {', '.join(str(n) for n in range(1, points + 1) if points % n == 0)}",
         )
-    planner = _Planner(model, points, memory.roles)
+    beats = points // together
+    triangles = (
+        [one for one in _triangles(model, points) if together * points < one.index.max() + 1] if beats > 1 else []
+    )
+    planner = _Planner(model, points, together, memory.roles, triangles)
     planner.places.update({name: Place(0, axis) for name, axis in axes.items()})
     for layer in model.operations:
         if not isinstance(layer, keras.layers.InputLayer):
             planner.take(layer)
     made = _plan(planner, together)
+    if beats == 1:
+        return made
     for work in (work for works in made.works for work in works):
         _refuse_uneven(made, work)
-    return made
+    return replace(made, works=tuple(tuple(_with_rom(made, work) for work in works) for works in made.works))
+
+
+def _triangles(model: Any, points: int) -> list[Triangle]:
+    """Axes of pairs that a layer of wires spreads over N rows and N columns, and all that is computed along them.
+
+    One of them whose values are used in another way is left out: it is computed for all pairs at once.
+    """
+    found: list[Triangle] = []
+    for layer in model.operations:
+        terms, _, out = getattr(layer, "equation", "").partition("->")
+        if not isinstance(layer, QEinsumDense) or len(set(out) - set(terms.split(",")[0])) != 2:
+            continue
+        given, kernel = terms.split(",")
+        values = np.asarray(keras.ops.convert_to_numpy(layer.qkernel))
+        there = values.sum(axis=0)
+        one_each = np.isin(values, (0, 1)).all() and (there <= 1).all()
+        if values.shape[1:] != (points, points) or not one_each or kernel[0] not in given:
+            continue
+        index = np.where(there > 0, values.argmax(axis=0), -1)
+        tensor = inputs_of(layer)[0]
+        axes = _along(tensor, given.index(kernel[0]) - 1)
+        same = next((one for one in found if one.axes == axes and (one.index == index).all()), None)
+        if same is not None:
+            found[found.index(same)] = replace(same, fills=same.fills | {layer.name})
+        elif axes is not None:
+            found.append(Triangle(index, axes, frozenset({layer.name})))
+    return [one for one in found if all(_stays(layer, one) for layer in model.operations)]
+
+
+def _along(tensor: Any, axis: int) -> dict[str, int] | None:
+    """All tensors that this one is made of along an axis, back to where values of points become pairs; None if a
+    layer is met that is not known to work pair by pair."""
+    layer = tensor._keras_history.operation
+    inputs = inputs_of(layer)
+    if isinstance(layer, QEinsumDense):
+        terms, out = layer.equation.split("->")
+        given, kernel = terms.split(",")
+        letter = out[axis + 1]
+        if letter in kernel:  # points become pairs here
+            wires = kernel[1:] == letter and kernel[0] in given and given.replace(kernel[0], letter) == out
+            return {layer.name: axis} if wires else None
+        ways = [(inputs[0], given.index(letter) - 1)] if letter in given else []
+    elif isinstance(layer, BY_VALUE) and all(len(one.shape) == len(tensor.shape) for one in inputs):
+        ways = [(one, axis) for one in inputs]
+    else:
+        return None
+    axes = {layer.name: axis}
+    for one, place in ways:
+        behind = _along(one, place)
+        if behind is None:
+            return None
+        axes |= behind
+    return axes if ways else None
+
+
+def _stays(layer: Any, triangle: Triangle) -> bool:
+    """Whether a layer that reads pairs of a triangle also makes such, or spreads them."""
+    if isinstance(layer, keras.layers.InputLayer) or layer.name in triangle.axes or layer.name in triangle.fills:
+        return True
+    return not any(named(tensor) in triangle.axes for tensor in inputs_of(layer))
+
+
+def _choice(layer: Any, triangle: Triangle, beats: int) -> Choice:
+    """The sums of a layer of wires (N, P) by rows."""
+    kernel = np.asarray(keras.ops.convert_to_numpy(layer.qkernel), np.float64)
+    points = len(kernel)
+    sums: dict[tuple[float, float], int] = {}
+    which = np.zeros((points, points), np.int64)
+    for row, column in zip(*np.nonzero(triangle.index >= 0), strict=True):
+        factors = kernel[:, triangle.index[row, column]]
+        if set(np.flatnonzero(factors)) - {row, column} or row == column:
+            raise _refuse(layer, "a pair is made of other points than its two", ELSE)
+        pair = float(factors[row]), float(factors[column])
+        which[row, column] = sums.setdefault(pair, len(sums))
+    return Choice(tuple(sums), which.reshape(beats, -1))
 
 
 def _few_terms(layer: Any, axis: int) -> bool:
@@ -304,25 +483,39 @@ def counting_axis(plan: Plan, work: Work, name: str, shape: Sequence[int]) -> in
     if work.axis is None:
         return None
     axis = work.axis + len(shape) - len(plan.shapes[work.tensor])  # a bias may have fewer axes than the output
-    return axis if axis >= 0 and shape[axis] == plan.fold.points > 1 else None
+    return axis if axis >= 0 and shape[axis] == plan.shapes[work.tensor][work.axis] > 1 else None
+
+
+def _with_rom(plan: Plan, work: Work) -> Work:
+    """With weights that differ from beat to beat."""
+    rom = {}
+    for name in ("kernel", "bias"):
+        weights = getattr(work.layer, f"q{name}", None) if isinstance(work.layer, QEinsumDense) else None
+        if weights is None or (work.choice is not None and name == "kernel"):
+            continue
+        values = np.asarray(keras.ops.convert_to_numpy(weights), np.float64)
+        axis = counting_axis(plan, work, name, values.shape)
+        if axis is None:
+            continue
+        if any(work.tensor in triangle.axes for triangle in plan.triangles):
+            if (values != np.take(values, [0], axis=axis)).any():
+                raise _refuse(work.layer, f"its {name} differs from pair to pair", ELSE)
+            continue
+        parts = np.stack(np.split(values, plan.fold.beats, axis=axis))
+        if (parts != parts[:1]).any():
+            rom[name] = parts
+    return replace(work, rom=rom)
 
 
 def _refuse_uneven(plan: Plan, work: Work) -> None:
-    """Refuse a layer whose weights or formats differ along the points that share its hardware."""
-    for name in ("kernel", "bias"):
-        weights = getattr(work.layer, f"q{name}", None) if isinstance(work.layer, QEinsumDense) else None
-        if weights is None:
-            continue
-        values = np.asarray(keras.ops.convert_to_numpy(weights))
-        axis = counting_axis(plan, work, name, values.shape)
-        if axis is not None and (values != np.take(values, [0], axis=axis)).any():
-            raise _refuse(work.layer, "its weights differ from point to point", ELSE)
+    """Refuse a layer whose formats differ along the points that share its hardware."""
     axes = {axis for axis in (work.axis, *(use.axis for use in work.uses)) if axis is not None}
     for quantiser in work.layer._flatten_layers(include_self=True):
         if isinstance(quantiser, Quantizer):
             shapes = {tuple(variable.shape) for variable in quantiser.quantizer.variables}
             sizes = {shape[axis + 1] for shape in shapes for axis in axes if len(shape) > axis + 1 and shape[0] == 1}
-            if plan.fold.points in sizes - {1}:
+            lengths = {plan.shapes[work.tensor][work.axis]} if work.axis is not None else set()
+            if (lengths | {plan.fold.points}) & (sizes - {1}):
                 raise _refuse(work.layer, "its formats differ from point to point", SAME)
 
 
@@ -340,23 +533,30 @@ def _plan(planner: _Planner, together: int) -> Plan:
     stores: list[dict[str, dict[str, None]]] = [{kind: {} for kind in CARRIED} for _ in range(last)]
     for phase, use in uses:
         place = places[use.tensor]
-        if use.tensor in summed:
-            stores[place.phase - 1]["running"][use.tensor] = None
         for boundary in range(place.phase, phase):
-            if place.axis is None and use.axis is not None and boundary == phase - 1:
+            if use.tensor in summed:
+                kind = "running"
+            elif place.axis is None and use.axis is not None and boundary == phase - 1:
                 kind, spread[use.tensor] = "spread", use.axis
             elif place.axis is None or (use.axis is None and boundary > place.phase):
                 kind = "held"
             else:
                 kind = "streamed" if use.axis is not None else "filled"
             stores[boundary][kind][use.tensor] = None
+    carried = {name for store in stores for names in store.values() for name in names}
+    for layer in planner.model.operations:
+        if any(layer.name in carried and layer.name in triangle.axes for triangle in planner.triangles):
+            raise _refuse(layer, "its pairs are needed in a later phase than the one that makes them", ELSE)
     tensors = {named(tensor): tensor for layer in planner.model.operations for tensor in _outputs(layer)}
     return Plan(
         model=planner.model,
         fold=Folding(planner.points, together, {name: place.axis for name, place in places.items()}, spread),
         works=tuple(tuple(work for work in works if work.phase == phase) for phase in range(last + 1)),
         boundaries=tuple(Boundary(**{kind: tuple(names) for kind, names in store.items()}) for store in stores),
-        shapes={name: tuple(tensor.shape[1:]) for name, tensor in tensors.items()},
+        shapes={
+            spelled: tuple(tensor.shape[1:]) for name, tensor in tensors.items() for spelled in (name, partial(name))
+        },
+        triangles=tuple(planner.triangles),
     )
 
 

@@ -40,6 +40,14 @@ def test_scores_of_a_constant_query_are_class_attention(changes: dict[str, Any])
     np.testing.assert_allclose(logits(scores, events), logits(published, events), rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("changes", [{"pairs": "onchip"}, {"pairs": "none", "norm": "layer", "blocks": 2}])
+def test_a_division_behind_the_sum_of_values_is_the_softmax(changes: dict[str, Any]) -> None:
+    direct, deferred = (float_model("part", small(**changes, softmax=form), JET, 3) for form in ("direct", "deferred"))
+    transfer(direct, deferred)
+    events = {name: array.astype(np.float64) for name, array in jets(100).items()}
+    np.testing.assert_allclose(logits(deferred, events), logits(direct, events), rtol=0, atol=1e-10)
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -90,6 +90,8 @@ class Program:
         given: formats of the values of an event.
         outputs: (m,), places of the outputs.
         fraction: (m,), fraction bits of the outputs.
+        fixed: places that hold `constants` all the time.
+        constants: whole numbers.
     """
 
     steps: tuple[Step, ...]
@@ -97,6 +99,8 @@ class Program:
     given: Forms
     outputs: Places
     fraction: NDArray[np.int64]
+    fixed: Places
+    constants: NDArray[np.int64]
 
     @classmethod
     def of(cls, comb: Any, given: Forms) -> Program:
@@ -110,7 +114,7 @@ class Program:
         ins, outs = np.arange(inputs, dtype=np.int32), np.arange(inputs, inputs + outputs, dtype=np.int32)
         none = np.zeros((0, 1), np.int32)
         step = Step(comb, given, ins[None], outs[None], np.zeros(outputs, np.int64), none, none[:, 0])
-        return cls((step,), inputs + outputs, given, outs, out_fractions(comb))
+        return cls((step,), inputs + outputs, given, outs, out_fractions(comb), none[:, 0], np.zeros(0, np.int64))
 
 
 def out_fractions(comb: Any) -> NDArray[np.int64]:
@@ -185,7 +189,8 @@ def run_program(program: Program, library: Path, rows: Array, reporter: Reporter
     shapes = np.array([[len(s.ins), s.ins.shape[1], s.outs.shape[1], len(s.totals)] for s in program.steps], np.int64)
     pointers = (pointer * len(tables))(*(table.ctypes.data for table in tables))
     scales = 2.0**program.given.fraction, 2.0**-program.fraction
-    outputs = np.ascontiguousarray(program.outputs, np.int32)
+    outputs, fixed = (np.ascontiguousarray(places, np.int32) for places in (program.outputs, program.fixed))
+    constants = np.ascontiguousarray(program.constants, np.int64)
     rows, results = np.ascontiguousarray(rows, np.float64), np.zeros((len(rows), len(outputs)))
     tick = (reporter or Silent()).task("compiled arithmetic", len(rows))
 
@@ -199,7 +204,10 @@ def run_program(program: Program, library: Path, rows: Array, reporter: Reporter
             raise HlsError("a value is outside of the table that looks it up; its format says that it cannot be")
         return len(some)
 
-    arguments = _Steps(len(program.steps), shapes.ctypes.data, ctypes.addressof(pointers))
+    arguments = _Steps(
+        len(program.steps), shapes.ctypes.data, ctypes.addressof(pointers), len(fixed), fixed.ctypes.data,
+        constants.ctypes.data,
+    )  # fmt: skip
     with ThreadPoolExecutor(cxx.cores()) as pool:
         for done in as_completed([pool.submit(part, start) for start in range(0, len(rows), EVENTS)]):
             tick(done.result())
@@ -207,9 +215,12 @@ def run_program(program: Program, library: Path, rows: Array, reporter: Reporter
 
 
 class _Steps(ctypes.Structure):
-    """Of the library's ``run``: how many steps, their shapes and their tables."""
+    """Of the library's ``run``: how many steps, their shapes and their tables; how many constants, where, and which."""
 
-    _fields_ = (("count", ctypes.c_size_t), ("shapes", ctypes.c_void_p), ("tables", ctypes.c_void_p))
+    _fields_ = (
+        ("count", ctypes.c_size_t), ("shapes", ctypes.c_void_p), ("tables", ctypes.c_void_p),
+        ("constants", ctypes.c_size_t), ("fixed", ctypes.c_void_p), ("values", ctypes.c_void_p),
+    )  # fmt: skip
 
 
 def _write(program: Program, folder: Path) -> list[Path]:

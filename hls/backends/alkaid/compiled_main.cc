@@ -8,6 +8,9 @@ struct Steps {
     size_t count;
     const int64_t (*shapes)[4];    // of each step: beats, inputs, outputs, sums
     const int32_t *const *tables;  // of each step: places of inputs and of outputs, of terms, of sums
+    size_t constants;
+    const int32_t *fixed;          // their places
+    const int64_t *values;
 };
 
 static void step(size_t number, const V *const *in, V *const *out, State &s) {
@@ -29,6 +32,7 @@ extern "C" int64_t run(const double *rows, double *results, const double *finer,
                        const double *coarser, size_t outputs, const int32_t *places, size_t size, const Steps *program) {
     std::unique_ptr<V[]> memory(new V[size]());
     std::unique_ptr<State> state(new State);
+    for (size_t i = 0; i < program->constants; ++i) memory[program->fixed[i]] = V{} + (number)program->values[i];
     std::vector<const V *> in;
     std::vector<V *> out;
     for (size_t first = 0; first < events; first += LANES) {

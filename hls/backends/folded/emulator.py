@@ -167,7 +167,7 @@ class _Machine:
         """A clock edge: `beat` is the number of the beat that is taken, None for none; `given`: an output goes."""
         made = [kernel.way[-1] for kernel in self.kernels]
         entered = beat is not None and self.kernels[0].beat == 0
-        seen: list[Seen | None] = [None if beat is None else Seen(beat, (), (), NOTHING, 0)]
+        seen: list[Seen | None] = [None if beat is None else Seen(beat, (), (), NOTHING, self.kernels[0].beat)]
         for store, kernel in zip(self.stores, self.kernels[1:], strict=True):
             seen.append(store.read(kernel.beat) if kernel.runs else None)
         for kernel, taken in zip(self.kernels, seen, strict=True):
@@ -282,7 +282,10 @@ class Emulator:
             (group.tensor, group.kind): (group, made[:, end - group.size : end])
             for group, end in zip(before, ends, strict=True)
         }
-        return np.concatenate([self._read(group, *columns[group.tensor, group.kind], seen) for group in kernel.ins], 1)
+        read = [
+            self._read(group, *columns[group.tensor, group.kind], seen) for group in kernel.ins if group.kind != "rom"
+        ]
+        return np.concatenate([kernel.rom[[beat.beat for beat in seen]], *read], axis=1)
 
     def _read(self, group: Group, source: Group, made: Array, seen: Sequence[Seen]) -> Array:
         """What a group of inputs reads: (beats, values)."""

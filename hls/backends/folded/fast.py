@@ -27,11 +27,16 @@ def program_of(fold: Folding, kernels: Sequence[Kernel]) -> Program:
         kernels: in order; the values of an event are those of the beats of the first one, one beat after the other.
     """
     first = kernels[0]
-    width = sum(group.size for group in first.ins)
+    outside = tuple(group for group in first.ins if group.kind != "rom")
+    width = sum(group.size for group in outside)
     given = np.arange(first.beats * width).reshape(first.beats, width)
-    places, ins, steps = given.size, given, []
+    places, ins, steps, constants = given.size, given, [], []
     fractions = out_fractions(first.comb)
     for number, kernel in enumerate(kernels):
+        rom = places + np.arange(kernel.rom.size).reshape(kernel.beats, -1)
+        places += rom.size
+        constants.append((rom.ravel(), _whole(kernel).ravel()))
+        ins = np.concatenate([rom, ins], axis=1)
         outs = places + np.arange(kernel.beats * kernel.comb.shape[1]).reshape(kernel.beats, -1)
         places += outs.size
         behind = kernels[number + 1] if number + 1 < len(kernels) else None
@@ -49,9 +54,16 @@ def program_of(fold: Folding, kernels: Sequence[Kernel]) -> Program:
         fractions = own + left
         if behind is not None:
             ins = _ins(fold, kernel, behind, outs, totals)
-    given_forms = _forms(first.ins)
-    every = [np.tile(part, first.beats) for part in (given_forms.signed, given_forms.integer, given_forms.fraction)]
-    return Program(tuple(steps), places, Forms(*every), outs[0].astype(np.int32), fractions)
+    forms = _forms(outside)
+    every = Forms(*(np.tile(part, first.beats) for part in (forms.signed, forms.integer, forms.fraction)))
+    where, what = (np.concatenate(parts) for parts in zip(*constants, strict=True))
+    return Program(tuple(steps), places, every, outs[0].astype(np.int32), fractions, where.astype(np.int32), what)
+
+
+def _whole(kernel: Kernel) -> Numbers:
+    """The ROM of a kernel in the steps of its formats."""
+    fractions = [np.ravel(group.kif[2]).astype(np.float64) for group in kernel.ins if group.kind == "rom"]
+    return (kernel.rom * 2.0 ** np.concatenate([np.zeros(0), *fractions])).astype(np.int64)
 
 
 def _forms(groups: Sequence[Group]) -> Forms:
@@ -87,6 +99,8 @@ def _ins(fold: Folding, kernel: Kernel, behind: Kernel, outs: Numbers, totals: N
     total_of = dict(zip(summed.tolist(), totals.tolist(), strict=True))
     parts = []
     for group in behind.ins:
+        if group.kind == "rom":
+            continue  # its places are the first ones
         source, start = written[group.tensor, group.kind]
         made = outs[:, start : start + source.size]  # (beats of the kernel in front, values)
         if group.kind == "streamed":

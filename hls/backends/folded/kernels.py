@@ -1,9 +1,9 @@
 """Kernels of a plan, each traced once for T points, and what the stores between them hold; both also in NumPy.
 
-A kernel's inputs are the values that come with a beat (``streamed``, ``spread``), then all values of the event
-(``filled``, ``running``, ``held``); its outputs are what the boundary behind it keeps, or the outputs of the model.
-Every value has the format that the arithmetic in front of it can give, so that nothing is rounded where the model does
-not round.
+A kernel's inputs are the values that come with a beat (``rom``: weights that differ from beat to beat; ``streamed``,
+``spread``), then all values of the event (``filled``, ``running``, ``held``); its outputs are what the boundary behind
+it keeps, or the outputs of the model. Every value has the format that the arithmetic in front of it can give, so that
+nothing is rounded where the model does not round.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +23,10 @@ from hls.backends.alkaid.kinds import replays
 from hls.backends.alkaid.trace import HARDWARE, SOLVER, Kif, predict
 from hls.errors import HlsError
 from qformers.precision.fixed import Fixed
-from qformers.quant.phases import CARRIED, Folding, Plan, Work, counting_axis, named
+from qformers.quant.phases import CARRIED, Choice, Folding, Plan, Work, counting_axis, named
 
 Array = NDArray[np.float64]
-BY_BEAT = ("streamed", "spread")
+BY_BEAT = ("rom", "streamed", "spread")
 Formats = Mapping[str, Fixed | Kif]  # of the model's inputs
 
 
@@ -35,8 +35,8 @@ class Group:
     """Values of one tensor at a kernel, side by side.
 
     Attributes:
-        tensor: of the Keras model.
-        kind: of the store, see `qformers.quant.phases`; "" for an output of the model.
+        tensor: of the Keras model; for a ROM the layer and the name of its weights.
+        kind: of the store, see `qformers.quant.phases`; "rom"; "" for an output of the model.
         shape: of a beat where it comes beat by beat, else of the event.
         kif: sign, integer and fraction bits, arrays of that shape.
     """
@@ -71,18 +71,14 @@ class Kernel:
         comb: alkaid's CombLogic from all inputs to all outputs, flattened.
         ins, outs: its inputs and outputs, in order.
         beats: of an event.
+        rom: (B, values) of its inputs that come from a ROM; these are the first inputs.
     """
 
     comb: Any
     ins: tuple[Group, ...]
     outs: tuple[Group, ...]
     beats: int
-
-
-def beat_shape(plan: Plan, tensor: str, axis: int | None) -> tuple[int, ...]:
-    """Shape of what a beat brings of a tensor that comes along `axis`, or of all of it."""
-    shape = plan.shapes[tensor]
-    return shape if axis is None else (*shape[:axis], plan.fold.together, *shape[axis + 1 :])
+    rom: Array
 
 
 def kernels(plan: Plan, formats: Formats) -> tuple[Kernel, ...]:
@@ -99,7 +95,7 @@ def kernels(plan: Plan, formats: Formats) -> tuple[Kernel, ...]:
     ins = [
         Group(named(tensor), "streamed", shape, _kif(formats[tensor.name], shape))
         for tensor in plan.model.inputs
-        for shape in [beat_shape(plan, named(tensor), plan.fold.axes[named(tensor)])]
+        for shape in [plan.beat_shape(named(tensor), plan.fold.axes[named(tensor)])]
     ]
     for phase in range(len(plan.works)):
         made.append(_kernel(plan, phase, ins))
@@ -133,10 +129,56 @@ def _behind(plan: Plan, phase: int, group: Group) -> Group:
     return group
 
 
+def _roms(plan: Plan, phase: int) -> tuple[tuple[Group, ...], Array]:
+    """What the kernel of a phase reads from its ROM, and the values, (B, all of them)."""
+    groups: dict[str, tuple[Group, Array]] = {}
+    for work in plan.works[phase]:
+        tables = {f"{work.layer.name}/{name}": values for name, values in work.rom.items()}
+        if work.choice is not None and len(work.choice.sums) > 1:
+            tables[_choice_name(plan, phase, work)] = work.choice.which.astype(np.float64)
+        for name, values in tables.items():
+            shape = values.shape[1:]
+            groups[name] = Group(name, "rom", shape, _least(values)), values.reshape(len(values), -1)
+    flat = [values for _, values in groups.values()]
+    rom = np.concatenate(flat, axis=1) if flat else np.zeros((plan.beats_of(phase), 0))
+    return tuple(group for group, _ in groups.values()), rom
+
+
+def _choice_name(plan: Plan, phase: int, work: Work) -> str:
+    """Layers that choose alike share a table, called by the first of them."""
+    same = (one for one in plan.works[phase] if one.choice is not None and len(one.choice.sums) > 1)
+    choice = cast(Choice, work.choice)
+    first = next(one for one in same if np.array_equal(cast(Choice, one.choice).which, choice.which))
+    return f"{first.layer.name}/choice"
+
+
+def _least(values: Array) -> Kif:
+    """The narrowest formats of values (B, ...), one for each place.
+
+    Raises:
+        HlsError: values that are no multiples of 2^-64.
+    """
+    fractions = np.zeros(values.shape[1:], np.int64)
+    scaled = np.array(values)
+    for _ in range(64):
+        odd = (scaled != np.round(scaled)).any(axis=0)
+        fractions += odd
+        scaled = np.where(odd, scaled * 2.0, scaled)
+    if (scaled != np.round(scaled)).any():
+        raise HlsError("weights of a ROM need more than 64 fraction bits")
+    high, low = scaled.max(axis=0), scaled.min(axis=0)
+    signed = low < 0
+    wide = np.maximum(high, -low - 1.0)
+    bits = np.where(wide > 0, np.floor(np.log2(np.maximum(wide, 1.0))) + 1.0, 0.0)
+    return signed.astype(np.int8), (bits - fractions).astype(np.int8), fractions.astype(np.int8)
+
+
 def _kernel(plan: Plan, phase: int, ins: Sequence[Group]) -> Kernel:
     from alkaid.trace import FVArray, HWConfig, trace
     from alkaid.trace.passes import optimize
 
+    roms, rom = _roms(plan, phase)
+    ins = (*roms, *ins)
     try:
         with mended(), replays(), redirect_stdout(StringIO()):
             known: dict[tuple[str, bool], Any] = {}
@@ -149,7 +191,10 @@ def _kernel(plan: Plan, phase: int, ins: Sequence[Group]) -> Kernel:
                 known[group.tensor, whole] = values.reshape(1, *group.shape)
             for work in plan.works[phase]:
                 arrays = [known[use.tensor, use.axis is None] for use in work.uses]
-                known[work.tensor, work.axis is None] = _replayed(plan, work, arrays)
+                table = {name: known[f"{work.layer.name}/{name}", False][0] for name in work.rom}
+                if work.choice is not None and len(work.choice.sums) > 1:
+                    table["choice"] = known[_choice_name(plan, phase, work), False][0]
+                known[work.tensor, work.axis is None] = _replayed(plan, work, arrays, table)
             if phase < len(plan.boundaries):
                 wanted = list(_wanted(plan, phase))
             else:
@@ -166,7 +211,7 @@ def _kernel(plan: Plan, phase: int, ins: Sequence[Group]) -> Kernel:
         stop = start + math.prod(shape)
         outs.append(Group(name, kind, shape, tuple(kif[start:stop].reshape(shape) for kif in kifs)))  # type: ignore[arg-type]
         start = stop
-    return Kernel(comb, tuple(ins), tuple(outs), plan.beats_of(phase))
+    return Kernel(comb, tuple(ins), tuple(outs), plan.beats_of(phase), rom)
 
 
 def _wanted(plan: Plan, phase: int) -> Iterator[tuple[str, str, bool]]:
@@ -176,27 +221,86 @@ def _wanted(plan: Plan, phase: int) -> Iterator[tuple[str, str, bool]]:
             yield name, kind, kind not in ("streamed", "filled")
 
 
-def _replayed(plan: Plan, work: Work, arrays: list[Any]) -> Any:
-    """The output of a layer on alkaid's arrays, with a batch axis of one."""
+def _replayed(plan: Plan, work: Work, arrays: list[Any], table: Mapping[str, Any]) -> Any:
+    """The output of a layer on alkaid's arrays, with a batch axis of one.
+
+    Args:
+        table: "kernel", "bias" or "choice" -> what the ROM gives for the beat.
+    """
     from alkaid.converter._plugin_loader import maybe_load_for
     from alkaid.converter.builtin.keras.layers._base import _registry
 
     if type(work.layer) not in _registry:
         maybe_load_for(type(work.layer), "keras", verbose=False)
     mirror = _registry[type(work.layer)](work.layer)
-    if work.cut is not None or work.axis is not None:
-        load = mirror._load_weight
-        mirror._load_weight = lambda name: _shared(plan, work, name, load(name))
-    several = isinstance(work.layer.input, list | tuple)
+    load = mirror._load_weight
+
+    def weights(name: str) -> Any:
+        return table[name] if name in table else _shared(plan, work, name, load(name))
+
+    mirror._load_weight = weights
+    if work.choice is not None:
+        place = work.uses[0].axis if len(work.uses) == 1 else work.uses[1].axis
+        side_by_side = np.concatenate(arrays[::-1], axis=cast(int, place) + 1)  # so that both are rounded alike
+        mirror.call = lambda given: _chosen(plan, work, given, table.get("choice")) + mirror._load_weight("bias")
+        return mirror(side_by_side)["final"][0]
+    if work.ends:
+        mirror.__input_quantizer_handled__ = True
+        mirror.call = lambda given: given + mirror._load_weight("bias")
+    if work.sums:
+        mirror._load_weight = lambda name: 0.0 if name == "bias" else weights(name)
+    several = not work.ends and isinstance(work.layer.input, list | tuple)
     made = mirror(tuple(arrays)) if several else mirror(arrays[0])
-    return made["final"][0]
+    return made["post_call" if work.sums else "final"][0]
+
+
+def _chosen(plan: Plan, work: Work, given: Any, numbers: Any) -> Any:
+    """Pairs of the rows of a beat from own values and those of all points; or rows and columns from such pairs."""
+    choice, together, points = cast(Choice, work.choice), plan.fold.together, plan.fold.points
+    flat = np.moveaxis(given, cast(int, work.uses[-1].axis) + 1, 1)[0]  # (T + N, ...); or of pairs (T * N, ...)
+    rest = flat.shape[1:]
+    flat = flat.reshape(len(flat), -1)
+    into = len(work.uses) == 2
+    made = []
+    for place in range(together * points):
+        row, column = divmod(place, points)
+        own, other = (flat[row], flat[together + column]) if into else (None, flat[place])
+        sums = [_sum(factors, own, other) for factors in choice.sums]
+        seen = np.unique(choice.which[:, place])
+        made.append(sums[int(seen[0])] if len(seen) == 1 else _pick(numbers[place], sums))
+    pairs = np.stack(made)
+    if into:
+        return np.moveaxis(pairs.reshape(-1, *rest), 0, cast(int, work.axis))[None]
+    terms, out = work.layer.equation.split("->")
+    spelled, kernel = terms.split(",")
+    others = spelled[1:].replace(kernel[0], "")
+    order = [(kernel[1:] + others).index(letter) for letter in out[1:]]
+    return pairs.reshape(together, points, *rest).transpose(order)[None]
+
+
+def _sum(factors: tuple[float, float], own: Any, other: Any) -> Any:
+    parts = [part * factor for part, factor in zip((own, other), factors, strict=True) if factor]
+    return sum(parts[1:], parts[0]) if parts else other * 0.0
+
+
+def _pick(number: Any, sums: Sequence[Any]) -> Any:
+    """One of several arrays (R,) by a number that counts from 0."""
+    picked = sums[0]
+    for which, one in enumerate(sums[1:], start=1):
+        hit = number if len(sums) == 2 else number == float(which)
+        picked = type(one)(np.array([hit.msb_mux(a, b) for a, b in zip(one, picked, strict=True)]))
+    return picked
 
 
 def _shared(plan: Plan, work: Work, name: str, weights: Any) -> Any:
-    """The weights of a beat; an axis of them that counts points is cut to T, since they are the same for all points."""
+    """The weights of a beat; an axis of them that counts points is cut to a beat, since all are the same."""
     weights = np.asarray(weights)
     axis = counting_axis(plan, work, name, weights.shape)
-    return weights if axis is None else np.take(weights, range(plan.fold.together), axis=axis)
+    if axis is None or plan.fold.beats == 1:
+        return weights
+    # along pairs of rows one value does for all of them
+    length = 1 if any(work.tensor in one.axes for one in plan.triangles) else plan.fold.together
+    return np.take(weights, range(length), axis=axis)
 
 
 def run(fold: Folding, made: Sequence[Kernel], inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -210,9 +314,17 @@ def run(fold: Folding, made: Sequence[Kernel], inputs: Mapping[str, Array]) -> d
         Output name (of the tensor) -> (n, ...).
     """
     events = len(next(iter(inputs.values())))
-    stored = {(g.tensor, g.kind): beats_of(fold, g.tensor, inputs[g.tensor]) for g in made[0].ins}
+    stored = {
+        (g.tensor, g.kind): beats_of(fold, g.tensor, inputs[g.tensor]) for g in made[0].ins if g.kind == "streamed"
+    }
     for kernel in made:
-        rows = np.concatenate([_rows(stored[g.tensor, g.kind], kernel.beats, events) for g in kernel.ins], axis=1)
+        rows = np.concatenate(
+            [
+                _rows(kernel.rom[None], kernel.beats, events),
+                *(_rows(stored[g.tensor, g.kind], kernel.beats, events) for g in kernel.ins if g.kind != "rom"),
+            ],
+            axis=1,
+        )
         answers = predict(kernel.comb, rows).reshape(events, kernel.beats, -1)
         parts = np.split(answers, np.cumsum([group.size for group in kernel.outs])[:-1], axis=2)
         stored = {(g.tensor, g.kind): _kept(fold, g, part) for g, part in zip(kernel.outs, parts, strict=True)}

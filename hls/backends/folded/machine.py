@@ -13,13 +13,13 @@ The Verilog is ``machine.v`` beside this file; here are the numbers and wires fo
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from hls.backends.alkaid.ports import Value, joined, place, wires
+from hls.backends.alkaid.ports import Value, encode, joined, place, wires
 from hls.backends.alkaid.stages import Pipeline
 from hls.backends.folded.kernels import Group, Kernel
 from hls.errors import HlsError
@@ -69,6 +69,8 @@ class Phase:
         in_width, out_width: bits of its ports.
         given: Verilog of what goes in.
         store: behind it; None behind the last one.
+        rom: Verilog of the bits that it reads in each beat from a ROM; these are the lowest of its input.
+        rom_width: of them.
     """
 
     number: int
@@ -78,6 +80,8 @@ class Phase:
     out_width: int
     given: str
     store: Store | None
+    rom: tuple[str, ...]
+    rom_width: int
 
     @property
     def beat_bits(self) -> int:
@@ -93,6 +97,21 @@ class Ports:
     outs: tuple[tuple[Group, tuple[Value, ...]], ...]
     in_width: int
     out_width: int
+
+    @property
+    def rom(self) -> tuple[Value, ...]:
+        """Inputs that come from the ROM; they are the first."""
+        return tuple(value for group, values in self.ins if group.kind == "rom" for value in values)
+
+    @property
+    def outside(self) -> tuple[tuple[Group, tuple[Value, ...]], ...]:
+        """Inputs that come from outside, at their bits in ``in_beat``."""
+        shift = sum(value.width for value in self.rom)
+        return tuple(
+            (group, tuple(replace(value, low=value.low - shift) for value in values))
+            for group, values in self.ins
+            if group.kind != "rom"
+        )
 
     def kept(self, kind: str) -> Slice:
         """Bits of the outputs that go into a kind of store."""
@@ -130,9 +149,15 @@ def phases_of(
     """The phases as the template takes them."""
     phases = []
     for number, (kernel, cut, port) in enumerate(zip(made, cuts, ports, strict=True)):
-        given = _vector(_sources(fold, number - 1, ports[number - 1], port)) if number else "in_beat"
+        rom_width = sum(value.width for value in port.rom)
+        words = encode(port.rom, kernel.rom) if rom_width else []
+        rom = tuple(f"{rom_width}'h{word:x}" for word in words)
+        before = ports[number - 1] if number else None
+        given = _vector(_sources(fold, number, before, port))
         store = _store(fold, number, port, ports[number + 1]) if number + 1 < len(ports) else None
-        phases.append(Phase(number, kernel.beats, cut.latency_cycles, port.in_width, port.out_width, given, store))
+        phases.append(
+            Phase(number, kernel.beats, cut.latency_cycles, port.in_width, port.out_width, given, store, rom, rom_width)
+        )
     return tuple(phases)
 
 
@@ -170,13 +195,21 @@ def _spread(fold: Folding, phase: int, port: Ports, behind: Ports) -> tuple[str,
 Source = tuple[str, int, int]  # vector, lowest bit, width
 
 
-def _sources(fold: Folding, phase: int, before: Ports, port: Ports) -> Iterator[Source]:
-    """Where the bits of a kernel's inputs lie in the stores in front of it, lowest first."""
-    name, sums, rows = f"s{phase}", 0, 0
+def _sources(fold: Folding, phase: int, before: Ports | None, port: Ports) -> Iterator[Source]:
+    """Where the bits of a kernel's inputs lie in its ROM and in the stores in front of it, lowest first."""
+    rom_width = sum(value.width for value in port.rom)
+    if rom_width:
+        yield f"k{phase}_rom", 0, rom_width
+    if before is None:
+        yield "in_beat", 0, port.in_width - rom_width
+        return
+    name, sums, rows = f"s{phase - 1}", 0, 0
     written = {(group.tensor, group.kind): (group, values) for group, values in before.outs}
     lows = {kind: before.kept(kind).low for kind in ("streamed", "filled", "held")}
     filled = before.kept("filled").width
     for group, values in port.ins:
+        if group.kind == "rom":
+            continue
         source, outs = written[group.tensor, group.kind]
         if group.kind == "spread":
             for value in values:

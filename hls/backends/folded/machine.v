@@ -4,7 +4,7 @@
 // ${phases | length} kernels, ${phases[0].beats} beats per event; outputs wait until they are taken
 module ${top} (
     input clk, input rst,
-    input in_valid, output in_ready, input [${phases[0].in_width - 1}:0] in_beat,
+    input in_valid, output in_ready, input [${phases[0].in_width - phases[0].rom_width - 1}:0] in_beat,
     output out_valid, input out_ready, output [${out_width - 1}:0] out_event
 );
 //% for phase in phases
@@ -14,6 +14,17 @@ module ${top} (
     reg [${phase.beat_bits - 1}:0] k${phase.number}_beat;
     wire k${phase.number}_begin = k${phase.number}_beat == 0;
     wire k${phase.number}_end = k${phase.number}_beat == ${phase.beats - 1};
+//% if phase.rom_width
+    // weights of the beat
+    reg [${phase.rom_width - 1}:0] k${phase.number}_rom;
+    always @(*)
+        case (k${phase.number}_beat)
+//% for word in phase.rom
+            ${phase.beat_bits}'d${loop.index0}: k${phase.number}_rom = ${word};
+//% endfor
+            default: k${phase.number}_rom = 0;
+        endcase
+//% endif
     wire [${phase.in_width - 1}:0] k${phase.number}_in = ${phase.given};
     wire [${phase.out_width - 1}:0] k${phase.number}_out;
     ${top}_k${phase.number} k${phase.number} (.clk(clk), .model_inp(k${phase.number}_in), .model_out(k${phase.number}_out));

@@ -89,6 +89,7 @@ class FoldedProject(ProjectFolder):
                 tuple(map(Group.from_json, row["ins"])),
                 tuple(map(Group.from_json, row["outs"])),
                 row["beats"],
+                np.asarray(row["rom"], np.float64).reshape(row["beats"], -1),
             )
             for row in self.facts["kernels"]
         )
@@ -216,8 +217,8 @@ class FoldedProject(ProjectFolder):
     def _beats(self, inputs: Mapping[str, NDArray[Any]]) -> Array:
         """Events as the ports take them: (n, B, values of a beat)."""
         rounded = self.rounded(inputs)
-        parts = [beats_of(self.fold, group.tensor, rounded[group.tensor]) for group in self.kernels[0].ins]
-        return np.concatenate(parts, axis=2)
+        outside = [group.tensor for group in self.kernels[0].ins if group.kind != "rom"]
+        return np.concatenate([beats_of(self.fold, tensor, rounded[tensor]) for tensor in outside], axis=2)
 
     def _clocks(self, events: int) -> int:
         """That a stream takes without pauses, and some more."""

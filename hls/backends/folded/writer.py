@@ -76,7 +76,7 @@ def write(
             one.comb.save(folder / f"model/kernel{number}.json.gz")
         cost = _costs(cut, made, cuts, phases, build)
         write_json(folder / LAYOUT, layout.to_json())
-        write_json(folder / PORTS, {"in_beat": _entries(ports[0].ins), "out_event": _entries(ports[-1].outs)})
+        write_json(folder / PORTS, {"in_beat": _entries(ports[0].outside), "out_event": _entries(ports[-1].outs)})
         write_json(folder / PLAN, cost)
         said |= {key: cost[key] for key in ("points_per_clock", "ii_cycles", "latency_cycles", "lut_estimate")}
     tick()
@@ -126,6 +126,8 @@ def _costs(
                 "longest_path_ns": float(max(one.delays_ns)),
                 "ins": [group.to_json() for group in kernel.ins],
                 "outs": [group.to_json() for group in kernel.outs],
+                "rom": kernel.rom.tolist(),
+                "rom_bits": phase.rom_width * len(phase.rom),
                 "stores": stores,
             }
         )

@@ -33,6 +33,7 @@ from qformers.models.arch import Source
 from qformers.models.hept import tables
 from qformers.models.hept.common import initial, scales_of
 from qformers.models.hept.config import HeptConfig
+from qformers.nn import softmax
 from qformers.nn.index import lsh, padding, select
 from qformers.nn.index.host_order import HostOrder
 from qformers.nn.vocabulary import Linear, Tensor, Vocabulary
@@ -176,29 +177,29 @@ def attention(cfg: HeptConfig, nn: Vocabulary, x: Tensor, cloud: TablesCloud, p:
     z = _logits(cfg, nn, project("q"), project("k"), cloud, p)  # (B, O, H, M, S, S)
     sink = nn.zero_logit + nn.on_logit_grid(cfg.sink)
     top = nn.move(select.Largest, z, f"{p}_top", axis=-1, floor=sink)  # (B, O, H, M, S, 1)
-    weights = _exp_below(nn, top, z, f"{p}_exp")
+    weights = softmax.exp_below(nn, top, z, f"{p}_exp")
     context = nn.einsum("bphgst,bphgte->bphgse", weights, project("v"), f"{p}_num")
     # the sink is a key more: its distance from the top is a sum of the top and a constant
     minus_sink = np.full(top.shape[1:], -sink)
-    below = nn.wires(top, np.ones((1, 1)), "bphgso,oa->bphgsa", f"{p}_sink", tables.logits, minus_sink)
-    exp = nn.table(below, tables.EXPONENTIAL, f"{p}_sink_exp")
+    below = nn.wires(top, np.ones((1, 1)), "bphgso,oa->bphgsa", f"{p}_sink", softmax.lifted_logits, minus_sink)
+    exp = nn.table(below, softmax.EXPONENTIAL, f"{p}_sink_exp")
     ones = np.ones((cloud.block, 1))
-    total = nn.wires(weights, ones, "bphgst,to->bphgso", f"{p}_keys", tables.EXPONENTIAL.value)
-    total = nn.sum(total, exp, tables.total(cloud.block + 1), f"{p}_den")
+    total = nn.wires(weights, ones, "bphgst,to->bphgso", f"{p}_keys", softmax.EXPONENTIAL.value)
+    total = nn.sum(total, exp, softmax.total(cloud.block + 1), f"{p}_den")
 
     context, total, top = (
         cloud.scatter(part, f"{p}_{name}") for name, part in (("num", context), ("den", total), ("top", top))
     )  # (B, O, H, N, D or 1)
     if cfg.hashes > 1:
         best = nn.move(select.Largest, top, f"{p}_best", axis=1)
-        share = _exp_below(nn, best, top, f"{p}_share")
+        share = softmax.exp_below(nn, best, top, f"{p}_share")
         context = nn.einsum("bphno,bphne->bhne", share, context, f"{p}_num_or")
         total = nn.einsum("bphno,bphno->bhno", share, total, f"{p}_den_or")
     else:
         context, total = (
             _reshape(nn, part, part.shape[2:], f"{p}_{name}_or") for name, part in (("num", context), ("den", total))
         )
-    inverse = nn.table(total, tables.reciprocals(cfg.hashes * (cloud.block + 1)), f"{p}_inverse")
+    inverse = nn.table(total, softmax.reciprocals(cfg.hashes * (cloud.block + 1)), f"{p}_inverse")
     return nn.einsum("bhne,bhno->bnhe", context, inverse, f"{p}_context")
 
 
@@ -211,7 +212,7 @@ def _logits(cfg: HeptConfig, nn: Vocabulary, queries: Tensor, keys: Tensor, clou
     spatial = nn.derived_dense(cloud.squares, f"{p}_spatial", scale, "minus scales", of=f"{p}_scale")
     z = nn.sum(latent, spatial, lambda formats: formats.quant.logits, f"{p}_z")
     z = nn.key_logits(z, cloud.hidden, f"{p}_lifted")
-    return nn.round(z, tables.logits, f"{p}_logits")
+    return nn.round(z, softmax.lifted_logits, f"{p}_logits")
 
 
 def derive_minus_scales(cfg: HeptConfig, source: Source, of: str) -> tuple[NDArray[np.float64], None]:
@@ -221,12 +222,6 @@ def derive_minus_scales(cfg: HeptConfig, source: Source, of: str) -> tuple[NDArr
 
 
 DERIVATIONS: dict[str, Callable[[Any, Source, str], Any]] = {"minus scales": derive_minus_scales}
-
-
-def _exp_below(nn: Vocabulary, top: Tensor, x: Tensor, name: str) -> Tensor:
-    """exp(x - top) by a table; both are on the grid of the logits."""
-    depth = nn.minus(top, x, f"{name}_depth", tables.logits)
-    return nn.table(depth, tables.EXPONENTIAL, name)
 
 
 def _reshape(nn: Vocabulary, x: Tensor, shape: tuple[int, ...], name: str) -> Tensor:

@@ -58,6 +58,7 @@ PART = Arch(
     | {
         "layer_gelu": small(pairs="none", norm="layer", activation="gelu", scale_resids=True),
         "rms_silu": small(pairs="none", norm="rms", activation="silu", head="class_token", class_blocks=1),
+        "deferred": small(pairs="onchip", softmax="deferred"),
     },
     fixed=fixed_part,
     particles=particles,

@@ -31,6 +31,9 @@ class PartConfig(Section):
     class_attention: Annotated[Literal["tokens", "scores"], Field(exclude_if=lambda form: form == "tokens")] = "tokens"
     # tokens: the class token is one more key, as published; scores: the same function for one class block, whose query
     # is a constant, so that scores are a dense map of the particles: the form that fixed point takes of its own accord
+    softmax: Annotated[Literal["direct", "deferred"], Field(exclude_if=lambda form: form == "direct")] = "direct"
+    # direct: attention weights are divided by their sum key by key; deferred: the weighted sum of values is, once per
+    # query and channel, which is the same function with D products for each particle instead of N
     scale_fc: bool = True  # norm between the two layers of the feed-forward part
     scale_attn: bool = True  # norm after the attention
     scale_heads: bool = True  # c_attn, one factor per head

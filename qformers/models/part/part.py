@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from qformers.errors import ConfigError
 from qformers.models.part import layers as part_layers
 from qformers.models.part.class_attention import class_blocks
@@ -16,6 +18,8 @@ from qformers.models.part.config import PartConfig
 from qformers.models.part.feed_forward import feed_forward
 from qformers.models.part.pairs import fill_symmetric, onchip_features
 from qformers.models.sizes import Jet
+from qformers.nn import softmax
+from qformers.nn.index import select
 from qformers.nn.vocabulary import Linear, Model, Norm, NormKind, Tensor, Vocabulary
 
 NO_VECTORS = (
@@ -39,7 +43,7 @@ def part(cfg: PartConfig, jet: Jet, nn: Vocabulary) -> Model:
     Raises:
         ConfigError: the vocabulary cannot say what the configuration asks for.
     """
-    nn.declare(point="nqkm", pair="ijp", head="h", channel="cdef")
+    nn.declare(point="nqkm", pair="ijp", head="h", channel="cdef" if cfg.softmax == "direct" else "cdefo")
     features = nn.input("features", (jet.num_particles, jet.num_features), "bnf")  # (B, N, F)
     mask = nn.input("mask", (jet.num_particles,), "bn")  # (B, N)
     front, bias = _pair_front_end(cfg, jet, nn, features, mask)  # bias (B, H, N, N)
@@ -128,6 +132,23 @@ def _pair_norm(cfg: PartConfig) -> NormKind:
     return "none" if cfg.norm == "none" else "batch"
 
 
+def _context(cfg: PartConfig, nn: Vocabulary, logits: Tensor, value: Tensor, p: str) -> Tensor:
+    """Sum of values (B, N, H, d), weighted by the softmax of logits (B, H, N, N)."""
+    if cfg.softmax == "direct":
+        weights = nn.softmax(logits, f"{p}_weights")
+        weights = nn.dropout(weights, cfg.attn_dropout, f"{p}_weights_dropout")
+        return nn.einsum("bhqk,bkhe->bqhe", weights, value, f"{p}_context")
+    keys = int(logits.shape[-1])
+    logits = nn.round(logits, softmax.lifted_logits, f"{p}_rounded")
+    top = nn.move(select.Largest, logits, f"{p}_top", axis=-1)  # (B, H, N, 1)
+    exp = softmax.exp_below(nn, top, logits, f"{p}_exp")
+    total = nn.wires(exp, np.ones((keys, 1)), "bhqk,ko->bhqo", f"{p}_total", softmax.EXPONENTIAL.value)
+    exp = nn.dropout(exp, cfg.attn_dropout, f"{p}_weights_dropout")
+    context = nn.einsum("bhqk,bkhe->bqhe", exp, value, f"{p}_sum")
+    inverse = nn.table(total, softmax.reciprocals(keys), f"{p}_inverse")
+    return nn.einsum("bqhe,bhqo->bqhe", context, inverse, f"{p}_context")
+
+
 def particle_block(cfg: PartConfig, nn: Vocabulary, x: Tensor, bias: Tensor | None, mask: Tensor, index: int) -> Tensor:
     """Self-attention with the pair bias, then the feed-forward part: (B, N, D) -> (B, N, D)."""
     p = f"b{index}"
@@ -144,9 +165,7 @@ def particle_block(cfg: PartConfig, nn: Vocabulary, x: Tensor, bias: Tensor | No
     value = project("v", "he")
     scores = nn.einsum("bqhe,bkhe->bhqk", query, key, f"{p}_attn_scores")  # (B, H, N, N)
     scores = nn.logits(scores, bias, mask, f"{p}_attn_logits")
-    weights = nn.softmax(scores, f"{p}_attn_weights")
-    weights = nn.dropout(weights, cfg.attn_dropout, f"{p}_attn_weights_dropout")
-    context = nn.einsum("bhqk,bkhe->bqhe", weights, value, f"{p}_attn_context")  # (B, N, H, d)
+    context = _context(cfg, nn, scores, value, f"{p}_attn")  # (B, N, H, d)
     linear = Linear(
         "bqhe,hed->bqd",
         {"d": cfg.width},
