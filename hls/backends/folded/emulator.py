@@ -260,19 +260,14 @@ class Emulator:
 
     def _outputs(self, machine: _Machine, rows: Array) -> Array:
         """What the last kernel made of each beat that it took."""
-        made = rows
+        made, before = rows, tuple(group for group in self.kernels[0].ins if group.kind != "rom")  # from outside
         for number, kernel in enumerate(self.kernels):
-            before = self.kernels[number - 1].outs if number else ()
             seen = machine.kernels[number].seen
             size = max(VALUES // kernel.comb.shape[0], 1)
             parts = [np.zeros((0, kernel.comb.shape[1]))]
             for start in range(0, len(seen), size):
-                some = seen[start : start + size]
-                given = (
-                    made[[beat.streamed for beat in some]] if not number else self._given(kernel, before, made, some)
-                )
-                parts.append(predict(kernel.comb, given))
-            made = np.concatenate(parts)
+                parts.append(predict(kernel.comb, self._given(kernel, before, made, seen[start : start + size])))
+            made, before = np.concatenate(parts), kernel.outs
         return made
 
     def _given(self, kernel: Kernel, before: Sequence[Group], made: Array, seen: Sequence[Seen]) -> Array:
