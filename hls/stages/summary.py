@@ -75,6 +75,8 @@ def summary(run: Path | str) -> Summary:
             named = {"what": report.get("what", "jets"), **checked}
             lines += _agreement(SAID.get(level, f"RTL ({level})"), named)
         lines += [f"RTL ({level}) was not run: {why}" for level, why in facts["skipped"].items()]
+    for proof in sorted(run.glob("prove*.json")):
+        lines.append(_proved(read_record(proof, "prove it again with qformers prove")))
     if "qat" in phases:
         lines.append(f"EBOPs      {phases['qat']['ebops']:,}")
     lines += _costs(run)
@@ -100,6 +102,13 @@ def _agreement(what: str, checked: dict[str, Any]) -> list[str]:
         for label, group in groups
         if group
     ]
+
+
+def _proved(facts: dict[str, Any]) -> str:
+    return (
+        f"{facts['backend']} ({facts['level']}) {'==' if facts['equal'] else '!='} quantised model on "
+        f"{facts['events']:,} drawn events: {facts['bits_different']:,} of {facts['bits']:,} bits differ"
+    )
 
 
 def _costs(run: Path) -> list[str]:
