@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hls.backends.alkaid.ports import Value, decode, encode
 from hls.backends.folded.stream import Array, Script, Streamed, refuse_unfinished
 from hls.backends.simulators import icarus
-from hls.backends.simulators.verilator import find_verilator, port_bytes
+from hls.backends.simulators.verilator import MANY_CLOCKS, find_verilator, port_bytes
 from hls.errors import HlsError
 from hls.templates import fill
 from qformers.progress import Reporter, Silent
@@ -49,7 +49,7 @@ class Rtl:
         """Compile it for Verilator in a folder; what has not changed is not compiled again."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / DRIVER).write_text(fill(Path(__file__).with_name(DRIVER), top=self.top))
-        return find_verilator().compile(self.sources, self.top, folder, reporter, DRIVER)
+        return find_verilator().compile(self.sources, self.top, folder, reporter, DRIVER, MANY_CLOCKS)
 
     def verilated(self, folder: Path, rows: Array, script: Script, reporter: Reporter | None = None) -> Streamed:
         """Play a stream in Verilator.
