@@ -124,7 +124,7 @@ def test_values_of_many_bits_get_vectors_of_wider_numbers(tmp_path: Path) -> Non
 
     def more(x: Any) -> list[Any]:
         square = x[0] * x[1] * x[3] * x[0] * x[1]
-        return [square * square * x[0]]
+        return [square * square * square]
 
     with pytest.raises(HlsError, match=r"a value of this firmware needs \d+ bits on its way, 64 can be held here"):
         compile_to(tmp_path, traced(more, table=False))
