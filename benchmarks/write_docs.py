@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write what holds measured figures: ``docs/results.md``, ``docs/toolchain.md`` and the table of the README.
+"""Write what holds measured figures: ``docs/{results,toolchain,folded}.md`` and the table of the README.
 
     python benchmarks/write_docs.py           # writes them
     python benchmarks/write_docs.py --check   # exit status 1 where one is not what this command writes
@@ -21,6 +21,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from benchmarks import (  # noqa: E402
+    folded,
     hept_cost,
     hept_table,
     pair_features,
@@ -35,6 +36,7 @@ from benchmarks.markdown import with_error  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results"
 PAGES = ROOT / "benchmarks" / "pages"
+PAGES_OF_FIGURES = ("results.md", "toolchain.md", "folded.md")
 LOSS = 0.01  # of accuracy, in the table of equal accuracy
 HEADLINE = "part_demo"  # run of the table in the README
 NORMED = ("part_tiny_layer", "hept_layer")  # runs whose norms and activations are computed
@@ -66,6 +68,7 @@ def figures() -> dict[str, Any]:
         read(name) for name in ("precision_routes", "pair_features", "stream_memory", "toolchain", "verbs")
     )
     tools_entry = tools["runs"][HEADLINE]
+    folds = read("folded")
     by_name = {row["name"]: row for row in [*routes["float"], *routes["rows"]]}
     order = [name for name in (HEADLINE, "hept_tracking_demo") if name in runs]
     normed = [name for name in NORMED if name in runs]
@@ -104,6 +107,9 @@ def figures() -> dict[str, Any]:
         "tools_on": lambda run: toolchain.conditions(run, tools["runs"][run]),
         "steps": {int(size): steps for size, steps in tools_entry["particles"].items()},
         "hept_steps": {int(size): steps for size, steps in tools["runs"]["hept_tracking_demo"]["particles"].items()},
+        "folded": {words: folded.text(folds, form) for form, words in folded.forms(folds).items()},
+        "folded_on": folded.conditions(folds),
+        "folded_error": folded.largest_error(folds),
         "widths": {int(size): steps for size, steps in tools_entry["widths"].items()},
     }
 
@@ -137,7 +143,7 @@ def between_marks(text: str, new: str) -> str:
 def pages() -> dict[Path, str]:
     """File -> what it has to hold."""
     known, readme = figures(), ROOT / "README.md"
-    made = {ROOT / "docs" / name: render(f"{name}.j2", known) for name in ("results.md", "toolchain.md")}
+    made = {ROOT / "docs" / name: render(f"{name}.j2", known) for name in PAGES_OF_FIGURES}
     return made | {readme: between_marks(readme.read_text(), render("headline.md.j2", {**known, "name": HEADLINE}))}
 
 

@@ -1,9 +1,9 @@
-"""Generated text is a file with holes: Verilog, C++, Tcl and HTML beside the Python that fills them.
+"""Generated text is a file with holes: Verilog, C++, Tcl, HTML and SVG beside the Python that fills them.
 
 Code (``.v``, ``.cc``, ``.hh``, ``.tcl``, ``.ys``) has holes ``${name}``, and lines of Jinja that begin with ``//%``, in
 Tcl and Yosys scripts with ``#%``: ``//% for port in ports``. To an editor such a line is a comment; nothing is left of
-it and of blank lines behind it. ``/*# #*/`` is a note to the reader of the template. Pages (``.html.j2``) are plain
-Jinja, and every text in them is escaped.
+it and of blank lines behind it. ``/*# #*/`` is a note to the reader of the template. Pages (``.html.j2``) and pictures
+(``.svg.j2``) are plain Jinja, and every text in them is escaped.
 
 A hole without a value, and a value without a hole, are errors.
 """
@@ -19,7 +19,7 @@ from hls.errors import HlsError
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-PAGE = ".html.j2"
+PAGES = (".html.j2", ".svg.j2")
 _CODE = {".v": "//", ".cc": "//", ".hh": "//", ".tcl": "#", ".ys": "#"}  # ending of a template -> how a comment begins
 
 
@@ -36,7 +36,8 @@ def fill(template: Path, **values: Any) -> str:
     """
     from jinja2 import TemplateError, UndefinedError
 
-    environment = _environment(template.parent, PAGE if template.name.endswith(PAGE) else template.suffix)
+    page = next((ending for ending in PAGES if template.name.endswith(ending)), None)
+    environment = _environment(template.parent, page or template.suffix)
     try:
         holes = _holes(environment, template)
         for name in sorted(holes ^ set(values)):
@@ -55,12 +56,12 @@ def _environment(folder: Path, kind: str) -> Environment:
 
     common: dict[str, Any] = {"undefined": StrictUndefined, "loader": FileSystemLoader(folder)}
     common |= {"keep_trailing_newline": True, "trim_blocks": True}
-    if kind == PAGE:
+    if kind in PAGES:
         page = Environment(**common, autoescape=True, lstrip_blocks=True)
         page.policies["json.dumps_kwargs"] = {"allow_nan": False, "ensure_ascii": True}
         return page
     if kind not in _CODE:
-        raise HlsError(f"a template ends in {', '.join((*_CODE, PAGE))}. Received: '{kind}' in {folder}")
+        raise HlsError(f"a template ends in {', '.join((*_CODE, *PAGES))}. Received: '{kind}' in {folder}")
     comment = _CODE[kind]
     return Environment(  # noqa: S701  code, not HTML
         **common,

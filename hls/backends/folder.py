@@ -123,6 +123,10 @@ class ProjectFolder(ABC):
         """Output variable -> (n, size) as output name -> (n, ...)."""
         return {port.name: arrays[port.variable].reshape(-1, *port.shape) for port in self.layout.outputs}
 
+    def flat(self, outputs: Mapping[str, Array]) -> Array:
+        """Output name -> (n, ...) as (n, output values), in the order of the layout."""
+        return np.concatenate([outputs[port.name].reshape(-1, port.size) for port in self.layout.outputs], axis=1)
+
     def rounded(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, Array]:
         """Events in the formats of the ports, rounded and saturated.
 

@@ -14,17 +14,19 @@ from qformers.precision.table import PrecisionTable, Setting
 
 @dataclass(frozen=True)
 class Abilities:
-    """What a backend can be told about single layers.
+    """What a backend can be told about layers.
 
     Attributes:
         settings: layer -> keys of `LayerFirmware` that it has.
         why: key -> why the other layers do not have it.
         strategies: accepted values of the slot strategy.
+        multipliers: why it cannot be told what products are made of (`multiplier_faults`); "" = it can.
     """
 
     settings: Callable[[Any], tuple[str, ...]]
     why: Mapping[str, str]
     strategies: tuple[str, ...] = ("latency",)
+    multipliers: str = ""
 
 
 def resolved(model: Any, firmware: FirmwareConfig, able: Abilities) -> PrecisionTable:
@@ -60,7 +62,21 @@ def faults(model: Any, firmware: FirmwareConfig, able: Abilities) -> list[Refusa
             words = "no layer is of this type" if where == "types" else "no layer has this name"
             refusals.append(Refusal(place, "setting", words, like(where, key, kinds).removeprefix("; ")))
         refusals += list(_unable(place, [model.get_layer(name) for name in names], entry.items(), able))
+    refusals += multiplier_faults(firmware, able.multipliers)
     return refusals or list(_unfit(model, resolved(model, firmware, able), able))
+
+
+def multiplier_faults(firmware: FirmwareConfig, why: str) -> list[Refusal]:
+    """Refuse `firmware.multipliers` where the firmware cannot say what products are made of.
+
+    Args:
+        firmware: section of the build.
+        why: it cannot; "" = it can.
+    """
+    if not why or firmware.multipliers == "auto":
+        return []
+    way_out = "leave firmware.multipliers out, or set firmware.backend: alkaid or folded, and flavour: verilog"
+    return [Refusal("firmware.multipliers", "setting", f"{why}. Received: {firmware.multipliers}", way_out)]
 
 
 def _unable(place: str, layers: Sequence[Any], said: Mapping[str, Any], able: Abilities) -> Iterator[Refusal]:

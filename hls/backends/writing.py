@@ -18,8 +18,12 @@ from hls.escaping import identifier, is_identifier, number, tcl_word
 from qformers.builds.build import Build
 from qformers.errors import DamagedError
 from qformers.manifest import MANIFEST, write_manifest
+from qformers.quant.hardware import layer_ebops
+from qformers.quant.phases import Unfolded
 from qformers.quant.ranges import wide_layers
 from qformers.records import all_hashes, read_object
+
+EBOPS = "ebops"  # key of a manifest: EBOPs of this hardware, counted anew where the model was trained for another one
 
 
 @contextmanager
@@ -53,6 +57,7 @@ def new_project(
             _without_time(packed)
         firmware = {"backend": backend, "firmware": build.firmware.model_dump(mode="json")}
         said.setdefault(WIDE, wide_layers(model))
+        said.setdefault(EBOPS, sum(layer_ebops(model).values()))
         known = {**firmware, "model_sha256": weights_hash(model), **said, **(facts or {})}
         write_manifest(folder, f"export.{backend}", build, known, all_hashes(folder))
         _replace(folder, out)
@@ -129,6 +134,11 @@ def name_refusals(model: Any, build: Build | None) -> list[Refusal]:
         reason = f"a layer, input or output of the model has this name too. Received: {build.name}"
         refused.append(Refusal("name", "setting", reason, f"set another one, e.g. {build.name}_build"))
     return refused
+
+
+def refusal_of(unfolded: Unfolded) -> Refusal:
+    """What cannot be folded, as a backend refuses it."""
+    return Refusal(unfolded.name, unfolded.kind, unfolded.reason, unfolded.way_out)
 
 
 def output_names(model: Any) -> list[str]:

@@ -3,7 +3,8 @@
     qformers csim firmware_configs/part_demo.yaml
     qformers csim firmware_configs/part_demo.yaml --events 50000 --run runs/try
 
-Of a project of backend alkaid it is alkaid's C++ for Vitis HLS that is compiled and run. What a backend that is not the
+Of a project of backend alkaid it is alkaid's C++ for Vitis HLS that is compiled and run, of one of backend folded its
+C++ (firmware.flavour: vitis) or, in Verilog, its traced arithmetic. What a backend that is not the
 build's gives (--backend) stands beside, as csim_<backend>.json, and `qformers compare` counts all of them. Exit status
 1: some value differs from the quantised model.
 """

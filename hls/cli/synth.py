@@ -4,8 +4,9 @@
     qformers synth firmware_configs/part_demo.yaml --dsp both --time-limit 3600 --jobs 8
 
 The RTL is written first where it is missing (see `qformers rtl`). The stages of the pipeline are synthesised side by
-side, 0.2 to 1 GB each. Results are kept by the content of the RTL; a run that reached its time limit (exit status 3)
-goes on from the parts that are done.
+side, 0.2 to 1 GB each; of folded firmware the stages of all kernels, and the stores around them as a part of their own.
+Products of two variables are made of what `firmware.multipliers` says; where that is auto, --dsp says it. Results are
+kept by the content of the RTL; a run that reached its time limit (exit status 3) goes on from the parts that are done.
 """
 
 from __future__ import annotations
@@ -26,7 +27,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     """The options."""
     shared.add_build(parser)
     shared.add_run(parser)
-    parser.add_argument("--dsp", choices=DSP, default="no", help="multipliers in DSP48E2: no (default), yes or both")
+    parser.add_argument(
+        "--dsp",
+        choices=DSP,
+        help="multipliers in DSP48E2: no, yes or both (default: as firmware.multipliers says; no where that is auto)",
+    )
     parser.add_argument(
         "--time-limit",
         type=shared.above_zero,
@@ -56,9 +61,10 @@ def run(options: argparse.Namespace) -> int:
     from hls.stages.synth import synthesise
 
     folder = shared.run_folder(build, options.run)
+    dsp = DSP[options.dsp] if options.dsp else None
     try:
         with shared.reporting(options) as reporter:
-            result = synthesise(build, folder, DSP[options.dsp], options.time_limit, options.jobs, reporter, backend)
+            result = synthesise(build, folder, dsp, options.time_limit, options.jobs, reporter, backend)
     except (YosysMissing, YosysStopped) as error:
         again = ["qformers", "synth", options.build, *(part for one in options.overrides for part in ("--set", one))]
         again += ["--run", options.run] if options.run else []

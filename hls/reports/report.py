@@ -13,7 +13,8 @@ from qformers.manifest import read_manifest
 from qformers.records import SEAL, read_record, write_record
 
 # what `Report.resources` may hold; alm and m20k are Intel's, whose ALM is not a LUT
-RESOURCES = ("lut", "ff", "dsp", "bram18", "uram", "carry", "srl", "alm", "m20k")
+RESOURCES = ("lut", "ff", "dsp", "bram18", "uram", "carry", "srl", "lutram", "alm", "m20k")
+WITHIN_LUTS = ("carry", "srl", "lutram")  # carry chains, shift registers, memories: a device states no number of them
 FOLDER = "reports"
 
 # stage -> how far a number is from a placed and routed design; the table never mixes two of them in one column
@@ -73,7 +74,7 @@ class Report:
     def of_project(self, path: Path) -> Report:
         """The same report with what says of which model it is: hashes from the manifest of a firmware project."""
         manifest = read_manifest(path, "write the project again with qformers export")
-        keys = ("build_hash", "model_sha256", "model_file_sha256", "firmware")
+        keys = ("build_hash", "model_sha256", "model_file_sha256", "backend", "firmware", "ebops")
         known = {key: manifest[key] for key in keys if key in manifest}
         return replace(self, detail={**self.detail, **known})
 

@@ -19,7 +19,8 @@ from hls.compare.table.columns import tabulate
 from hls.compare.table.diff import Diff
 from hls.compare.table.diff import compare as compare_layers
 from hls.compare.table.files import write_csv, write_markdown, write_table_json
-from hls.compare.table.terminal import print_diff, print_table
+from hls.compare.table.kernels import Kernels, read_kernels
+from hls.compare.table.terminal import print_diff, print_kernels, print_table
 from hls.compare.table.verdicts import Judged, judge, print_judged
 from hls.errors import HlsError
 from hls.reports.budgets import exit_code, parse_budget
@@ -45,12 +46,14 @@ class Compared(Result):
         references: published results to show beside.
         judged: budgets and how they came out.
         diff: of two builds; None for another number of them.
+        kernels: of the runs that have folded firmware.
     """
 
     table: Table
     references: tuple[Reference, ...]
     judged: tuple[Judged, ...]
     diff: Diff | None
+    kernels: tuple[Kernels, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -58,9 +61,10 @@ class Compared(Result):
         return exit_code(item.verdict for item in self.judged)
 
     def show(self, console: Console | None = None) -> None:
-        """Print the table, the difference of two builds and the budgets."""
+        """Print the table, kernels and stores, the difference of two builds and the budgets."""
         console = console or Console()
         print_table(self.table, console)
+        print_kernels(self.kernels, console)
         if self.diff is not None:
             print_diff(self.diff, console)
         if self.judged:
@@ -88,11 +92,13 @@ class Compared(Result):
             HlsError: the folder holds something else.
         """
         refuse_foreign(out)
-        write_table_json(self.table, self.diff, self.judged, out / JSON)  # first: it says whose the folder is
+        write_table_json(
+            self.table, self.diff, self.judged, out / JSON, self.kernels
+        )  # first: it says whose the folder is
         write_csv(self.table, out / "comparison.csv")
-        write_markdown(self.table, self.diff, out / "comparison.md")
+        write_markdown(self.table, self.diff, out / "comparison.md", self.kernels)
         plot(self.table, self.references, out / "pareto")
-        write_page(self.table, self.diff, self.references, self.judged, out / "report.html")
+        write_page(self.table, self.diff, self.references, self.judged, out / "report.html", self.kernels)
         return out / "report.html"
 
 
@@ -144,7 +150,7 @@ def compare(
     diff = compare_layers(runs[0], runs[1]) if len(runs) == 2 else None
     jets = any(run.build.data.points is None for run in runs)  # published results are of jets
     references = tuple(read_published()) if reference and jets else ()
-    return Compared(table, references, tuple(judge(runs, budgets, device)), diff)
+    return Compared(table, references, tuple(judge(runs, budgets, device)), diff, read_kernels(runs))
 
 
 def with_vendor(runs: Sequence[Run], given: Sequence[str]) -> tuple[Run, ...]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import keras
 
 from hls.backends import open_backend
+from hls.backends.writing import refusal_of
 from hls.errors import ExportRefused
 from qformers.builds.build import Build
 from qformers.builds.models import build_model
 from qformers.data import open_split
+from qformers.quant.phases import Unfolded
 
 
 def refuse_before_training(build: Build) -> None:
@@ -32,6 +34,8 @@ def refuse_before_training(build: Build) -> None:
     try:
         model = build_model(build, split.feature_set, split.class_names, "hgq")
         refused = backend.supports(model, build)
+    except Unfolded as unfolded:
+        refused = [refusal_of(unfolded)]
     finally:
         keras.backend.clear_session()  # the training names its layers as in a process of its own
     if refused:

@@ -269,6 +269,7 @@ def _simulate(
     model = load_quantised(run / "qat" / "model.keras")
     reports = project.reports()
     easy, hard = sample(build, model, events), adversarial(model)
+    digest = weights_hash(model)  # of the model itself: its form in float64 has another
     model = exact(model, project)
     groups = [Group.of(model, part.inputs, reporter) for part in (easy, hard)]
     checked: dict[str, LevelCheck] = {}
@@ -299,7 +300,7 @@ def _simulate(
         "flavour": build.firmware.flavour,
         "project": str(project.path),
         "firmware": build.firmware.model_dump(mode="json"),
-        "model_sha256": weights_hash(model),
+        "model_sha256": digest,
         "what": easy.what,
         "splits": easy.source,
         "levels": {level: one.to_json() for level, one in checked.items()},

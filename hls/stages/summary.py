@@ -9,15 +9,18 @@ from typing import Any
 
 from rich.console import RenderableType
 
+from hls.compare.read.records import FirmwareManifest, read
+from hls.compare.table.kernels import BITS, layers_of, plans_of
 from hls.compare.table.sources import how_to
 from hls.reports.report import load_reports
 from qformers.files import replacing
+from qformers.manifest import MANIFEST
 from qformers.records import read_record
 from qformers.results import Result
 from qformers.results import spell as spell_measured
 from qformers.tasks.score_names import spell
 
-SOURCES = ("alkaid", "yosys", "yosys-nodsp")  # of resources, from estimate to synthesis
+SOURCES = ("alkaid", "folded", "yosys", "yosys-nodsp")  # of resources, from estimate to synthesis
 SAID = {"interpreter": "RTL arithmetic", "emulator": "emulated machine"}  # of levels that read no Verilog
 COUNTED = ("lut", "ff", "dsp", "bram18")
 
@@ -77,9 +80,9 @@ def summary(run: Path | str) -> Summary:
         lines += [f"RTL ({level}) was not run: {why}" for level, why in facts["skipped"].items()]
     for proof in sorted(run.glob("prove*.json")):
         lines.append(_proved(read_record(proof, "prove it again with qformers prove")))
-    if "qat" in phases:
-        lines.append(f"EBOPs      {phases['qat']['ebops']:,}")
-    lines += _costs(run)
+    lines += _ebops(run, str(report.get("backend", "")), phases)
+    lines += _costs(run, str(report.get("backend", "")))
+    lines += _kernels(run)
     lines.append(f"project    {report['project']}")
     lines.append(f"per layer  {run / 'csim.json'} and {run / 'plots'}/csim_*.png")
     page = run / "comparison" / "report.html"
@@ -111,11 +114,34 @@ def _proved(facts: dict[str, Any]) -> str:
     )
 
 
-def _costs(run: Path) -> list[str]:
-    """One line per source; an estimate is called one, and a report of another model than alkaid's is left out."""
+def _ebops(run: Path, backend: str, phases: dict[str, Any]) -> list[str]:
+    """Of the hardware that was written; of the training where the project does not say and no other one was meant."""
+    project = read(run / "firmware" / backend / MANIFEST, FirmwareManifest)
+    ebops, trained = project.ebops if project is not None else None, phases.get("qat", {})
+    if not ebops and not trained.get("settings", {}).get("firmware"):
+        ebops = trained.get("ebops")
+    return [f"EBOPs      {ebops:,}"] if ebops else []
+
+
+def _kernels(run: Path) -> list[str]:
+    """A line per kernel of folded firmware, with the stores behind it."""
+    lines = []
+    for plan in plans_of(run).values():
+        lines.append(f"folded     {plan.points_per_clock} of {plan.points} points per clock, II = {plan.ii_cycles}")
+        for row in plan.kernels:
+            stores = ", ".join(f"{bits:,} {kind.removesuffix(BITS)}" for kind, bits in row.memories.items())
+            behind = f"; bits in memories: {stores}" if stores else ""
+            took = f"beats {row.beats}, stages {row.stages}, {row.lut_estimate:,.0f} LUT, {row.register_bits:,} FF"
+            lines.append(f"  kernel {row.kernel}: {layers_of(row)}: {took} (estimates){behind}")
+    return lines
+
+
+def _costs(run: Path, backend: str) -> list[str]:
+    """One line per source; an estimate is called one, and a report of another model than the project's is left out."""
     reports = load_reports(run)
     models = {source: reports[source].detail.get("model_sha256") for source in SOURCES if source in reports}
-    current = [source for source, model in models.items() if model == models.get("alkaid", model)]
+    own = models.get(backend if backend in models else "alkaid")
+    current = [source for source, model in models.items() if own in (None, model)]
     lines = []
     for source in current:
         report = reports[source]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from rich.console import RenderableType
 
 from hls.backends import rtl_backend
 from hls.backends.written import command, using
+from hls.errors import HlsError
 from hls.reports.report import FOLDER, Report
 from hls.reports.yosys.run import find_yosys
 from hls.reports.yosys.synthesis import synthesise as synthesise_sources
@@ -17,6 +18,8 @@ from hls.stages.rtl import open_rtl
 from qformers.builds.build import Build
 from qformers.progress import Reporter
 from qformers.results import Result
+
+BY_MULTIPLIERS = {"lut": False, "auto": False, "dsp": True}  # what products are made of -> whether DSP48E2 are used
 
 
 @dataclass(frozen=True, repr=False)
@@ -32,10 +35,11 @@ class Synthesised(Result):
         return tuple(self.run / FOLDER / f"{report.source}.json" for report in self.reports)
 
     def pieces(self) -> Iterator[RenderableType]:
-        """Counts and what they are worth, lines per report."""
+        """Counts, those of kernels and stores where the design has them, and what they are worth, lines per report."""
         for report in self.reports:
-            counts = ", ".join(f"{number:,} {key.upper()}" for key, number in report.resources.items())
-            yield f"{report.source} ({report.tool}, {report.part}): {counts}"
+            yield f"{report.source} ({report.tool}, {report.part}): {_spell(report.resources)}"
+            for name, counts in report.detail.get("kernels", {}).items():
+                yield f"  {name}: {_spell({key: number for key, number in counts.items() if number})}"
             yield from (f"  {line}" for line in (report.error_bar, *report.detail["notes"]))
 
     def save(self) -> Path:
@@ -43,10 +47,36 @@ class Synthesised(Result):
         return self.run / FOLDER
 
 
+def _spell(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{number:,} {key.upper()}" for key, number in counts.items()) or "nothing"
+
+
+def dsp_of(build: Build, dsp: Sequence[bool] | None = None) -> tuple[bool, ...]:
+    """Whether DSP48E2 may be used, one synthesis for each.
+
+    Args:
+        build: its `firmware.multipliers` decides, if that is not auto.
+        dsp: what is asked for; None: as the build says, without DSP48E2 for auto.
+
+    Raises:
+        HlsError: the firmware that the build writes says otherwise.
+    """
+    said = build.firmware.multipliers
+    if dsp is None or tuple(dsp) == (BY_MULTIPLIERS[said],):
+        return (BY_MULTIPLIERS[said],)
+    if said != "auto":
+        asked = " and ".join("with" if one else "without" for one in dsp)
+        raise HlsError(
+            f"firmware.multipliers: {said} already says what products are made of; leave the choice out here (--dsp), "
+            f"or set firmware.multipliers: auto. Received: a synthesis {asked} DSP"
+        )
+    return tuple(dsp)
+
+
 def synthesise(
     build: Build,
     run: Path | str,
-    dsp: Sequence[bool] = (False,),
+    dsp: Sequence[bool] | None = None,
     time_limit_s: float = 1800.0,
     jobs: int | None = None,
     reporter: Reporter | None = None,
@@ -57,7 +87,7 @@ def synthesise(
     Args:
         build: the build.
         run: its run folder.
-        dsp: whether multipliers may be DSP48E2, one synthesis for each.
+        dsp: whether multipliers may be DSP48E2, one synthesis for each; None: as `dsp_of` says.
         time_limit_s: seconds for each.
         jobs: stages of the pipeline at a time; None: the cores there are.
         reporter: told of progress.
@@ -66,12 +96,13 @@ def synthesise(
     Raises:
         YosysMissing: there is no Yosys.
         YosysStopped: the time limit was reached; the same call goes on.
-        HlsError: no model, or Yosys failed.
+        HlsError: no model, Yosys failed, or as `dsp_of`.
     """
+    ways = dsp_of(build, dsp)
     find_yosys()
     run, backend = Path(run), backend or rtl_backend(build.firmware.backend)
     with using(run / "firmware" / backend, command()):
-        return _synthesise(build, run, dsp, (time_limit_s, jobs), reporter, backend)
+        return _synthesise(build, run, ways, (time_limit_s, jobs), reporter, backend)
 
 
 def _synthesise(

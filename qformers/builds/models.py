@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -22,12 +23,14 @@ from qformers.builds.archive import check_keras_archive
 from qformers.builds.build import Build
 from qformers.builds.saved import check_recorded
 from qformers.config.section import architecture_of
+from qformers.data import dataset_of
 from qformers.data.events import FeatureSet
 from qformers.errors import ConfigError, first_line, nearest
 from qformers.files import BROKEN_ZIP
 from qformers.models import MODELS
 from qformers.models.sizes import Jet
 from qformers.nn import VOCABULARIES
+from qformers.quant.phases import plan, shares
 
 # what Keras raises for an archive that is whole, but says what no model is: it calls what the configuration names
 BROKEN_MODEL = (*BROKEN_ZIP, AssertionError, AttributeError, ImportError, LookupError, MemoryError, TypeError)
@@ -43,9 +46,13 @@ def load_model(path: Path | str) -> keras.Model:
     check_recorded(Path(path))
     check_keras_archive(Path(path), ConfigError)
     try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except BROKEN_MODEL as error:
         raise ConfigError(f"{path}: is not a model file that can be read: {_reason(error)}") from error
+    for layer in model.layers:
+        if (share := getattr(layer, "ebops_factor", 1.0)) != 1.0:
+            _count(layer, share)  # the file has the share of the layer, and not of those that it makes for itself
+    return model
 
 
 def _reason(error: Exception) -> str:
@@ -57,6 +64,27 @@ def _reason(error: Exception) -> str:
             "save it with the version that made it, or import it (qformers import)"
         )
     return first_line(error, 400)
+
+
+def fresh_model(build: Build, vocabulary: str = "float32") -> keras.Model:
+    """The Keras model of a build before its training, weights drawn from the build's seed; no file of events is opened.
+
+    Args:
+        build: the build file.
+        vocabulary: "float32" or "hgq".
+
+    Raises:
+        DataError: an unknown data set, feature set or class.
+        ConfigError: as `build_model`, or fixed point without a section `quant`.
+    """
+    if vocabulary == "hgq" and build.quant is None:
+        raise ConfigError(
+            f"build '{build.name}': a model in fixed point needs the section 'quant' (quant: {{}} takes the defaults). "
+            "Received: quant=None"
+        )
+    feature_set, class_names = dataset_of(build.data.dataset).numbers(build.data)
+    keras.utils.set_random_seed(build.seed)
+    return build_model(build, feature_set, class_names, vocabulary)
 
 
 def build_model(
@@ -72,6 +100,7 @@ def build_model(
 
     Raises:
         ConfigError: unknown architecture or vocabulary, or a configuration that the vocabulary cannot say.
+        Unfolded: a quantised model whose firmware takes an event beat by beat, and a layer of it cannot.
     """
     if vocabulary not in VOCABULARIES:
         raise ConfigError(f"unknown vocabulary '{vocabulary}'{nearest(vocabulary, VOCABULARIES)}")
@@ -91,4 +120,14 @@ def build_model(
             f"architecture '{architecture_of(build.model)}': its function `build` returns the Keras model that "
             f"nn.model(...) gives. Received: {type(model).__name__}"
         )
+    if vocabulary == "hgq" and build.firmware.together is not None:
+        for name, share in shares(plan(model, build.firmware.together)).items():
+            _count(model.get_layer(name), share)
     return model
+
+
+def _count(layer: Any, share: float) -> None:
+    """Have HGQ2 count a share of the EBOPs of a layer, and of the layers in it (the tables of a softmax)."""
+    for part in layer._flatten_layers():
+        if "ebops_factor" in vars(part):
+            part.ebops_factor = share

@@ -19,6 +19,17 @@ def sections_of(build: Build, *keys: str) -> dict[str, Any]:
     return {key: tree[key] for key in keys}
 
 
+def hardware_of(build: Build) -> dict[str, Any]:
+    """What of the section `firmware` EBOPs depend on, as ``{"firmware": {...}}``; {} where an event comes in one clock.
+
+    It belongs to the settings of whatever was made by EBOPs: another price, another model.
+    """
+    firmware = build.firmware
+    return {} if firmware.together is None else {
+        "firmware": {"backend": firmware.backend, "points_per_clock": firmware.together}
+    }  # fmt: skip
+
+
 def differences(old: Any, new: Any, place: str = "") -> list[str]:
     """Lines ``key: old -> new`` for every leaf in which two trees of settings differ."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):

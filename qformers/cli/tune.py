@@ -31,7 +31,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     budget.add_argument(
         "--max-loss", type=shared.part, help="accuracy that may be lost against float, e.g. 0.002 for 0.2 %%"
     )
-    budget.add_argument("--ebops", type=shared.above_zero, help="most EBOPs, instead of --max-loss")
+    budget.add_argument(
+        "--ebops", type=shared.above_zero, help="most EBOPs, of the hardware of section firmware, instead of --max-loss"
+    )
     shared.add_run(parser, out=True, default="runs/<name of the build>_tuned")
     parser.add_argument(
         "--widest", type=shared.at_least_one, default=14, help="bits of weights and values at the start (default: 14)"

@@ -197,7 +197,8 @@ class PhaseConfig(Section):
     clip_norm: Factor | None = None  # largest norm of a gradient step, None = no limit
     ebops_target: Ebops | None = None  # quantised phase with learned widths: EBOPs (effective
     # bit operations: bits of weight times bits of value, summed) to arrive at; only epochs at or below it are
-    # exported. None = no pressure on widths
+    # exported. None = no pressure on widths. They are those of the hardware that section firmware describes: with
+    # backend folded a product that is made point after point counts points_per_clock times, not num_particles times
     ebops_arrival: Annotated[float, Field(gt=0, lt=1, exclude_if=lambda share: share == EBOPS_ARRIVAL)] = EBOPS_ARRIVAL
     # share of the phase by which EBOPs are to be at their target; what is left is for the accuracy
     beta_start: Rate = 1e-8  # weight of EBOPs in the loss at the start, nats per EBOP; a
@@ -226,15 +227,30 @@ class FirmwareConfig(Section):
         1  # folded: a divisor
     )
     # of data.num_particles; the initiation interval is num_particles / points_per_clock
+    moved_rows: Annotated[Literal["registers", "banks"], Field(exclude_if=lambda kind: kind == "registers")] = (
+        "registers"  # folded: where rows lie that an order moves: registers and multiplexers, which take the numbers of
+    )
+    # any order; or, for orders of the host, memory banks, for which it says in which bank each row lies
+    multipliers: Annotated[Literal["lut", "dsp", "auto"], Field(exclude_if=lambda what: what == "auto")] = (
+        "auto"  # alkaid, folded: what
+    )
+    # products of two variables are made of: LUTs, DSP blocks (those of few bits stay in LUTs), or what the synthesis
+    # tool likes
     part: Part = "xcvu13p-flga2577-2-e"  # device, as the vendor tool spells it; tables give shares of its resources
     clock_ns: Nanoseconds = 5.0  # clock period that the project is written for, ns
     strategy: Literal["latency", "resource"] = "latency"  # hls4ml's word for how products are laid out; its einsum
     # layers have latency (all in parallel) alone, so a model with attention is refused with resource
     reuse_factor: Reuse = 1  # products per multiplier: 1 = fully parallel, an event per clock cycle. More saves
     # logic and raises the initiation interval; alkaid takes 1 alone
-    flavour: Literal["verilog", "vhdl", "vitis"] = "verilog"  # what backend alkaid writes; RTL simulation needs verilog
+    flavour: Literal["verilog", "vhdl", "vitis"] = "verilog"  # what backends alkaid and folded write (folded: no vhdl);
+    # vitis is C++ for Vitis HLS, RTL simulation needs verilog
     stage_ns: Nanoseconds | None = None  # alkaid: longest path between two registers, in its delay
     # model; None = 0.9 clock periods. Smaller: more cycles, more registers, easier timing
     types: Mapping[LayerType, LayerFirmware] = unsaid()  # layer type -> accumulator, reuse_factor, ...; before those
     # above
     layers: Mapping[LayerGlob, LayerFirmware] = unsaid()  # layer name or glob -> the same; counts before `types`
+
+    @property
+    def together(self) -> int | None:
+        """Points per clock of a backend that takes an event beat by beat; None where all of it comes in one clock."""
+        return self.points_per_clock if self.backend == "folded" else None

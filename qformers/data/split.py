@@ -81,6 +81,13 @@ class Dataset(Protocol):
             DataError: settings that do not go with the data set, no file, a file that cannot be used.
         """
 
+    def numbers(self, config: DataConfig) -> tuple[FeatureSet, tuple[str, ...]]:
+        """The F numbers of a particle or point, and the names of the classes in label order; no file is opened.
+
+        Raises:
+            DataError: settings that do not go with the data set.
+        """
+
     def task(self, config: DataConfig) -> str:
         """What a model learns from the labels, a key of `qformers.tasks.TASKS`."""
 

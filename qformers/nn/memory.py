@@ -155,6 +155,11 @@ def layer_of(tensor: Any) -> str:
     return str(tensor._keras_history.operation.name)
 
 
+def inputs_of(layer: Any) -> list[Any]:
+    """The tensors that a layer takes, also where it takes a single one."""
+    return list(layer.input) if isinstance(layer.input, list | tuple) else [layer.input]
+
+
 def memory_of(model: Any) -> Memory | None:
     """The memory of a model; None where its file was saved before models had one, or it is of another making."""
     memory = getattr(model, "memory", None)

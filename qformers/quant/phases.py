@@ -9,7 +9,11 @@ outside; phase p + 1 takes what phase p has left in the stores of the boundary b
 - ``filled``: values of all points at once (registers, and a second copy that the next event does not touch);
 - ``running``: sums over the points (accumulators);
 - ``held``: values of the event, which a later phase needs again (registers);
-- ``spread``: values of the event of which a beat reads its own part (registers, and a selection by the beat).
+- ``spread``: values of the event of which a beat reads its own part (registers, and a selection by the beat);
+- ``gathered``: rows of all points, of which a beat reads those that the numbers of an order name (registers, and
+  multiplexers; or memory banks, where the host says in which bank each row lies);
+- ``scattered``: rows that are written where the numbers of an order say, and come beat by beat again (likewise);
+- ``places``: these numbers, which lead rows to their places and are not kept.
 
 A value that is needed some phases later passes through the kernels and stores in between.
 
@@ -17,12 +21,16 @@ Weights that differ from point to point come with the beat, from a ROM (``Work.r
 computed by rows: beat i makes its pairs with all j, each pair twice, which needs no memory of pairs and the arithmetic
 of T * N pairs instead of N (N - 1) / 2 (`Triangle`).
 
+Blocks of S points come in whole: T is a multiple of S, and what counts blocks counts beats as well (T / S of them in
+each). Outputs are those of an event, or come beat by beat as they are made.
+
 Which axis of a tensor counts the points follows from the letters of the equations and the roles that an architecture
 declares for them (`qformers.nn.memory`). Symbols: N points, T of them per clock, B = N / T beats.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -33,19 +41,24 @@ from hgq.layers import QAdd, QEinsum, QEinsumDense, QSoftmax, QSubtract, QUnaryF
 from hgq.quantizer import Quantizer
 from numpy.typing import NDArray
 
-from qformers.errors import QformersError
+from qformers.errors import ConfigError
+from qformers.nn.index.lsh import FromBlocks, GivenOrder, ToBlocks
 from qformers.nn.index.select import Largest
-from qformers.nn.memory import memory_of
-from qformers.quant.kinds.record import inputs_of
+from qformers.nn.index.sorted_order import SortedOrder
+from qformers.nn.memory import inputs_of, memory_of
 
 Array = NDArray[np.float64]
 
 POINTS = ("point", "pair")  # roles of axes along which an event is taken apart
+BLOCKS = "block"  # role of an axis of blocks of points
 BY_VALUE = (QAdd, QSubtract, QUnaryFunctionLUT, Quantizer)  # layers that do the same to every value
+OF_ALL = (SortedOrder,)  # layers that need all points at once
 MOST_TERMS = 2  # of a sum that is made of all points at once, since its terms differ from point to point
-CARRIED = ("streamed", "filled", "running", "held", "spread")
+MOVED = ("gathered", "scattered", "places")  # stores in which an order moves rows
+CARRIED = ("streamed", "filled", "running", "held", "spread", *MOVED)
 SAME = "use quant.granularity: channel or tensor, or backend: alkaid"
 ELSE = "use backend: alkaid, which takes all points at once"
+NUMBERS = "set firmware.moved_rows: registers, which takes the numbers of the order"
 
 
 @dataclass(frozen=True)
@@ -61,10 +74,14 @@ class Place:
 
 @dataclass(frozen=True)
 class Use:
-    """How a layer reads an input: `axis` as it comes, or None for all of it."""
+    """How a layer reads an input: `axis` as it comes, or None for all of it.
+
+    `store`: one of `MOVED` where it is read in front of the boundary before the layer, which moves it; "" elsewhere.
+    """
 
     tensor: str
     axis: int | None
+    store: str = ""
 
 
 @dataclass(frozen=True)
@@ -134,6 +151,24 @@ class Boundary:
     running: tuple[str, ...] = ()
     held: tuple[str, ...] = ()
     spread: tuple[str, ...] = ()
+    gathered: tuple[str, ...] = ()
+    scattered: tuple[str, ...] = ()
+    places: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Move:
+    """What moves rows of points between two phases.
+
+    Attributes:
+        rows: the tensor whose rows move.
+        order: (1, O, 1, N), the slot that stands at each place; of banks the input (O, N) of the model.
+        banks: the host says in which memory bank each row lies.
+    """
+
+    rows: str
+    order: str
+    banks: bool = False
 
 
 @dataclass(frozen=True)
@@ -145,17 +180,24 @@ class Folding:
         together: T.
         axes: tensor -> axis along which it comes, None for a value of the event.
         spread: tensor of the event -> axis along which beats read it.
+        moves: layer that gathers or scatters -> what it moves.
     """
 
     points: int
     together: int
     axes: Mapping[str, int | None]
     spread: Mapping[str, int] = field(default_factory=dict)
+    moves: Mapping[str, Move] = field(default_factory=dict)
 
     @property
     def beats(self) -> int:
         """B."""
         return self.points // self.together
+
+    @property
+    def host_orders(self) -> tuple[str, ...]:
+        """Inputs of the model that no kernel reads: the host gives banks in their place."""
+        return tuple(dict.fromkeys(move.order for move in self.moves.values() if move.banks))
 
 
 @dataclass(frozen=True)
@@ -181,18 +223,20 @@ class Plan:
     def beats_of(self, phase: int) -> int:
         """Beats of a phase: B, or 1 where nothing comes point by point."""
         before = self.boundaries[phase - 1] if phase else None
-        comes = before is None or before.streamed or before.spread or any(work.rom for work in self.works[phase])
-        return self.fold.beats if comes else 1
+        comes = before is None or before.streamed or before.spread or before.gathered or before.scattered
+        return self.fold.beats if comes or any(work.rom for work in self.works[phase]) else 1
 
     def beat_shape(self, tensor: str, axis: int | None) -> tuple[int, ...]:
         """Shape of what a beat brings of a tensor that comes along `axis`, or of all of it."""
         shape = self.shapes[tensor]
+        if axis is None:
+            return shape
         rows = any(tensor in triangle.axes for triangle in self.triangles)
-        length = self.fold.together * (self.fold.points if rows else 1)
-        return shape if axis is None else (*shape[:axis], length, *shape[axis + 1 :])
+        length = self.fold.together * self.fold.points if rows else shape[axis] // self.fold.beats
+        return (*shape[:axis], length, *shape[axis + 1 :])
 
 
-class Unfolded(QformersError):
+class Unfolded(ConfigError):
     """A layer or a setting that cannot be folded.
 
     Attributes:
@@ -201,7 +245,7 @@ class Unfolded(QformersError):
     """
 
     def __init__(self, name: str, kind: str, reason: str, way_out: str) -> None:
-        super().__init__(f"{name} ({kind}): {reason}; {way_out}")
+        super().__init__(f"firmware.backend: folded: {name} ({kind}): {reason}; {way_out}")
         self.name, self.kind, self.reason, self.way_out = name, kind, reason, way_out
 
 
@@ -230,10 +274,22 @@ class _Planner:
     triangles: Sequence[Triangle] = ()
     places: dict[str, Place] = field(default_factory=dict)
     works: list[Work] = field(default_factory=list)
+    moves: dict[str, Move] = field(default_factory=dict)
+    banks: bool = False
+    host_orders: dict[str, str] = field(default_factory=dict)  # order that the host gives as banks -> the input
+
+    @property
+    def beats(self) -> int:
+        """B."""
+        return self.points // self.together
 
     def take(self, layer: Any) -> None:
         """One more layer."""
         tensors = inputs_of(layer)
+        if any(named(tensor) in self.host_orders for tensor in tensors) and not isinstance(
+            layer, ToBlocks | FromBlocks
+        ):
+            raise _refuse(layer, "it reads the numbers of an order", NUMBERS)
         if isinstance(layer, QEinsum | QEinsumDense):
             self._einsum(layer, tensors)
         elif isinstance(layer, BY_VALUE):
@@ -242,7 +298,15 @@ class _Planner:
             self._over(layer, tensors[0], layer.axes)
         elif isinstance(layer, Largest):
             self._over(layer, tensors[0], (layer.axis,))
-        elif all(self.places[named(tensor)].axis is None for tensor in tensors):
+        elif isinstance(layer, keras.layers.Reshape):
+            self._reshape(layer, tensors[0])
+        elif isinstance(layer, keras.layers.Concatenate):
+            self._concatenate(layer, tensors)
+        elif isinstance(layer, GivenOrder):
+            self._given_order(layer, tensors)
+        elif isinstance(layer, ToBlocks | FromBlocks):
+            self._move(layer, tensors)
+        elif isinstance(layer, OF_ALL) or all(self.places[named(tensor)].axis is None for tensor in tensors):
             self._add(layer, [Use(named(tensor), None) for tensor in tensors], None)
         else:
             raise _refuse(layer, "it is not known how it works on points that come one after the other", ELSE)
@@ -260,7 +324,9 @@ class _Planner:
             if (place := self.places[named(tensor)]).axis is not None
         }
         sizes = dict(zip(out, layer.output.shape[1:], strict=True))
-        row = next((a for a in out if self.letters.get(a) in POINTS and sizes[a] == self.points), None)
+        blocks = (a for a in comes.values() if self.letters.get(a) == BLOCKS and a in out)
+        rows = (a for a in out if self.letters.get(a) in POINTS and sizes[a] == self.points)
+        row = next(blocks, None) or next(rows, None)
         for triangle in self.triangles:
             row = out[triangle.axes[layer.name]] if layer.name in triangle.axes else row
         if row is None:
@@ -276,7 +342,7 @@ class _Planner:
         uses = []
         for index, (term, tensor) in enumerate(zip(terms, tensors, strict=True)):
             axis = term.index(letter) if letter is not None and letter in term else None
-            if axis is not None and comes.get(index, letter) != letter:
+            if axis is not None and comes.get(index, letter) != letter and self.beats > 1:
                 raise _refuse(layer, "it reads along one axis of points what comes along another one", ELSE)
             uses.append(Use(named(tensor), axis))
         cut = kernel.index(letter) if letter is not None and letter in kernel else None
@@ -309,13 +375,16 @@ class _Planner:
         places = [self.places[named(tensor)] for tensor in tensors]
         axes = {place.axis for place in places if place.axis is not None}
         ranks = {len(tensor.shape) for tensor in tensors}
-        if len(axes) > 1 or len(ranks) > 1:
+        if (len(axes) > 1 and self.beats > 1) or len(ranks) > 1:
             raise _refuse(layer, "its inputs come along different axes", ELSE)
         axis = axes.pop() if axes else None
+        pairs = any(layer.name in triangle.axes for triangle in self.triangles)
+        length = 1 if axis is None or pairs else int(layer.output.shape[axis + 1])
         uses = []
         for tensor, place in zip(tensors, places, strict=True):
             size = 1 if axis is None else int(tensor.shape[axis + 1])
-            uses.append(Use(named(tensor), axis if size == self.points or place.axis is not None else None))
+            along = place.axis is not None or size == length > 1
+            uses.append(Use(named(tensor), axis if along else None))
         self._add(layer, uses, axis)
 
     def _over(self, layer: Any, tensor: Any, axes: Sequence[int]) -> None:
@@ -324,6 +393,67 @@ class _Planner:
         over = [number % len(tensor.shape) - 1 for number in axes]
         axis = None if axis in over else axis
         self._add(layer, [Use(named(tensor), axis)], axis)
+
+    def _reshape(self, layer: Any, tensor: Any) -> None:
+        """The values of a beat stay side by side, as many axes as they have; points become blocks, or blocks points."""
+        before, after = tuple(tensor.shape[1:]), tuple(layer.output.shape[1:])
+        axis = self.places[named(tensor)].axis
+        place = None
+        if axis is not None:
+            outer = math.prod(before[:axis])
+            there = [number for number in range(len(after)) if math.prod(after[:number]) == outer]
+            if not there:
+                raise _refuse(layer, f"it joins other values with the axis of points. Received: {before}", ELSE)
+            place = axis if axis in there and after[axis] == before[axis] else there[-1]
+            self._refuse_cut_blocks(layer, after[place], before[axis] // after[place])
+        self._add(layer, [Use(named(tensor), axis)], place)
+
+    def _refuse_cut_blocks(self, layer: Any, blocks: int, size: int) -> None:
+        """Refuse beats that cut blocks of S points in two."""
+        if blocks % self.beats:
+            whole = [n for n in range(size, self.points + 1, size) if self.points % n == 0]
+            raise Unfolded(
+                "firmware.points_per_clock",
+                "setting",
+                f"must be a multiple of the {size} points of a block (layer {layer.name}). Received: {self.together}",
+                f"take one of {', '.join(map(str, whole))}",
+            )
+
+    def _concatenate(self, layer: Any, tensors: Sequence[Any]) -> None:
+        axes = {place.axis for tensor in tensors if (place := self.places[named(tensor)]).axis is not None}
+        joined = layer.axis % len(layer.output.shape) - 1
+        if joined in axes and self.beats > 1:
+            raise _refuse(layer, "it joins points with others, and they come one after the other", ELSE)
+        self._by_value(layer, tensors)
+
+    def _given_order(self, layer: Any, tensors: Sequence[Any]) -> None:
+        """The numbers of the places of a beat, as they come; the mask gives nothing but N."""
+        if self.banks:
+            if self.host_orders:
+                raise _refuse(layer, "it is a second order of the host", NUMBERS)
+            self.host_orders[layer.name] = named(tensors[0])
+            return
+        axis = self.places[named(tensors[0])].axis
+        place = None if axis is None else len(layer.output.shape) - 2
+        self._add(layer, [Use(named(tensor), self.places[named(tensor)].axis) for tensor in tensors], place)
+
+    def _move(self, layer: Any, tensors: Sequence[Any]) -> None:
+        """Rows into the blocks of an order, or back: the boundary in front of the layer does it."""
+        rows, order = map(named, tensors)
+        sides, _, heads, _ = tensors[1].shape[1:]
+        if (sides, heads) != (1, 1):
+            raise _refuse(layer, f"it needs an order of its own for {sides} sides and {heads} heads", ELSE)
+        gathers = isinstance(layer, ToBlocks)
+        come, block_axis = self.places[rows].axis, 2
+        blocks, size = (layer.output if gathers else tensors[0]).shape[block_axis + 1 : block_axis + 3]
+        self._refuse_cut_blocks(layer, blocks, size)
+        if come != (0 if gathers else block_axis):
+            raise _refuse(layer, "it moves rows of points that come in another way", ELSE)
+        uses = [Use(rows, come, "gathered" if gathers else "scattered")]
+        if order not in self.host_orders:
+            uses.append(Use(order, len(tensors[1].shape) - 2, "" if gathers else "places"))
+        self._add(layer, uses, 2)
+        self.moves[layer.name] = Move(rows, self.host_orders.get(order, order), order in self.host_orders)
 
     def _add(
         self,
@@ -338,7 +468,7 @@ class _Planner:
         for use in uses:
             place = self.places[use.tensor]
             waits = (use.axis is None) != (place.axis is None)
-            phase = max(phase, place.phase + waits)
+            phase = max(phase, place.phase + waits + bool(use.store))
         tensor = partial(layer.name) if sums else layer.name
         self.works.append(Work(layer, phase, tuple(uses), tensor, axis, cut, sums, choice=choice))
         self.places[tensor] = Place(phase, axis)
@@ -347,12 +477,13 @@ class _Planner:
             self.places[layer.name] = Place(phase + 1, None)
 
 
-def plan(model: Any, together: int) -> Plan:
+def plan(model: Any, together: int, banks: bool = False) -> Plan:
     """Cut a quantised model into phases.
 
     Args:
         model: with a memory (`qformers.nn.memory`).
         together: T, divides N.
+        banks: rows that an order of the host moves lie in memory banks that the host names, not in registers.
 
     Raises:
         Unfolded: a layer that cannot be folded.
@@ -378,7 +509,7 @@ def plan(model: Any, together: int) -> Plan:
     triangles = (
         [one for one in _triangles(model, points) if together * points < one.index.max() + 1] if beats > 1 else []
     )
-    planner = _Planner(model, points, together, memory.roles, triangles)
+    planner = _Planner(model, points, together, memory.roles, triangles, banks=banks)
     planner.places.update({name: Place(0, axis) for name, axis in axes.items()})
     for layer in model.operations:
         if not isinstance(layer, keras.layers.InputLayer):
@@ -466,6 +597,23 @@ def _choice(layer: Any, triangle: Triangle, beats: int) -> Choice:
     return Choice(tuple(sums), which.reshape(beats, -1))
 
 
+def shares(plan: Plan) -> dict[str, float]:
+    """Layer -> its copies in hardware over those in the model, by which EBOPs of folded hardware are counted.
+
+    T / N of what is computed, or summed, beat by beat; T N of the pairs of a triangle by rows; 1 of what is
+    computed for the whole event at once.
+    """
+    return {work.layer.name: _share(plan, work) for works in plan.works for work in works if not work.ends}
+
+
+def _share(plan: Plan, work: Work) -> float:
+    if work.sums:
+        return plan.fold.together / plan.fold.points
+    if work.axis is None:
+        return 1.0
+    return plan.beat_shape(work.tensor, work.axis)[work.axis] / plan.shapes[work.tensor][work.axis]
+
+
 def _few_terms(layer: Any, axis: int) -> bool:
     """Whether a kernel that differs along `axis` has `MOST_TERMS` entries per output at most: wires, or differences."""
     kernel = np.asarray(keras.ops.convert_to_numpy(layer.qkernel))
@@ -509,24 +657,28 @@ def _with_rom(plan: Plan, work: Work) -> Work:
 
 def _refuse_uneven(plan: Plan, work: Work) -> None:
     """Refuse a layer whose formats differ along the points that share its hardware."""
-    axes = {axis for axis in (work.axis, *(use.axis for use in work.uses)) if axis is not None}
-    for quantiser in work.layer._flatten_layers(include_self=True):
-        if isinstance(quantiser, Quantizer):
-            shapes = {tuple(variable.shape) for variable in quantiser.quantizer.variables}
-            sizes = {shape[axis + 1] for shape in shapes for axis in axes if len(shape) > axis + 1 and shape[0] == 1}
-            lengths = {plan.shapes[work.tensor][work.axis]} if work.axis is not None else set()
-            if (lengths | {plan.fold.points}) & (sizes - {1}):
-                raise _refuse(work.layer, "its formats differ from point to point", SAME)
+    layer, held = work.layer, getattr(work.layer, "_iq", None)
+    readers = [held] if held is None or not hasattr(held, "__iter__") else list(held)
+    seen = {id(one): named(tensor) for one, tensor in zip(readers, inputs_of(layer), strict=False) if one is not None}
+    weights = {id(getattr(layer, name, None)) for name in ("_kq", "_bq")}  # constants: each value is what it is
+    for quantiser in layer._flatten_layers(include_self=True):
+        if not isinstance(quantiser, Quantizer) or id(quantiser) in weights:
+            continue
+        tensor = seen.get(id(quantiser))
+        axes = [work.axis] if tensor is None else [use.axis for use in work.uses if use.tensor == tensor]
+        shapes = {tuple(variable.shape) for variable in quantiser.quantizer.variables}  # with the event's axis, or ()
+        if any(axis is not None and len(shape) > axis + 1 and shape[axis + 1] > 1 for axis in axes for shape in shapes):
+            raise _refuse(layer, "its formats differ from point to point", SAME)
 
 
 def _plan(planner: _Planner, together: int) -> Plan:
     ends = [named(tensor) for tensor in planner.model.outputs]
     places, works = planner.places, planner.works
-    for layer in planner.model.operations:
-        if any(named(tensor) in ends and places[named(tensor)].axis is not None for tensor in _outputs(layer)):
-            raise _refuse(layer, "it has an output for each point, and outputs are those of events", ELSE)
+    if len({places[name].axis is None for name in ends}) > 1:
+        name = next(name for name in ends if places[name].axis is not None)
+        raise _refuse(planner.model.get_layer(name), "it has an output for each point, and others are of events", ELSE)
     last = max(max(work.phase for work in works), *(places[name].phase for name in ends))
-    uses = [(work.phase, use) for work in works for use in work.uses]
+    uses = [(work.phase - bool(use.store), use) for work in works for use in work.uses]
     uses += [(last, Use(name, places[name].axis)) for name in ends]
     summed = {work.tensor for work in works if work.sums}
     spread: dict[str, int] = {}
@@ -543,14 +695,19 @@ def _plan(planner: _Planner, together: int) -> Plan:
             else:
                 kind = "streamed" if use.axis is not None else "filled"
             stores[boundary][kind][use.tensor] = None
+    for work in works:
+        for use in work.uses:
+            if use.store:
+                stores[work.phase - 1][use.store][use.tensor if use.store == "places" else work.tensor] = None
     carried = {name for store in stores for names in store.values() for name in names}
     for layer in planner.model.operations:
         if any(layer.name in carried and layer.name in triangle.axes for triangle in planner.triangles):
             raise _refuse(layer, "its pairs are needed in a later phase than the one that makes them", ELSE)
+    axes = {name: place.axis for name, place in places.items()}
     tensors = {named(tensor): tensor for layer in planner.model.operations for tensor in _outputs(layer)}
     return Plan(
         model=planner.model,
-        fold=Folding(planner.points, together, {name: place.axis for name, place in places.items()}, spread),
+        fold=Folding(planner.points, together, axes, spread, planner.moves),
         works=tuple(tuple(work for work in works if work.phase == phase) for phase in range(last + 1)),
         boundaries=tuple(Boundary(**{kind: tuple(names) for kind, names in store.items()}) for store in stores),
         shapes={

@@ -13,9 +13,10 @@ from collections.abc import Callable, Sequence
 
 import keras
 
+from qformers.nn.memory import inputs_of
 from qformers.quant.intervals import Range, Sums
 from qformers.quant.kinds import kind_of
-from qformers.quant.kinds.record import UNKNOWN, Incoming, inputs_of, rounded
+from qformers.quant.kinds.record import UNKNOWN, Incoming, rounded
 
 FLOAT32_BITS = 24  # of the mantissa
 

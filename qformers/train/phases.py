@@ -15,7 +15,7 @@ from rich.console import Console
 from qformers.builds.build import Build
 from qformers.builds.models import build_model, load_model
 from qformers.builds.saved import content_sha256
-from qformers.builds.settings import differences, sections_of
+from qformers.builds.settings import differences, hardware_of, sections_of
 from qformers.config.sections import PhaseConfig
 from qformers.data import AnyEvents, Split, SplitName, open_split
 from qformers.data.fingerprint import changed_files, data_files
@@ -71,12 +71,14 @@ def deterministic(seed: int, jit_compile: bool) -> None:
 
 
 def settings_of(build: Build, phase: PhaseName) -> dict[str, Any]:
-    """All of a build that the result of a phase depends on; firmware settings and the cache's place are left out."""
+    """All of a build that the result of a phase depends on: without the cache's place, and of the section `firmware`
+    with what EBOPs depend on alone."""
     kept = sections_of(build, "spec", "seed", "data", "model", *(["quant"] if phase == "qat" else []))
     train = json.loads(build.train.model_dump_json())
     if phase == "float":
         train.pop("qat")
-    return {**kept, "train": train, "backend": keras.backend.backend()}
+    hardware = hardware_of(build) if phase == "qat" else {}
+    return {**kept, "train": train, "backend": keras.backend.backend(), **hardware}
 
 
 def feeds(splits: Sequence[Split], model: Any) -> list[Feed]:
@@ -263,6 +265,9 @@ def _train(build: Build, name: PhaseName, out: Path, console: Console, reporter:
     trainer, test = _prepare(build, name, out, reporter)
     _write_build(build, out)
     _tell_precision(trainer.model, out / name, console)
+    if name == "qat" and (together := build.firmware.together) is not None:
+        words = f"EBOPs are those of firmware with firmware.points_per_clock = {together}"
+        console.print(f"{name}: {words}", markup=False)
     state, epochs = trainer.state, trainer.phase.config.epochs
     if state.epoch or state.step:
         console.print(f"{name}: goes on after epoch {state.epoch}, step {state.step}", markup=False)

@@ -22,6 +22,7 @@ from hls.proof.agree import agree
 from qformers.quant.fold import float_to_quantised
 from qformers.quant.quantisers import quantisers
 
+EVERY_RUN = {("all", "alkaid"), ("some", "alkaid"), ("all", "vitis")}
 BACKENDS = [pytest.param("alkaid"), pytest.param("vitis"), pytest.param("vivado", marks=pytest.mark.slow)]
 INPUTS = {"x": numbers(3, 3000), "y": numbers(6, 3000, 1).reshape(-1, 2, 3)}
 FORMS = {("part", "input_class_token"), ("hept", "two_orders")}  # in every run, on alkaid
@@ -39,8 +40,14 @@ def assert_same(made: Compared, outputs: int) -> None:
         assert different == 0, f"{name}: {different} of {wanted.size} values differ"
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("share", ["all", "some"])
+@pytest.mark.parametrize(
+    ("share", "backend"),
+    [
+        pytest.param(share, backend, marks=() if (share, backend) in EVERY_RUN else pytest.mark.slow)
+        for share in ("all", "some")
+        for backend in ("alkaid", "vitis", "vivado")
+    ],
+)
 def test_each_quantiser_of_each_kind_of_layer(share: Share, backend: str, tmp_path: Path) -> None:
     model = dead_model(share, without(backend))
     made = compared(model, build_of("dead", backend=backend), tmp_path, INPUTS)

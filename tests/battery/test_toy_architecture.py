@@ -68,6 +68,7 @@ def test_a_registered_architecture_trains_in_float_and_fixed_point_and_is_exact_
     assert np.unique(np.asarray(model(events))).size > 20
 
 
+@pytest.mark.slow
 def test_its_configurations_are_swept(toy: str) -> None:
     sweep = Sweep(MODELS[toy])
     assert max(deviation(MODELS[toy], cfg, model) for cfg, model in sweep.models(5)) < 0.03

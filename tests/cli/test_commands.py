@@ -148,6 +148,14 @@ def test_every_option_that_takes_a_number_or_folder_says_its_default_or_that_it_
         (["generate", "lhc5", "--out", str(CONFIGS)], "and no jets that were generated; give another --out"),
         (["generate", "tracks", "--out", str(CONFIGS)], "and no events that were generated; give another --out"),
         (["generate", "tracks", "candidates", "--out", str(CONFIGS)], "and no candidates that were generated; give"),
+        (["fold-plan", DEMO, "--seconds", "0"], "argument --seconds: must be a number above 0. Received: 0"),
+        (["fold-plan", DEMO, "--max-lut", "many"], "argument --max-lut: must be a number above 0. Received: many"),
+        (["fold-plan", DEMO, "--run", "nowhere"], "nowhere/qat/model.keras is missing; train the build first"),
+        (
+            ["fold-plan", DEMO, "--untrained", "--model", "no.keras"],
+            "--untrained makes a model anew and goes without --model; leave one out",
+        ),
+        (["fold-plan", DEMO, "--untrained", "--out", str(CONFIGS)], "and no fold plan; name another folder with --out"),
         (["fit-lda", "x", "--out", "y", "--events", "0"], "--events: must be a whole number, 1 or more. Received: 0"),
     ],
 )

@@ -99,7 +99,11 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, int]:
 
 
 @pytest.mark.parametrize(
-    "imports", ["import keras, qformers", "import qformers, keras", "import qformers.nn.hgq, keras"]
+    "imports",
+    [
+        "import keras, qformers",
+        *(pytest.param(f"import {first}, keras", marks=pytest.mark.slow) for first in ("qformers", "qformers.nn.hgq")),
+    ],
 )
 def test_keras_loads_our_models_in_every_order_of_imports(imports: str, saved: dict[Path, int]) -> None:
     told = python(f"import sys; {imports}; {LOAD}", *map(str, saved))

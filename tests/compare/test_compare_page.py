@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.compare_runs import bare, complete, put, simulated, trained
+from support.compare_runs import bare, complete, folded, put, simulated, trained
 from support.paths import SCRIPTS
 
 from hls.compare.draw.page import write_page
@@ -265,3 +265,31 @@ def test_no_console_errors_and_no_requests(opened: Any) -> None:
     ]  # not those of the start page
     assert opened.current_url in sent
     assert [url for url in sent if not url.startswith(("file:", "data:"))] == []
+
+
+def test_builds_of_one_interval_can_be_chosen(browser: Any, tmp_path: Path) -> None:
+    """The last test of the browser: it opens another page."""
+    from selenium.webdriver.support.ui import Select
+
+    runs = [complete(tmp_path, "part_a", 0.68, 90_000), folded(tmp_path, "fold1", 0.69, 9_000)]
+    runs.append(folded(tmp_path, "fold4", 0.70, 30_000, 4))
+    page_of(tmp_path / "out", *runs)
+    browser.get((tmp_path / "out" / "report.html").as_uri())
+    chosen = Select(browser.find_element("id", "ii"))
+    assert [option.text for option in chosen.options] == ["all", "1", "4", "16"]
+
+    def names() -> set[str]:
+        return {label.text for label in browser.find_elements("css selector", "#plot .name")}
+
+    def count(kind: str) -> int:
+        return len(browser.find_elements("css selector", f"#plot .point.{kind}"))
+
+    assert names() == {"part_a, II = 1", "fold1, II = 16", "fold4, II = 4"}
+    published = count("work")
+    chosen.select_by_value("16")
+    assert (names(), count("ours"), count("work")) == ({"fold1"}, 2, 0)
+    assert not browser.find_elements("css selector", "#plot .absent")  # the others are not missing
+    chosen.select_by_value("1")
+    assert names() == {"part_a"}
+    assert 0 < count("work") < published  # those that say their interval
+    assert [entry for entry in browser.get_log("browser") if entry["level"] != "INFO"] == []

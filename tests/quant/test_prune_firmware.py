@@ -34,7 +34,7 @@ def pruned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("backend", ["vitis", "alkaid"])
+@pytest.mark.parametrize("backend", [pytest.param("vitis", marks=pytest.mark.slow), "alkaid"])
 def test_firmware_of_a_pruned_model_is_exact(pruned: Path, tmp_path: Path, backend: str) -> None:
     model, inputs = load_model(pruned), hls_models.jets(PARTICLES, 2000, seed=3)
     assert sparsity(model).share >= 0.5
@@ -44,6 +44,7 @@ def test_firmware_of_a_pruned_model_is_exact(pruned: Path, tmp_path: Path, backe
     np.testing.assert_array_equal(found["logits"], wanted["logits"])
 
 
+@pytest.mark.slow
 def test_zeros_save_lut(pruned: Path) -> None:
     costs = lut_without_zeros(pruned)
     now, without_zeros = costs["total"]

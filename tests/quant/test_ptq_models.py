@@ -10,17 +10,21 @@ import keras
 import numpy as np
 import pytest
 import yaml
+from hgq.utils.minmax_trace import TrainingFlagWrapper
 from support.ptq import FORMATS, gathered, tiny
 from support.quantised import float_part, inputs_of, jets, small
 
 from qformers.builds.models import load_model
 from qformers.errors import ConfigError
 from qformers.precision.fixed import Fixed
+from qformers.quant.hardware import recounted
 from qformers.quant.ptq import run_folder
+from qformers.quant.ptq.cost import Cost, Dials
+from qformers.quant.ptq.ebops import formula_of
 from qformers.quant.ptq.evaluator import Evaluator, SearchJets
 from qformers.quant.ptq.ranges import Rule, calibrated
 from qformers.quant.ptq.slots import LOGITS, Slot, formats_of, place_of, slots_of, with_formats
-from qformers.quant.ptq.tune import start_of, write_yaml
+from qformers.quant.ptq.tune import search_key, start_of, write_yaml
 from qformers.quant.ptq.workshop import Workshop, read_float_model
 from qformers.train.beta import ebops
 
@@ -119,7 +123,46 @@ def test_cost_and_outputs_follow_the_dials(material: run_folder.Material) -> Non
         evaluator.dials.set({Slot("embed0", "weight"): Fixed(True, 1, 6, "TRN", "SAT_SYM")})
 
 
-@pytest.mark.parametrize("plain", [True, False])
+def test_cost_of_folded_hardware_is_what_hgq2_counts(material: run_folder.Material) -> None:
+    """The closed forms have the factors of the layers, and of the tables in a softmax, and round down as HGQ2 does."""
+    firmware = material.build.firmware.model_copy(update={"backend": "folded", "points_per_clock": 1})
+    shop = replace(material.shop, build=material.build.model_copy(update={"firmware": firmware}))
+    whole, folded = material.shop.model(), shop.model()
+    rng, slots = np.random.default_rng(0), shop.slots(folded)
+    cost, at_once = Cost(folded, Dials(slots)), Cost(whole, Dials(material.shop.slots(whole)))
+    shared = {name for name, layer in cost.layers.items() if layer.ebops_factor == 0.25}
+    assert {"b0_attn_q", "b0_attn_scores", "b0_attn_logits", "b0_attn_weights", "b0_ffn_residual"} <= shared
+    assert "logits" in set(cost.layers) - shared
+    assert {"QEinsum", "QEinsumDense", "QAdd", "QSoftmax"} <= {type(cost.layers[name]).__name__ for name in shared}
+    for name in shared:
+        assert formula_of(cost.layers[name]) is not None, name  # none of them is left to HGQ2
+    for _ in range(3):
+        formats = {
+            slot: replace(form, fraction_bits=form.fraction_bits - int(rng.integers(0, 4)))
+            for slot, form in shop.formats.items()
+        }
+        cost.dials.set(formats)
+        few = {name: array[:2] for name, array in shop.inputs.items()}
+        folded(few, training=TrainingFlagWrapper("tracing"))  # HGQ2 counts
+        assert cost.total(formats) == ebops(folded) == sum(recounted(layer) for layer in cost.layers.values())
+        assert cost.total(formats) < at_once.total(formats)
+
+
+def test_what_was_measured_for_other_hardware_is_not_taken_over(material: run_folder.Material) -> None:
+    """The journal of a search belongs to the EBOPs of one hardware; without folding its key is what it was."""
+    start = start_of(material, Rule(), 9)
+    classes = len(material.shop.class_names)
+    jets = SearchJets(material.shop.inputs, np.zeros(50, np.int64), np.zeros((50, classes), np.float32))
+    keys = set()
+    for settings in ({}, {"points_per_clock": 2}, {"backend": "folded"}, {"backend": "folded", "points_per_clock": 2}):
+        firmware = material.build.firmware.model_copy(update=settings)
+        keys.add(
+            search_key(replace(material, build=material.build.model_copy(update={"firmware": firmware})), start, jets)
+        )
+    assert len(keys) == 3  # points_per_clock alone says nothing
+
+
+@pytest.mark.parametrize("plain", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_the_build_file_written_gives_the_same_formats(
     material: run_folder.Material, tmp_path: Path, plain: bool
 ) -> None:
@@ -136,6 +179,7 @@ def test_the_build_file_written_gives_the_same_formats(
     assert replace(material.shop, build=build).formats == formats
 
 
+@pytest.mark.slow
 def test_a_glob_that_would_win_makes_the_build_file_whole(material: run_folder.Material, tmp_path: Path) -> None:
     """A name that the base file has in front of a glob stays in front of it when the file is extended."""
     layers = {"embed0": {"weight": "fixed<7,2,RND,SAT_SYM>"}, "embed*": {"weight": "fixed<6,2,RND,SAT_SYM>"}}
@@ -171,6 +215,7 @@ def test_a_trained_run_is_not_overwritten(tmp_path: Path) -> None:
     run_folder.refuse_other(tmp_path)
 
 
+@pytest.mark.slow
 def test_class_tokens_have_slots_too() -> None:
     """Layers whose weights are computed from several float layers are quantised as the others."""
     from support.quantised import CLASSES, NATURAL, quantised_part

@@ -104,7 +104,7 @@ def test_count_by_hand(two: tuple[list[Path], Path], tmp_path: Path) -> None:
     sources, folder = two
     bar = Counting()
     report = synthesise(sources, "two", folder, dsp=False, time_limit_s=300, reporter=bar)
-    assert report.resources == {"lut": 7, "ff": 21, "srl": 4, "carry": 0, "dsp": 0, "bram18": 0, "uram": 0}
+    assert {key: count for key, count in report.resources.items() if count} == {"lut": 7, "ff": 21, "srl": 4}
     assert {name: count for name, count in report.detail["lut_by_size"].items() if count} == {"LUT2": 4, "LUT6": 3}
     assert report.detail["other_cells"] == {}
     assert (report.source, report.stage) == ("yosys-nodsp", "synthesis")

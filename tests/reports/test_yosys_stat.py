@@ -62,7 +62,7 @@ def test_parse_real_stat() -> None:
     assert cells["LUT6"] == 192 + 512 * 19
     assert modules == ("logic6", "table_8314628c_e372_47a6_8fa9_55a42816a7dc")
     assert resources(cells) == {
-        "lut": 40784, "ff": 0, "srl": 0, "carry": 1704, "dsp": 0, "bram18": 0, "uram": 0,
+        "lut": 40784, "ff": 0, "srl": 0, "lutram": 0, "carry": 1704, "dsp": 0, "bram18": 0, "uram": 0,
     }  # fmt: skip
     assert detail(cells)["lut_by_size"] == {
         "LUT1": 0, "LUT2": 8080, "LUT3": 18176, "LUT4": 4096, "LUT5": 512, "LUT6": 9920, "LUT6_2": 0,
@@ -74,8 +74,11 @@ def test_every_cell_is_counted_or_listed() -> None:
     cells = {
         "LUT1": 1, "INV": 2, "FDRE": 10, "FDSE_1": 1, "FDCE": 1, "FDPE": 1, "SRL16E": 3, "SRLC32E": 1, "CARRY8": 2,
         "CARRY4": 3, "DSP48E2": 4, "RAMB18E2": 1, "RAMB36E2": 2, "URAM288": 1, "LDCE": 7, "BUFG": 1,
+        "RAM32M16": 2, "RAM64X1D": 1,
     }  # fmt: skip
-    assert resources(cells) == {"lut": 1, "ff": 13, "srl": 4, "carry": 4, "dsp": 4, "bram18": 5, "uram": 1}
+    assert resources(cells) == {
+        "lut": 1, "ff": 13, "srl": 4, "lutram": 18, "carry": 4, "dsp": 4, "bram18": 5, "uram": 1,
+    }  # fmt: skip
     assert detail(cells)["other_cells"] == {"LDCE": 7}
     assert detail(cells)["inverters"] == 2
 

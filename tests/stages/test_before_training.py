@@ -42,6 +42,10 @@ def build_file(tmp_path: Path) -> Path:
         ("firmware.strategy=resource", ExportRefused, "einsum layers for strategy latency only. Received: resource"),
         ("firmware={backend: alkaid, reuse_factor: 2}", ExportRefused, "takes an event every clock cycle. Received: 2"),
         ("firmware.backend=block_engine", ExportRefused, "for a quantised model of architecture hept.*deepsets"),
+        (
+            "firmware={backend: folded, points_per_clock: 3}", ExportRefused,
+            r"firmware.points_per_clock \(setting\): must divide the 4 points of an event. Received: 3",
+        ),
         ("firmware.backend=vits", HlsError, "unknown backend 'vits'; did you mean 'vitis'"),
         ("name=phi0", ExportRefused, r"name \(setting\): a layer, input or output of the model has this name too"),
     ],
@@ -49,6 +53,15 @@ def build_file(tmp_path: Path) -> Path:
 def test_what_firmware_cannot_be_is_refused(setting: str, error: type[Exception], words: str, build_file: Path) -> None:
     with pytest.raises(error, match=words):
         refuse_before_training(load(build_file, [setting]))
+
+
+def test_formats_that_cannot_fold_are_refused_by_layer(build_file: Path) -> None:
+    settings = ["firmware.backend=folded", "quant.granularity=element"]
+    with pytest.raises(
+        ExportRefused, match=r"phi0 \(QEinsumDense\): its formats differ from point to point; use quant."
+    ):
+        refuse_before_training(load(build_file, settings))
+    refuse_before_training(load(build_file, [settings[0]]))
 
 
 def test_a_sound_build_and_one_without_firmware_pass(build_file: Path) -> None:

@@ -121,7 +121,7 @@ def test_export_writes_the_project_and_its_test_bench(
 def test_synthesis_without_tool_ends_with_status_two(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("hls.backends.hls4ml.vendor.shutil.which", lambda program: None)
+    monkeypatch.setattr("hls.backends.vendor.shutil.which", lambda program: None)
     model, out = run / "qat" / "model.keras", tmp_path / "project"
     assert command("export", run / "build.yaml", "--model", model, "--out", out, "--synth") == 2
     assert "cd project && vitis-run --mode hls --tcl build_prj.tcl" in capsys.readouterr().err

@@ -59,6 +59,6 @@ def test_the_summary_has_the_synthesis_of_this_model_only(tmp_path: Path, monkey
     ):
         reports = {"alkaid": alkaid, "yosys-nodsp": dataclasses.replace(yosys, detail={"model_sha256": model})}
         monkeypatch.setattr(module, "load_reports", lambda run, reports=reports: reports)
-        lines = module._costs(tmp_path)
+        lines = module._costs(tmp_path, "vitis")
         assert lines[0] == "estimate   1,000 LUT, 20 FF, 0 DSP, 0 BRAM18 (alkaid 1; a bar)"
         assert lines[1].startswith(words)

@@ -112,3 +112,34 @@ def complete(root: Path, name: str, accuracy: float, lut: int, pairs: str = "non
     simulated(run)
     reported(run, lut)
     return run
+
+
+def folded(root: Path, name: str, accuracy: float, lut: int, together: int = 1, trained_for: int | None = None) -> Path:
+    """A run with folded firmware that takes `together` of 16 points per clock, trained for it or for another."""
+    run = trained(root, name, accuracy, lut)
+    path = run / "build.yaml"
+    said = f"firmware: {{clock_ns: 5.0, backend: folded, points_per_clock: {together}}}"
+    path.write_text(path.read_text().replace("firmware: {clock_ns: 5.0}", said))
+    build, beats, cycles = load(path), 16 // together, 40 + 16 // together
+    facts = json.loads((run / "qat" / "manifest.json").read_text())
+    hardware = {"backend": "folded", "points_per_clock": trained_for or together}
+    put(run / "qat" / "manifest.json", {**facts, "settings": {**facts["settings"], "firmware": hardware}})
+    project, section = run / "firmware" / "folded", build.firmware.model_dump(mode="json")
+    said_of = {"build_hash": build.hash, "backend": "folded", "firmware": section, "ebops": lut + 7}
+    put(project / "manifest.json", {**said_of, "ii_cycles": beats, "latency_cycles": cycles})
+    kernels = [
+        {"kernel": 0, "layers": ["embed0", "b0_attn_q", "b0_attn_k", "pool_count"], "beats": beats, "stages": 9,
+         "lut_estimate": 0.25 * lut, "register_bits": 1200, "longest_path_ns": 4.31,
+         "stores": {"streamed_bits": 640, "filled_bits": 2048, "running_bits": 12, "held_bits": 0, "spread_bits": 0}},
+        {"kernel": 1, "layers": ["pool", "logits"], "beats": 1, "stages": 4, "lut_estimate": 0.75 * lut,
+         "register_bits": 310, "longest_path_ns": 3.9, "rom_bits": 96, "stores": {}},
+    ]  # fmt: skip
+    plan = {"points": 16, "points_per_clock": together, "ii_cycles": beats, "latency_cycles": cycles, "clock_ns": 5.0}
+    put(project / "plan.json", {**plan, "kernels": kernels})
+    put(project / "layers.json", {"layers": [{"layer": layer, "kernel": 0, "ebops": lut // 4} for layer in LAYERS]})
+    times: dict[str, Any] = {"clock_ns": 5.0, "latency_cycles": cycles, "latency_ns": 5.0 * cycles, "ii_cycles": beats}
+    counted = {"lut": lut, "ff": 4210, "dsp": 0}
+    Report("folded", "estimate", "alkaid 0.8.2", "xcvu13p", counted, **times, detail=said_of).save(run)
+    synthesised = {"lut": int(1.1 * lut), "ff": 4000, "dsp": 0}
+    Report("yosys", "synthesis", "Yosys 0.23", "xcvu13p", synthesised, detail=said_of).save(run)
+    return run

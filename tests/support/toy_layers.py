@@ -34,7 +34,7 @@ def _bounds(incoming: Incoming) -> Bounds:
 
 def _ebops(layer: Any) -> Formula:
     values = math.prod(layer.input.shape[1:])
-    return lambda bits: stored(bits["input"] * values)
+    return lambda bits: stored(layer, bits["input"] * values)
 
 
 NEGATE = LayerKind(usual, _bounds, _ebops)

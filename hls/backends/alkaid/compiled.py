@@ -69,6 +69,10 @@ class Step:
         left: (outputs,), bits by which an output is shifted left, since its place has finer steps.
         sums: (k, beats), places of which the sum goes to (k,) `totals` behind the last beat.
         totals: see `sums`.
+        gathers: (k, 4): a place that then gets a value from one of several, a place with its number, bits behind the
+            point of this, and the row of `slots` that says where the several stand.
+        scatters: likewise, a value that goes to one of several places.
+        slots: (m, N), places.
     """
 
     comb: Any
@@ -78,6 +82,9 @@ class Step:
     left: NDArray[np.int64]
     sums: Places
     totals: Places
+    gathers: Places
+    scatters: Places
+    slots: Places
 
 
 @dataclass(frozen=True)
@@ -112,8 +119,8 @@ class Program:
         """
         inputs, outputs = comb.shape
         ins, outs = np.arange(inputs, dtype=np.int32), np.arange(inputs, inputs + outputs, dtype=np.int32)
-        none = np.zeros((0, 1), np.int32)
-        step = Step(comb, given, ins[None], outs[None], np.zeros(outputs, np.int64), none, none[:, 0])
+        left, none, moves = np.zeros(outputs, np.int64), np.zeros((0, 1), np.int32), np.zeros((0, 4), np.int32)
+        step = Step(comb, given, ins[None], outs[None], left, none, none[:, 0], moves, moves, none)
         return cls((step,), inputs + outputs, given, outs, out_fractions(comb), none[:, 0], np.zeros(0, np.int64))
 
 
@@ -176,7 +183,7 @@ def run_program(program: Program, library: Path, rows: Array, reporter: Reporter
         (n, m) outputs.
 
     Raises:
-        HlsError: a value outside of a table, which alkaid's formats exclude.
+        HlsError: a value outside of a table, which alkaid's formats exclude, or a number that is none of an order.
     """
     function = ctypes.CDLL(str(library.resolve())).run
     function.restype, pointer, size = ctypes.c_int64, ctypes.c_void_p, ctypes.c_size_t
@@ -184,9 +191,9 @@ def run_program(program: Program, library: Path, rows: Array, reporter: Reporter
     tables = [
         np.ascontiguousarray(table, np.int32)
         for step in program.steps
-        for table in (step.ins, step.outs, step.sums, step.totals)
+        for table in (step.ins, step.outs, step.sums, step.totals, step.gathers, step.scatters, step.slots)
     ]
-    shapes = np.array([[len(s.ins), s.ins.shape[1], s.outs.shape[1], len(s.totals)] for s in program.steps], np.int64)
+    shapes = np.array([[len(s.ins), *(len(t) for t in _counted(s)), s.slots.shape[1]] for s in program.steps], np.int64)
     pointers = (pointer * len(tables))(*(table.ctypes.data for table in tables))
     scales = 2.0**program.given.fraction, 2.0**-program.fraction
     outputs, fixed = (np.ascontiguousarray(places, np.int32) for places in (program.outputs, program.fixed))
@@ -201,7 +208,7 @@ def run_program(program: Program, library: Path, rows: Array, reporter: Reporter
             len(outputs), outputs.ctypes.data, program.places, ctypes.byref(arguments),
         )  # fmt: skip
         if beyond:
-            raise HlsError("a value is outside of the table that looks it up; its format says that it cannot be")
+            raise HlsError("a value is outside of the table that looks it up, or an order names a point that is none")
         return len(some)
 
     arguments = _Steps(
@@ -212,6 +219,11 @@ def run_program(program: Program, library: Path, rows: Array, reporter: Reporter
         for done in as_completed([pool.submit(part, start) for start in range(0, len(rows), EVENTS)]):
             tick(done.result())
     return results
+
+
+def _counted(step: Step) -> tuple[Places, ...]:
+    """Tables whose lengths the library has to know: inputs and outputs of a beat, sums, moves."""
+    return step.ins[0], step.outs[0], step.totals, step.gathers, step.scatters
 
 
 class _Steps(ctypes.Structure):

@@ -6,8 +6,8 @@
 
 struct Steps {
     size_t count;
-    const int64_t (*shapes)[4];    // of each step: beats, inputs, outputs, sums
-    const int32_t *const *tables;  // of each step: places of inputs and of outputs, of terms, of sums
+    const int64_t (*shapes)[7];    // of each step: beats, inputs, outputs, sums, gathers, scatters, slots of each
+    const int32_t *const *tables;  // of each step: places of inputs and of outputs, of terms, of sums; moves, slots
     size_t constants;
     const int32_t *fixed;          // their places
     const int64_t *values;
@@ -24,6 +24,14 @@ static void step(size_t number, const V *const *in, V *const *out, State &s) {
         break;
 //% endfor
     }
+}
+
+// number of a lane, as a place among `slots`
+static number slot_of(const V *memory, const int32_t *move, size_t lane, number slots, State &s) {
+    const number slot = memory[move[1]][lane] >> move[2];
+    const bool there = 0 <= slot && slot < slots;
+    s.beyond += !there;
+    return there ? slot : 0;
 }
 
 // `events` rows of `width` doubles, which `finer` turns into whole numbers -> rows of `outputs` doubles, which stand at
@@ -45,7 +53,9 @@ extern "C" int64_t run(const double *rows, double *results, const double *finer,
         for (size_t at = 0; at < program->count; ++at) {
             const int64_t beats = program->shapes[at][0], ins = program->shapes[at][1];
             const int64_t outs = program->shapes[at][2], sums = program->shapes[at][3];
-            const int32_t *const *tables = program->tables + 4 * at;
+            const int64_t gathers = program->shapes[at][4], scatters = program->shapes[at][5];
+            const int64_t slots = program->shapes[at][6];
+            const int32_t *const *tables = program->tables + 7 * at;
             in.resize(ins);
             out.resize(outs);
             for (int64_t beat = 0; beat < beats; ++beat) {
@@ -57,6 +67,16 @@ extern "C" int64_t run(const double *rows, double *results, const double *finer,
                 V total{};
                 for (int64_t beat = 0; beat < beats; ++beat) total += memory[tables[2][sum * beats + beat]];
                 memory[tables[3][sum]] = total;
+            }
+            for (int64_t i = 0; i < gathers; ++i) {
+                const int32_t *move = tables[4] + 4 * i, *from = tables[6] + move[3] * slots;
+                for (size_t lane = 0; lane < LANES; ++lane)
+                    memory[move[0]][lane] = memory[from[slot_of(memory.get(), move, lane, slots, *state)]][lane];
+            }
+            for (int64_t i = 0; i < scatters; ++i) {
+                const int32_t *move = tables[5] + 4 * i, *to = tables[6] + move[3] * slots;
+                for (size_t lane = 0; lane < LANES; ++lane)
+                    memory[to[slot_of(memory.get(), move, lane, slots, *state)]][lane] = memory[move[0]][lane];
             }
         }
         for (size_t output = 0; output < outputs; ++output)

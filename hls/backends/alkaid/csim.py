@@ -173,29 +173,47 @@ def _write(comb: Path, folder: Path) -> list[Path]:
     from alkaid.types import CombLogic
 
     HLSModel(CombLogic.load(comb), folder, NAME, "vitis").write({})
-    function = read_function((folder / f"src/{NAME}.hh").read_text())
-    written, every = folder / "parts", range(0, len(function.statements), STATEMENTS)
+    header = (folder / f"src/{NAME}.hh").read_text()
+    return [*write_parts(header, NAME, folder / "parts"), folder / f"sim/{NAME}_bridge.cc"]
+
+
+def write_parts(header: str, name: str, folder: Path) -> list[Path]:
+    """Deal the statements of alkaid's function over many small ones.
+
+    Args:
+        header: as alkaid wrote it.
+        name: of its function.
+        folder: takes ``<name>.hh``, to be included in place of alkaid's header: the same function, which calls the
+            parts; and their files.
+
+    Returns:
+        Files to compile.
+
+    Raises:
+        HlsError: alkaid wrote a line that is not understood.
+    """
+    function = read_function(header)
+    every = range(0, len(function.statements), STATEMENTS)
     parts = [Part(at // STATEMENTS, function.statements[at : at + STATEMENTS]) for at in every]
     kept, arrays = _kept(parts)
-    header = fill(
+    declared = fill(
         HEADER,
         preamble=function.preamble,
         inputs=function.inputs,
         outputs=function.outputs,
         arrays=arrays,
-        name=NAME,
+        name=name,
         parts=len(parts),
     )
-    cxx.write_changed(written / "parts.hh", header)
-    # in place of alkaid's header, for its bridge: the same function, which calls the parts
-    cxx.write_changed(written / f"{NAME}.hh", fill(TOP, name=NAME, parts=len(parts)))
+    cxx.write_changed(folder / "parts.hh", declared)
+    cxx.write_changed(folder / f"{name}.hh", fill(TOP, name=name, parts=len(parts)))
     sources = []
     for at in range(0, len(parts), FUNCTIONS):
         some = parts[at : at + FUNCTIONS]
         used = frozenset[str]().union(*(statement.tables for part in some for statement in part.statements))
-        text = fill(PART, name=NAME, tables=[function.tables[name] for name in sorted(used)], parts=some, kept=kept)
-        sources.append(cxx.write_changed(written / f"part{at // FUNCTIONS}.cc", text))
-    return [*sources, folder / f"sim/{NAME}_bridge.cc"]
+        text = fill(PART, name=name, tables=[function.tables[table] for table in sorted(used)], parts=some, kept=kept)
+        sources.append(cxx.write_changed(folder / f"part{at // FUNCTIONS}.cc", text))
+    return sources
 
 
 def _kept(parts: Sequence[Part]) -> tuple[dict[int, str], list[tuple[str, str, int]]]:

@@ -4,7 +4,7 @@ namespace comb_logic {
 static ${table}
 //% endfor
 //% for part in parts
-void ${name}_part${part.number}(input_t *model_inp, output_t *model_out, State &s) {
+void ${name}_part${part.number}(${name}_input *model_inp, ${name}_output *model_out, ${name}_state &s) {
 //% for variable in part.taken
     auto &v${variable} = s.${kept[variable]};
 //% endfor

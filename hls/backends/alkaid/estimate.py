@@ -15,4 +15,4 @@ def lut_by_layer(model: Any) -> dict[str, float]:
         HlsError: alkaid cannot trace the model.
     """
     traced = trace(model, port_formats(model))
-    return {**layer_costs(traced), "total": float(traced.comb.cost)}
+    return {**{name: cost.lut for name, cost in layer_costs(traced).items()}, "total": float(traced.comb.cost)}

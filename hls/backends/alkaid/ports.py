@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from hls.backends.alkaid.kinds import Handler, handler_of
 from hls.errors import Refusal
+from qformers.nn.memory import inputs_of
 from qformers.precision.fixed import Fixed
 from qformers.quant.kinds import kind_of
-from qformers.quant.kinds.record import Quantiser, inputs_of
+from qformers.quant.kinds.record import Quantiser
 from qformers.quant.readers import readers
 
 Array = NDArray[np.float64]

@@ -159,7 +159,12 @@ class AlkaidProject(ProjectFolder):
             stage="estimate",
             tool=f"alkaid {versions()['alkaid']}",
             part=json.loads((self.path / "manifest.json").read_text())["firmware"]["part"],
-            resources={"lut": round(facts["lut_estimate"]), "ff": int(facts["register_bits"]), "dsp": 0, "bram18": 0},
+            resources={
+                "lut": round(facts["lut_estimate"]),
+                "ff": int(facts["register_bits"]),
+                "dsp": int(facts.get("dsp_estimate", 0)),  # products in LUTs, as far as the estimate knows
+                "bram18": 0,
+            },
             clock_ns=facts["clock_ns"],
             latency_cycles=self.latency_cycles,
             latency_ns=self.latency_cycles * facts["clock_ns"],
@@ -212,10 +217,6 @@ class AlkaidProject(ProjectFolder):
     def _by_name(self, values: Array) -> dict[str, Array]:
         """(n, output values) by output name."""
         return self.named(_split(values, self.layout.outputs))
-
-    def flat(self, outputs: Mapping[str, Array]) -> Array:
-        """Output name -> (n, ...) as (n, output values), in the order of ``model_out``."""
-        return np.concatenate([outputs[port.name].reshape(-1, port.size) for port in self.layout.outputs], axis=1)
 
     @cached_property
     def _comb(self) -> Any:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hls.backends.alkaid.fixes import mended
 from hls.backends.alkaid.kinds import replays
+from hls.backends.alkaid.multipliers import Cost, op_costs
 from hls.errors import HlsError
 from qformers.precision.fixed import Fixed
 
@@ -110,10 +111,14 @@ def picked(comb: Any, outputs: Sequence[int]) -> Any:
     return dead_code_elimin(comb._replace(shape=(comb.shape[0], len(outputs)), **kept), keep_dead_inputs=True)
 
 
-def layer_costs(traced: Traced) -> dict[str, float]:
-    """alkaid's cost (about one LUT each) of the operations that each layer is the first to need.
+def layer_costs(traced: Traced, multipliers: str = "auto") -> dict[str, Cost]:
+    """What the operations take that each layer is the first to need.
 
     What two layers share counts for the earlier one; what no output needs counts nowhere.
+
+    Args:
+        traced: the model.
+        multipliers: `firmware.multipliers`.
     """
     comb = traced.layers
     owner = np.full(len(comb.ops), -1)
@@ -125,8 +130,10 @@ def layer_costs(traced: Traced) -> dict[str, float]:
             if owner[index] < 0:
                 owner[index] = number
                 waiting.extend(comb.ops[index].input_ids)
-    costs = np.asarray([op.cost for op in comb.ops])
-    return {name: float(costs[owner == number].sum()) for number, name in enumerate(names)}
+    taken = op_costs(comb, multipliers)
+    lut, dsp = np.asarray([cost.lut for cost in taken]), np.asarray([cost.dsp for cost in taken])
+    parts = (owner == number for number in range(len(names)))
+    return {name: Cost(float(lut[own].sum()), int(dsp[own].sum())) for name, own in zip(names, parts, strict=True)}
 
 
 def predict(comb: Any, rows: Array) -> Array:

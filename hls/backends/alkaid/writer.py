@@ -13,6 +13,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from hls.backends.alkaid import multipliers
 from hls.backends.alkaid import ports as alkaid_ports
 from hls.backends.alkaid import trace as alkaid_trace
 from hls.backends.alkaid.kinds import ABLE, handler_of
@@ -22,7 +23,7 @@ from hls.backends.alkaid.trace import Traced
 from hls.backends.alkaid.widths import width_faults
 from hls.backends.hls4ml.precision import PRECISION
 from hls.backends.hls4ml.refusals import name_faults
-from hls.backends.layer_settings import faults
+from hls.backends.layer_settings import faults, multiplier_faults
 from hls.backends.protocol import LAYOUT, Layout, Port, Step
 from hls.backends.writing import name_refusals, new_project, output_names
 from hls.errors import ExportRefused, Gap, Refusal
@@ -33,6 +34,7 @@ from qformers.files import write_json
 from qformers.precision.fixed import Fixed
 from qformers.progress import Reporter, Silent
 from qformers.quant.formats import model_table
+from qformers.quant.hardware import layer_ebops
 
 NAME = "alkaid"
 LAYERS = "layers.json"
@@ -53,6 +55,9 @@ def supports(model: Any, build: Build | None = None) -> list[Refusal]:
     if build is not None and build.firmware.reuse_factor != 1:
         reason = f"the RTL takes an event every clock cycle. Received: {build.firmware.reuse_factor}"
         refusals.append(Refusal("firmware.reuse_factor", "setting", reason, "set firmware.reuse_factor: 1"))
+    if build is not None and build.firmware.flavour != "verilog":
+        why = f"it is an attribute of Verilog modules, and the flavour is {build.firmware.flavour}"
+        refusals += multiplier_faults(build.firmware, why)
     return refusals if build is None or refusals else faults(model, build.firmware, ABLE)
 
 
@@ -79,7 +84,7 @@ def write(
         layout = _layout(model, traced, formats, build.name)
         write_json(folder / LAYOUT, layout.to_json())
         write_json(folder / PORTS, {**_bits(layout, cut.machine), **cost})
-        write_json(folder / LAYERS, {"layers": _layer_rows(model, traced)})
+        write_json(folder / LAYERS, {"layers": _layer_rows(model, traced, build.firmware.multipliers)})
         traced.layers.save(folder / "model/layers.json.gz")
         write_json(folder / PRECISION, {"layers": model_table(model).to_json()})
         said |= cost
@@ -104,6 +109,8 @@ def _write_sources(traced: Traced, build: Build, folder: Path) -> Pipeline:
         else:
             RTLModel(cut.machine, folder, build.name, firmware.flavour, ternary_fuse=False, **common).write({})
             own_module_names(folder / "src", build.name)
+            if firmware.flavour == "verilog":
+                multipliers.place(folder / "src/static", firmware.multipliers)
     cut.comb.save(folder / "model/comb.json.gz")
     return cut
 
@@ -111,6 +118,7 @@ def _write_sources(traced: Traced, build: Build, folder: Path) -> Pipeline:
 def _facts(cut: Pipeline, traced: Traced, firmware: FirmwareConfig) -> dict[str, Any]:
     """Latency, stages and costs as traced; none of it is synthesised."""
     tables = cut.comb.lookup_tables or ()
+    taken, before = (multipliers.cost_of(comb, firmware.multipliers) for comb in (cut.comb, traced.comb))
     return {
         "flavour": firmware.flavour,
         "clock_ns": firmware.clock_ns,
@@ -118,8 +126,9 @@ def _facts(cut: Pipeline, traced: Traced, firmware: FirmwareConfig) -> dict[str,
         "longest_path_ns": max(cut.delays_ns),
         "stage_paths_ns": cut.delays_ns,
         "unpipelined_path_ns": cut.comb.latency[1],
-        "lut_estimate": cut.comb.cost,
-        "lut_estimate_before_ternary_adders": traced.comb.cost,
+        "lut_estimate": taken.lut,
+        "lut_estimate_before_ternary_adders": before.lut,
+        **({} if firmware.multipliers == "auto" else {"dsp_estimate": taken.dsp}),
         "register_bits": cut.register_bits,
         "tables": len(tables),
         "table_bits": int(sum(len(table.table) * sum(table.spec.out_kif) for table in tables)),
@@ -136,7 +145,9 @@ def own_module_names(folder: Path, top: str) -> None:
             path.rename(path.with_name(path.name.replace("logic", f"{top}_stage")))
 
 
-def write_modules(source: Path, top: str, cuts: Mapping[str, Pipeline], own: Mapping[str, str]) -> None:
+def write_modules(
+    source: Path, top: str, cuts: Mapping[str, Pipeline], own: Mapping[str, str], products: str = "auto"
+) -> None:
     """Write Verilog of several pipelines of one design, module ``<top>_<name>`` each, with one set of tables.
 
     Args:
@@ -144,6 +155,7 @@ def write_modules(source: Path, top: str, cuts: Mapping[str, Pipeline], own: Map
         top: of the design.
         cuts: name -> pipeline.
         own: what stands around them: name of a file, without its ending -> Verilog.
+        products: `firmware.multipliers`.
     """
     from alkaid.codegen import rtl
     from alkaid.codegen.rtl.verilog.fsm import fsm_logic_gen
@@ -158,6 +170,7 @@ def write_modules(source: Path, top: str, cuts: Mapping[str, Pipeline], own: Map
     logic = [comb for cut in cuts.values() for comb in cut.machine.logic.values()]
     static = (Path(rtl.__file__).parent / "verilog/source").glob("*.v")
     _write_verilog(source / "static", {path.stem: path.read_text() for path in static})
+    multipliers.place(source / "static", products)
     _write_verilog(source, {**own, f"{top}_tables": lookup_source(logic, TIMESCALE)})
 
 
@@ -207,12 +220,18 @@ def _bits(layout: Layout, machine: Any) -> dict[str, Any]:
     return tree
 
 
-def _layer_rows(model: Any, traced: Traced) -> list[dict[str, Any]]:
+def _layer_rows(model: Any, traced: Traced, products: str) -> list[dict[str, Any]]:
     """Cost of each layer (before adders of three terms are fused) and its share of EBOPs."""
-    costs = alkaid_trace.layer_costs(traced)
-    ebops = {layer.name: float(getattr(layer, "ebops", 0) or 0) for layer in model.layers}
+    costs = alkaid_trace.layer_costs(traced, products)
+    ebops = layer_ebops(model)
     arrival = traced.layers.out_latency
     return [
-        {"layer": name, "lut": costs[name], "ebops": ebops.get(name, 0.0), "latency_ns": float(max(arrival[a:b]))}
+        {
+            "layer": name,
+            "lut": costs[name].lut,
+            **({} if products == "auto" else {"dsp": costs[name].dsp}),
+            "ebops": float(ebops.get(name, 0)),
+            "latency_ns": float(max(arrival[a:b])),
+        }
         for name, (a, b) in traced.spans.items()
     ]

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hls.backends.block_engine import banks as engine_banks
 from hls.backends.block_engine import driver as engine_driver
 from hls.backends.block_engine.driver import DRIVER, Bench
 from hls.backends.block_engine.ports import EnginePorts
 from hls.backends.block_engine.rows import numbers, raw
 from hls.backends.block_engine.sizes import Sizes
+from hls.backends.folded.banks import words
 from hls.backends.folder import ProjectFolder
 from hls.backends.protocol import Clocked, Timing
 from hls.backends.simulators.verilator import find_verilator
@@ -191,7 +191,7 @@ class EngineProject(ProjectFolder):
         rows, width = raw(ports.given, rounded), ports.given.width
         packed = [_joined(rows[start : start + size], width) for start in range(0, slots, size)]
         for number, one in enumerate(order):
-            for name, values in engine_banks.words(one, size).items():
+            for name, values in words(one, size).items():
                 low, bits = self.sizes.words[f"{name}{number}"]
                 for block, row in enumerate(values.tolist()):
                     packed[block] |= _joined(row, bits // size) << low + size * width

@@ -41,7 +41,7 @@ class Sizes:
 
     @property
     def words(self) -> dict[str, tuple[int, int]]:
-        """Lowest bit in ``in_block``, behind the points, and width of each word of an order (`engine_banks.words`)."""
+        """Lowest bit in ``in_block``, behind the points, and width of each word of an order (`banks.words`)."""
         widths = {"lanes": self.lane_bits, "banks": self.lane_bits, "blocks": self.block_bits}
         kinds = ("in_lanes", "out_blocks", "out_banks", "sums_lanes", "read_blocks", "read_banks")
         places, low = {}, 0

@@ -6,7 +6,7 @@ through the points' part, the last of which gives the output. A phase begins whe
 written.
 
 A point is moved between the blocks of slots and those of an order through S memory banks, which no block has twice
-(`hls.backends.block_engine.banks`): a permutation of lanes in front of the banks, one behind them, and an address for
+(`hls.backends.folded.banks`): a permutation of lanes in front of the banks, one behind them, and an address for
 each bank. x, coordinates and masks are kept once per order, and so is what attention gives. What the points' part and
 the head read of x lies in slot order.
 
@@ -25,7 +25,8 @@ from hls.backends.block_engine.sizes import Sizes
 from hls.templates import fill
 
 HERE = Path(__file__).parent
-MODULES = ("banks", "permute", "rows")  # that the engine is made of: their files, and names behind that of the engine
+FOLDED = HERE.parent / "folded"  # which has memory banks of the same kind
+MODULES = {"banks": FOLDED, "permute": FOLDED, "rows": HERE}  # that the engine is made of, and where their files lie
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,9 @@ def verilog(made: Engine, size: Sizes) -> dict[str, str]:
         attention=_attention(made, size),
         points=_points(made, size),
     )
-    return {size.top: text} | {f"{size.top}_{name}": fill(HERE / f"{name}.v", top=size.top) for name in MODULES}
+    return {size.top: text} | {
+        f"{size.top}_{name}": fill(folder / f"{name}.v", top=size.top) for name, folder in MODULES.items()
+    }
 
 
 def _widest(rows: tuple[Row, ...]) -> int:

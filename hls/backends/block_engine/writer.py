@@ -12,6 +12,7 @@ from hls.backends.block_engine.parts import Engine, Part, engine
 from hls.backends.block_engine.ports import EnginePorts
 from hls.backends.block_engine.project import COSTS, PORTS, EngineProject
 from hls.backends.block_engine.sizes import Sizes, sizes
+from hls.backends.layer_settings import multiplier_faults
 from hls.backends.protocol import LAYOUT, Layout, Port
 from hls.backends.writing import new_project, output_names
 from hls.backends.written import WIDE
@@ -58,9 +59,13 @@ def _parts(model: Any, build: Build | None) -> Parts:
     """The parts of a model, if it has them.
 
     Raises:
-        ExportRefused: as `hept_of`, or the model is not of this build, or has formats per element.
+        ExportRefused: as `hept_of`, or the model is not of this build, has formats per element, or products are to be
+            made of something.
     """
     cfg, quant = hept_of(build)
+    why = "the engine leaves all products to the synthesis tool"
+    if build is not None and (refused := multiplier_faults(build.firmware, why)):
+        raise ExportRefused(NAME, refused)
     try:
         return parts(cfg, quant, model)
     except ConfigError as error:

@@ -1,4 +1,4 @@
-"""Backend folded: RTL that takes T points per clock."""
+"""Backend folded: RTL, or C++ for Vitis HLS, that takes T points per clock."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FoldedBackend:
-    """Kernels traced by alkaid for the points of a clock, and stores between them."""
+    """Kernels traced by alkaid for the points of a clock, and stores between them; in Verilog or in C++."""
 
     name: str = "folded"
     simulated_by: str = "qformers rtl"

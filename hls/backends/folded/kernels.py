@@ -1,9 +1,9 @@
 """Kernels of a plan, each traced once for T points, and what the stores between them hold; both also in NumPy.
 
 A kernel's inputs are the values that come with a beat (``rom``: weights that differ from beat to beat; ``streamed``,
-``spread``), then all values of the event (``filled``, ``running``, ``held``); its outputs are what the boundary behind
-it keeps, or the outputs of the model. Every value has the format that the arithmetic in front of it can give, so that
-nothing is rounded where the model does not round.
+``spread``, ``gathered``, ``scattered``), then all values of the event (``filled``, ``running``, ``held``); its outputs
+are what the boundary behind it keeps, or the outputs of the model. Every value has the format that the arithmetic in
+front of it can give, so that nothing is rounded where the model does not round.
 """
 
 from __future__ import annotations
@@ -11,22 +11,24 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import StringIO
 from typing import Any, cast
 
+import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from hls.backends.alkaid.fixes import mended
 from hls.backends.alkaid.kinds import replays
 from hls.backends.alkaid.trace import HARDWARE, SOLVER, Kif, predict
+from hls.backends.folded import orders
 from hls.errors import HlsError
 from qformers.precision.fixed import Fixed
-from qformers.quant.phases import CARRIED, Choice, Folding, Plan, Work, counting_axis, named
+from qformers.quant.phases import CARRIED, MOVED, Choice, Folding, Plan, Work, counting_axis, named
 
 Array = NDArray[np.float64]
-BY_BEAT = ("rom", "streamed", "spread")
+BY_BEAT = ("rom", "streamed", "spread", "gathered", "scattered")
 Formats = Mapping[str, Fixed | Kif]  # of the model's inputs
 
 
@@ -78,7 +80,7 @@ class Kernel:
     ins: tuple[Group, ...]
     outs: tuple[Group, ...]
     beats: int
-    rom: Array
+    rom: Array = field(default_factory=lambda: np.zeros((1, 0)))
 
 
 def kernels(plan: Plan, formats: Formats) -> tuple[Kernel, ...]:
@@ -95,12 +97,13 @@ def kernels(plan: Plan, formats: Formats) -> tuple[Kernel, ...]:
     ins = [
         Group(named(tensor), "streamed", shape, _kif(formats[tensor.name], shape))
         for tensor in plan.model.inputs
+        if named(tensor) not in plan.fold.host_orders
         for shape in [plan.beat_shape(named(tensor), plan.fold.axes[named(tensor)])]
     ]
     for phase in range(len(plan.works)):
         made.append(_kernel(plan, phase, ins))
         if phase < len(plan.boundaries):
-            ins = [_behind(plan, phase, group) for group in made[-1].outs]
+            ins = [_behind(plan, phase, group) for group in made[-1].outs if group.kind != "places"]
             ins.sort(key=lambda group: group.kind not in BY_BEAT)
     return tuple(made)
 
@@ -124,8 +127,13 @@ def _behind(plan: Plan, phase: int, group: Group) -> Group:
         return Group(group.tensor, "spread", kif[0].shape, kif)  # type: ignore[arg-type]
     if group.kind == "running":
         signs, integers, fractions = group.kif
-        grown = integers + (plan.beats_of(phase) - 1).bit_length()
+        alive = signs + integers + fractions > 0  # of nothing the sum is nothing
+        grown = integers + alive * (plan.beats_of(phase) - 1).bit_length()
         return Group(group.tensor, "running", group.shape, (signs, grown.astype(np.int8), fractions))
+    if group.kind in MOVED:
+        shape = plan.beat_shape(group.tensor, plan.fold.axes[group.tensor])
+        signs, integers, fractions = (orders.laid(part, group.kind, shape) for part in group.kif)
+        return Group(group.tensor, group.kind, shape, (signs, integers, fractions))
     return group
 
 
@@ -190,6 +198,8 @@ def _kernel(plan: Plan, phase: int, ins: Sequence[Group]) -> Kernel:
                 whole = group.kind not in BY_BEAT
                 known[group.tensor, whole] = values.reshape(1, *group.shape)
             for work in plan.works[phase]:
+                if work.tensor in plan.fold.moves:  # the store in front of the kernel has done it
+                    continue
                 arrays = [known[use.tensor, use.axis is None] for use in work.uses]
                 table = {name: known[f"{work.layer.name}/{name}", False][0] for name in work.rom}
                 if work.choice is not None and len(work.choice.sums) > 1:
@@ -198,8 +208,13 @@ def _kernel(plan: Plan, phase: int, ins: Sequence[Group]) -> Kernel:
             if phase < len(plan.boundaries):
                 wanted = list(_wanted(plan, phase))
             else:
-                wanted = [(named(tensor), "", True) for tensor in plan.model.outputs]
-            parts = [known[name, whole] for name, _, whole in wanted]
+                ends = [named(tensor) for tensor in plan.model.outputs]
+                wanted = [(name, "", plan.fold.axes[name] is None) for name in ends]
+            moves = plan.fold.moves
+            parts = [
+                known[moves[name].rows if kind in ("gathered", "scattered") else name, whole]
+                for name, kind, whole in wanted
+            ]
             inputs, outputs = np.concatenate(flat), np.concatenate([np.ravel(part) for part in parts])
             comb = optimize(trace(inputs, outputs, optimize=False))
     except (AssertionError, NotImplementedError, ValueError, KeyError, RuntimeError, StopIteration) as error:
@@ -218,7 +233,7 @@ def _wanted(plan: Plan, phase: int) -> Iterator[tuple[str, str, bool]]:
     """What the boundary behind a phase keeps: tensor, store, and whether it is known as a whole in the phase."""
     for kind in CARRIED:
         for name in getattr(plan.boundaries[phase], kind):
-            yield name, kind, kind not in ("streamed", "filled")
+            yield name, kind, kind not in ("streamed", "filled", *MOVED)
 
 
 def _replayed(plan: Plan, work: Work, arrays: list[Any], table: Mapping[str, Any]) -> Any:
@@ -227,6 +242,8 @@ def _replayed(plan: Plan, work: Work, arrays: list[Any], table: Mapping[str, Any
     Args:
         table: "kernel", "bias" or "choice" -> what the ROM gives for the beat.
     """
+    if isinstance(work.layer, keras.layers.Reshape):  # the layer says the shape of an event
+        return arrays[0].reshape(1, *plan.beat_shape(work.tensor, work.axis))
     from alkaid.converter._plugin_loader import maybe_load_for
     from alkaid.converter.builtin.keras.layers._base import _registry
 
@@ -299,7 +316,7 @@ def _shared(plan: Plan, work: Work, name: str, weights: Any) -> Any:
     if axis is None or plan.fold.beats == 1:
         return weights
     # along pairs of rows one value does for all of them
-    length = 1 if any(work.tensor in one.axes for one in plan.triangles) else plan.fold.together
+    length = 1 if any(work.tensor in one.axes for one in plan.triangles) else weights.shape[axis] // plan.fold.beats
     return np.take(weights, range(length), axis=axis)
 
 
@@ -308,7 +325,7 @@ def run(fold: Folding, made: Sequence[Kernel], inputs: Mapping[str, Array]) -> d
 
     Args:
         fold, made: of a plan.
-        inputs: name -> (n, ...), in the formats of the ports.
+        inputs: name -> (n, ...), in the formats of the ports; orders as numbers, also where the host gives banks.
 
     Returns:
         Output name (of the tensor) -> (n, ...).
@@ -317,6 +334,7 @@ def run(fold: Folding, made: Sequence[Kernel], inputs: Mapping[str, Array]) -> d
     stored = {
         (g.tensor, g.kind): beats_of(fold, g.tensor, inputs[g.tensor]) for g in made[0].ins if g.kind == "streamed"
     }
+    numbers = {name: beats_of(fold, name, inputs[name]) for name in fold.host_orders}
     for kernel in made:
         rows = np.concatenate(
             [
@@ -327,8 +345,19 @@ def run(fold: Folding, made: Sequence[Kernel], inputs: Mapping[str, Array]) -> d
         )
         answers = predict(kernel.comb, rows).reshape(events, kernel.beats, -1)
         parts = np.split(answers, np.cumsum([group.size for group in kernel.outs])[:-1], axis=2)
-        stored = {(g.tensor, g.kind): _kept(fold, g, part) for g, part in zip(kernel.outs, parts, strict=True)}
-    return {group.tensor: stored[group.tensor, ""].reshape(events, *group.shape) for group in made[-1].outs}
+        answered = dict(zip(((g.tensor, g.kind) for g in kernel.outs), parts, strict=True))
+        shapes = {(g.tensor, g.kind): g.shape for g in kernel.outs}
+        still = [g for g in kernel.outs if g.kind not in MOVED]
+        stored = {(g.tensor, g.kind): _kept(fold, g, answered[g.tensor, g.kind]) for g in still}
+        stored |= orders.moved(fold, shapes, answered, stored, numbers)
+    return {group.tensor: of_event(fold, group, answered[group.tensor, ""]) for group in made[-1].outs}
+
+
+def of_event(fold: Folding, group: Group, values: Array) -> Array:
+    """An output of the model from (n, beats, values): (n, ...)."""
+    if fold.axes.get(group.tensor) is None:
+        return values[:, -1].reshape(len(values), *group.shape)
+    return joined(fold, group, values)
 
 
 def beats_of(fold: Folding, tensor: str, values: Array) -> Array:
@@ -344,7 +373,7 @@ def _axis(fold: Folding, tensor: str) -> int:
     return axis
 
 
-def _joined(fold: Folding, group: Group, values: Array) -> Array:
+def joined(fold: Folding, group: Group, values: Array) -> Array:
     """(n, B, values of a beat) as (n, ...)."""
     axis = _axis(fold, group.tensor)
     parts = [values[:, beat].reshape(len(values), *group.shape) for beat in range(fold.beats)]
@@ -354,7 +383,7 @@ def _joined(fold: Folding, group: Group, values: Array) -> Array:
 def _kept(fold: Folding, group: Group, values: Array) -> Array:
     """What is kept of (n, beats, values): (n, B, values of a beat) if streamed, else (n, 1, values)."""
     if group.kind == "filled":
-        return _joined(fold, group, values).reshape(len(values), 1, -1)
+        return joined(fold, group, values).reshape(len(values), 1, -1)
     if group.kind == "spread":
         return beats_of(fold, group.tensor, values[:, 0].reshape(len(values), *group.shape))
     if group.kind == "running":

@@ -12,16 +12,19 @@ The Verilog is ``machine.v`` beside this file; here are the numbers and wires fo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from hls.backends.alkaid.ports import Value, encode, joined, place, wires
 from hls.backends.alkaid.stages import Pipeline
+from hls.backends.folded import orders
 from hls.backends.folded.kernels import Group, Kernel
+from hls.backends.folded.ports import OUT, OUT_BEAT
 from hls.errors import HlsError
 from hls.templates import fill
 from qformers.quant.phases import Folding
@@ -56,6 +59,26 @@ class Store:
     running: tuple[Sum, ...]
     spread: tuple[str, ...]  # Verilog of the bits of each beat
     spread_width: int  # of a beat
+    moved: tuple[orders.Rows, ...] = ()
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Words of the host that write memory banks."""
+        return tuple(dict.fromkeys(rows.words[0] for rows in self.moved if rows.banks))
+
+    @property
+    def read_words(self) -> tuple[str, ...]:
+        """Words of the host that read them."""
+        return tuple(dict.fromkeys(word for rows in self.moved for word in rows.words[1:]))
+
+
+@dataclass(frozen=True)
+class Word:
+    """What the host says of all lanes or banks of an order in a beat: lowest bit in ``in_beat``, and bits."""
+
+    name: str
+    low: int
+    width: int
 
 
 @dataclass(frozen=True)
@@ -71,6 +94,10 @@ class Phase:
         store: behind it; None behind the last one.
         rom: Verilog of the bits that it reads in each beat from a ROM; these are the lowest of its input.
         rom_width: of them.
+        waited: Verilog of what waits a clock in front of the kernel, where it also reads memory banks, which take one
+            (`depth` counts it); "" elsewhere.
+        waited_width: bits of it.
+        by_beat: it is the last one, and each of its beats is an output.
     """
 
     number: int
@@ -82,6 +109,9 @@ class Phase:
     store: Store | None
     rom: tuple[str, ...]
     rom_width: int
+    waited: str = ""
+    waited_width: int = 0
+    by_beat: bool = False
 
     @property
     def beat_bits(self) -> int:
@@ -104,11 +134,15 @@ class Ports:
         return tuple(value for group, values in self.ins if group.kind == "rom" for value in values)
 
     @property
+    def rom_width(self) -> int:
+        """Bits of these."""
+        return sum(value.width for value in self.rom)
+
+    @property
     def outside(self) -> tuple[tuple[Group, tuple[Value, ...]], ...]:
         """Inputs that come from outside, at their bits in ``in_beat``."""
-        shift = sum(value.width for value in self.rom)
         return tuple(
-            (group, tuple(replace(value, low=value.low - shift) for value in values))
+            (group, tuple(replace(value, low=value.low - self.rom_width) for value in values))
             for group, values in self.ins
             if group.kind != "rom"
         )
@@ -137,7 +171,19 @@ class Ports:
         return cls(ins, outs, in_width, out_width)
 
 
-def latency_cycles(phases: Sequence[Phase]) -> int:
+class Timed(Protocol):
+    """What of a phase says how long an event is in it."""
+
+    @property
+    def beats(self) -> int:
+        """Of an event."""
+
+    @property
+    def depth(self) -> int:
+        """Of the kernel, in clocks."""
+
+
+def latency_cycles(phases: Sequence[Timed]) -> int:
     """Clock edges from the one that takes the first beat of an event in to the one that brings its output out."""
     *inner, last = phases
     return sum(phase.beats + phase.depth + 1 for phase in inner) + last.beats - 1 + last.depth + 1
@@ -149,16 +195,46 @@ def phases_of(
     """The phases as the template takes them."""
     phases = []
     for number, (kernel, cut, port) in enumerate(zip(made, cuts, ports, strict=True)):
-        rom_width = sum(value.width for value in port.rom)
-        words = encode(port.rom, kernel.rom) if rom_width else []
-        rom = tuple(f"{rom_width}'h{word:x}" for word in words)
+        words = encode(port.rom, kernel.rom) if port.rom_width else []
+        rom = tuple(f"{port.rom_width}'h{word:x}" for word in words)
         before = ports[number - 1] if number else None
-        given = _vector(_sources(fold, number, before, port))
+        sources = [source for source in _sources(fold, number, before, port) if source[2]]
+        stores = list(_moved(fold, number - 1, before, port)) if before else []
+        banked = {f"s{number - 1}_moved{rows.name}" for rows in stores if rows.banks}
+        waits = any(vector in banked for vector, _, _ in sources)
+        waited, sources = _waiting(number, banked, sources) if waits else ([], sources)
         store = _store(fold, number, port, ports[number + 1]) if number + 1 < len(ports) else None
+        by_beat = store is None and any(fold.axes.get(group.tensor) is not None for group, _ in port.outs)
         phases.append(
-            Phase(number, kernel.beats, cut.latency_cycles, port.in_width, port.out_width, given, store, rom, rom_width)
+            Phase(
+                number=number,
+                beats=kernel.beats,
+                depth=cut.latency_cycles + waits,
+                in_width=port.in_width,
+                out_width=port.out_width,
+                given=_vector(sources),
+                store=store,
+                rom=rom,
+                rom_width=port.rom_width,
+                waited=_vector(waited) if waited else "",
+                waited_width=sum(width for _, _, width in waited),
+                by_beat=by_beat,
+            )
         )
     return tuple(phases)
+
+
+def _waiting(phase: int, banked: Collection[str], sources: Sequence[Source]) -> tuple[list[Source], list[Source]]:
+    """What waits for the memory banks that are read with it; and all sources, where it has waited."""
+    waiting, behind, low = [], list[Source](), 0
+    for source in sources:
+        if source[0] in banked:
+            behind.append(source)
+            continue
+        waiting.append(source)
+        behind.append((f"k{phase}_waited", low, source[2]))
+        low += source[2]
+    return waiting, behind
 
 
 def _store(fold: Folding, phase: int, port: Ports, behind: Ports) -> Store:
@@ -170,13 +246,50 @@ def _store(fold: Folding, phase: int, port: Ports, behind: Ports) -> Store:
         if value.width and total.width
     ]
     rows = _spread(fold, phase, port, behind)
-    width = sum(value.width for group, values in behind.ins if group.kind == "spread" for value in values)
-    return Store(port.kept("streamed"), port.kept("filled"), port.kept("held"), tuple(running), rows, width)
+    width = sum(value.width for values in _rows_spread(behind).values() for value in values)
+    moved = tuple(_moved(fold, phase, port, behind))
+    return Store(port.kept("streamed"), port.kept("filled"), port.kept("held"), tuple(running), rows, width, moved)
+
+
+def _rows_spread(port: Ports) -> dict[str, tuple[Value, ...]]:
+    """Values of the event of which a beat reads its own, at their bits in the row of a beat."""
+    groups = [group for group, _ in port.ins if group.kind == "spread"]
+    kifs = [np.concatenate(parts) for parts in zip(*(map(np.ravel, group.kif) for group in groups), strict=True)]
+    if not groups:
+        return {}
+    values = place({group.tensor: group.shape for group in groups}, list(zip(*(k.tolist() for k in kifs), strict=True)))
+    starts = np.cumsum([0, *(group.size for group in groups)])
+    return {group.tensor: values[a:b] for group, (a, b) in zip(groups, pairwise(starts), strict=True)}
+
+
+def _moved(fold: Folding, phase: int, port: Ports, behind: Ports) -> Iterator[orders.Rows]:
+    """The stores in which rows of points move behind a phase."""
+    read = {(group.tensor, group.kind): group for group, _ in behind.ins}
+    for group, values in port.outs:
+        if group.kind not in ("gathered", "scattered"):
+            continue
+        move = fold.moves[group.tensor]
+        order = move.order
+        given = {one.kind: numbers for one, numbers in port.outs if one.tensor == order}
+        bus, base = f"k{phase}_out", 0
+        numbers: tuple[Value, ...] = ()
+        if move.banks:
+            pass
+        elif group.kind == "scattered":
+            numbers = given["places"]
+        elif "streamed" in given:
+            numbers, bus, base = given["streamed"], f"s{phase}_streamed", -port.kept("streamed").low
+        else:
+            numbers, bus = _rows_spread(behind)[order], f"s{phase}_row"
+        slots = [orders.number(value, bus, base, fold.points) for value in numbers]
+        kif = read[group.tensor, group.kind].kif
+        make = orders.gathering if group.kind == "gathered" else orders.scattering
+        yield from make(fold, group.tensor, kif, values, slots, f"k{phase}_out")
 
 
 def _spread(fold: Folding, phase: int, port: Ports, behind: Ports) -> tuple[str, ...]:
     """Verilog of what each beat reads of values of the event, in the format that all beats share."""
-    wanted = {group.tensor: values for group, values in behind.ins if group.kind == "spread"}
+    wanted = _rows_spread(behind)
     given = [(group, values) for group, values in port.outs if group.kind == "spread"]
     rows = []
     for beat in range(fold.beats if wanted else 0):
@@ -197,13 +310,14 @@ Source = tuple[str, int, int]  # vector, lowest bit, width
 
 def _sources(fold: Folding, phase: int, before: Ports | None, port: Ports) -> Iterator[Source]:
     """Where the bits of a kernel's inputs lie in its ROM and in the stores in front of it, lowest first."""
-    rom_width = sum(value.width for value in port.rom)
-    if rom_width:
-        yield f"k{phase}_rom", 0, rom_width
+    if port.rom_width:
+        yield f"k{phase}_rom", 0, port.rom_width
     if before is None:
-        yield "in_beat", 0, port.in_width - rom_width
+        yield "in_beat", 0, port.in_width - port.rom_width
         return
-    name, sums, rows = f"s{phase - 1}", 0, 0
+    name, sums, rows = f"s{phase - 1}", 0, _rows_spread(port)
+    stores = _moved(fold, phase - 1, before, port)
+    moved = {(store.layer, order): store for store in stores for order in store.orders}
     written = {(group.tensor, group.kind): (group, values) for group, values in before.outs}
     lows = {kind: before.kept(kind).low for kind in ("streamed", "filled", "held")}
     filled = before.kept("filled").width
@@ -212,9 +326,15 @@ def _sources(fold: Folding, phase: int, before: Ports | None, port: Ports) -> It
             continue
         source, outs = written[group.tensor, group.kind]
         if group.kind == "spread":
-            for value in values:
-                yield f"{name}_row", rows, value.width
-                rows += value.width
+            for value, kept in zip(values, rows[group.tensor], strict=True):
+                yield f"{name}_row", kept.low, _read(group, kept, value)
+            continue
+        if group.kind in ("gathered", "scattered"):
+            for flat, value in enumerate(values):
+                order, lane, spot = orders.place_of(group.shape, flat)
+                store = moved[group.tensor, order]
+                kept = store.row[spot]
+                yield f"{name}_moved{store.name}", store.low(order, lane) + kept.low, _read(group, kept, value)
             continue
         for flat, value in enumerate(values):
             beat, place_in_beat = _beat_of(fold, group, source, flat)
@@ -224,11 +344,14 @@ def _sources(fold: Folding, phase: int, before: Ports | None, port: Ports) -> It
                     yield f"{name}_sum{sums}", 0, value.width
                     sums += 1
                 continue
-            if not value.width:
-                continue  # the kernel does not read it
-            if out.width != value.width:
-                raise HlsError(f"tensor {group.tensor}: a store keeps {out.width} bits of which {value.width} are read")
-            yield f"{name}_{group.kind}", beat * filled + out.low - lows[group.kind], value.width
+            yield f"{name}_{group.kind}", beat * filled + out.low - lows[group.kind], _read(group, out, value)
+
+
+def _read(group: Group, kept: Value, read: Value) -> int:
+    """Bits that a kernel reads of a value in a store: all, or none where nothing depends on it."""
+    if read.width not in (0, kept.width):
+        raise HlsError(f"tensor {group.tensor}: a store keeps {kept.width} bits of which {read.width} are read")
+    return read.width
 
 
 def _beat_of(fold: Folding, group: Group, source: Group, flat: int) -> tuple[int, int]:
@@ -237,14 +360,16 @@ def _beat_of(fold: Folding, group: Group, source: Group, flat: int) -> tuple[int
     if group.kind != "filled" or axis is None:
         return 0, flat
     index = [int(part) for part in np.unravel_index(flat, group.shape)]
-    beat, index[axis] = divmod(index[axis], fold.together)
+    beat, index[axis] = divmod(index[axis], source.shape[axis])
     return beat, int(np.ravel_multi_index(index, source.shape))
 
 
-def _vector(sources: Iterator[Source]) -> str:
+def _vector(sources: Iterable[Source]) -> str:
     """Verilog of bits side by side, lowest first in `sources`; neighbours become one slice."""
     merged: list[Source] = []
     for vector, low, width in sources:
+        if not width:
+            continue
         if merged and merged[-1][0] == vector and sum(merged[-1][1:]) == low:
             merged[-1] = vector, merged[-1][1], merged[-1][2] + width
         else:
@@ -252,16 +377,40 @@ def _vector(sources: Iterator[Source]) -> str:
     return joined([f"{vector}[{low} +: {width}]" for vector, low, width in merged])
 
 
-def verilog(top: str, phases: Sequence[Phase]) -> str:
-    """The machine around its kernels, modules ``<top>_k<number>``."""
-    flight = flight_of(phases)
+def verilog(top: str, phases: Sequence[Phase], ways: Sequence[Value] = ()) -> dict[str, str]:
+    """The machine around its kernels, modules ``<top>_k<number>``, and the modules that it is made of, by name.
+
+    Args:
+        top: name of the module.
+        phases: of the machine.
+        ways: what the host gives with a beat, behind its values, in the place of orders (`orders.ways`).
+    """
+    text = _machine(top, phases, _words(ways))
+    parts = ("banks", "permute") if ways else ()
+    return {top: text} | {f"{top}_{name}": fill(HERE / f"{name}.v", top=top) for name in parts}
+
+
+def _words(ways: Sequence[Value]) -> list[Word]:
+    words: dict[str, list[Value]] = {}
+    for value in ways:
+        words.setdefault(f"{value.port.rpartition('/')[2]}{value.index[0]}", []).append(value)
+    return [Word(name, values[0].low, sum(one.width for one in values)) for name, values in words.items()]
+
+
+def _machine(top: str, phases: Sequence[Phase], words: Sequence[Word]) -> str:
+    flight, last = flight_of(phases), phases[-1]
     return fill(
         HERE / "machine.v",
         top=top,
         phases=phases,
         flight=flight,
         flight_bits=flight.bit_length() - 1,
-        out_width=phases[-1].out_width,
+        out_width=last.out_width,
+        out=OUT_BEAT if last.by_beat else OUT,
+        answers=last.beats if last.by_beat else 1,
+        in_width=phases[0].in_width - phases[0].rom_width + sum(word.width for word in words),
+        words=words,
+        widths={word.name: word.width for word in words},
     )
 
 

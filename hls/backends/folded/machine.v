@@ -1,11 +1,54 @@
 /*# Folded firmware: kernels and the stores between them; `hls.backends.folded.machine` says how it works.
-    top: name of the module; phases: in order; flight, flight_bits: events inside at a time; out_width. #*/
+    top: name of the module; phases: in order; flight, flight_bits: events inside at a time; in_width; out,
+    out_width: port of outputs; answers: of them per event; words, widths: that say where rows lie in memory banks. #*/
+/*# rows that an order moves behind phase `at`: all of an event, copied when it is complete #*/
+//% macro move(rows, name, moved, at)
+    // ${rows.kind} by ${rows.layer}
+    reg [${rows.width * rows.points - 1}:0] ${name}_filling, ${name}, ${name}_full;
+    always @(*) begin
+        ${name}_full = ${name}_filling;
+//% for word in rows.given
+//% if rows.kind == "gathered"
+        ${name}_full[(s${at}_beat * ${rows.lanes} + ${loop.index0}) * ${rows.width} +: ${rows.width}] = ${word};
+//% else
+        ${name}_full[${rows.numbers[loop.index0]} * ${rows.width} +: ${rows.width}] = ${word};
+//% endif
+//% endfor
+    end
+    always @(posedge clk) begin
+        if (k${at}_made) ${name}_filling <= ${name}_full;
+        if (k${at}_over) ${name} <= ${name}_full;
+    end
+//% if rows.kind == "gathered"
+    wire [${rows.width * (rows.numbers | length) - 1}:0] ${moved};
+//% for slot in rows.numbers
+    assign ${moved}[${loop.index0 * rows.width} +: ${rows.width}] = ${name}[${slot} * ${rows.width} +: ${rows.width}];
+//% endfor
+//% else
+    wire [${rows.width * rows.lanes - 1}:0] ${moved} = ${name}[k${at + 1}_beat * ${rows.width * rows.lanes} +: ${rows.width * rows.lanes}];
+//% endif
+//% endmacro
+/*# the same in memory banks, of which no beat finds two of its rows in one; a bank has two events #*/
+//% macro bank(rows, name, moved, at, beat_bits)
+    // ${rows.kind} by ${rows.layer}
+    wire [${rows.width * rows.lanes - 1}:0] ${name}_in, ${name}_found, ${moved};
+    ${top}_permute #(.ROW(${rows.width}), .LANES(${rows.lanes}), .LANE_BITS(${rows.lane_bits})) ${name}_spread (
+        .word({${rows.given | reverse | join(", ")}}), .from(s${at}_${rows.words[0]}), .rows(${name}_in));
+    ${top}_banks #(.ROW(${rows.width}), .LANES(${rows.lanes}), .BLOCKS(${2 * 2 ** beat_bits}), .BLOCK_BITS(${beat_bits + 1})) ${name} (.clk(clk),
+        .write(k${at}_made), .write_block({s${at}_event[0], s${at}_beat}), .word(${name}_in), .found(${name}_found),
+        .blocks({/*% for lane in range(rows.lanes - 1, -1, -1) %*/k${at + 1}_event[0], k${at + 1}_${rows.words[1]}[${lane * beat_bits} +: ${beat_bits}]${"" if loop.last else ", "}/*% endfor %*/}));
+    ${top}_permute #(.ROW(${rows.width}), .LANES(${rows.lanes}), .LANE_BITS(${rows.lane_bits})) ${name}_pick (
+        .word(${name}_found), .from(k${at + 1}_${rows.words[2]}_found), .rows(${moved}));
+//% endmacro
 `timescale 1 ns / 1 ps
 // ${phases | length} kernels, ${phases[0].beats} beats per event; outputs wait until they are taken
 module ${top} (
     input clk, input rst,
-    input in_valid, output in_ready, input [${phases[0].in_width - phases[0].rom_width - 1}:0] in_beat,
-    output out_valid, input out_ready, output [${out_width - 1}:0] out_event
+    input in_valid, output in_ready, input [${in_width - 1}:0] in_beat,
+    output out_valid, input out_ready, output [${out_width - 1}:0] ${out}
+//% if phases[-1].by_beat
+    , output out_last
+//% endif
 );
 //% for phase in phases
 /*# what goes into the kernel, and its valid, first and last beat #*/
@@ -25,6 +68,10 @@ module ${top} (
             default: k${phase.number}_rom = 0;
         endcase
 //% endif
+//% if phase.waited
+    reg [${phase.waited_width - 1}:0] k${phase.number}_waited;
+    always @(posedge clk) k${phase.number}_waited <= ${phase.waited};
+//% endif
     wire [${phase.in_width - 1}:0] k${phase.number}_in = ${phase.given};
     wire [${phase.out_width - 1}:0] k${phase.number}_out;
     ${top}_k${phase.number} k${phase.number} (.clk(clk), .model_inp(k${phase.number}_in), .model_out(k${phase.number}_out));
@@ -38,6 +85,15 @@ module ${top} (
     end
     wire k${phase.number}_made = k${phase.number}_valid[${phase.depth}];
     assign k${phase.number}_over = k${phase.number}_made && k${phase.number}_last[${phase.depth}];
+//% if words and not phase.number
+    // where rows of an event lie in memory banks, kept while it is inside
+    reg [${flight_bits - 1}:0] k0_event;
+    always @(posedge clk) k0_event <= rst ? 0 : k0_event + (k0_take && k0_end);
+//% for word in words
+    reg [${word.width - 1}:0] ways_${word.name} [0:${flight * 2 ** phase.beat_bits - 1}];
+    always @(posedge clk) if (k0_take) ways_${word.name}[{k0_event, k0_beat}] <= in_beat[${word.low} +: ${word.width}];
+//% endfor
+//% endif
 //% if phase.number
 /*# it works through an event that the phase in front has left complete #*/
     reg k${phase.number}_run;
@@ -62,17 +118,24 @@ module ${top} (
     wire [${phase.store.streamed.width - 1}:0] s${phase.number}_streamed = s${phase.number}_memory[{~s${phase.number}_bank, k${phase.number + 1}_beat}];
 //% endif
 //% if phase.store.filled.width
-/*# all at once: filled beat by beat, and copied when the event is complete #*/
-    reg [${phase.store.filled.width * phase.beats - 1}:0] s${phase.number}_filling, s${phase.number}_filled;
-    reg [${phase.store.filled.width * phase.beats - 1}:0] s${phase.number}_full;
-    always @(*) begin
-        s${phase.number}_full = s${phase.number}_filling;
-        s${phase.number}_full[s${phase.number}_beat * ${phase.store.filled.width} +: ${phase.store.filled.width}] = k${phase.number}_out[${phase.store.filled.low} +: ${phase.store.filled.width}];
-    end
-    always @(posedge clk) begin
-        if (k${phase.number}_made) s${phase.number}_filling <= s${phase.number}_full;
-        if (k${phase.number}_over) s${phase.number}_filled <= s${phase.number}_full;
-    end
+/*# all at once: filled beat by beat, and copied when the event is complete, its last beat straight from the kernel. Each
+    beat has an enable of its own: synthesis makes a shifter as wide as the store of an index that is a variable. #*/
+    wire [${phase.store.filled.width - 1}:0] s${phase.number}_fill = k${phase.number}_out[${phase.store.filled.low} +: ${phase.store.filled.width}];
+    reg [${phase.store.filled.width * phase.beats - 1}:0] s${phase.number}_filled;
+//% if phase.beats > 1
+    reg [${phase.store.filled.width * (phase.beats - 1) - 1}:0] s${phase.number}_filling;
+    genvar s${phase.number}_place;
+    generate
+        for (s${phase.number}_place = 0; s${phase.number}_place < ${phase.beats - 1}; s${phase.number}_place = s${phase.number}_place + 1) begin : s${phase.number}_places
+            always @(posedge clk)
+                if (k${phase.number}_made && s${phase.number}_beat == s${phase.number}_place)
+                    s${phase.number}_filling[s${phase.number}_place * ${phase.store.filled.width} +: ${phase.store.filled.width}] <= s${phase.number}_fill;
+        end
+    endgenerate
+    always @(posedge clk) if (k${phase.number}_over) s${phase.number}_filled <= {s${phase.number}_fill, s${phase.number}_filling};
+//% else
+    always @(posedge clk) if (k${phase.number}_over) s${phase.number}_filled <= s${phase.number}_fill;
+//% endif
 //% endif
 //% for sum in phase.store.running
 /*# a sum over the points #*/
@@ -89,6 +152,35 @@ module ${top} (
     always @(posedge clk) if (k${phase.number}_over) s${phase.number}_spread <= {${phase.store.spread | reverse | join(", ")}};
     wire [${phase.store.spread_width - 1}:0] s${phase.number}_row = s${phase.number}_spread[k${phase.number + 1}_beat * ${phase.store.spread_width} +: ${phase.store.spread_width}];
 //% endif
+//% if phase.store.words
+/*# the words of the beat that is written next, and of the one that is read next #*/
+    reg [${flight_bits - 1}:0] s${phase.number}_event, k${phase.number + 1}_event;
+    wire [${flight_bits - 1}:0] s${phase.number}_event_next = rst ? 0 : s${phase.number}_event + k${phase.number}_over;
+    wire [${flight_bits - 1}:0] k${phase.number + 1}_event_next = rst ? 0 : k${phase.number + 1}_event + (k${phase.number + 1}_take && k${phase.number + 1}_end);
+    wire [${phase.beat_bits - 1}:0] s${phase.number}_beat_next = rst || k${phase.number}_over ? 0 : s${phase.number}_beat + k${phase.number}_made;
+    wire [${phase.beat_bits - 1}:0] k${phase.number + 1}_beat_next = rst || (k${phase.number + 1}_take && k${phase.number + 1}_end) ? 0 : k${phase.number + 1}_beat + k${phase.number + 1}_take;
+    always @(posedge clk) begin
+        s${phase.number}_event <= s${phase.number}_event_next;
+        k${phase.number + 1}_event <= k${phase.number + 1}_event_next;
+    end
+//% for word in phase.store.words
+    reg [${widths[word] - 1}:0] s${phase.number}_${word};
+    always @(posedge clk) s${phase.number}_${word} <= ways_${word}[{s${phase.number}_event_next, s${phase.number}_beat_next}];
+//% endfor
+//% for word in phase.store.read_words
+    reg [${widths[word] - 1}:0] k${phase.number + 1}_${word}, k${phase.number + 1}_${word}_found;
+    always @(posedge clk) begin
+        k${phase.number + 1}_${word} <= ways_${word}[{k${phase.number + 1}_event_next, k${phase.number + 1}_beat_next}];
+        k${phase.number + 1}_${word}_found <= k${phase.number + 1}_${word};
+    end
+//% endfor
+//% endif
+//% for rows in phase.store.moved if rows.width and rows.banks
+${bank(rows, "s%d_rows%s" % (phase.number, rows.name), "s%d_moved%s" % (phase.number, rows.name), phase.number, phase.beat_bits)}
+//% endfor
+//% for rows in phase.store.moved if rows.width and not rows.banks
+${move(rows, "s%d_rows%s" % (phase.number, rows.name), "s%d_moved%s" % (phase.number, rows.name), phase.number)}
+//% endfor
 //% if phase.store.held.width
 /*# values of the event #*/
     reg [${phase.store.held.width - 1}:0] s${phase.number}_held;
@@ -97,21 +189,39 @@ module ${top} (
 //% endif
 //% endfor
 //% set end = phases | length - 1
-    // outputs; an event is let in only if its output will have a place
-    reg [${out_width - 1}:0] waiting [0:${flight - 1}];
+//% set beat_bits = phases[-1].beat_bits
+//% set places = 2 ** beat_bits if phases[-1].by_beat else 1
+    // outputs; an event is let in only if its outputs will have a place
+    reg [${out_width - 1}:0] waiting [0:${flight * places - 1}];
     reg [${flight_bits - 1}:0] put, got;
-    reg [${flight_bits}:0] under_way, ready;
+    reg [${flight_bits}:0] under_way;
+    reg [${(flight * answers).bit_length() - 1}:0] ready;
     wire given = out_valid && out_ready;
     wire entered = k0_take && k0_begin;
     assign in_ready = !k0_begin || under_way != ${flight};
     assign k0_take = in_valid && in_ready;
     assign out_valid = ready != 0;
-    assign out_event = waiting[got];
+//% if phases[-1].by_beat
+    reg [${beat_bits - 1}:0] put_beat, got_beat;
+    wire came = k${end}_made, gone = given && out_last;
+    assign out_last = got_beat == ${answers - 1};
+    assign ${out} = waiting[{got, got_beat}];
     always @(posedge clk) begin
-        if (k${end}_over) waiting[put] <= k${end}_out;
+        if (came) waiting[{put, put_beat}] <= k${end}_out;
+        if (rst || k${end}_over) put_beat <= 0;
+        else if (came) put_beat <= put_beat + 1;
+        if (rst || gone) got_beat <= 0;
+        else if (given) got_beat <= got_beat + 1;
+    end
+//% else
+    wire came = k${end}_over, gone = given;
+    assign ${out} = waiting[got];
+    always @(posedge clk) if (came) waiting[put] <= k${end}_out;
+//% endif
+    always @(posedge clk) begin
         put <= rst ? 0 : put + k${end}_over;
-        got <= rst ? 0 : got + given;
-        under_way <= rst ? 0 : under_way + entered - given;
-        ready <= rst ? 0 : ready + k${end}_over - given;
+        got <= rst ? 0 : got + gone;
+        under_way <= rst ? 0 : under_way + entered - gone;
+        ready <= rst ? 0 : ready + came - given;
     end
 endmodule

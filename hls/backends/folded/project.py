@@ -1,4 +1,4 @@
-"""Written folded firmware: its ports, its kernels in NumPy, its RTL beat by beat."""
+"""Written folded firmware: its ports, its kernels in NumPy, its RTL beat by beat or its C++."""
 
 from __future__ import annotations
 
@@ -13,12 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hls.backends.alkaid.compiled import Program, compile_program, run_program
-from hls.backends.alkaid.ports import values_of
+from hls.backends.alkaid.ports import Value, encode
+from hls.backends.folded import csim
+from hls.backends.folded.cpp import write_bench
 from hls.backends.folded.emulator import Emulator
 from hls.backends.folded.fast import program_of
-from hls.backends.folded.kernels import Group, Kernel, beats_of, run
+from hls.backends.folded.kernels import Group, Kernel, beats_of, of_event, run
+from hls.backends.folded.orders import ways_of
+from hls.backends.folded.ports import IN, OUT, OUT_BEAT, sides_of
 from hls.backends.folded.simulators import Rtl
-from hls.backends.folded.stream import Pauses, Streamed
+from hls.backends.folded.stream import Pauses, Streamed, Words
+from hls.backends.folded.vendor import build_project
 from hls.backends.folder import ProjectFolder
 from hls.backends.protocol import Clocked, Disturbed, Timing
 from hls.backends.simulators.levels import TIMED
@@ -27,7 +32,7 @@ from hls.reports.error_bars import error_bar
 from hls.reports.report import Report
 from qformers.manifest import versions
 from qformers.progress import Reporter, Silent
-from qformers.quant.phases import Folding
+from qformers.quant.phases import Folding, Move
 
 PORTS = "ports.json"
 PLAN = "plan.json"
@@ -43,24 +48,44 @@ Array = NDArray[np.float64]
 class FoldedProject(ProjectFolder):
     """Folded firmware in a folder: ``src/``, ``ports.json``, ``plan.json``, ``model/``.
 
-    Its levels are the traced kernels and stores in NumPy; the RTL in Verilator and in Icarus Verilog; the machine in
-    Python, clock by clock.
+    Its levels are the traced kernels and stores in NumPy, the same compiled for many events at once, the RTL in
+    Verilator and in Icarus Verilog and the machine in Python, clock by clock; or, in the place of these, the C++.
     """
 
     @property
     def levels(self) -> tuple[str, ...]:
-        """The kernels first."""
-        return (*KERNELS, *TIMED)
+        """The kernels first; those of the RTL only where it is Verilog."""
+        return (*KERNELS, "csim") if self._cpp else (*KERNELS, *TIMED)
 
     @property
     def timed(self) -> tuple[str, ...]:
         """The RTL, then the emulator."""
-        return TIMED
+        return () if self._cpp else TIMED
 
     @property
     def sources(self) -> list[Path]:
-        """All Verilog."""
+        """All Verilog.
+
+        Raises:
+            HlsError: this flavour has none.
+        """
+        if self._cpp:
+            raise self._no_verilog("synthesis reads Verilog")
         return sorted((self.path / "src").rglob("*.v"))
+
+    @property
+    def _cpp(self) -> bool:
+        """Whether it is C++ for Vitis HLS."""
+        return bool(self.facts["flavour"] == "vitis")
+
+    def _no_verilog(self, why: str) -> HlsError:
+        return HlsError(f"{why}, this project is vitis; set firmware.flavour: verilog and export again")
+
+    def level_of(self, level: str | None) -> str:
+        """See `ProjectFolder.level_of`; says what to do where the project has no Verilog to simulate."""
+        if level in TIMED and self._cpp:
+            raise self._no_verilog(f"{level} simulates Verilog")
+        return super().level_of(level)
 
     @cached_property
     def facts(self) -> dict[str, Any]:
@@ -71,7 +96,19 @@ class FoldedProject(ProjectFolder):
     @property
     def fold(self) -> Folding:
         """How an event comes."""
-        return Folding(self.facts["points"], self.facts["points_per_clock"], self.facts["axes"], self.facts["spread"])
+        facts = self.facts
+        moves = {layer: Move(*names) for layer, names in facts["moves"].items()}
+        return Folding(facts["points"], facts["points_per_clock"], facts["axes"], facts["spread"], moves)
+
+    @cached_property
+    def out_port(self) -> str:
+        """Of the outputs: ``out_beat`` where points have outputs of their own, else ``out_event``."""
+        return next(name for name in (OUT_BEAT, OUT) if name in self._ports)
+
+    @property
+    def words(self) -> int:
+        """Outputs of an event at that port."""
+        return self.fold.beats if self.out_port == OUT_BEAT else 1
 
     @property
     def latency_cycles(self) -> int:
@@ -95,38 +132,40 @@ class FoldedProject(ProjectFolder):
         )
 
     @cached_property
+    def _ports(self) -> dict[str, tuple[Value, ...]]:
+        return sides_of(json.loads((self.path / PORTS).read_text()))
+
+    @cached_property
     def rtl(self) -> Rtl:
         """The Verilog, to be simulated."""
-        tree = json.loads((self.path / PORTS).read_text())
-        ins, outs = (values_of(tree[side]) for side in ("in_beat", "out_event"))
-        return Rtl(self.layout.top, tuple(self.sources), ins, outs, self._quiet)
+        sides = self._ports[IN], self._ports[self.out_port]
+        return Rtl(self.layout.top, tuple(self.sources), *sides, self.out_port == OUT_BEAT, self._quiet)
 
     @cached_property
     def emulator(self) -> Emulator:
         """The machine in Python, from the plan alone."""
         rows = self.facts["kernels"]
         depths = tuple(int(row["stages"]) for row in rows)
-        return Emulator(self.fold, self.kernels, depths, int(self.facts["events_inside"]))
+        places = int(self.facts["events_inside"])
+        return Emulator(self.fold, self.kernels, depths, places, self.out_port == OUT_BEAT, self._quiet)
 
     @cached_property
     def program(self) -> Program:
         """Kernels and stores, to be compiled for many events at once."""
         return program_of(self.fold, self.kernels)
 
-    def _compiled(self, reporter: Reporter | None) -> Path:
-        sources = [self.path / PLAN, *sorted((self.path / "model").glob("*.gz"))]
-        return compile_program(self.program, sources, self.path / "compiled", reporter)
-
     @property
     def _quiet(self) -> int:
         """Clock edges in which everything that is on its way comes out."""
-        return self.latency_cycles + MARGIN
+        return self.latency_cycles + self.words + MARGIN
 
     def compile(self, level: str | None = None, reporter: Reporter | None = None) -> None:
-        """Compile the kernels, or the RTL for Verilator, where that is the level."""
+        """Compile the kernels, the RTL for Verilator, or the C++, where that is the level."""
         level = self.level_of(level)
         if level == "compiled":
             self._compiled(reporter)
+        elif level == "csim":
+            self._cxx(reporter)
         elif level == "verilator":
             self.rtl.library(self.path / "sim", reporter)
 
@@ -134,13 +173,14 @@ class FoldedProject(ProjectFolder):
         self, inputs: Mapping[str, NDArray[Any]], level: str | None = None, reporter: Reporter | None = None
     ) -> dict[str, Array]:
         """See `Project.outputs`."""
-        level = self.level_of(level)
-        if level in TIMED:
+        if (level := self.level_of(level)) in TIMED:
             return self._named(self.stream(inputs, level=level, reporter=reporter).outputs)
+        if level == "csim":
+            beats, sides = self._beats(inputs), (self._ports[IN], self._ports[OUT])
+            return self._named(csim.run_library(self._cxx(reporter), beats, *sides, reporter))
         if level == "compiled":
-            rows = self._beats(inputs)
-            flat = rows.reshape(len(rows), -1)
-            return self._named(run_program(self.program, self._compiled(reporter), flat, reporter))
+            rows = self._events(self.rounded(inputs))
+            return self._named(run_program(self.program, self._compiled(reporter), rows, reporter))
         rounded = self.rounded(inputs)
         events = len(next(iter(rounded.values())))
         tick = (reporter or Silent()).task("kernels", events)
@@ -206,19 +246,22 @@ class FoldedProject(ProjectFolder):
         Raises:
             HlsError: an output of no event, or events whose output does not come.
         """
-        rows, pauses = self._beats(inputs), pauses or Pauses()
-        script = pauses.script(pauses.edges(self._clocks(len(rows))))
+        beats, pauses = self._beats(inputs), pauses or Pauses()
+        script = pauses.script(pauses.edges(self._clocks(len(beats))))
         if level == "emulator":
-            return self.emulator.play(rows, script, self._quiet, reporter)
-        if level == "icarus":
-            return self.rtl.icarus(rows, script)
-        return self.rtl.verilated(self.path / "sim", rows, script, reporter)
+            words = self.emulator.play(beats, script, reporter)
+        elif level == "icarus":
+            words = self.rtl.icarus(beats, script)
+        else:
+            words = self.rtl.verilated(self.path / "sim", beats, script, reporter)
+        return Streamed(self._event(words), words.taken, words.given)
 
-    def _beats(self, inputs: Mapping[str, NDArray[Any]]) -> Array:
-        """Events as the ports take them: (n, B, values of a beat)."""
-        rounded = self.rounded(inputs)
-        outside = [group.tensor for group in self.kernels[0].ins if group.kind != "rom"]
-        return np.concatenate([beats_of(self.fold, tensor, rounded[tensor]) for tensor in outside], axis=2)
+    def _event(self, words: Words) -> Array:
+        """Words of the output, (n, words, values), as the outputs of events, (n, values)."""
+        outs, values = self.kernels[-1].outs, words.values
+        parts = np.split(values, np.cumsum([group.size for group in outs])[:-1], axis=2)
+        named = [of_event(self.fold, group, part) for group, part in zip(outs, parts, strict=True)]
+        return np.concatenate([part.reshape(len(values), -1) for part in named], axis=1)
 
     def _clocks(self, events: int) -> int:
         """That a stream takes without pauses, and some more."""
@@ -230,7 +273,7 @@ class FoldedProject(ProjectFolder):
         Raises:
             HlsError: it has none.
         """
-        if (level or TIMED[0]) not in TIMED:
+        if self.level_of(level or TIMED[0]) not in TIMED:
             raise HlsError(f"levels with a clock are {', '.join(TIMED)}. Received: {level!r}")
         return level or TIMED[0]
 
@@ -243,7 +286,12 @@ class FoldedProject(ProjectFolder):
             stage="estimate",
             tool=f"alkaid {versions()['alkaid']}",
             part=json.loads((self.path / "manifest.json").read_text())["firmware"]["part"],
-            resources={"lut": round(facts["lut_estimate"]), "ff": int(bits), "dsp": 0, "bram18": 0},
+            resources={
+                "lut": round(facts["lut_estimate"]),
+                "ff": int(bits),
+                "dsp": facts["dsp_estimate"],
+                "bram18": 0,
+            },
             clock_ns=facts["clock_ns"],
             latency_cycles=self.latency_cycles,
             latency_ns=self.latency_cycles * facts["clock_ns"],
@@ -252,6 +300,46 @@ class FoldedProject(ProjectFolder):
             detail={key: facts[key] for key in ("points_per_clock", "longest_path_ns", "store_bits")},
         )
         return [estimate.of_project(self.path)]
+
+    def write_bench(self, inputs: Mapping[str, NDArray[Any]], outputs: Mapping[str, Array]) -> None:
+        """Write a self-checking test bench in C++, where that is the flavour: `hls.backends.folded.cpp.write_bench`.
+
+        Args:
+            inputs: model inputs, name -> (n, ...).
+            outputs: what the quantised model makes of them, name -> (n, ...).
+        """
+        if self._cpp:
+            beats, made = self._beats(inputs), self.flat(outputs)
+            words = encode(self._ports[IN], beats.reshape(-1, beats.shape[2])), encode(self._ports[OUT], made)
+            write_bench(self.path, self.layout.top, *words)
+
+    def build(self) -> Path:
+        """See `Project.build`; Vivado, Quartus or Vitis HLS, by part and flavour."""
+        part = json.loads((self.path / "manifest.json").read_text())["firmware"]["part"]
+        return build_project(self.path, self.layout.top, part, self.facts["flavour"])
+
+    def _beats(self, inputs: Mapping[str, NDArray[Any]]) -> Array:
+        """Events as they come in, (n, B, values of a beat), in the formats of the ports."""
+        rounded = self.rounded(inputs)
+        return np.concatenate([self._outside(rounded), ways_of(self.fold, rounded)], axis=2)
+
+    def _outside(self, rounded: Mapping[str, Array]) -> Array:
+        """What kernels read of them, (n, B, values of a beat)."""
+        outside = [group.tensor for group in self.kernels[0].ins if group.kind != "rom"]
+        return np.concatenate([beats_of(self.fold, tensor, rounded[tensor]) for tensor in outside], axis=2)
+
+    def _events(self, rounded: Mapping[str, Array]) -> Array:
+        """Events as `program` takes them: what kernels read, one beat after the other, then the orders of the host."""
+        beats = self._outside(rounded)
+        orders = [rounded[name].reshape(len(beats), -1) for name in self.fold.host_orders]
+        return np.concatenate([beats.reshape(len(beats), -1), *orders], axis=1)
+
+    def _compiled(self, reporter: Reporter | None) -> Path:
+        sources = [self.path / PLAN, *sorted((self.path / "model").glob("*.gz"))]
+        return compile_program(self.program, sources, self.path / "compiled", reporter)
+
+    def _cxx(self, reporter: Reporter | None) -> Path:
+        return csim.compile_cpp(self.path / "src", self.layout.top, self.path / "csim", reporter)
 
     def _named(self, values: Array) -> dict[str, Array]:
         ends = np.cumsum([port.size for port in self.layout.outputs])[:-1]

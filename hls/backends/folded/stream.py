@@ -85,12 +85,27 @@ def _stretches(random: np.random.Generator, edges: int) -> NDArray[np.int64]:
 
 
 @dataclass(frozen=True)
+class Words:
+    """Events as they came out of the port of outputs.
+
+    Attributes:
+        values: (n, words of an event, values of a word); NaN where none came or a bit of it is undefined.
+        taken, given: as of `Streamed`.
+    """
+
+    values: Array
+    taken: NDArray[np.int64]
+    given: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
 class Streamed:
     """Events as they came out.
 
     Attributes:
         outputs: (n, output values); NaN where no output came or a bit of it is undefined.
-        taken, given: (n,), clock edge of the first beat and of the output of each event; -1 where there was none.
+        taken, given: (n,), clock edge of the first beat and of the (last) output of each event; -1 where there was
+            none.
     """
 
     outputs: Array

@@ -232,4 +232,5 @@ ABLE = Abilities(
         "strategy": _NO_PRODUCTS,
         "parallelisation_factor": "hls4ml has it for QEinsumDense only",
     },
+    multipliers="in hls4ml's C++ the vendor's HLS tool binds each product, by its own directive (config_op, BIND_OP)",
 )

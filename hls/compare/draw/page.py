@@ -19,17 +19,23 @@ from hls.compare.read.published import WARNING, Reference, drawn
 from hls.compare.read.run import Run
 from hls.compare.table.cells import OTHER_TASK, Cell, Table
 from hls.compare.table.diff import Diff
+from hls.compare.table.kernels import Kernels
 from hls.compare.table.points import Point, points
 from hls.compare.table.verdicts import Judged
 from hls.templates import fill
 from qformers.files import replacing
 
 FOLDER = Path(__file__).with_name("page")
-QUANTITIES = ("lut", "latency_ns", "ebops")
+QUANTITIES = {"lut": "LUT", "latency_ns": "latency [ns]", "ii_cycles": "II [cycles]", "ebops": "EBOPs"}
 
 
 def write_page(
-    table: Table, diff: Diff | None, references: tuple[Reference, ...], judged: Sequence[Judged], path: Path
+    table: Table,
+    diff: Diff | None,
+    references: tuple[Reference, ...],
+    judged: Sequence[Judged],
+    path: Path,
+    kernels: Sequence[Kernels] = (),
 ) -> None:
     """Write the page.
 
@@ -39,6 +45,7 @@ def write_page(
         references: published results; empty = none are shown.
         judged: budgets and how they came out.
         path: file to write; links to the projects are relative to its folder.
+        kernels: of folded firmware.
 
     Raises:
         HlsError: a file of bit widths cannot be read, or a gap in the template.
@@ -56,8 +63,10 @@ def write_page(
         "groups": [{"name": name, "columns": columns} for name, columns in table.groups.items()],
         "rows": tables.build_rows(table),
         "metrics": table.metrics,
+        "quantities": QUANTITIES,
         "budgets": judged,
         "difference": tables.difference(diff) if diff else None,
+        "kernels": tables.kernels(kernels),
         "bits": tables.bit_widths(table.runs),
         "missing": table.missing(),
         "stale": table.stale(),
@@ -70,9 +79,10 @@ def write_page(
         "policy": _policy(style, script),
     }
     sections = {"builds": "Builds", "pareto": f"{head[:1].upper()}{head[1:]} against cost", "budgets": "Budgets"}
-    sections |= {"difference": "Difference", "bits": "Bit widths", "missing": "Not run", "projects": "Projects"}
+    sections |= {"difference": "Difference", "kernels": "Kernels and stores", "bits": "Bit widths"}
+    sections |= {"missing": "Not run", "projects": "Projects"}
     sections |= {"notes": "Notes", "references": "Published"}
-    absent = {"budgets": not judged, "difference": diff is None, "references": not references}
+    absent = {"budgets": not judged, "difference": diff is None, "kernels": not kernels, "references": not references}
     page["contents"] = {key: name for key, name in sections.items() if not absent.get(key)}
     with replacing(path) as temporary:
         temporary.write_text(fill(FOLDER / "report.html.j2", **page))
@@ -85,7 +95,9 @@ def plot_data(table: Table, references: tuple[Reference, ...]) -> dict[str, Any]
     for row, run in zip(table.cells, table.runs, strict=True):
         name = str(row["build"].value)
         own = {
-            quantity: [{"source": p.source, "value": p.value, "stale": p.stale} for p in some if p.build == name]
+            quantity: [
+                {"source": p.source, "value": p.value, "stale": p.stale, "ii": p.ii} for p in some if p.build == name
+            ]
             for quantity, some in costs.items()
         }
         texts = {"data": run_data(run)} | {key: _words(row[key]) for key in ("model", "inputs", "csim", "rtl")}
@@ -94,7 +106,8 @@ def plot_data(table: Table, references: tuple[Reference, ...]) -> dict[str, Any]
         builds.append({"name": name, "particles": row["particles"].value, "costs": own, **texts, **measured})
     order = [*table.groups, "EBOPs [model]"]
     metrics = [{"key": column.key, "name": column.heading, "digits": column.digits} for column in table.metrics]
-    return {"builds": builds, "metrics": metrics, "sources": order, "references": _reference_data(references)}
+    named = {"metrics": metrics, "sources": order, "quantities": QUANTITIES}
+    return {"builds": builds, **named, "references": _reference_data(references)}
 
 
 def _costs(table: Table, quantity: str) -> list[Point]:
@@ -113,6 +126,7 @@ def _reference_data(references: tuple[Reference, ...]) -> list[dict[str, Any]]:
             "work": works.index(reference.point.work),
             "work_label": reference.work.label,
             "label": reference.label,
+            "ii": reference.ii,
             "dataset": f"{reference.dataset.label} ({reference.dataset.source})",
             "stage_words": reference.stage,
         }

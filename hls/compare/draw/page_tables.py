@@ -9,6 +9,7 @@ from hls.compare.read.published import Reference
 from hls.compare.read.run import Run
 from hls.compare.table.cells import Cell, Column, Table, spell, spell_percent
 from hls.compare.table.diff import Diff, DiffRow, Pair, change
+from hls.compare.table.kernels import WORDS, Kernels
 from hls.compare.table.layers import COSTS, KINDS, Bits, Layers, in_order, read_layers
 
 WIDEST = 16  # bits of the darkest colour
@@ -72,12 +73,14 @@ def bit_widths(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def _heat_map(known: Sequence[tuple[str, Layers]]) -> dict[str, Any]:
-    """Layers by builds and kinds: mean bits as number and colour; LUT and zero weights where they are known."""
+    """Layers by builds and kinds: mean bits as number and colour; LUT or EBOPs, and zero weights where known."""
     names: list[str] = []
     for _, layers in known:
         names = in_order(names, list(layers.layers))
     known_costs = {key for _, layers in known for layer in layers.layers.values() for key in layer.costs}
-    costs = {key: COSTS[key] for key in ("lut", "zeros") if key in known_costs}
+    all_lut = all(any("lut" in layer.costs for layer in layers.layers.values()) for _, layers in known)
+    shown = ("lut", "zeros") if all_lut else ("lut", "ebops", "zeros")  # kernels have LUT where layers have none
+    costs = {key: COSTS[key] for key in shown if key in known_costs}
     rows = []
     for name in names:
         row = [layers.layers.get(name) for _, layers in known]
@@ -129,6 +132,19 @@ def _pair(pair: Pair | None, known: tuple[bool, bool], digits: int) -> dict[str,
         return {"text": f"{after:,.{digits}f}", "delta": "", "moved": "0"}
     text = f"{before:,.{digits}f} → {after:,.{digits}f}"
     return {"text": text, "delta": f"{gain:+,.{digits}f}", "moved": str(gain)}
+
+
+def kernels(some: Sequence[Kernels]) -> list[dict[str, Any]]:
+    """Tables of kernels and stores: heading, columns, rows; the sums are the last row."""
+    return [
+        {
+            "title": one.title.removesuffix(" STALE"),
+            "stale": one.stale,
+            "heads": [{"text": head, "number": head not in WORDS} for head in one.heads()],
+            "rows": list(zip(one.rows(), [[*row.layers] for row in one.plan.kernels] + [[]], strict=True)),
+        }
+        for one in some
+    ]
 
 
 def published(references: Sequence[Reference]) -> dict[str, Any]:

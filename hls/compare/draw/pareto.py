@@ -6,19 +6,21 @@ Of builds that learn something else than classes of jets it is their score inste
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 from hls.compare.read.published import WARNING, Reference, drawn
 from hls.compare.table.cells import OTHER_TASK, Column, Table
-from hls.compare.table.points import frontier, points
+from hls.compare.table.points import Point, frontiers, points
 from qformers.files import replacing
 
 PANELS = {"lut": "LUT", "latency_ns": "Latency [ns]"}
 _PLAIN = {"lut": "LUT", "latency_ns": "latency"}
 SIZE_INCHES, DPI = (15.0, 8.6), 110
 OUR_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito
+LINES: tuple[Any, ...] = ("--", ":", "-.", (0, (9, 4)))  # best builds, for each initiation interval
 SOURCE_MARKERS = ("s", "D", "^", "v", "P", "X")
 WORK_COLOURS = ("#4C72B0", "#8C6D31", "#55A868", "#8172B3", "#C44E52", "#937860", "#64B5CD", "#DA8BC3")
 STAGE_MARKERS = {"R": "o", "P": "<", "E": "d"}
@@ -27,7 +29,8 @@ LEGEND_LINE = 0.0235  # height of a legend entry, as a share of the figure
 _STAGES = {"R": "placed and routed", "P": "stage not stated", "E": "estimated (da4ml 0.6.0)"}
 _CAPTION = (
     "The number beside a published point is N, its particles; filled = 3 features per particle, open = 16. Dashed: the "
-    "best of these builds by the source nearest to a routed design. Bars: statistical. Citations: published.yaml."
+    "best of these builds by the source nearest to a routed design, for each II. Bars: statistical. Citations: "
+    "published.yaml."
 )
 
 
@@ -60,7 +63,7 @@ def plot(table: Table, references: tuple[Reference, ...], stem: Path) -> list[Pa
             axes.grid(alpha=0.25, which="major", lw=0.6)
             plain_ticks(axes)
         panels[0].set_ylabel(metric.heading[:1].upper() + metric.heading[1:])
-        _legends(figure, table, sources, shown)
+        _legends(figure, table, sources, shown, _known(table, metric))
         if shown:
             figure.text(0.055, 0.012, "\n".join(textwrap.wrap(f"{WARNING} {_CAPTION}", 185)), fontsize=10, va="bottom")
         for path in paths:
@@ -77,13 +80,18 @@ def _sources(table: Table, metric: Column) -> list[str]:
 
 
 def plain_ticks(axes: Any) -> None:
+    """`plain_axis` of the horizontal one."""
+    plain_axis(axes.xaxis)
+
+
+def plain_axis(axis: Any) -> None:
     """Ticks as 50k and 100 instead of powers of ten: a log axis over one decade would show a single label."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    low, high = axes.get_xlim()
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low > 12 else (1, 1.5, 2, 3, 5, 7)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: spell(value)))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low > 12 else (1, 1.5, 2, 3, 5, 7)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: spell(value)))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def spell(value: float) -> str:
@@ -125,11 +133,11 @@ def _ours(axes: Any, table: Table, quantity: str, sources: Sequence[str], metric
         reasons = {name: f"has no {metric.head}" if name in others else f"no {_PLAIN[quantity]} yet" for name in absent}
         words = "\n".join(f"{name}: {why}" for name, why in reasons.items())
         axes.text(0.03, 0.03, words, transform=axes.transAxes, va="bottom", fontsize=10, color="#b00000")
-    lines = {source: frontier([point for point in marks if point.source == source]) for source in sources}
-    known = [source for source in sources if lines[source]]
-    if known:  # of the source nearest to a routed design only: lines of several sources would cross
-        line = lines[known[-1]]
-        axes.step([p.value for p in line], [p.score for p in line], where="post", color="0.45", lw=1.2, ls="--")
+    lines = frontiers(marks, sources)
+    for style, line in zip(cycle(LINES), lines.values(), strict=False):
+        axes.step([p.value for p in line], [p.score for p in line], where="post", color="0.45", lw=1.2, ls=style)
+        if len(lines) > 1:
+            _interval_label(axes, line[-1])
     for point in marks:
         face = "white" if point.stale else colours[point.build]
         style = {"color": colours[point.build], "mfc": face, "mec": "black", "mew": 0.8, "ms": 9, "capsize": 3}
@@ -137,12 +145,40 @@ def _ours(axes: Any, table: Table, quantity: str, sources: Sequence[str], metric
         axes.errorbar(point.value, point.score, yerr=point.error, fmt=marker, zorder=4, **style)
 
 
+def _interval_label(axes: Any, best: Point) -> None:
+    """Say the initiation interval above the best build that has it."""
+    from matplotlib.patheffects import withStroke
+
+    style = {"xytext": (0, 13), "textcoords": "offset points", "ha": "center", "fontsize": 11, "zorder": 5}
+    halo = [withStroke(linewidth=3, foreground="white")]
+    axes.annotate(_spell(best.ii), (best.value, best.score), path_effects=halo, **style)
+
+
+def _spell(ii: int | None) -> str:
+    return f"II = {'?' if ii is None else ii}"
+
+
+def _known(table: Table, metric: Column) -> dict[str, list[int | None]]:
+    """Build -> initiation intervals of its points, rising; {} where all builds have the same one."""
+    found = [point for quantity in PANELS for point in points(table, quantity, metric.key)]
+    if len({point.ii for point in found}) < 2:
+        return {}
+    own = {point.build: {one.ii for one in found if one.build == point.build} for point in found}
+    return {build: sorted(some, key=lambda ii: (ii is None, ii or 0)) for build, some in own.items()}
+
+
 def _builds(table: Table) -> dict[str, str]:
     """Name of a build -> its colour."""
     return {run.name: OUR_COLOURS[index % len(OUR_COLOURS)] for index, run in enumerate(table.runs)}
 
 
-def _legends(figure: Any, table: Table, sources: Sequence[str], references: Sequence[Reference]) -> None:
+def _legends(
+    figure: Any,
+    table: Table,
+    sources: Sequence[str],
+    references: Sequence[Reference],
+    intervals: Mapping[str, Sequence[int | None]],
+) -> None:
     """Legends beside the panels: builds and works by colour, sources and stages by marker."""
     from matplotlib.lines import Line2D
 
@@ -151,7 +187,10 @@ def _legends(figure: Any, table: Table, sources: Sequence[str], references: Sequ
         return Line2D([], [], marker=marker, label=label, mec=colour, mfc=inside, ms=8, ls="none")
 
     blocks = {
-        "These builds": [entry(name, "s", colour) for name, colour in _builds(table).items()],
+        "These builds": [
+            entry(", ".join([name, *map(_spell, intervals.get(name, ()))]), "s", colour)
+            for name, colour in _builds(table).items()
+        ],
         "Number from": [
             *(entry(s, SOURCE_MARKERS[i % len(SOURCE_MARKERS)], "black") for i, s in enumerate(sources)),
             entry("out of date", "s", "black", "white"),

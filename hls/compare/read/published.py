@@ -47,6 +47,7 @@ class Work(Section):
     arxiv: Annotated[str, Field(pattern=r"^\d{4}\.\d{5}$")]
     device: str
     note: str
+    ii: Count | None = None  # clocks between two events, of all its points that state none
 
 
 class Point(Section):
@@ -65,6 +66,7 @@ class Point(Section):
     ff: Count | None = None
     dsp: Count | None = None
     latency_ns: Positive | None = None
+    ii: Count | None = None
 
 
 class Published(Section):
@@ -103,6 +105,11 @@ class Reference:
         """Short, e.g. "JEDI-linear pT-sorted, N = 16, 3 features"."""
         size = f"N = {self.point.n}, " if self.point.n else ""
         return f"{' '.join(filter(None, (self.work.label, self.point.variant)))}, {size}{self.point.features} features"
+
+    @property
+    def ii(self) -> int | None:
+        """Clocks between two events, where that is published."""
+        return self.work.ii if self.point.ii is None else self.point.ii
 
 
 def read_published(path: Path = FILE) -> tuple[Reference, ...]:

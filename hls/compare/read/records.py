@@ -110,6 +110,8 @@ class FirmwareManifest(Record):
     model_sha256: str | None = None  # of weights and formats
     model_file_sha256: str | None = None  # of qat/model.keras
     firmware: Mapping[str, Any] | None = None  # section of the build that it was written with
+    ebops: int | None = None  # of this hardware
+    ii_cycles: int | None = None  # of a project that takes an event beat by beat
 
 
 class Agreement(Record):
@@ -190,7 +192,7 @@ class Audit(Record):
 
 
 class LayerCost(Record):
-    """One layer of ``firmware/alkaid/layers.json``."""
+    """One layer of a project's ``layers.json``; of folded firmware EBOPs alone: its kernels are of several layers."""
 
     layer: str
     lut: float | None = None
@@ -199,9 +201,39 @@ class LayerCost(Record):
 
 
 class LayerCosts(Record):
-    """``firmware/alkaid/layers.json``."""
+    """``firmware/<backend>/layers.json``."""
 
     layers: tuple[LayerCost, ...]
+
+
+class KernelCost(Record):
+    """One kernel of `FoldedPlan`, and the stores behind it."""
+
+    kernel: int
+    layers: tuple[str, ...]
+    beats: int  # of an event
+    stages: int
+    lut_estimate: float
+    register_bits: int
+    longest_path_ns: float
+    stores: Mapping[str, int] = {}  # "<kind>_bits" -> bits
+    rom_bits: int = 0  # of weights that come with the beat
+
+    @property
+    def memories(self) -> dict[str, int]:
+        """Bits by kind: its ROM and the stores behind it; those that hold nothing are left out."""
+        return {kind: bits for kind, bits in (("rom_bits", self.rom_bits), *self.stores.items()) if bits}
+
+
+class FoldedPlan(Record):
+    """``firmware/folded/plan.json``; estimates of alkaid, nothing is synthesised."""
+
+    points: int  # N
+    points_per_clock: int  # T
+    ii_cycles: int
+    latency_cycles: int
+    clock_ns: float
+    kernels: tuple[KernelCost, ...]
 
 
 T = TypeVar("T")

@@ -23,13 +23,21 @@ from hls.errors import HlsError
 from hls.reports.report import Report, load_reports
 from qformers.builds.build import Build, load
 from qformers.builds.saved import content_sha256
+from qformers.builds.settings import hardware_of
+from qformers.config.sections import FirmwareConfig
 from qformers.errors import ConfigError
 from qformers.files import sha256
 from qformers.records import WRITTEN, Fault, check_written
 
 RTL_FILE = "rtl.json"
+QAT_FILE = "qat/manifest.json"
 SHOWN = ("model.keras", "metrics.json")  # files of a training phase
 FREE = ("quant.layers",)  # its keys are layer names, not keys of the schema: compared as a whole
+UNSAID = {  # defaults of the section `firmware` that files leave out
+    f"firmware.{name}": field.default
+    for name, field in FirmwareConfig.model_fields.items()
+    if field.exclude_if is not None and isinstance(field.default, int | float | str)
+}
 
 
 @dataclass(frozen=True)
@@ -147,18 +155,49 @@ def _firmware(path: Path) -> dict[str, FirmwareManifest]:
 
 
 def _with_own(run: Run) -> dict[str, Report]:
-    """The run's reports, with latency and II as the RTL simulation measured them and the EBOPs of the trained model.
+    """The run's reports, with latency and II as the RTL simulation measured them and the EBOPs of the hardware.
 
     A report of the same stage that lies in the run already is kept instead.
     """
     reports: dict[str, Report] = dict(run.reports or {})
     stages = {report.stage for report in reports.values()}
-    if "model" not in stages and run.manifest and run.manifest.ebops:
-        reports["ebops"] = Report("ebops", "model", "HGQ2", detail={"ebops": run.manifest.ebops})
+    if "model" not in stages and (counted := ebops_of(run)) is not None:
+        reports["ebops"] = Report("ebops", "model", "HGQ2", detail={"ebops": counted.ebops}, files=(counted.file,))
     timed = run.rtl.timed if run.rtl else None
     if "rtlsim" not in stages and timed is not None:
         reports[timed[0]] = _simulated(run, *timed)
     return reports
+
+
+@dataclass(frozen=True)
+class Counted:
+    """EBOPs of the hardware of a run, and the file of the run that states them."""
+
+    ebops: int
+    file: str
+
+
+def ebops_of(run: Run) -> Counted | None:
+    """EBOPs of the hardware that the build of a run says; None where nothing has counted them.
+
+    A project of the build's backend has those of what it writes, unless it is out of date. Without one it is the count
+    of the training, if that was for the same hardware: a model may be exported with another `points_per_clock` or
+    backend than it was trained for.
+    """
+    backend = run.build.firmware.backend
+    project, file = (run.firmware or {}).get(backend), f"firmware/{backend}"
+    if project is not None and project.ebops and file not in (run.stale or {}):
+        return Counted(project.ebops, file)
+    trained = run.manifest
+    if trained is None or not trained.ebops or not trained_for_it(run):
+        return None
+    return Counted(trained.ebops, QAT_FILE)
+
+
+def trained_for_it(run: Run) -> bool:
+    """Whether the training counted EBOPs of the hardware that the build says."""
+    counted = run.manifest.settings.get("firmware") if run.manifest else None
+    return bool(counted == hardware_of(run.build).get("firmware"))
 
 
 def _simulated(run: Run, name: str, level: RtlLevel) -> Report:
@@ -174,6 +213,7 @@ def _simulated(run: Run, name: str, level: RtlLevel) -> Report:
         latency_ns=cycles * clock,
         ii_cycles=level.ii_cycles,
         files=(RTL_FILE,),
+        detail={"backend": run.rtl.backend} if run.rtl else {},
     )
 
 
@@ -200,7 +240,9 @@ def find_stale(run: Run) -> dict[str, str]:
     """
     stale: dict[str, str] = {}
     for phase, manifest in (("float", run.float_manifest), ("qat", run.manifest)):
-        if manifest and (changed := _changed(manifest.settings, settings(run.build))):
+        # its `firmware` is what EBOPs were counted for, which `ebops_of` looks at
+        made_by = {key: value for key, value in manifest.settings.items() if key != "firmware"} if manifest else {}
+        if changed := _changed(made_by, settings(run.build)):
             stale[f"{phase}/manifest.json"] = f"trained with other settings than build.yaml has: {'; '.join(changed)}"
         changed_files = [str(fault) for fault in _exchanged(run.path / phase, manifest)]
         if changed_files and f"{phase}/manifest.json" not in stale:
@@ -258,6 +300,8 @@ def _reports(run: Run) -> list[tuple[str, Report]]:
 def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Keys that both have with different values; a key that the schema gained or lost says nothing."""
     before = leaves(old)
+    if "firmware" in old:  # a default that is not spelt is no key that is unknown
+        before, new = {**UNSAID, **before}, {**UNSAID, **new}
     return [f"{key} {before[key]!r} -> {new[key]!r}" for key in before if key in new and before[key] != new[key]]
 
 

@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from hls.backends.simulators.levels import OF_VERILOG
+from hls.compare.read.interval import interval_of
 from hls.compare.read.records import Agreement, Rtl
-from hls.compare.read.run import Run
+from hls.compare.read.run import RTL_FILE, Run, ebops_of, trained_for_it
 from hls.compare.table.cells import OTHER_TASK, Cell, Column, Table
 from hls.compare.table.notes import footnotes
 from hls.compare.table.sources import source_columns
@@ -87,16 +88,42 @@ def _score(name: str, phase: str = "qat", scale: float = 1.0) -> Callable[[Run],
 
 
 def _ebops(run: Run) -> Cell:
+    """Of the hardware that the build says, never of what it was trained for if that is another one."""
+    counted = ebops_of(run)
+    if counted is not None:
+        note = f"{_taken(run)}; counted in {counted.file}"
+        return Cell(counted.ebops, note=note, flag=_stale(run, counted.file))
     if run.manifest is None or not run.manifest.ebops:
         return Cell(command=f"qformers train {run.yaml}")
-    return Cell(run.manifest.ebops, flag=_stale(run, "qat/manifest.json"))
+    return Cell(command=f"qformers export {run.yaml}")  # counted, but for other hardware
+
+
+def _taken(run: Run) -> str:
+    together, points = run.build.firmware.together, run.build.data.num_particles
+    return "all points in one clock" if together is None else f"{together} of {points} points per clock"
+
+
+def _interval(ns: bool) -> Callable[[Run], Cell]:
+    """Clocks between two events, or the same in time."""
+
+    def cell(run: Run) -> Cell:
+        found = interval_of(run)
+        if found is None:
+            return Cell(command=f"qformers rtl {run.yaml}")
+        note = f"{found.source} [{found.stage}], a clock of {found.clock_ns:g} ns"
+        file = found.source if found.source.startswith("firmware/") else f"reports/{found.source}.json"
+        flag = _stale(run, file) or (_stale(run, RTL_FILE) if found.stage == "rtlsim" else "")
+        return Cell(found.ns if ns else found.cycles, note=note, flag=flag)
+
+    return cell
 
 
 def _zeros(run: Run) -> Cell:
     zeros = run.sparsity
     if zeros is None:
         return Cell(command=f"qformers sparsity {run.yaml}")
-    note = f"{zeros.zeros:,} of {zeros.weights:,} weights; they save {zeros.ebops_saved:,.0f} EBOPs"
+    note = f"{zeros.zeros:,} of {zeros.weights:,} weights"
+    note += f"; they save {zeros.ebops_saved:,.0f} EBOPs" if trained_for_it(run) else ""
     return Cell(100.0 * zeros.zeros / zeros.weights, note=note)
 
 
@@ -171,6 +198,8 @@ COLUMNS = (
     *_points_score("ap_0.9", "tracking"),
     *_points_score("auprc", "pileup"),
     Column("ebops", BUILD, "EBOPs", _ebops, quantity="ebops"),
+    Column("ii_cycles", BUILD, "II", _interval(ns=False), "cycles"),
+    Column("ii_ns", BUILD, "II", _interval(ns=True), "ns", digits=1),
     Column("zeros", BUILD, "zero weights", _zeros, "%", digits=1),
     Column("csim", SIMULATED, "C simulation", _csim, number=False),
     Column("rtl", SIMULATED, "RTL simulation", _rtl, number=False),

@@ -10,6 +10,7 @@ from typing import Any
 
 from hls.compare.table.cells import Cell, Column, Table
 from hls.compare.table.diff import Diff, spelt
+from hls.compare.table.kernels import WORDS, Kernels
 from hls.compare.table.verdicts import Judged
 from hls.escaping import csv_cell
 from qformers.files import replacing, write_json
@@ -37,7 +38,9 @@ def _plain(cell: Cell, extra: str) -> Any:
     return csv_cell(cell.missing if cell.missing else cell.value)
 
 
-def to_json(table: Table, diff: Diff | None, judged: Sequence[Judged] = ()) -> dict[str, Any]:
+def to_json(
+    table: Table, diff: Diff | None, judged: Sequence[Judged] = (), kernels: Sequence[Kernels] = ()
+) -> dict[str, Any]:
     """Everything the table knows, as plain JSON types."""
     builds = [
         {
@@ -49,7 +52,7 @@ def to_json(table: Table, diff: Diff | None, judged: Sequence[Judged] = ()) -> d
         for run, row in zip(table.runs, table.cells, strict=True)
     ]
     verdicts = [{"build": item.build, **asdict(item.verdict)} for item in judged]
-    more = {"diff": diff.to_json() if diff else None, "budgets": verdicts}
+    more = {"diff": diff.to_json() if diff else None, "budgets": verdicts, "kernels": [k.to_json() for k in kernels]}
     columns = [{"key": c.key, "group": c.group, "head": c.head, "unit": c.unit} for c in table.columns]
     return {"columns": columns, "builds": builds, "notes": list(table.notes), **more}
 
@@ -59,19 +62,25 @@ def _cell_json(cell: Cell) -> dict[str, Any]:
     return {"value": cell.value, **{key: value for key, value in more.items() if value not in (None, "")}}
 
 
-def write_table_json(table: Table, diff: Diff | None, judged: Sequence[Judged], path: Path) -> None:
+def write_table_json(
+    table: Table, diff: Diff | None, judged: Sequence[Judged], path: Path, kernels: Sequence[Kernels] = ()
+) -> None:
     """Write `to_json`."""
-    write_json(path, to_json(table, diff, judged))
+    write_json(path, to_json(table, diff, judged, kernels))
 
 
-def write_markdown(table: Table, diff: Diff | None, path: Path) -> None:
-    """One table per group of columns, footnotes, and the difference of two builds."""
+def write_markdown(table: Table, diff: Diff | None, path: Path, kernels: Sequence[Kernels] = ()) -> None:
+    """One table per group of columns, kernels and stores, footnotes, and the difference of two builds."""
     lines = ["# Comparison of builds", ""]
     first = table.columns[0]
     for group, columns in table.groups.items():
         shown = [first, *(column for column in columns if column is not first)]
         rows = [[_markdown(row[c.key].text(c)) for c in shown] for row in table.cells]
         lines += [f"## {_markdown(group)}", "", *_block([c.heading for c in shown], rows, [c.number for c in shown])]
+    for one in kernels:
+        heads, cells = one.heads(), [[_markdown(text) for text in row] for row in one.rows()]
+        title = f"## Kernels and stores, {_markdown(one.title)}"
+        lines += [title, "", *_block(heads, cells, [head not in WORDS for head in heads])]
     lines += ["## Notes", "", *(f"- {_markdown(note)}" for note in table.notes), ""]
     if table.stale():
         lines += ["## Out of date", "", *(f"- {_markdown(' '.join(entry))}" for entry in table.stale()), ""]

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from hls.compare.read.interval import rtl_of
 from hls.compare.read.records import Audit, AuditRow, LayerCosts, read
 from hls.compare.read.run import Run
 from hls.errors import HlsError
@@ -19,7 +20,8 @@ from qformers.precision.fixed import Fixed
 from qformers.precision.table import PrecisionTable, Setting
 
 KINDS = ("weight", "bias", "activation", "table")
-COSTS = {  # LUT and ns are estimates, of layers.json; zeros are those of qat/sparsity.json
+COSTS = {  # LUT and ns are estimates, of layers.json (of folded firmware: `hls.compare.table.kernels`); zeros are those
+    # of qat/sparsity.json
     "lut": "LUT (alkaid)",
     "ebops": "EBOPs",
     "latency_ns": "ns (alkaid)",
@@ -78,11 +80,10 @@ def read_layers(run: Run) -> Layers:
         HlsError: one of these files cannot be read.
     """
     bits, source, missing = _widths(run)
-    files = sorted(run.path.glob("firmware/*/layers.json"))  # of the one backend that knows what a layer costs
-    costs = read(files[0], LayerCosts) if files else None
+    costs = _costs(run)
     layers = {name: Layer(name, kinds) for name, kinds in bits.items()}
     if costs is None:
-        missing.append(f"{run.name}: no LUT per layer; not run: qformers export {run.yaml} --backend alkaid")
+        missing.append(f"{run.name}: no cost per layer; not run: qformers export {run.yaml} --backend {rtl_of(run)}")
     for cost in costs.layers if costs else ():
         numbers = {key: value for key in COSTS if (value := getattr(cost, key, None)) is not None}
         layers[cost.layer] = Layer(cost.layer, bits.get(cost.layer, {}), numbers)
@@ -90,6 +91,13 @@ def read_layers(run: Run) -> Layers:
         known = layers.get(row.layer, Layer(row.layer))
         layers[row.layer] = replace(known, costs={**known.costs, "zeros": row.zeros})
     return Layers(layers, source, tuple(missing))
+
+
+def _costs(run: Run) -> LayerCosts | None:
+    """Of the hardware of the build, or of its RTL where its own backend does not know what a layer costs."""
+    names = dict.fromkeys((run.build.firmware.backend, rtl_of(run)))
+    known = (read(run.path / f"firmware/{name}/layers.json", LayerCosts) for name in names)
+    return next((costs for costs in known if costs is not None), None)
 
 
 def _widths(run: Run) -> tuple[dict[str, dict[str, Bits]], str, list[str]]:

@@ -19,7 +19,7 @@ _SCORES = {  # by task
 
 
 def footnotes(runs: Sequence[Run], sources: Sequence[tuple[str, str]]) -> tuple[str, ...]:
-    """One line each: physics, EBOPs, every source with its stage, tool and error bar, equality, clock.
+    """One line each: physics, EBOPs, II, every source with its stage, tool and error bar, equality, clock.
 
     Args:
         runs: the rows.
@@ -30,8 +30,11 @@ def footnotes(runs: Sequence[Run], sources: Sequence[tuple[str, str]]) -> tuple[
     if len(tasks) > 1:
         notes.append("The plots show one score at a time: builds of another task are left out of it.")
     notes += [
-        "EBOPs: HGQ's effective bit operations, counted on the trained model, no synthesis result; "
+        "EBOPs: HGQ's effective bit operations, counted on the trained model, no synthesis result; of the hardware of "
+        "the build, which has T / N of the products that are made for each point where it takes T of N per clock; "
         f"{error_bar('ebops')}.",
+        "II: clocks from one event to the next, as measured where it was, and at the clock that was asked for; builds "
+        "are compared fairly at equal II, and the plots draw the best ones for each.",
     ]
     for source, stage in sources:
         reports = reports_of(runs, source, stage)

@@ -6,6 +6,8 @@ import shutil
 from collections.abc import Sequence
 from functools import partial
 
+from hls.backends import BACKENDS
+from hls.compare.read.interval import rtl_of
 from hls.compare.read.run import RTL_FILE, Run
 from hls.compare.table.cells import Cell, Column
 from hls.errors import HlsError
@@ -59,7 +61,7 @@ def source_columns(runs: Sequence[Run], device: str | None = None) -> dict[tuple
     keys = {(name, stage) for name, (stage, _) in EXPECTED.items()}
     keys |= {(name, report.stage) for run in runs for name, report in (run.reports or {}).items()}
     taken = {stage for name, stage in keys if name not in EXPECTED}
-    for name, stage in (("verilator", "rtlsim"), ("yosys", "synthesis")):
+    for name, (stage, _) in EXPECTED.items():
         if stage in taken and not reports_of(runs, name, stage):
             keys.discard((name, stage))  # another source has it
     order = list(STAGES)
@@ -120,7 +122,9 @@ def _report(run: Run, source: str, stage: str) -> Report | None:
 
 
 def _not_run(run: Run, source: str, stage: str) -> Cell:
-    return Cell(command=how_to(source, stage, run.yaml))
+    command = how_to(source, stage, run.yaml)
+    other = stage == "estimate" and source in BACKENDS and source != rtl_of(run)
+    return Cell(command=f"{command} --backend {source}" if other else command)
 
 
 def _note(report: Report) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -11,6 +12,7 @@ from rich.table import Table as RichTable
 
 from hls.compare.table.cells import Cell, Column, Table
 from hls.compare.table.diff import Diff, spelt
+from hls.compare.table.kernels import WORDS, Kernels
 from hls.compare.table.layers import KINDS
 
 _STYLE: Any = {"title_justify": "left", "title_style": "bold", "box": SIMPLE_HEAD}
@@ -34,6 +36,17 @@ def print_table(table: Table, console: Console) -> None:
         console.print(f"STALE {name}/{file} {why}", markup=False, style="bold yellow", soft_wrap=True)
     for note in table.notes:
         console.print(f"- {note}", markup=False, highlight=False, soft_wrap=True)
+
+
+def print_kernels(some: Sequence[Kernels], console: Console) -> None:
+    """Print what the kernels and stores of folded firmware take."""
+    for one in some:
+        shown = RichTable(title=escape(f"Kernels and stores, {one.title}"), **_STYLE)
+        for head in one.heads():
+            shown.add_column(escape(head), justify="left" if head in WORDS else "right")
+        for row in one.rows():
+            shown.add_row(*map(escape, row))
+        console.print(shown)
 
 
 def _styled(cell: Cell, column: Column) -> str:

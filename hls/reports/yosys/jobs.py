@@ -36,6 +36,7 @@ class Job:
         module: what is synthesised.
         sources: Verilog.
         shells: of the stages, where they are done already.
+        boxes: Verilog of modules that are black boxes here, each alone in its file, which is called like it.
         keeps_shell: leave a shell: the wires from input to output, all cells in one black box.
     """
 
@@ -43,12 +44,13 @@ class Job:
     module: str
     sources: tuple[Path, ...]
     shells: tuple[Path, ...] = ()
+    boxes: tuple[Path, ...] = ()
     keeps_shell: bool = False
 
 
 @dataclass(frozen=True)
 class Part:
-    """Result of a job: primitive -> number, what it took, and its shell."""
+    """Result of a job: primitive, or module that is a black box -> number, what it took, and its shell."""
 
     cells: Mapping[str, int]
     usage: Usage
@@ -96,6 +98,17 @@ class Bench:
     def top_commands(self) -> tuple[str, ...]:
         """What is done with registers around the shells of stages."""
         return tuple(fill(HERE / "top.ys", family=FAMILY, dsp=self.dsp).splitlines())
+
+    @property
+    def store_commands(self) -> tuple[str, ...]:
+        """What is done with what stands around kernels."""
+        return tuple(fill(HERE / "stores.ys", family=FAMILY, dsp=self.dsp).splitlines())
+
+    def commands_of(self, job: Job) -> tuple[str, ...]:
+        """What is done in a job between reading and counting."""
+        if job.boxes:
+            return self.store_commands
+        return self.top_commands if job.shells else self.commands
 
     def left_s(self) -> float:
         """Seconds until the deadline."""
@@ -175,7 +188,7 @@ class Bench:
             self.tick(steps)
 
     def _key(self, job: Job) -> str:
-        inputs = [*job.sources, *job.shells]
+        inputs = [*job.sources, *job.shells, *job.boxes]
         content = [
             self.tool.version,
             *(path.read_text() for path in MAPPINGS),
@@ -193,7 +206,8 @@ class Bench:
             module=identifier(job.module, "a module of the design"),
             sources=[quoted(path) for path in job.sources],
             shells=[quoted(path) for path in job.shells],
-            commands=self.top_commands if job.shells else self.commands,
+            boxes=[quoted(path) for path in job.boxes],
+            commands=self.commands_of(job),
             keeps_shell=job.keeps_shell,
         )
 

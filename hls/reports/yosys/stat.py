@@ -17,6 +17,13 @@ LUTS = (*(f"LUT{inputs}" for inputs in range(1, 7)), "LUT6_2")
 INVERTER = "INV"  # before a carry chain mostly: there a placed design may need a LUT1, which Yosys does not count
 FLIP_FLOPS = tuple(f"{kind}{edge}" for kind in ("FDRE", "FDSE", "FDCE", "FDPE") for edge in ("", "_1"))
 SHIFT_REGISTERS = ("SRL16E", "SRLC16E", "SRLC32E")
+# memories of LUTs -> how many LUTs each is
+LUT_MEMORIES: Mapping[str, int] = {
+    **{f"RAM{words}X1S": luts for words, luts in ((32, 1), (64, 1), (128, 2), (256, 4), (512, 8))},
+    **{f"RAM{words}X1D": luts for words, luts in ((32, 2), (64, 2), (128, 4), (256, 8))},
+    **dict.fromkeys(("RAM32M", "RAM64M"), 4),
+    **dict.fromkeys(("RAM32M16", "RAM64M8", "RAM32X16DR8", "RAM64X8SW"), 8),
+}
 WIDE_MUXES = ("MUXF7", "MUXF8", "MUXF9")  # part of a slice, not counted by anyone as a resource
 BUFFERS = ("BUFG", "BUFGCE", "IBUF", "OBUF", "IBUFG", "GND", "VCC")  # of the pins and the clock, not of the logic
 # cell -> resource and how many of it one cell is; the rest of the cells is listed, not counted
@@ -24,6 +31,7 @@ WEIGHTS: Mapping[str, tuple[str, int]] = {
     **dict.fromkeys(LUTS, ("lut", 1)),
     **dict.fromkeys(FLIP_FLOPS, ("ff", 1)),
     **dict.fromkeys(SHIFT_REGISTERS, ("srl", 1)),
+    **{name: ("lutram", luts) for name, luts in LUT_MEMORIES.items()},
     **dict.fromkeys(("DSP48E1", "DSP48E2"), ("dsp", 1)),
     "RAMB18E1": ("bram18", 1),
     "RAMB18E2": ("bram18", 1),
@@ -95,11 +103,11 @@ def resources(cells: Mapping[str, int]) -> dict[str, int]:
     """Cells as keys of `hls.reports.report.RESOURCES`.
 
     `lut` counts LUT1 to LUT6 and LUT6_2, as the public comparison does (5,531 LUT flat, 5,534 stage by stage, and 124
-    inverters, against 5,640 "LUT as Logic" routed); not the shift registers (`srl`), which a vendor's "CLB LUTs"
-    includes. `carry` is in CARRY8, eight bits each, as the vendor's reports of these devices are: Yosys maps to CARRY4,
-    and two of them are one.
+    inverters, against 5,640 "LUT as Logic" routed); not the LUTs of shift registers (`srl`) and memories (`lutram`),
+    which a vendor's "CLB LUTs" includes. `carry` is in CARRY8, eight bits each, as the vendor's reports of these
+    devices are: Yosys maps to CARRY4, and two of them are one.
     """
-    total = dict.fromkeys(("lut", "ff", "srl", "carry", "dsp", "bram18", "uram"), 0)
+    total = dict.fromkeys(("lut", "ff", "srl", "lutram", "carry", "dsp", "bram18", "uram"), 0)
     for name, count in cells.items():
         if name in WEIGHTS:
             resource, weight = WEIGHTS[name]

@@ -53,12 +53,20 @@ class JetDataset:
         Raises:
             DataError: an unknown feature set or class, a section `points`, a file that cannot be used, no jet.
         """
+        return JetSplit(config, self._reader_of(config), split_files(config, split), split, reporter)
+
+    def numbers(self, config: DataConfig) -> tuple[FeatureSet, tuple[str, ...]]:
+        """See `Dataset.numbers`."""
+        reader = self._reader_of(config)
+        return reader.feature_set, reader.class_names
+
+    def _reader_of(self, config: DataConfig) -> JetReader:
         if config.points is not None:
             raise DataError(
                 f"data.points: '{config.dataset}' is a data set of jets, which has no points; leave the section out. "
                 f"Received: points with task {config.points.task}"
             )
-        return JetSplit(config, self.reader(config), split_files(config, split), split, reporter)
+        return self.reader(config)
 
     def task(self, config: DataConfig) -> str:
         """The one that its labels are for."""

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from qformers.config.sections import DataConfig, PointsConfig
+from qformers.data.events import FeatureSet
 from qformers.data.points.filtering import Kept
 from qformers.data.points.readers import CandidateReader, PointReader, SegmentReader, TrackmlReader
-from qformers.data.points.split import PointOptions, PointSplit
+from qformers.data.points.split import PointOptions, PointSplit, feature_set_of
 from qformers.data.points.trackml import TrackmlOptions
 from qformers.data.split import SplitName, split_files
 from qformers.errors import DataError
@@ -56,6 +57,11 @@ class PointDataset:
         reader, points, cache = self.reader_of(config), _section(config), Path(config.cache) if config.cache else None
         options = PointOptions(config.num_particles, points.too_many, config.max_jets, cache, config.shuffle_jets)
         return PointSplit(reader, split_files(config, split), options, split, reporter)
+
+    def numbers(self, config: DataConfig) -> tuple[FeatureSet, tuple[str, ...]]:
+        """See `Dataset.numbers`."""
+        layout = self.reader_of(config).layout
+        return feature_set_of(layout), layout.classes
 
     def task(self, config: DataConfig) -> str:
         """The one that the section `points` names."""

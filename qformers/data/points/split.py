@@ -41,6 +41,12 @@ class PointOptions:
     shuffle_clouds: int = 2000
 
 
+def feature_set_of(layout: PointLayout) -> FeatureSet:
+    """Names of the features; their standardisation is the readers' own."""
+    names, size = layout.features, len(layout.features)
+    return FeatureSet(names, (0.0,) * size, (1.0,) * size, (-np.inf,) * size, (np.inf,) * size)
+
+
 class PointSplit:
     """Clouds of one split.
 
@@ -85,8 +91,7 @@ class PointSplit:
     @property
     def feature_set(self) -> FeatureSet:
         """Names of the features; their standardisation is the readers' own."""
-        names, size = self.layout.features, len(self.layout.features)
-        return FeatureSet(names, (0.0,) * size, (1.0,) * size, (-np.inf,) * size, (np.inf,) * size)
+        return feature_set_of(self.layout)
 
     def __len__(self) -> int:
         """Clouds of the split; nothing is read for it."""

@@ -37,7 +37,7 @@ def _ebops(layer: Any) -> Formula | None:
     if len(layer.input) != 2 or len(shapes) != 1:
         return None
     values = math.prod(shapes.pop())
-    return lambda bits: stored(np.float32(max(bits["input0"], bits["input1"]) * values) * np.float32(ADDER))
+    return lambda bits: stored(layer, np.float32(max(bits["input0"], bits["input1"]) * values) * np.float32(ADDER))
 
 
 ADD = LayerKind(usual, _bounds, _ebops)

@@ -49,12 +49,12 @@ def _dense_ebops(layer: Any) -> Formula | None:
         return None
     products = _size(layer.equation, layer.input.shape, layer._kernel.shape)
     outputs = math.prod(layer.full_output_shape[1:]) if layer.bias is not None else 0
-    return lambda bits: stored(bits["input"] * bits["weight"] * products + bits.get("bias", 0) * outputs)
+    return lambda bits: stored(layer, bits["input"] * bits["weight"] * products + bits.get("bias", 0) * outputs)
 
 
 def _einsum_ebops(layer: Any) -> Formula | None:
     products = _size(layer.equation, *(tensor.shape for tensor in layer.input))
-    return lambda bits: stored(bits["input0"] * bits["input1"] * products)
+    return lambda bits: stored(layer, bits["input0"] * bits["input1"] * products)
 
 
 def _size(equation: str, *shapes: Any) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
+from qformers.nn.memory import inputs_of
 from qformers.quant.intervals import NO_BITS, Range, Sums, ranged
 
 Array = NDArray[np.float64]
@@ -161,8 +162,8 @@ class LayerKind:
         quantisers: those of a layer, in the order of its arithmetic; each knows its slot and what it sees.
         bounds: which values can leave a layer, before its result is rounded, by interval arithmetic, and what the sums
             in it can become; None where that is not known.
-        ebops: EBOPs of a layer as a function of the bits of its slots, equal to what HGQ2 counts, each part rounded
-            down as HGQ2 stores it; None where HGQ2 has to count, which takes a thousand times as long.
+        ebops: EBOPs of a layer as a function of the bits of its slots, equal to what HGQ2 counts, each part times its
+            factor and rounded down as HGQ2 stores it; None where HGQ2 has to count, a thousand times as slow.
         counted: the layer and the layers in it that HGQ2 counts, each with the shapes of its inputs.
         used: which elements of the last axis of its input reach its output, as an index.
         moves: what it gives out are the values of its first input, at other places.
@@ -176,11 +177,6 @@ class LayerKind:
     used: Callable[[Any], Any] = every_feature
     moves: bool = False
     reorders: bool = False
-
-
-def inputs_of(layer: Any) -> list[Any]:
-    """The tensors that a layer takes, also where it takes a single one."""
-    return list(layer.input) if isinstance(layer.input, list | tuple) else [layer.input]
 
 
 def rounded(given: Range | None, quantiser: Quantiser, shape: tuple[int, ...]) -> Range:
@@ -209,9 +205,9 @@ def _on_grid(values: Array, step: Array, mode: str) -> Array:
     return np.asarray((np.floor(scaled + 0.5) if mode == "RND" else np.floor(scaled)) * step)
 
 
-def stored(ebops: Any) -> int:
-    """EBOPs as HGQ2 keeps them: computed in float32, stored as a whole number."""
-    return int(np.float32(ebops))
+def stored(layer: Any, ebops: Any) -> int:
+    """EBOPs of a layer as HGQ2 keeps them: times its factor, computed in float32, stored as a whole number."""
+    return int(np.float32(ebops) * np.float32(layer.ebops_factor))
 
 
 def to_array(tensor: Any) -> Array:

@@ -53,11 +53,11 @@ def _table_bounds(incoming: Incoming) -> Bounds:
 
 def _table_ebops(layer: Any) -> Formula | None:
     values = math.prod(layer.input.shape[1:])
-    return lambda bits: _looked_up(values, bits["input"], bits["table"])
+    return lambda bits: _looked_up(layer, values, bits["input"], bits["table"])
 
 
-def _looked_up(values: int, argument: int, value: int) -> int:
-    return stored(np.float32(values * 2**argument * value) * np.float32(LOOK_UP))
+def _looked_up(table: Any, values: int, argument: int, value: int) -> int:
+    return stored(table, np.float32(values * 2**argument * value) * np.float32(LOOK_UP))
 
 
 def _of_softmax(layer: Any) -> Iterator[Quantiser]:
@@ -108,8 +108,9 @@ def _softmax_ebops(layer: Any) -> Formula | None:
     def count(bits: Bits) -> int:
         exp, inverse = bits["exp_table"], bits["inverse_table"]
         own = values * bits["exp_input"] + (values - rows) * exp + values * exp * inverse
-        tables = _looked_up(values, bits["exp_input"], exp) + _looked_up(rows, bits["inverse_input"], inverse)
-        return stored(own) + tables
+        tables = _looked_up(layer.exp_table, values, bits["exp_input"], exp)
+        tables += _looked_up(layer.inv_table, rows, bits["inverse_input"], inverse)
+        return stored(layer, own) + tables
 
     return count
 

@@ -152,7 +152,10 @@ def _of_layer(layer: Any) -> LayerSparsity:
 
 
 def _ebops(layer: Any, quantised: Array) -> tuple[float, float]:
-    """Of a QEinsumDense or QDense as HGQ2 counts them, but zeros with no bits; and with the mean bits of the others."""
+    """Of a QEinsumDense or QDense as HGQ2 counts them, but zeros with no bits; and with the mean bits of the others.
+
+    Both are those of the hardware that the layer was trained for, as `ebops_factor` has it.
+    """
     axes, kernel, _ = letters(layer)
     equation, shape = f"{axes},{kernel}->", (1, *layer.input.shape[1:])
     inputs = _numpy(layer.iq.bits_(shape))
@@ -165,7 +168,7 @@ def _ebops(layer: Any, quantised: Array) -> tuple[float, float]:
     mean = weights[alive].mean() if alive.any() else 0.0
 
     def count(bits: Array) -> float:
-        return float(np.einsum(equation, inputs, bits)) + bias
+        return (float(np.einsum(equation, inputs, bits)) + bias) * float(layer.ebops_factor)
 
     return count(np.where(alive, weights, 0.0)), count(np.where(alive, weights, mean))
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 from keras import ops
 
 from qformers.precision.fixed import Fixed
+from qformers.quant.hardware import counts, recounted
 from qformers.quant.kinds import kind_of
 from qformers.quant.ptq.ebops import bits_of, formula_of
 from qformers.quant.ptq.slots import Slot, format_of
@@ -84,7 +85,7 @@ class Cost:
             counted = self._formulas[name].ebops(formats)
             if counted is None:  # HGQ2 has to count it
                 self.dials.set({slot: formats[slot] for slot in self.readers[name]})
-                counted = _ebops(self.layers[name])
+                counted = recounted(self.layers[name])
             self._known[key] = counted
         return self._known[key]
 
@@ -121,18 +122,4 @@ def _assign(quantiser: Quantiser, form: Fixed) -> None:
 
 def _priced(layer: Any) -> bool:
     """Whether HGQ2 counts it, or a layer in it."""
-    return any(_counts(part) for part, _ in kind_of(layer).counted(layer))
-
-
-def _ebops(layer: Any) -> int:
-    """EBOPs of a layer and of the layers in it, each rounded down as HGQ2 stores it."""
-    return sum(_own(part, shapes) for part, shapes in kind_of(layer).counted(layer) if _counts(part))
-
-
-def _counts(layer: Any) -> bool:
-    return getattr(layer, "_ebops", None) is not None
-
-
-def _own(layer: Any, shapes: Sequence[Any]) -> int:
-    ebops = layer._compute_ebops(*((1, *shape[1:]) for shape in shapes)) * layer.ebops_factor
-    return int(ops.convert_to_numpy(ops.cast(ebops, layer._ebops.dtype)))
+    return any(counts(part) for part, _ in kind_of(layer).counted(layer))

@@ -22,6 +22,4 @@ def bits_of(form: Fixed) -> int:
 def formula_of(layer: Any) -> Formula | None:
     """EBOPs of a layer as a function of the bits of its slots; None where HGQ2 has to count."""
     kind = kind_of(layer)
-    if kind.ebops is None or getattr(layer, "ebops_factor", 1.0) != 1.0:
-        return None
-    return kind.ebops(layer)
+    return None if kind.ebops is None else kind.ebops(layer)

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from qformers.builds.build import Build
 from qformers.builds.saved import check_recorded
-from qformers.builds.settings import sections_of
+from qformers.builds.settings import hardware_of, sections_of
 from qformers.data import Split, SplitName, dataset_of, open_split
 from qformers.errors import ConfigError, DamagedError
 from qformers.files import replacing, sha256
@@ -153,7 +153,11 @@ def write(material: Material, build: Build, out: Path, facts: Mapping[str, Any])
     errors = layer_errors(shop.float_model, model, material.sources["val"].load()[:COMPARED_JETS])
     bits = ebops(delivered.model)
     manifest = {
-        "settings": {**sections_of(build, "spec", "seed", "data", "model", "quant"), "ptq": dict(facts)},
+        "settings": {
+            **sections_of(build, "spec", "seed", "data", "model", "quant"),
+            **hardware_of(build),
+            "ptq": dict(facts),
+        },
         "float_model": str(material.path),
         "float_model_sha256": sha256(material.path),
         "ebops": bits,

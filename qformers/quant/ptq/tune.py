@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from qformers.builds.build import Build, load
 from qformers.builds.models import build_model
+from qformers.builds.settings import hardware_of
 from qformers.config.yaml_text import to_yaml
 from qformers.data import AnyEvents, SplitName
 from qformers.errors import ConfigError
@@ -131,6 +132,7 @@ def search_key(material: Material, start: Start, jets: SearchJets) -> str:
         "data": data.hexdigest(),
         "model": material.build.model.model_dump(mode="json"),
         "slots": [[str(slot), form.rounding, form.overflow] for slot, form in start.formats.items()],
+        **hardware_of(material.build),
         "versions": {name: number for name, number in versions().items() if name in ("keras", "hgq2", "numpy")},
     }
     return key_of(facts)

@@ -3,7 +3,7 @@
 // The Pareto plot. What it draws is in the JSON of #data; all text reaches the page as text, never as HTML.
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const BOX = { left: 64, right: 884, top: 14, bottom: 448 };
-const NAMES = { lut: "LUT", latency_ns: "latency [ns]", ebops: "EBOPs" };
+const NAMES = { ...DATA.quantities };
 for (const metric of DATA.metrics) NAMES[metric.key] = metric.name;
 const OUR_SHAPES = ["square", "diamond", "up", "down", "plus", "star"];
 const STAGE_SHAPES = { R: "circle", P: "left", E: "thin" };
@@ -40,19 +40,28 @@ function sourcesOf(quantity) {
   return DATA.sources.filter((source) => stated.includes(source));
 }
 
+// clocks between two events: builds are compared where these are equal
+const spellII = (ii) => (ii === null ? "not known" : `${ii}`);
+const inCycles = (ii) => (ii === null ? "not known" : ii === 1 ? "1 cycle" : `${ii} cycles`);
+const wantedII = (ii) => control("ii").value === "all" || control("ii").value === spellII(ii);
+
+function intervalsOf(points) {
+  return [...new Set(points.map((point) => point.ii))].sort((a, b) => (a ?? Infinity) - (b ?? Infinity));
+}
+
 function ourPoints(quantity, metric, source) {
   const shown = sourcesOf(quantity);
   return DATA.builds.flatMap((build, index) =>
     build.costs[quantity]
-      .filter((cost) => build[metric] && (source === "all" || cost.source === source))
+      .filter((cost) => build[metric] && (source === "all" || cost.source === source) && wantedII(cost.ii))
       .map((cost) => ({
         x: cost.value, y: build[metric].value, error: build[metric].error, source: cost.source, build: build.name,
         colour: `ours c${index % 8}${cost.stale || build[metric].stale ? " hollow" : ""}`,
-        shape: OUR_SHAPES[shown.indexOf(cost.source) % OUR_SHAPES.length],
+        shape: OUR_SHAPES[shown.indexOf(cost.source) % OUR_SHAPES.length], ii: cost.ii,
         title: build.name,
         lines: [
           [NAMES[quantity], `${number(cost.value, 2)} (${cost.source})`],
-          ["model", build.model], ["N", String(build.particles)], ["inputs", build.inputs],
+          ["II", inCycles(cost.ii)], ["model", build.model], ["N", String(build.particles)], ["inputs", build.inputs],
           ["C simulation", build.csim], ["RTL simulation", build.rtl],
           ...(cost.stale ? [["STALE", cost.stale]] : []),
           ["test split", build.data],
@@ -65,6 +74,7 @@ function publishedPoints(quantity, metric, choice) {
   return DATA.references
     .filter((ref) => choice !== "none" && ref[quantity] !== null && (ref[metric] ?? null) !== null)
     .filter((ref) => choice === "all" || own.includes(ref.n))
+    .filter((ref) => wantedII(ref.ii))
     .map((ref) => ({
       x: ref[quantity], y: ref[metric], error: null, source: ref.stage_words, build: null, tag: String(ref.n),
       colour: `work w${ref.work % 8}${ref.features === 3 ? "" : " hollow"}`,
@@ -72,6 +82,7 @@ function publishedPoints(quantity, metric, choice) {
       title: ref.label,
       lines: [
         [NAMES[quantity], `${number(ref[quantity], 2)} (${ref.stage_words})`],
+        ...(ref.ii === null ? [] : [["II", inCycles(ref.ii)]]),
         ["source", `${ref.citation}, arXiv:${ref.arxiv}`], ["device", ref.device || "not stated"],
         ["data", `${ref.dataset}; not comparable with these builds`],
         ...(ref.note ? [["note", ref.note]] : []),
@@ -131,14 +142,21 @@ function axes(across, up, xName, yName) {
   return nodes;
 }
 
-function frontier(points, across, up) {
+function frontiers(points, across, up) {
   const own = points.filter((point) => point.build !== null);
-  const last = sourcesOf(control("x").value).filter((source) => own.some((point) => point.source === source)).pop();
-  const sorted = own.filter((point) => point.source === last).sort((a, b) => a.x - b.x || b.y - a.y);
+  return intervalsOf(own).flatMap((ii, index) => {
+    const same = own.filter((point) => point.ii === ii);
+    const last = sourcesOf(control("x").value).filter((source) => same.some((point) => point.source === source)).pop();
+    return frontier(same.filter((point) => point.source === last), index, across, up);
+  });
+}
+
+function frontier(points, line, across, up) {
+  const sorted = points.sort((a, b) => a.x - b.x || b.y - a.y);
   const best = sorted.filter((point, index) => sorted.slice(0, index).every((other) => other.y < point.y));
   if (best.length < 2) return [];
   const steps = best.map((point, i) => `${i ? `H${across.place(point.x)}V` : `M${across.place(point.x)},`}${up.place(point.y)}`);
-  return [svg("path", { d: steps.join(""), class: "frontier" })];
+  return [svg("path", { d: steps.join(""), class: `frontier f${line % 4}` })];
 }
 
 function marker(point, across, up) {
@@ -190,20 +208,24 @@ function legend(points) {
 }
 
 function label(points, across, up) {
-  const last = new Map(points.filter((point) => point.build !== null).map((point) => [point.build, point]));
+  const own = points.filter((point) => point.build !== null);
+  const several = intervalsOf(own).length > 1; // then it is said beside each build
+  const said = (point) => (several ? `${point.build}, II = ${point.ii ?? "?"}` : point.build);
+  const last = new Map(own.map((point) => [said(point), point]));
   const placed = [];
   return [...last.values()].sort((a, b) => b.y - a.y).map((point) => {
     const x = across.place(point.x);
-    const end = x > BOX.right - 150;
+    const end = x > BOX.right - 170;
     const place = { x: x + (end ? -12 : 12), y: up.place(point.y) + 4 };
     while (placed.some((other) => Math.abs(other.x - place.x) < 130 && Math.abs(other.y - place.y) < 13)) place.y += 13;
     placed.push(place);
-    return svg("text", { ...place, class: `name ${point.colour}${end ? " end" : ""}` }, point.build);
+    return svg("text", { ...place, class: `name ${point.colour}${end ? " end" : ""}` }, said(point));
   });
 }
 
 function absent(points, quantity, metric) {
-  const builds = DATA.builds.filter((build) => points.every((point) => point.build !== build.name));
+  const elsewhere = (build) => build.costs[quantity].some((cost) => !wantedII(cost.ii)); // not missing, not asked for
+  const builds = DATA.builds.filter((build) => points.every((point) => point.build !== build.name) && !elsewhere(build));
   const others = builds.filter((build) => !(metric in build)); // of another task
   const names = builds.filter((build) => metric in build).map((build) => build.name);
   const words = names.length > 4 ? [`${names.length} builds: no ${NAMES[quantity]} yet`] : names.map((name) => `${name}: no ${NAMES[quantity]} yet`);
@@ -225,7 +247,7 @@ function draw() {
   const up = scale(edges, BOX.bottom, BOX.top, false);
   const nodes = points.map((point) => marker(point, across, up));
   control("plot").replaceChildren(
-    ...axes(across, up, NAMES[x], NAMES[y]), ...frontier(points, across, up), ...nodes, ...label(points, across, up),
+    ...axes(across, up, NAMES[x], NAMES[y]), ...frontiers(points, across, up), ...nodes, ...label(points, across, up),
     ...absent(points, x, y),
   );
   const order = nodes.map((node, index) => [points[index].x, node]).sort(([a], [b]) => a - b).map(([, node]) => node);
@@ -245,10 +267,17 @@ function sources() {
   control("source").replaceChildren(...options.map(([value, text]) => html("option", { value }, text)));
 }
 
+function intervals() {
+  const own = DATA.builds.flatMap((build) => Object.values(build.costs).flat());
+  const options = [["all", "all"], ...intervalsOf(own).map((ii) => [spellII(ii), spellII(ii)])];
+  control("ii").replaceChildren(...options.map(([value, text]) => html("option", { value }, text)));
+}
+
 control("x").addEventListener("change", () => { sources(); draw(); });
-for (const id of ["y", "source", "published", "log"]) control(id).addEventListener("change", draw);
+for (const id of ["y", "source", "ii", "published", "log"]) control(id).addEventListener("change", draw);
 control("controls").addEventListener("submit", (event) => event.preventDefault());
 // the first cost that some build states, so that the page opens on a plot with something of ours in it
-control("x").value = ["lut", "latency_ns", "ebops"].find((quantity) => sourcesOf(quantity).length) ?? "lut";
+control("x").value = Object.keys(DATA.quantities).find((quantity) => sourcesOf(quantity).length) ?? "lut";
 sources();
+intervals();
 draw();

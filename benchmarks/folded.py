@@ -1,0 +1,184 @@
+#!/usr/bin/env python3
+"""Initiation interval, latency and LUT of folded firmware by N and T: a ParT of fixed small widths, untrained.
+
+    python benchmarks/folded.py --particles 8 16 32                   # measures, keeps and prints the table
+    python benchmarks/folded.py --particles 64 128 --seconds 1800
+    python benchmarks/folded.py --particles                           # the table again
+
+The model is that of the build file below with formats that are not learned and weights drawn from its seed; nothing of
+it depends on data. Each N is planned as `qformers fold-plan` does: the smallest T are traced as long as the seconds
+last, the others scaled. What was measured before for another N or form is kept. The picture of the documentation is
+drawn along with its N and form.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from benchmarks.markdown import machine_words, table  # noqa: E402
+from qformers.files import write_json  # noqa: E402
+from qformers.manifest import machine, versions  # noqa: E402
+
+RESULTS = ROOT / "benchmarks" / "results" / "folded.json"
+PICTURE = ROOT / "docs" / "images" / "folded_part.svg"
+DRAWN = ("onchip", 16, 1)  # form, N and T of the picture
+BUILD = "firmware_configs/part_jets16.yaml"
+FORMS = {"none": "without U", "onchip": "with U, computed on the chip"}  # model.pairs -> its words
+FORMATS = {
+    "weight": "fixed<5,1,RND,SAT_SYM>",
+    "bias": "fixed<6,2,RND,SAT>",
+    "activation": "fixed<6,3,RND,SAT>",
+    "logits": "fixed<6,3,RND,SAT>",
+}
+FITTED = 2  # traced rows that the others are scaled from, to see how far off that is
+SHARES = (None, 4, 1)  # T of the table: 1, N / 4, N
+Rows = list[dict[str, Any]]
+
+
+def overrides(particles: int, pairs: str) -> list[str]:
+    """What of the build file is changed."""
+    formats = [f'quant.{slot}="{form}"' for slot, form in FORMATS.items()]
+    fixed = ["quant.learn=false", "train.qat.ebops_target=null", "firmware.backend=folded"]
+    return [f"data.num_particles={particles}", f"model.pairs={pairs}", f"name=part_{particles}", *formats, *fixed]
+
+
+def measured(particles: int, pairs: str, seconds: float) -> Rows:
+    """The rows of one N and form; draws the picture where it is the one that is drawn."""
+    from hls.backends.folded.picture import draw
+    from hls.backends.folded.survey import scaled
+    from hls.backends.folded.writer import stage_ns
+    from hls.stages.fold_plan import flat, fold_plan
+    from qformers.builds.build import load
+    from qformers.progress import bars
+
+    build = load(ROOT / BUILD, overrides(particles, pairs))
+    with bars() as reporter:
+        survey = fold_plan(build, seconds=seconds, reporter=reporter).survey
+    traced = [row for row in survey.rows if row.traced]
+    limit = stage_ns(build.firmware)
+    errors = {
+        row.choice: scaled(traced[:FITTED], row.choice, particles, row.layers, limit).lut / row.lut - 1.0
+        for row in traced[FITTED:]
+        if row.layers == traced[0].layers
+    }
+    for row in traced:
+        if (pairs, particles, row.choice.points_per_clock) == DRAWN and row.facts is not None:
+            draw(row.facts, PICTURE)
+    facts = {
+        "pairs": pairs,
+        "particles": particles,
+        "clock_ns": build.firmware.clock_ns,
+        "seed": build.seed,
+        "tool": f"alkaid {versions()['alkaid']}",
+        "machine": machine_words(machine()),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    }
+    return [{**facts, **flat(row), "scaling_error": errors.get(row.choice)} for row in survey.rows]
+
+
+def merged(old: Rows, new: Rows) -> Rows:
+    """All rows, those of an N and form that were measured anew only as they are now; by form, N and T."""
+    anew = {(row["pairs"], row["particles"]) for row in new}
+    rows = [row for row in old if (row["pairs"], row["particles"]) not in anew] + new
+    order = list(FORMS)
+    return sorted(rows, key=lambda row: (order.index(row["pairs"]), row["particles"], row["points_per_clock"]))
+
+
+def shown(rows: Sequence[Mapping[str, Any]], pairs: str) -> Iterator[Mapping[str, Any]]:
+    """Rows of the table: of each N those with T = 1, N / 4 and N."""
+    for row in rows:
+        wanted = {1 if share is None else row["particles"] // share for share in SHARES}
+        if row["pairs"] == pairs and row["points_per_clock"] in wanted:
+            yield row
+
+
+def text(content: Mapping[str, Any], pairs: str) -> str:
+    """The table of a form as Markdown."""
+    lines = [["N", "T", "II", "latency", "LUT (est.)", "registers of kernels", "stores", "how"]]
+    for row in shown(content["rows"], pairs):
+        about = "" if row["traced"] else "~"
+        lines.append(
+            [
+                str(row["particles"]),
+                str(row["points_per_clock"]),
+                f"{row['ii_cycles']} = {row['ii_ns']:g} ns",
+                f"{about}{row['latency_cycles']} = {about}{row['latency_ns']:g} ns",
+                f"{about}{row['lut_estimate']:,}",
+                f"{about}{row['register_bits']:,} bits",
+                f"{about}{row['store_bits']:,} bits",
+                how(row),
+            ]
+        )
+    return table(lines)
+
+
+def how(row: Mapping[str, Any]) -> str:
+    """Whether a row was traced, and from which ones it was scaled."""
+    return (
+        "traced"
+        if row["traced"]
+        else f"from T = {', '.join(row['scaled_from'].split())}{' *' if row['other_kernels'] else ''}"
+    )
+
+
+def conditions(content: Mapping[str, Any]) -> str:
+    """What the tables were measured on."""
+    rows = content["rows"]
+    dates = sorted({row["date"] for row in rows})
+    first = rows[0]
+    return (
+        f"`{BUILD}` with weights in `{FORMATS['weight']}` and values in `{FORMATS['activation']}`, not learned and not "
+        f"trained, seed {first['seed']}; clock {first['clock_ns']:g} ns; {first['tool']}, estimate, not synthesis; "
+        f"{first['machine']}, {' to '.join(dict.fromkeys((dates[0], dates[-1])))}."
+    )
+
+
+def forms(content: Mapping[str, Any]) -> dict[str, str]:
+    """Forms that were measured, with their words."""
+    known = {row["pairs"] for row in content["rows"]}
+    return {pairs: words for pairs, words in FORMS.items() if pairs in known}
+
+
+def largest_error(content: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The traced row whose LUT would be farthest off, were it scaled from the first two of its N and form.
+
+    None where there is no such row.
+    """
+    known = [row for row in content["rows"] if row["scaling_error"] is not None]
+    return max(known, key=lambda row: abs(row["scaling_error"]), default=None)
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--particles", type=int, nargs="*", default=[8, 16, 32], metavar="N", help="(default: 8 16 32)")
+    parser.add_argument("--pairs", nargs="+", choices=FORMS, default=list(FORMS), help="forms (default: all)")
+    parser.add_argument("--seconds", type=float, default=240.0, help="of tracing, per N and form (default: 240)")
+    return parser.parse_args(arguments)
+
+
+def main() -> int:
+    """Measure, keep and print."""
+    options = parse()
+    content: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"rows": []}
+    for pairs in options.pairs:
+        for particles in options.particles:
+            print(f"N = {particles}, {FORMS[pairs]}", file=sys.stderr, flush=True)
+            content["rows"] = merged(content["rows"], measured(particles, pairs, options.seconds))
+            write_json(RESULTS, content)
+    for pairs, words in forms(content).items():
+        print(f"\n{words}\n\n{text(content, pairs)}")
+    print(f"\n{conditions(content)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

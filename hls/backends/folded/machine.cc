@@ -1,0 +1,189 @@
+/*# Folded firmware in C++ for Vitis HLS; `hls.backends.folded.cpp` says how it works.
+    top: name of the function; room: namespace of the kernels; processes: in order; given: values in a beat of the input;
+    made: values in the output. #*/
+#include "${top}.hh"
+//% for process in processes
+#include "${top}_k${process.number}.hh"
+//% endfor
+#ifndef __SYNTHESIS__
+#include <stdexcept>
+#include <string>
+#endif
+
+// the value in some bits of a word
+template <typename value_t, int width> static value_t value_at(const ap_uint<width> &word, int high, int low) {
+#pragma HLS INLINE
+    value_t value;
+    value.range() = word.range(high, low);
+    return value;
+}
+
+#ifndef __SYNTHESIS__
+template <typename word_t> static void assert_empty(hls::stream<word_t> &stream, const char *name) {
+    if (!stream.empty()) throw std::runtime_error(std::string("stream ") + name + " holds words behind the last event");
+}
+template <typename word_t, int count> static void assert_empty(hls::stream<word_t> (&streams)[count], const char *name) {
+    for (int number = 0; number < count; ++number) assert_empty(streams[number], name);
+}
+#endif
+
+// words of the streams
+//% for process in processes
+//% for channel in process.gives
+struct ${channel.word} {
+//% for field in channel.fields
+    ${field.type} ${field.name};
+//% endfor
+};
+//% endfor
+//% endfor
+
+//% for process in processes
+//% set number = process.number
+// phase ${number}: ${process.layers | join(", ")}
+static void ${top}_phase${number}(
+    unsigned events,
+    ${process.parameters(top) | join(",\n    ")}
+) {
+//% for channel in process.takes
+//% if channel.kind != "streamed"
+/*# what all beats of an event read #*/
+    ${channel.word} ${channel.name}_now${"[%d]" % channel.streams if channel.kind == "filled" else ""};
+//% if channel.kind == "filled"
+#pragma HLS ARRAY_PARTITION variable=${channel.name}_now complete
+//% endif
+//% endif
+//% endfor
+//% for channel in process.gives
+    ${channel.word} ${channel.name}_next;
+//% endfor
+//% for rom in process.roms
+    static const ${rom.type} rom${rom.number}[${process.beats}] = {${rom.values | join(", ")}};
+//% endfor
+event:
+    for (unsigned event = 0; event < events; ++event) {
+#pragma HLS LOOP_TRIPCOUNT min=1 max=1
+    beat:
+        for (unsigned beat = 0; beat < ${process.beats}; ++beat) {
+#pragma HLS LOOP_FLATTEN
+#pragma HLS PIPELINE II=1 style=flp
+/*# flushable: a beat goes on where the next one is still to come #*/
+            ${process.types[0]} given[${process.sizes[0]}];
+            ${process.types[1]} made[${process.sizes[1]}];
+#pragma HLS ARRAY_PARTITION variable=given complete
+#pragma HLS ARRAY_PARTITION variable=made complete
+//% if not number
+            const ${top}_beat word = in_beat.read();
+//% for bits in given
+            given[${bits.number}] = value_at<${bits.type}>(word, ${bits.high}, ${bits.low});
+//% endfor
+//% endif
+//% for channel in process.takes
+//% if channel.kind == "filled"
+            if (beat == 0) {
+                for (unsigned one = 0; one < ${channel.streams}; ++one) {
+#pragma HLS UNROLL
+                    ${channel.name}_now[one] = ${channel.name}[one].read();
+                }
+            }
+            for (unsigned one = 0; one < ${channel.streams}; ++one) {
+#pragma HLS UNROLL
+//% for field in channel.fields
+                given[${field.into} + ${field.into_step} * one] = ${channel.name}_now[one].${field.name};
+//% endfor
+            }
+//% else
+//% if channel.kind == "streamed"
+            const ${channel.word} ${channel.name}_now = ${channel.name}.read();
+//% elif channel.kind == "spread"
+            for (unsigned one = 0; one < ${channel.streams}; ++one) {
+#pragma HLS UNROLL
+                if (one == beat) ${channel.name}_now = ${channel.name}[one].read();
+            }
+//% else
+            if (beat == 0) ${channel.name}_now = ${channel.name}.read();
+//% endif
+//% for field in channel.fields
+            given[${field.into}] = ${channel.name}_now.${field.name};
+//% endfor
+//% endif
+//% endfor
+//% for rom in process.roms
+            given[${rom.number}] = rom${rom.number}[beat];
+//% endfor
+//% for zero in process.zeros
+            given[${zero}] = 0;
+//% endfor
+            ${room}::${top}_k${number}<${process.types[0]}, ${process.types[1]}>(given, made);
+//% for channel in process.gives
+//% if channel.kind == "running"
+//% for field in channel.fields
+            ${channel.name}_next.${field.name} = (beat == 0 ? ${field.type}(0) : ${channel.name}_next.${field.name}) + ${field.type}(made[${field.out}]);
+//% endfor
+            if (beat == ${process.beats - 1}) ${channel.name}.write(${channel.name}_next);
+//% elif channel.kind == "spread"
+            if (beat == ${process.beats - 1}) {
+                for (unsigned one = 0; one < ${channel.streams}; ++one) {
+#pragma HLS UNROLL
+//% for field in channel.fields
+                    ${channel.name}_next.${field.name} = ${field.type}(made[${field.out} + ${field.out_step} * one]);
+//% endfor
+                    ${channel.name}[one].write(${channel.name}_next);
+                }
+            }
+//% else
+//% for field in channel.fields
+            ${channel.name}_next.${field.name} = ${field.type}(made[${field.out}]);
+//% endfor
+//% if channel.kind == "streamed"
+            ${channel.name}.write(${channel.name}_next);
+//% elif channel.kind == "filled"
+            for (unsigned one = 0; one < ${channel.streams}; ++one) {
+#pragma HLS UNROLL
+                if (one == beat) ${channel.name}[one].write(${channel.name}_next);
+            }
+//% else
+            if (beat == ${process.beats - 1}) ${channel.name}.write(${channel.name}_next);
+//% endif
+//% endif
+//% endfor
+//% if process.last
+            ${top}_event result = 0;
+//% for bits in made
+            result.range(${bits.high}, ${bits.low}) = ${bits.type}(made[${bits.number}]).range();
+//% endfor
+            if (beat == ${process.beats - 1}) out_event.write(result);
+//% endif
+        }
+    }
+}
+
+//% endfor
+void ${top}(hls::stream<${top}_beat> &in_beat, hls::stream<${top}_event> &out_event, unsigned events) {
+#pragma HLS INTERFACE axis port=in_beat
+#pragma HLS INTERFACE axis port=out_event
+#pragma HLS INTERFACE ap_none port=events
+#pragma HLS INTERFACE ap_ctrl_hs port=return
+#pragma HLS STABLE variable=events
+#pragma HLS DATAFLOW
+//% for process in processes
+//% for channel in process.gives
+//% if channel.streams
+    hls::stream<${channel.word}> ${channel.name}[${channel.streams}];
+//% else
+    hls::stream<${channel.word}> ${channel.name}("${channel.name}");
+//% endif
+#pragma HLS STREAM variable=${channel.name} depth=${channel.depth}
+//% endfor
+//% endfor
+//% for process in processes
+    ${top}_phase${process.number}(events, ${process.arguments | join(", ")});
+//% endfor
+#ifndef __SYNTHESIS__
+//% for process in processes
+//% for channel in process.gives
+    assert_empty(${channel.name}, "${channel.name}");
+//% endfor
+//% endfor
+#endif
+}

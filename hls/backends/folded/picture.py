@@ -1,0 +1,190 @@
+"""The plan of folded firmware as a picture: kernels, the stores between them, and what they hold.
+
+Kernels stand below each other as wide as the picture, the stores of a boundary side by side between two of them, so
+that every arrow is straight: what a kernel needs of an earlier one passes through all that lie between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from hls.templates import fill
+from qformers.files import replacing
+
+TEMPLATE = Path(__file__).with_name("picture.svg.j2")
+WIDTH, MARGIN, GAP, ARROW = 1000, 20, 16, 34
+PADDING, LINE, HEAD, TITLE = 14, 17, 20, 54  # TITLE: of the words above all boxes
+LETTER = 7.3  # of a text of 12 px, in a wide font
+MOST_LINES = 3  # of names in a box
+WIDEST_STORE = 320
+STORES = {  # kind of store -> what it is for, and what it is made of
+    "streamed": ("beat by beat again", "memory of two events"),
+    "filled": ("all points at once", "registers, two copies"),
+    "running": ("sums over the points", "accumulators"),
+    "held": ("values of the event", "registers"),
+    "spread": ("of the event, a part per beat", "registers and a selection"),
+}
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle with words in it, in px.
+
+    Attributes:
+        kind: its class in the style of the picture.
+        x, y, width, height: place.
+        head: bold words.
+        notes, names: lines below it.
+    """
+
+    kind: str
+    x: float
+    y: float
+    width: float
+    head: str
+    notes: tuple[str, ...]
+    names: tuple[str, ...]
+
+    @property
+    def height(self) -> float:
+        """Of the words and some room."""
+        return 2 * PADDING + HEAD + LINE * (len(self.notes) + len(self.names)) - 4
+
+    @property
+    def middle(self) -> float:
+        """Where arrows meet it, along x."""
+        return self.x + self.width / 2
+
+    @property
+    def lines(self) -> Iterator[tuple[str, float, str]]:
+        """Class, height and text of each line."""
+        y = self.y + PADDING + 12
+        yield "head", y, self.head
+        y += HEAD - LINE
+        for kind, texts in (("note", self.notes), ("name", self.names)):
+            for text in texts:
+                y += LINE
+                yield kind, y, text
+
+
+def draw(facts: Mapping[str, Any], path: Path) -> Path:
+    """Write the picture as SVG.
+
+    Args:
+        facts: ``plan.json`` of a project, or of a survey.
+        path: of the file.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(svg(facts))
+    return path
+
+
+def svg(facts: Mapping[str, Any]) -> str:
+    """The picture as SVG; `facts` as in `draw`."""
+    rows = _rows(facts)
+    last = rows[-1][0]
+    return fill(
+        TEMPLATE,
+        width=WIDTH,
+        height=last.y + last.height + MARGIN,
+        title=f"{facts['points']} points, {facts['points_per_clock']} of them per clock",
+        words=_words(facts),
+        boxes=[box for row in rows for box in row],
+        arrows=[arrow for above, below in pairwise(rows) for arrow in _arrows(above, below)],
+        kernels=len(facts["kernels"]),
+    )
+
+
+def _words(facts: Mapping[str, Any]) -> str:
+    return (
+        f"an event every {_count(facts['ii_cycles'], 'clock')}, latency {_count(facts['latency_cycles'], 'clock')}; "
+        f"{facts['lut_estimate']:,.0f} LUT (estimate), registers of {facts['register_bits']:,} bits, stores of "
+        f"{facts['store_bits']:,} bits"
+    )
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
+def _rows(facts: Mapping[str, Any]) -> list[list[Box]]:
+    """Boxes from top to bottom, those side by side in one list."""
+    kernels = facts["kernels"]
+    whole = WIDTH - 2 * MARGIN
+    together, points = facts["points_per_clock"], facts["points"]
+    rows: list[list[Box]] = []
+
+    def under() -> float:
+        return rows[-1][0].y + max(box.height for box in rows[-1]) + ARROW if rows else float(MARGIN + TITLE)
+
+    def across(kind: str, head: str, notes: Sequence[str], names: Sequence[str]) -> None:
+        rows.append([Box(kind, MARGIN, under(), whole, head, tuple(notes), _wrapped(names, whole))])
+
+    comes = f"in_beat: {together} of {points} points per clock, {_count(facts['ii_cycles'], 'beat')} per event"
+    across("port", comes, (), [name for name, kind, *_ in kernels[0]["ins"] if kind == "streamed"])
+    for kernel in kernels:
+        across("kernel", f"kernel {kernel['kernel']}", [_kernel_words(kernel)], kernel["layers"])
+        if stores := list(_stores(kernel)):
+            rows.append(_side_by_side(stores, under()))
+    across("port", "out_event: waits until it is taken", (), facts["outputs"])
+    return rows
+
+
+def _kernel_words(kernel: Mapping[str, Any]) -> str:
+    words = (
+        "once per event" if kernel["beats"] == 1 else f"{kernel['beats']} beats per event",
+        _count(kernel["stages"], "stage"),
+        f"{kernel['lut_estimate']:,.0f} LUT",
+        f"{_count(kernel['products'], 'product')} of two variables" if kernel["products"] else "",
+        f"registers of {kernel['register_bits']:,} bits",
+        f"weights of the beat: ROM of {kernel['rom_bits']:,} bits" if kernel["rom_bits"] else "",
+    )
+    return ", ".join(word for word in words if word)
+
+
+def _stores(kernel: Mapping[str, Any]) -> Iterator[tuple[str, int, list[str]]]:
+    """Kind, bits and tensors of each store behind a kernel."""
+    kinds = dict.fromkeys(kind for _, kind, *_ in kernel["outs"] if kind)
+    for kind in kinds:
+        yield kind, kernel["stores"][f"{kind}_bits"], [name for name, of, *_ in kernel["outs"] if of == kind]
+
+
+def _side_by_side(stores: Sequence[tuple[str, int, list[str]]], y: float) -> list[Box]:
+    """The stores of a boundary, in the middle of the picture."""
+    room = WIDTH - 2 * MARGIN - GAP * (len(stores) - 1)
+    width = min(room / len(stores), WIDEST_STORE)
+    x = (WIDTH - width * len(stores) - GAP * (len(stores) - 1)) / 2
+    boxes = []
+    for kind, bits, tensors in stores:
+        texts = (f"{bits:,} bits", *STORES.get(kind, ()))
+        notes = [line for text in texts for line in _wrapped(text.split(), width, " ")]
+        boxes.append(Box("store", x, y, width, kind, tuple(notes), _wrapped(tensors, width)))
+        x += width + GAP
+    return boxes
+
+
+def _wrapped(words: Sequence[str], width: float, between: str = ", ") -> tuple[str, ...]:
+    """Words in lines that fit into a box; where `MOST_LINES` do not hold them, one more says how many are left out."""
+    room = int((width - 2 * PADDING) / LETTER)
+    lines: list[list[str]] = []
+    for index, word in enumerate(words):
+        short = word if len(word) <= room else f"{word[: room - 1]}…"
+        if lines and len(between.join([*lines[-1], short])) + len(between.rstrip()) <= room:
+            lines[-1].append(short)
+        elif len(lines) < MOST_LINES:
+            lines.append([short])
+        else:
+            lines.append([f"and {len(words) - index} more"])
+            break
+    return tuple(between.join(line) for line in lines)
+
+
+def _arrows(above: Sequence[Box], below: Sequence[Box]) -> Iterator[tuple[float, float, float]]:
+    """x, first and last y of the arrows between two rows; one of them has a single box, which is as wide as all."""
+    for box in above if len(above) > len(below) else below:
+        start = box.y + box.height if box in above else above[0].y + above[0].height
+        yield box.middle, start, below[0].y
