@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.battery import build_of, models_of
 from support.folded import PAUSES, refuse_other_edges, refuse_other_resets, refuse_other_rtl, written
 
-from hls.backends import open_project
+from hls.backends import open_backend, open_project
 from hls.backends.folded.project import FoldedProject
 from hls.backends.folded.stream import Pauses
 from hls.backends.protocol import Timing
