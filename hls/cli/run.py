@@ -71,7 +71,7 @@ def arguments_of(stage: str, options: argparse.Namespace, folder: Path) -> list[
     words += [part for override in options.overrides for part in ("--set", override)]
     if stage == "train" and options.fresh:
         words.append("--fresh")
-    if stage == "rtl":
+    if stage == "rtl" and options.levels:
         words += ["--levels", *options.levels]
     if stage == "synth":
         words += ["--if-available", "--time-limit", str(options.synth_limit)]

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import functools
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from support.battery import build_of, models_of
+from support.folded import PAUSES, refuse_other_edges, refuse_other_resets, refuse_other_rtl, written
 
 from hls.backends import open_backend, open_project
-from hls.backends.folded.project import FoldedProject, Pauses
-from hls.errors import ExportRefused
+from hls.backends.folded.project import FoldedProject
+from hls.backends.folded.stream import Pauses
+from hls.backends.protocol import Timing
+from hls.errors import ExportRefused, HlsError
 from hls.proof.adversarial import adversarial
 from hls.proof.agree import keras_outputs
 
@@ -25,16 +30,9 @@ FOLDS = [  # architecture, form
     ("jedi_linear", "affine"), ("transformer", "mean"), ("transformer", "linformer_mean"), ("mixer", "flat"),
 ]  # fmt: skip
 SLOW = pytest.mark.slow
-
-
-def written(name: str, form: str, together: int, out: Path) -> tuple[Any, FoldedProject]:
-    """The quantised model of a form, and its project with T points per clock."""
-    cfg, quant, _, model = models_of(name, form)
-    build = build_of(name, cfg, quant, "folded")
-    firmware = build.firmware.model_copy(update={"points_per_clock": together})
-    project = open_backend("folded").write(model, build.model_copy(update={"firmware": firmware}), out)
-    assert isinstance(project, FoldedProject)
-    return model, project
+NEEDS_ICARUS = pytest.mark.skipif(
+    shutil.which("iverilog") is None, reason="iverilog not found: apt-get install iverilog"
+)
 
 
 Written = Callable[[str, str, int], tuple[Any, FoldedProject]]
@@ -89,28 +87,68 @@ def test_the_kernels_are_exact(name: str, form: str, all_together: bool, made: W
     ],
 )
 def test_the_rtl_is_exact_and_on_time(name: str, form: str, together: int, made: Written) -> None:
-    model, project = made(name, form, together)
-    events = adversarial(model).inputs
-    wanted = keras_outputs(model, events)
-    found = project.clock(events, wanted)
-    assert (found.outputs["logits"] != wanted["logits"]).sum() == 0
-    assert found.on_time
-    assert found.timing is not None
-    assert found.timing.ii_cycles == project.fold.beats == project.facts["ii_cycles"]
-    for pauses in (Pauses(gaps=100, seed=1), Pauses(stalls=200, seed=2), Pauses(gaps=120, stalls=120, seed=3)):
-        streamed = project.stream(events, pauses)
-        assert (streamed.outputs != wanted["logits"]).sum() == 0, pauses
-        if pauses.gaps:
-            assert np.diff(streamed.taken).max() > project.fold.beats
+    refuse_other_rtl(*made(name, form, together))
 
 
-def test_a_reset_in_the_middle_of_an_event_leaves_nothing_behind(made: Written) -> None:
+@pytest.mark.parametrize("level", ["emulator", "verilator"])
+def test_a_reset_ends_the_events_that_are_on_their_way_and_no_other(level: str, made: Written) -> None:
+    refuse_other_resets(*made("deepsets", "mean", 1), level)
+
+
+@NEEDS_ICARUS
+@pytest.mark.parametrize(("name", "form"), [("deepsets", "mean"), pytest.param("part", "none_mean", marks=SLOW)])
+def test_icarus_and_the_emulator_agree_edge_by_edge(name: str, form: str, made: Written) -> None:
+    model, project = made(name, form, 1)
+    events = {name: array[::12] for name, array in adversarial(model).inputs.items()}
+    wanted = keras_outputs(model, events)["logits"]
+    for pauses in (PAUSES[0], PAUSES[-1]):
+        found = project.stream(events, pauses, "icarus")
+        assert (found.outputs[found.came] != wanted[found.came]).sum() == 0
+        refuse_other_edges(project, events, pauses, "icarus")
+
+
+def test_an_emulator_of_another_machine_is_told_from_it(made: Written) -> None:
     model, project = made("deepsets", "mean", 1)
     events = {name: array[:200] for name, array in adversarial(model).inputs.items()}
-    wanted = keras_outputs(model, events)["logits"]
-    for edges in range(1, project.latency_cycles + 3 * project.fold.beats):
-        streamed = project.stream(events, reset_after=edges)
-        assert (streamed.outputs != wanted).sum() == 0, edges
+    beats, script = project._beats(events), Pauses(stalls=250).script(100_000)
+    as_written = project.emulator.play(beats, script)
+    first, *others = project.emulator.depths
+    later = replace(project.emulator, depths=(first + 1, *others)).play(beats, script)
+    assert (later.given != as_written.given).any()
+    wider = replace(project.emulator, places=2 * project.emulator.places).play(beats, script)
+    assert (wider.taken < as_written.taken).any(), "its queue has no place left while outputs wait"
+    np.testing.assert_array_equal(wider.values, as_written.values)
+
+
+def test_a_stream_that_does_not_end_is_refused(made: Written) -> None:
+    _, project = made("deepsets", "mean", 1)
+    rows = np.zeros((5, 3, project.kernels[0].comb.shape[0]))
+    said = "after 20 clock edges 2 of 5 events are over: the machine stands still"
+    with pytest.raises(HlsError, match=said):
+        project.emulator.play(rows, Pauses().script(20))
+    with pytest.raises(HlsError, match=said):
+        project.rtl.verilated(project.path / "sim", rows, Pauses().script(20))
+    with pytest.raises(HlsError, match=r"levels with a clock are verilator, icarus, emulator. Received: 'interpreter'"):
+        project.clock({}, {}, "interpreter")
+
+
+@pytest.mark.parametrize("level", ["verilator", "emulator"])
+def test_levels_with_a_clock_measure_latency_and_interval_against_the_formula(level: str, made: Written) -> None:
+    model, project = made("deepsets", "mean", 1)
+    events = {name: array[:50] for name, array in adversarial(model).inputs.items()}
+    clocked = project.clock(events, {}, level)
+    assert clocked.on_time
+    assert clocked.timing == Timing(project.latency_cycles, 3)
+    assert not replace(clocked, latency_expected=project.latency_cycles + 1).on_time
+    assert not replace(clocked, ii_expected=2).on_time
+    one = project.clock({name: array[:1] for name, array in events.items()}, {}, level)
+    assert one.timing == Timing(project.latency_cycles, None), "one event shows no interval"
+    assert one.on_time
+    found = project.disturb(adversarial(model).inputs, level, 3)
+    assert found is not None
+    assert found.resets == 8
+    assert not found.came.all()
+    assert min(found.gaps, found.stalls) > 100
 
 
 def test_the_plan_says_what_is_built(made: Written) -> None:

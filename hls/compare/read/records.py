@@ -140,8 +140,14 @@ class RtlLevel(Record):
 
     jets: Agreement
     adversarial: Agreement | None = None
+    disturbed: Agreement | None = None
     latency_cycles: int | None = None
     ii_cycles: int | None = None
+
+    @property
+    def parts(self) -> list[Agreement]:
+        """All sets of events that it simulated."""
+        return [part for part in (self.jets, self.adversarial, self.disturbed) if part]
 
 
 class Rtl(Record):
