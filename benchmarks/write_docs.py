@@ -21,6 +21,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from benchmarks import (  # noqa: E402
+    fast_path,
     folded,
     hept_cost,
     hept_table,
@@ -69,7 +70,7 @@ def figures() -> dict[str, Any]:
         read(name) for name in ("precision_routes", "pair_features", "stream_memory", "toolchain", "verbs")
     )
     tools_entry = tools["runs"][HEADLINE]
-    folds = read("folded")
+    folds, speeds = read("folded"), read("fast_path")
     by_name = {row["name"]: row for row in [*routes["float"], *routes["rows"]]}
     order = [name for name in (HEADLINE, "hept_tracking_demo") if name in runs]
     normed = [name for name in NORMED if name in runs]
@@ -113,6 +114,8 @@ def figures() -> dict[str, Any]:
         "folded": {words: folded.text(folds, form) for form, words in folded.forms(folds).items()},
         "folded_on": folded.conditions(folds),
         "folded_error": folded.largest_error(folds),
+        "speeds": fast_path.text(speeds),
+        "speeds_on": fast_path.conditions(speeds),
         "widths": {int(size): steps for size, steps in tools_entry["widths"].items()},
     }
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.battery import build_of, models_of
+from support.battery import PER_ELEMENT, build_of, models_of
 from support.folded import PAUSES, refuse_other_edges, refuse_other_resets, refuse_other_rtl, written
 
 from hls.backends import open_backend, open_project
@@ -22,13 +22,15 @@ from hls.backends.protocol import Timing
 from hls.errors import ExportRefused, HlsError
 from hls.proof.adversarial import adversarial
 from hls.proof.agree import keras_outputs
+from qformers.models import MODELS
 
-FOLDS = [  # architecture, form
-    ("part", "none_mean"), ("part", "input_mean"), ("part", "none_class_token"), ("part", "input_class_token"),
-    ("part", "onchip_mean"), ("part", "layer_gelu"), ("part", "rms_silu"), ("part", "deferred"),
-    ("deepsets", "mean"),
-    ("jedi_linear", "affine"), ("transformer", "mean"), ("transformer", "linformer_mean"), ("mixer", "flat"),
-]  # fmt: skip
+TOGETHER = {"hept": (16, (4, 8, 16))}  # N, and each T: blocks of 4 come in whole
+ANY = 6, (1, 2, 3, 6)  # of all others: 1, 2, N / 2, N
+ALWAYS = {  # the others are slow
+    ("deepsets", "mean", 1), ("deepsets", "mean", 2), ("deepsets", "mean", 3), ("deepsets", "mean", 6),
+    ("part", "none_mean", 1), ("part", "onchip_mean", 3), ("mixer", "flat", 2), ("jedi_linear", "affine", 2),
+    ("transformer", "mean", 1),
+}  # fmt: skip
 SLOW = pytest.mark.slow
 NEEDS_ICARUS = pytest.mark.skipif(
     shutil.which("iverilog") is None, reason="iverilog not found: apt-get install iverilog"
@@ -49,24 +51,76 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Written:
     return make
 
 
+def battery() -> list[Any]:
+    """Every form of every architecture whose points have the same formats, with each T."""
+    return [
+        pytest.param(name, form, together, marks=() if (name, form, together) in ALWAYS else SLOW)
+        for name, arch in MODELS.items()
+        for form in arch.forms
+        if (name, form) not in PER_ELEMENT
+        for together in TOGETHER.get(name, ANY)[1]
+    ]
+
+
+def test_every_architecture_is_in_the_battery() -> None:
+    tested = {case.values for case in battery()}
+    assert {name for name, *_ in tested} == set(MODELS)
+    assert tested >= ALWAYS
+
+
+@pytest.mark.parametrize(("name", "form", "together"), battery())
+def test_every_level_without_rtl_is_exact(name: str, form: str, together: int, tmp_path: Path) -> None:
+    points, _ = TOGETHER.get(name, ANY)
+    model, written_now = written(name, form, together, tmp_path / "rtl", points)
+    events = adversarial(model).inputs
+    wanted = keras_outputs(model, events)
+    (output, values), *_ = wanted.items()
+    assert np.unique(values).size > 50
+    project = open_project(written_now.path)
+    for level in ("interpreter", "compiled"):
+        assert (project.outputs(events, level)[output] != values).sum() == 0, level
+    clocked = project.clock(events, wanted, "emulator")
+    assert (clocked.outputs[output] != values).sum() == 0
+    assert clocked.on_time
+    assert clocked.timing is not None
+    assert clocked.timing.ii_cycles == points // together
+    disturbed = project.disturb(events, "emulator", 1)
+    assert disturbed is not None
+    assert (disturbed.outputs[output] != values[disturbed.came]).sum() == 0
+    assert not disturbed.came.all()
+
+
+@SLOW
+@pytest.mark.parametrize(("name", "form"), [("deepsets", "mean"), ("part", "none_mean"), ("hept", "two_orders")])
+def test_folded_and_unrolled_rtl_are_the_same(name: str, form: str, tmp_path: Path) -> None:
+    points, (_, together, *_) = TOGETHER.get(name, ANY)
+    model, folded = written(name, form, together, tmp_path / "folded", points)
+    cfg, quant, *_ = models_of(name, form, points)
+    unrolled = open_backend("alkaid").write(model, build_of(name, cfg, quant, "alkaid"), tmp_path / "unrolled")
+    events = adversarial(model).inputs
+    (output, values), *_ = keras_outputs(model, events).items()
+    for level in ("interpreter", "compiled", "verilator"):
+        sides = [project.outputs(events, level)[output] for project in (folded, unrolled)]
+        np.testing.assert_array_equal(*sides)
+        np.testing.assert_array_equal(sides[0], values)
+
+
+@SLOW
+@pytest.mark.parametrize("together", ANY[1])
 @pytest.mark.parametrize(
-    ("name", "form", "all_together"),
+    ("name", "form"),
     [
-        *((name, form, False) for name, form in FOLDS),
-        *(pytest.param(name, form, True, marks=() if name == "deepsets" else SLOW) for name, form in FOLDS),
+        ("deepsets", "mean"),
+        ("part", "none_mean"),
+        ("jedi_linear", "affine"),
+        ("transformer", "mean"),
+        ("mixer", "flat"),
     ],
 )
-def test_the_kernels_are_exact(name: str, form: str, all_together: bool, made: Written) -> None:
-    points = {"part": 5}.get(name, 3)
-    together = points if all_together else 1
-    model, project = made(name, form, together)
-    events = adversarial(model).inputs
-    wanted = keras_outputs(model, events)["logits"]
-    assert np.unique(wanted).size > 100
-    opened = open_project(project.path)
-    found = opened.outputs(events)["logits"]
-    assert (found != wanted).sum() == 0
-    assert project.facts["ii_cycles"] == points // together
+def test_the_rtl_is_exact_for_every_number_of_points_per_clock(
+    name: str, form: str, together: int, tmp_path: Path
+) -> None:
+    refuse_other_rtl(*written(name, form, together, tmp_path / "rtl", ANY[0]))
 
 
 @pytest.mark.parametrize(
