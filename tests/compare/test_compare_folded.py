@@ -199,7 +199,8 @@ def test_a_synthesis_of_kernels_stands_beside_the_estimates(runs: list[Path], tm
     assert first.heads()[-4:] == added
     assert [row[0] for row in first.rows()] == ["k0", "k1", "stores", "all"]
     assert [row[-4:] for row in first.rows()] == [
-        ["2,400", "900", "12", "0"], ["6,000", "300", "0", "0"], ["0", "2,800", "0", "80"], ["8,400", "4,000", "12", "80"],
+        ["2,400", "900", "12", "0"], ["6,000", "300", "0", "0"], ["0", "2,800", "0", "80"],
+        ["8,400", "4,000", "12", "80"],
     ]  # fmt: skip
     assert [row[6] for row in first.rows()] == ["12", "0", "", "12"]
     assert all(len(row) == len(first.heads()) for row in first.rows())
