@@ -164,12 +164,11 @@ def test_icarus_and_the_emulator_agree_edge_by_edge(name: str, form: str, made: 
 def test_an_emulator_of_another_machine_is_told_from_it(made: Written) -> None:
     model, project = made("deepsets", "mean", 1)
     events = {name: array[:200] for name, array in adversarial(model).inputs.items()}
-    beats, script = project._beats(events), Pauses(stalls=250).script(100_000)
-    as_written = project.emulator.play(beats, script)
+    beats, without, script = project._beats(events), Pauses().script(1000), Pauses(stalls=250).script(100_000)
     first, *others = project.emulator.depths
-    at_once = Pauses().script(100_000)  # stalls would hide a clock
-    later = replace(project.emulator, depths=(first + 1, *others)).play(beats, at_once)
-    np.testing.assert_array_equal(later.given, project.emulator.play(beats, at_once).given + 1)
+    later = replace(project.emulator, depths=(first + 1, *others)).play(beats, without)
+    np.testing.assert_array_equal(later.given, project.emulator.play(beats, without).given + 1)
+    as_written = project.emulator.play(beats, script)
     wider = replace(project.emulator, places=2 * project.emulator.places).play(beats, script)
     assert (wider.taken < as_written.taken).any(), "its queue has no place left while outputs wait"
     np.testing.assert_array_equal(wider.values, as_written.values)
