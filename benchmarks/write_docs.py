@@ -21,6 +21,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from benchmarks import (  # noqa: E402
+    fast_path,
     folded,
     hept_cost,
     hept_table,
@@ -39,6 +40,7 @@ PAGES = ROOT / "benchmarks" / "pages"
 PAGES_OF_FIGURES = ("results.md", "toolchain.md", "folded.md")
 LOSS = 0.01  # of accuracy, in the table of equal accuracy
 HEADLINE = "part_demo"  # run of the table in the README
+FOLDED = ("part_demo_folded4", "part_demo_folded")  # the same model, four particles per clock and one
 NORMED = ("part_tiny_layer", "hept_layer")  # runs whose norms and activations are computed
 MARKS = "<!-- benchmarks/write_docs.py -->", "<!-- end -->"
 PER_CENT = 100.0
@@ -68,7 +70,7 @@ def figures() -> dict[str, Any]:
         read(name) for name in ("precision_routes", "pair_features", "stream_memory", "toolchain", "verbs")
     )
     tools_entry = tools["runs"][HEADLINE]
-    folds = read("folded")
+    folds, speeds = read("folded"), read("fast_path")
     by_name = {row["name"]: row for row in [*routes["float"], *routes["rows"]]}
     order = [name for name in (HEADLINE, "hept_tracking_demo") if name in runs]
     normed = [name for name in NORMED if name in runs]
@@ -76,7 +78,9 @@ def figures() -> dict[str, Any]:
         "runs": runs,
         "demos": order,
         "normed": normed,
-        "larger": [name for name in runs if name not in (*order, *normed)],
+        "larger": [name for name in runs if name not in (*order, *normed, *FOLDED)],
+        "folded_demos": [HEADLINE, *FOLDED],
+        "firmware": lambda names: results_table.firmware_text(runs, names),
         "proof": lambda names: results_table.proof_text(runs, names),
         "cost": lambda names: results_table.cost_text(runs, names),
         "measured_on": lambda names: results_table.conditions(runs, names),
@@ -110,6 +114,8 @@ def figures() -> dict[str, Any]:
         "folded": {words: folded.text(folds, form) for form, words in folded.forms(folds).items()},
         "folded_on": folded.conditions(folds),
         "folded_error": folded.largest_error(folds),
+        "speeds": fast_path.text(speeds),
+        "speeds_on": fast_path.conditions(speeds),
         "widths": {int(size): steps for size, steps in tools_entry["widths"].items()},
     }
 

@@ -186,6 +186,27 @@ def write_json(path: Path, content: Any) -> None:
         temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
+def append_line(path: Path, line: str) -> None:
+    """Write a line at the end of a file, whole and at once; the file and its folder are made if they are missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as handle:
+        handle.write(f"{line}\n")
+        handle.flush()
+        os.fsync(handle.fileno())
+
+
+def whole_lines(path: Path) -> list[str]:
+    """Lines of a file that `append_line` wrote; one that a killed process left unfinished is cut off."""
+    if not path.exists():
+        return []
+    content = path.read_bytes()
+    end = content.rfind(b"\n") + 1
+    if end < len(content):
+        with path.open("r+b") as handle:
+            handle.truncate(end)
+    return content[:end].decode("utf-8", "replace").splitlines()
+
+
 def sha256(path: Path) -> str:
     """SHA-256 of a file, as 64 hex digits."""
     with path.open("rb") as handle:

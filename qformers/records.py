@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from qformers.errors import DamagedError
-from qformers.files import sha256, write_json
+from qformers.files import append_line, sha256, whole_lines, write_json
 
 SEAL = "seal"  # key of a record: SHA-256 of all others
 WRITTEN = "written"  # key of a record: path of a file, relative to the folder of the record -> its SHA-256
@@ -95,6 +95,32 @@ def check_seal(path: Path, tree: Mapping[str, Any], way_out: str, old: bool = Fa
         raise DamagedError(f"{path}: has no seal: an earlier version wrote it, or it was changed by hand; {way_out}")
     if tree[SEAL] != seal_of(tree):
         raise DamagedError(f"{path}: was changed after it was written, its seal does not fit its content; {way_out}")
+
+
+def append_record(path: Path, content: Mapping[str, Any]) -> None:
+    """Write `content` with its seal as a line of JSON at the end of a journal."""
+    plain = json.loads(json.dumps(content, allow_nan=False))
+    append_line(path, json.dumps({**plain, SEAL: seal_of(plain)}))
+
+
+def read_journal(path: Path, way_out: str) -> list[dict[str, Any]]:
+    """The records of a journal that `append_record` wrote, after a look at their seals; none where there is no file.
+
+    Raises:
+        DamagedError: naming the line that is no record, or not as it was written.
+    """
+    records = []
+    for number, line in enumerate(whole_lines(path), 1):
+        place = Path(f"{path}, line {number}")
+        try:
+            tree = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise DamagedError(f"{place}: is damaged, it is no JSON ({error}); {way_out}") from error
+        if not isinstance(tree, dict):
+            raise DamagedError(f"{place}: is damaged: an object in braces was written there; {way_out}")
+        check_seal(place, tree, way_out)
+        records.append(tree)
+    return records
 
 
 def hashes(folder: Path, names: Iterable[str]) -> dict[str, str]:

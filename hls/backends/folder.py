@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hls.backends.protocol import Clocked, Layout
+from hls.backends.protocol import Clocked, Disturbed, Layout
 from hls.errors import HlsError
 from hls.reports.report import Report
 from qformers.precision.fixed import Fixed
@@ -83,6 +83,12 @@ class ProjectFolder(ABC):
     ) -> Clocked:
         """See `Project.clock`; for the levels of `timed`."""
         raise HlsError(f"no level of a project of backend '{self.layout.backend}' has a clock. Received: {level!r}")
+
+    def disturb(
+        self, inputs: Mapping[str, NDArray[Any]], level: str, seed: int = 0, reporter: Reporter | None = None
+    ) -> Disturbed | None:
+        """The interface knows no pauses."""
+        return None
 
     def reports(self) -> list[Report]:
         """Nothing is known of its cost."""

@@ -134,16 +134,40 @@ class Clocked:
         outputs: output name -> (n, ...), exact in float64.
         timing: as measured; None where no latency makes every event come out right.
         latency_expected: cycles, as the project itself states them.
+        ii_expected: the same of the initiation interval; None where the project states none.
     """
 
     outputs: Mapping[str, Array]
     timing: Timing | None
     latency_expected: int
+    ii_expected: int | None = None
 
     @property
     def on_time(self) -> bool:
-        """Whether every event comes when the project says."""
-        return self.timing is not None and self.timing.latency_cycles == self.latency_expected
+        """Whether every event comes when the project says, and the next one may."""
+        if self.timing is None or self.timing.latency_cycles != self.latency_expected:
+            return False
+        return None in (self.timing.ii_cycles, self.ii_expected) or self.timing.ii_cycles == self.ii_expected
+
+
+@dataclass(frozen=True)
+class Disturbed:
+    """Events that went through a level with a clock while beats paused, outputs waited and resets came.
+
+    Attributes:
+        outputs: output name -> (m, ...), of the m events that came.
+        came: (n,), which these are; the others were on their way when a reset came.
+        edges: clock edges up to the last output.
+        gaps, stalls: those in which no beat was offered, and in which no output was wanted.
+        resets: those with a reset.
+    """
+
+    outputs: Mapping[str, Array]
+    came: NDArray[np.bool_]
+    edges: int
+    gaps: int
+    stalls: int
+    resets: int
 
 
 class Project(Protocol):
@@ -219,6 +243,21 @@ class Project(Protocol):
 
         Raises:
             HlsError: the level has no clock.
+        """
+
+    def disturb(
+        self, inputs: Mapping[str, NDArray[Any]], level: str, seed: int = 0, reporter: Reporter | None = None
+    ) -> Disturbed | None:
+        """Simulate events while the interface pauses at random, in both directions, and the hardware is reset.
+
+        Args:
+            inputs: as for `outputs`.
+            level: one of `timed`.
+            seed: of what happens when.
+            reporter: told of progress.
+
+        Returns:
+            None where the interface knows no pauses: an event comes in every clock cycle.
         """
 
     def reports(self) -> list[Report]:

@@ -7,13 +7,27 @@ import sys
 from collections.abc import Sequence
 
 import qformers
-from hls.cli import audit, block_engine, compare, csim, demo, export, fold_plan, rtl, run, sparsity, synth, train
+from hls.cli import (
+    audit,
+    block_engine,
+    compare,
+    csim,
+    demo,
+    export,
+    fold_plan,
+    prove,
+    rtl,
+    run,
+    sparsity,
+    synth,
+    train,
+)
 from qformers.cli import COMMANDS as OF_QFORMERS
 from qformers.cli import status
 from qformers.cli.command import Command
 from qformers.errors import nearest
 
-_TAKEN = (run, demo, train, export, csim, rtl, synth, compare, audit, sparsity, fold_plan, block_engine)
+_TAKEN = (run, demo, train, export, csim, rtl, synth, compare, prove, audit, sparsity, fold_plan, block_engine)
 COMMANDS: dict[str, Command] = {**OF_QFORMERS, **{module.COMMAND.name: module.COMMAND for module in _TAKEN}}
 
 GROUPS = {  # of the help
@@ -21,7 +35,7 @@ GROUPS = {  # of the help
     "stages of the flow, in order": ("generate", "train", "export", "csim", "rtl", "synth", "compare"),
     "to choose the firmware": ("fold-plan",),
     "instead of training": ("quantise", "tune", "import"),
-    "to look inside": ("evaluate", "audit", "sparsity"),
+    "to look inside": ("evaluate", "prove", "audit", "sparsity"),
     "for tracks": ("fit-lda", "filter", "block-engine"),
 }
 

@@ -9,9 +9,9 @@ a model is made anew from the build file, without any data: its widths are those
 LUT are an upper estimate.
 
 The smallest T are traced by alkaid as long as --seconds last. What larger T take is scaled from the largest one traced
-(marked ~): of LUT, DSP, products of two variables and registers of each kernel the part per event stays and the part
-per point grows as T; stages follow from its path, which grows as log2 T; stores hold an event, whatever T is. II is
-exact, and so is the latency of traced rows.
+(marked ~): of LUT, products of two variables, DSP and registers of each kernel the part per event stays, the part per
+point grows as T; stages follow from its path, which grows as log2 T; stores hold an event, whatever T is. II is exact,
+and so is the latency of traced rows.
 
 The last line is what to write into the build file: of the rows that keep the limits the one with the fewest LUT, or
 where no time is limited the one with the shortest II. Exit status 1 where none keeps them.

@@ -3,8 +3,10 @@
     qformers rtl firmware_configs/part_demo.yaml
     qformers rtl firmware_configs/part_demo.yaml --events 50000 --set firmware.clock_ns=4
 
-Three levels: alkaid's interpreter and Verilator take all events, Icarus Verilog (apt-get install iverilog) a hundred.
-A fourth, csim (alkaid's C++, compiled), is what `qformers csim` runs.
+Levels: alkaid's interpreter and Verilator take all events, Icarus Verilog (apt-get install iverilog) a hundred. Of
+firmware that takes some points per clock there is also an emulator of the machine, clock by clock, and all of these
+levels but the interpreter simulate the events once more with pauses at both ends and resets. A further one, csim
+(alkaid's C++, compiled), is what `qformers csim` runs.
 The project is written first where it is missing or was made from another model or firmware section. Exit status 1: some
 value differs from the quantised model, or comes in another clock cycle than reported.
 """
@@ -29,8 +31,8 @@ def add_levels(parser: argparse.ArgumentParser) -> None:
         "--levels",
         nargs="+",
         choices=LEVELS,
-        default=RTL_LEVELS,
-        help=f"simulators (default: {' '.join(RTL_LEVELS)}; Icarus takes minutes beyond 200,000 LUT)",
+        help=f"simulators (default: those of {' '.join(RTL_LEVELS)} that the project has; Icarus takes minutes beyond "
+        "200,000 LUT)",
     )
 
 
@@ -38,7 +40,12 @@ def add(parser: argparse.ArgumentParser) -> None:
     """The options."""
     shared.add_build(parser)
     shared.add_run(parser)
-    shared.add_events(parser)
+    parser.add_argument(
+        "--events",
+        type=shared.at_least_one,
+        metavar="N",
+        help="events, of the test split first and then of the others (default: 10000; of more than 32 points 2000)",
+    )
     add_levels(parser)
     shared.add_backend(parser, rtl=True)
     shared.add_set(parser, "firmware.clock_ns=4")

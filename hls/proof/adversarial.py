@@ -5,7 +5,7 @@ They are made from the input quantisers of the model, so that they aim at its ow
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,19 +70,22 @@ def _range(shape: tuple[int, ...], users: list[Quantiser]) -> InputRange:
     return InputRange(low, high, step, far)
 
 
-def adversarial(model: Any, seed: int = 0, each: int = 64) -> Adversarial:
+def adversarial(
+    model: Any, seed: int = 0, each: int = 64, spans: Mapping[str, InputRange] | None = None
+) -> Adversarial:
     """Adversarial events for a quantised model.
 
     Args:
         model: with inputs of any names; one called "mask" says which slots hold a particle.
         seed: of the random part.
         each: events per random case.
+        spans: `ranges` of the model, where they are known.
 
     Returns:
         Arrays (n, ...) in float32 for every model input.
     """
     random = np.random.default_rng(seed)
-    spans = ranges(model)
+    spans = spans or ranges(model)
     values = {name: span for name, span in spans.items() if name not in (MASK, ORDER)}
     slots = spans[MASK].shape[0] if MASK in spans else 0
     groups: list[tuple[str, dict[str, Array], Array]] = []
@@ -112,22 +115,25 @@ def adversarial(model: Any, seed: int = 0, each: int = 64) -> Adversarial:
         add("all points close together", lambda s, n: _close(s, n, random), some)
     events = _join(groups, [name for name in spans if name != ORDER])
     if ORDER in spans:
-        events.inputs[ORDER] = _permutations(spans[ORDER], len(events), random)
+        events.inputs[ORDER] = permutations(spans[ORDER], len(events), random)
     return events
 
 
-def uniform(model: Any, events: int, seed: int = 0) -> dict[str, NDArray[np.float32]]:
+def uniform(
+    model: Any, events: int, seed: int = 0, spans: Mapping[str, InputRange] | None = None
+) -> dict[str, NDArray[np.float32]]:
     """Events drawn evenly over the ranges of the inputs: model input -> (events, ...).
 
     Args:
         model: a quantised model, as for `adversarial`.
         events: how many.
         seed: of the draw.
+        spans: `ranges` of the model, where they are known.
     """
     random = np.random.default_rng(seed)
     return {
-        name: (_permutations if name == ORDER else _inside)(span, events, random).astype(np.float32)
-        for name, span in ranges(model).items()
+        name: (permutations if name == ORDER else _inside)(span, events, random).astype(np.float32)
+        for name, span in (spans or ranges(model)).items()
     }
 
 
@@ -196,7 +202,7 @@ def _close(span: InputRange, n: int, random: np.random.Generator) -> Array:
     return _alike(span, n, random) + span.step * random.integers(0, 3, (n, *span.shape))
 
 
-def _permutations(span: InputRange, n: int, random: np.random.Generator) -> NDArray[np.float32]:
+def permutations(span: InputRange, n: int, random: np.random.Generator) -> NDArray[np.float32]:
     """Slots as they stand, from the last to the first, and in random orders, in turn."""
     slots = np.broadcast_to(np.arange(span.shape[-1], dtype=np.float32), (n, *span.shape)).copy()
     slots[1::3] = slots[1::3, ..., ::-1]

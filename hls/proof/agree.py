@@ -161,3 +161,31 @@ def keras_outputs(
             parts.append({name: np.asarray(keras.ops.convert_to_numpy(answer[name]), np.float64) for name in names})
             tick(min(BATCH, events - start))
     return {name: np.concatenate([part[name] for part in parts]) for name in names}
+
+
+class CompiledKeras:
+    """A Keras model as one compiled function (XLA, as `Model.predict` runs it), some sixty times as fast.
+
+    A compiler may order sums otherwise and has functions of its own for what becomes tables, so that what it gives is
+    to be held against `keras_outputs`.
+    """
+
+    def __init__(self, model: keras.Model, batch: int) -> None:
+        """
+        Args:
+            model: a Keras model.
+            batch: events of a call; of fewer, the last one is repeated, so that nothing is compiled twice.
+        """
+        self._model, self._batch = model, batch
+        self._names = output_names(model)
+        self._function = keras.Model(model.inputs, dict(zip(self._names, model.outputs, strict=True)))
+        self._function.compile(jit_compile=True)
+
+    def outputs(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, Array]:
+        """Outputs of at most one batch, name -> (n, ...) in float64."""
+        events = len(next(iter(inputs.values())))
+        rows = np.minimum(np.arange(self._batch), events - 1)
+        batch = {tensor.name: np.asarray(inputs[tensor.name][rows], tensor.dtype) for tensor in self._model.inputs}
+        with precisely(self._model):
+            answer = self._function.predict(batch, batch_size=self._batch, verbose=0)
+        return {name: np.asarray(answer[name], np.float64)[:events] for name in self._names}

@@ -125,17 +125,8 @@ class FoldPlan(Result):
     def _choices(self) -> Table:
         title = f"{self.build.name}: T of {self.survey.points} points per clock, clock {self.survey.clock_ns:g} ns"
         table = Table(title=title, **STYLE)
-        heads = (
-            "T",
-            "II\nclocks",
-            "II\nns",
-            "latency\nclocks",
-            "latency\nns",
-            "LUT\n(est.)",
-            "DSP\n(est.)",
-            "products",
-        )
-        for head in (*heads, "kernels\nbits", "stores\nbits", "longest\npath ns"):
+        heads = ("T", "II\nclocks", "II\nns", "latency\nclocks", "latency\nns", "LUT\n(est.)", "products")
+        for head in (*heads, "kernels\nbits", "stores\nbits", "longest\npath ns", "DSP"):
             table.add_column(head, justify="right", no_wrap=True)
         table.add_column("numbers", no_wrap=True)
         for row in self.survey.rows:
@@ -146,11 +137,11 @@ class FoldPlan(Result):
     def _kernels(self, row: Row) -> Table:
         title = f"Kernels at {row.choice}, and the stores behind them"
         table = Table(title=title, **STYLE)
-        for head in ("kernel", "beats", "stages", "LUT\n(est.)", "products", "kernel\nbits", "stores\nbits"):
+        for head in ("kernel", "beats", "stages", "LUT\n(est.)", "products", "DSP", "kernel\nbits", "stores\nbits"):
             table.add_column(head, justify="right", no_wrap=True)
         table.add_column("layers")
         for kernel in row.kernels:
-            numbers = (kernel.lut, kernel.products, kernel.register_bits, kernel.store_bits)
+            numbers = (kernel.lut, kernel.products, kernel.dsp, kernel.register_bits, kernel.store_bits)
             cells = (kernel.number, kernel.beats, kernel.depth, *(f"{number:,.0f}" for number in numbers))
             names = kernel.layers
             words = ", ".join(names) if len(names) <= 3 else f"{names[0]} ... {names[-1]} ({len(names)})"
@@ -216,7 +207,7 @@ def flat(row: Row) -> dict[str, Any]:
         "latency_ns": row.latency_ns,
         "lut_estimate": round(row.lut),
         "products": row.products,
-        "dsp_estimate": row.dsp,
+        "dsp": row.dsp,
         "register_bits": row.register_bits,
         "store_bits": row.store_bits,
         "longest_path_ns": row.longest_path_ns,
@@ -233,8 +224,8 @@ def _cells(row: Row) -> list[str]:
     said = f"traced: {row.traced_s:.0f} s" if row.traced_s is not None else places
     exact = (f"{row.choice.points_per_clock}", f"{row.ii_cycles}", f"{row.ii_ns:g}")
     scaled = (
-        f"{row.latency_cycles}", f"{row.latency_ns:g}", f"{row.lut:,.0f}", f"{row.dsp:,}", f"{row.products:,}",
-        f"{row.register_bits:,}", f"{row.store_bits:,}", f"{row.longest_path_ns:.2f}",
+        f"{row.latency_cycles}", f"{row.latency_ns:g}", f"{row.lut:,.0f}", f"{row.products:,}",
+        f"{row.register_bits:,}", f"{row.store_bits:,}", f"{row.longest_path_ns:.2f}", f"{row.dsp:,}",
     )  # fmt: skip
     return [*exact, *(f"{about}{text}" for text in scaled), said]
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from rich.console import RenderableType
 
 from hls.backends import open_project, rtl_backend
-from hls.backends.protocol import Clocked, Project
-from hls.backends.simulators.levels import RTL_LEVELS, SLOW
+from hls.backends.protocol import Clocked, Disturbed, Project
+from hls.backends.simulators.levels import OF_VERILOG, RTL_LEVELS, SLOW
 from hls.backends.simulators.verilator import ToolMissing
 from hls.backends.writing import weights_hash
 from hls.backends.written import command, using
@@ -37,7 +37,10 @@ from qformers.records import write_record
 from qformers.results import Result
 
 ARITHMETIC = "arithmetic"  # what a level without a clock compares: it reads no Verilog
+MACHINE = "emulated machine"  # what a level with a clock compares that reads none either
 LEFT_OUT = "left out by --levels"
+EVENTS = (10_000, 2_000)  # simulated unless told otherwise: up to `MANY` points, and above
+MANY = 32
 FEW_EVENTS = (100, 50)  # jets and adversarial events for a level of `SLOW`
 
 Array = NDArray[np.float64]
@@ -82,11 +85,13 @@ class LevelCheck:
     jets: Agreement
     adversarial: Agreement
     clocked: Clocked | None  # None at levels without a clock
+    disturbed: tuple[Disturbed, Agreement] | None = None  # all events once more; None where the interface never pauses
 
     @property
     def equal(self) -> bool:
         """Whether every value of every event is equal."""
-        return self.jets.equal and self.adversarial.equal
+        parts = [self.jets, self.adversarial, *([self.disturbed[1]] if self.disturbed else [])]
+        return all(part.equal for part in parts)
 
     @property
     def on_time(self) -> bool:
@@ -100,9 +105,11 @@ class LevelCheck:
 
     def lines(self, level: str, what: str = "jets") -> Iterator[str]:
         """What the level came to; `what` its events are."""
-        side = "firmware" if self.clocked else ARITHMETIC
+        side = ARITHMETIC if self.clocked is None else "firmware" if level in OF_VERILOG else MACHINE
         yield f"{level}, {what}: {self.jets.said_of(side)}"
         yield f"{level}, adversarial events: {self.adversarial.said_of(side)}"
+        if self.disturbed is not None:
+            yield f"{level}, {_disturbances(self.disturbed[0])}: {self.disturbed[1].said_of(side)}"
         if self.clocked is None:
             return
         reported = f"{self.clocked.latency_expected} reported"
@@ -111,6 +118,8 @@ class LevelCheck:
             return
         cycles, ii = self.clocked.timing.latency_cycles, self.clocked.timing.ii_cycles
         rate = "; an event every cycle (II = 1)" if ii == 1 else "" if ii is None else f"; II = {ii}"
+        if ii is not None and self.clocked.ii_expected is not None:
+            rate += f" measured, {self.clocked.ii_expected} reported"
         yield f"{level}: latency {cycles} cycles measured, {reported}{rate}"
 
     def to_json(self) -> dict[str, Any]:
@@ -118,9 +127,23 @@ class LevelCheck:
         return {
             "jets": self.jets.to_json(),
             "adversarial": self.adversarial.to_json(),
+            "disturbed": _disturbed_json(*self.disturbed) if self.disturbed else None,
             "latency_cycles": self.latency_cycles,
             "ii_cycles": self.clocked.timing.ii_cycles if self.clocked and self.clocked.timing else None,
         }
+
+
+def _disturbances(stream: Disturbed) -> str:
+    lost = int((~stream.came).sum())
+    return (
+        f"beats that pause ({stream.gaps:,} of {stream.edges:,} clock edges), outputs that wait ({stream.stalls:,}), "
+        f"{stream.resets} resets (which ended {lost} events)"
+    )
+
+
+def _disturbed_json(stream: Disturbed, agreement: Agreement) -> dict[str, Any]:
+    counts = {key: getattr(stream, key) for key in ("edges", "gaps", "stalls", "resets")}
+    return {**agreement.to_json(), **counts, "events_lost": int((~stream.came).sum())}
 
 
 @dataclass(frozen=True, repr=False)
@@ -204,8 +227,8 @@ def open_rtl(build: Build, run: Path, reporter: Reporter | None = None, backend:
 def simulate_rtl(
     build: Build,
     run: Path | str,
-    events: int = 10_000,
-    levels: Sequence[str] = RTL_LEVELS,
+    events: int | None = None,
+    levels: Sequence[str] | None = None,
     backend: str | None = None,
     reporter: Reporter | None = None,
 ) -> RtlResult:
@@ -216,8 +239,8 @@ def simulate_rtl(
     Args:
         build: the build.
         run: its run folder.
-        events: test jets wanted.
-        levels: of simulation; others of `RTL_LEVELS` are noted as left out.
+        events: test jets wanted; None = `events_of`.
+        levels: of simulation; others of `RTL_LEVELS` that the project has are noted as left out. None = all of these.
         backend: that writes the RTL; None = see `hls.backends.rtl_backend`.
         reporter: told of progress.
 
@@ -226,14 +249,20 @@ def simulate_rtl(
     """
     run, reporter = Path(run), reporter or Silent()
     backend = backend or rtl_backend(build.firmware.backend)
+    events = events_of(build) if events is None else events
     refuse_none(build, events)
     refuse_other_build(run / "qat" / "model.keras", build)
     with using(run / "firmware" / backend, command()):
         return _simulate(build, run, events, levels, backend, reporter)
 
 
+def events_of(build: Build) -> int:
+    """Events to simulate unless told otherwise: fewer of many points, whose simulation takes the longer."""
+    return EVENTS[build.data.num_particles > MANY]
+
+
 def _simulate(
-    build: Build, run: Path, events: int, levels: Sequence[str], backend: str, reporter: Reporter
+    build: Build, run: Path, events: int, levels: Sequence[str] | None, backend: str, reporter: Reporter
 ) -> RtlResult:
     """`simulate_rtl`, while the project is held."""
     project = open_rtl(build, run, reporter, backend)
@@ -244,12 +273,14 @@ def _simulate(
     model = exact(model, project)
     groups = [Group.of(model, part.inputs, reporter) for part in (easy, hard)]
     checked: dict[str, LevelCheck] = {}
-    skipped: dict[str, str] = {level: LEFT_OUT for level in RTL_LEVELS if level not in levels}
+    ours = [level for level in RTL_LEVELS if level in project.levels]
+    levels = ours if levels is None else levels
+    skipped: dict[str, str] = {level: LEFT_OUT for level in ours if level not in levels}
     if known := [level for level in levels if level in project.levels]:  # if there is none, the project says so
         lacking = f"firmware of backend '{project.layout.backend}' is not simulated at this level"
         skipped |= {level: lacking for level in levels if level not in known}
         levels = known
-    jobs = {level: partial(check, project, model, _for_level(level, *groups), level) for level in levels}
+    jobs = {level: partial(check, project, model, _for_level(level, *groups), level, build.seed) for level in levels}
     for level, result in _side_by_side(jobs, reporter):
         try:
             checked[level] = result()
@@ -276,7 +307,8 @@ def _simulate(
         "skipped": skipped,
         "cases": dict(Counter(hard.cases)),
         "latency_cycles_reported": next((report.latency_cycles for report in reports), None),
-        "compared": "RTL" if any(one.clocked for one in checked.values()) else ARITHMETIC,
+        "ii_cycles_reported": next((report.ii_cycles for report in reports), None),
+        "compared": "RTL" if any(level in OF_VERILOG for level in checked) else ARITHMETIC,
         "equal": all(one.equal and one.on_time for one in checked.values()),
         "versions": versions(),
     }
@@ -294,7 +326,7 @@ def _side_by_side(
     with ThreadPoolExecutor(1) as beside:
         slow = {level: beside.submit(job) for level, job in jobs.items() if level in SLOW}
         for level, job in jobs.items():
-            yield level, slow[level].result if level in slow else partial(job, reporter)
+            yield level, slow[level].result if level in slow else partial(job, reporter=reporter)
 
 
 def _for_level(level: str, jets: Group, hard: Group) -> tuple[Group, Group]:
@@ -311,18 +343,23 @@ def check(
     model: keras.Model,
     groups: tuple[Group, Group],
     level: str,
+    seed: int = 0,
     reporter: Reporter | None = None,
 ) -> LevelCheck:
-    """Compare one level of simulation with Keras; where it has a clock, both groups go through it in one stream.
+    """Compare one level of simulation with Keras.
+
+    Where it has a clock, both groups go through it in one stream, and, where the interface knows pauses, once more with
+    such and resets.
 
     Args:
         project: written from `model`.
         model: the quantised model.
         groups: jets, and adversarial events.
         level: of simulation.
+        seed: of pauses and resets.
         reporter: told of progress.
     """
-    clocked = None
+    clocked, disturbed = None, None
     if level not in project.timed:
         outputs = [project.outputs(group.inputs, level, reporter) for group in groups]
     else:
@@ -331,8 +368,11 @@ def check(
         first = len(groups[0])
         parts = (slice(first), slice(first, None))
         outputs = [{name: array[rows] for name, array in clocked.outputs.items()} for rows in parts]
+        if (found := project.disturb(both.inputs, level, seed, reporter)) is not None:
+            came = both.part(np.flatnonzero(found.came))
+            disturbed = found, compare(project, model, came.inputs, found.outputs, came.expected)
     jets, hard = (
         compare(project, model, group.inputs, answer, group.expected)
         for group, answer in zip(groups, outputs, strict=True)
     )
-    return LevelCheck(jets, hard, clocked)
+    return LevelCheck(jets, hard, clocked, disturbed)

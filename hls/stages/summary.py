@@ -21,6 +21,7 @@ from qformers.results import spell as spell_measured
 from qformers.tasks.score_names import spell
 
 SOURCES = ("alkaid", "folded", "yosys", "yosys-nodsp")  # of resources, from estimate to synthesis
+SAID = {"interpreter": "RTL arithmetic", "emulator": "emulated machine"}  # of levels that read no Verilog
 COUNTED = ("lut", "ff", "dsp", "bram18")
 
 
@@ -75,8 +76,10 @@ def summary(run: Path | str) -> Summary:
         facts = read_record(rtl, "simulate again with qformers rtl", old=True)
         for level, checked in facts["levels"].items():
             named = {"what": report.get("what", "jets"), **checked}
-            lines += _agreement(f"RTL ({level})" if level != "interpreter" else "RTL arithmetic", named)
+            lines += _agreement(SAID.get(level, f"RTL ({level})"), named)
         lines += [f"RTL ({level}) was not run: {why}" for level, why in facts["skipped"].items()]
+    for proof in sorted(run.glob("prove*.json")):
+        lines.append(_proved(read_record(proof, "prove it again with qformers prove")))
     lines += _ebops(run, str(report.get("backend", "")), phases)
     lines += _costs(run, str(report.get("backend", "")))
     lines += _kernels(run)
@@ -91,14 +94,24 @@ def _score(name: str, entry: dict[str, Any], score: str) -> str:
 
 
 def _agreement(what: str, checked: dict[str, Any]) -> list[str]:
+    groups = (
+        (checked.get("what", "jets"), checked["jets"]),
+        ("adversarial events", checked["adversarial"]),
+        ("events with pauses and resets", checked.get("disturbed")),
+    )
     return [
         f"{what} {'==' if group['equal'] else '!='} quantised model on {group['events']:,} {label}: "
         f"{group['values_different']:,} of {group['values']:,} outputs differ"
-        for label, group in (
-            (checked.get("what", "jets"), checked["jets"]),
-            ("adversarial events", checked["adversarial"]),
-        )
+        for label, group in groups
+        if group
     ]
+
+
+def _proved(facts: dict[str, Any]) -> str:
+    return (
+        f"{facts['backend']} ({facts['level']}) {'==' if facts['equal'] else '!='} quantised model on "
+        f"{facts['events']:,} drawn events: {facts['bits_different']:,} of {facts['bits']:,} bits differ"
+    )
 
 
 def _ebops(run: Path, backend: str, phases: dict[str, Any]) -> list[str]:

@@ -16,7 +16,6 @@ from hls.backends.protocol import Project
 from hls.backends.simulators import cxx
 from hls.errors import CompileError, HlsError
 from hls.proof.agree import keras_outputs
-from hls.stages.rtl import simulate_rtl
 from qformers.progress import Silent, Ticker
 
 
@@ -60,6 +59,7 @@ def test_compiled_code_in_many_parts_is_the_model(
     assert "auto &v" in parts[-1].read_text(), "values cross from part to part"
 
 
+@pytest.mark.slow
 def test_a_library_is_taken_again_until_the_model_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[int] = []
     real = cxx.compile_all
@@ -118,10 +118,10 @@ def test_a_line_that_is_not_understood_is_refused() -> None:
 def test_levels_are_csim_too_and_the_stage_rtl_runs_it_when_asked(tiny: tuple[keras.Model, AlkaidProject]) -> None:
     from hls.backends.simulators.levels import LEVELS, RTL_LEVELS
 
-    assert LEVELS == ("interpreter", "csim", "verilator", "icarus")
-    assert RTL_LEVELS == ("interpreter", "verilator", "icarus")
-    assert simulate_rtl.__defaults__ == (10_000, RTL_LEVELS, None, None)
+    assert tiny[1].levels == ("interpreter", "compiled", "csim", "verilator", "icarus")
+    assert set(tiny[1].levels) <= set(LEVELS)
+    assert [level for level in tiny[1].levels if level not in RTL_LEVELS] == ["compiled", "csim"]
     with pytest.raises(
-        HlsError, match=r"levels of simulation are interpreter, csim, verilator, icarus\. Received: 'x'"
+        HlsError, match=r"levels of simulation are interpreter, compiled, csim, verilator, icarus\. Received: 'x'"
     ):
         tiny[1].compile("x")

@@ -4,37 +4,37 @@ from __future__ import annotations
 
 import functools
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from support.battery import build_of, models_of
+from support.battery import PER_ELEMENT, build_of, models_of
+from support.folded import PAUSES, refuse_other_edges, refuse_other_resets, refuse_other_rtl, written
 
 from hls.backends import open_backend, open_project
-from hls.backends.folded.project import FoldedProject, Pauses
-from hls.errors import ExportRefused
+from hls.backends.folded.project import FoldedProject
+from hls.backends.folded.stream import Pauses
+from hls.backends.protocol import Timing
+from hls.errors import ExportRefused, HlsError
 from hls.proof.adversarial import adversarial
 from hls.proof.agree import keras_outputs
+from qformers.models import MODELS
 
-FOLDS = [  # architecture, form
-    ("part", "none_mean"), ("part", "input_mean"), ("part", "none_class_token"), ("part", "input_class_token"),
-    ("part", "onchip_mean"), ("part", "layer_gelu"), ("part", "rms_silu"), ("part", "deferred"),
-    ("deepsets", "mean"),
-    ("jedi_linear", "affine"), ("transformer", "mean"), ("transformer", "linformer_mean"), ("mixer", "flat"),
-]  # fmt: skip
+TOGETHER = {"hept": (16, (4, 8, 16))}  # N, and each T: blocks of 4 come in whole
+ANY = 6, (1, 2, 3, 6)  # of all others: 1, 2, N / 2, N
+ALWAYS = {  # the others are slow
+    ("deepsets", "mean", 1), ("deepsets", "mean", 2), ("deepsets", "mean", 3), ("deepsets", "mean", 6),
+    ("part", "none_mean", 1), ("part", "onchip_mean", 3), ("mixer", "flat", 2), ("jedi_linear", "affine", 2),
+    ("transformer", "mean", 1),
+}  # fmt: skip
 SLOW = pytest.mark.slow
-
-
-def written(name: str, form: str, together: int, out: Path) -> tuple[Any, FoldedProject]:
-    """The quantised model of a form, and its project with T points per clock."""
-    cfg, quant, _, model = models_of(name, form)
-    build = build_of(name, cfg, quant, "folded")
-    firmware = build.firmware.model_copy(update={"points_per_clock": together})
-    project = open_backend("folded").write(model, build.model_copy(update={"firmware": firmware}), out)
-    assert isinstance(project, FoldedProject)
-    return model, project
+NEEDS_ICARUS = pytest.mark.skipif(
+    shutil.which("iverilog") is None, reason="iverilog not found: apt-get install iverilog"
+)
 
 
 Written = Callable[[str, str, int], tuple[Any, FoldedProject]]
@@ -51,24 +51,76 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Written:
     return make
 
 
+def battery() -> list[Any]:
+    """Every form of every architecture whose points have the same formats, with each T."""
+    return [
+        pytest.param(name, form, together, marks=() if (name, form, together) in ALWAYS else SLOW)
+        for name, arch in MODELS.items()
+        for form in arch.forms
+        if (name, form) not in PER_ELEMENT
+        for together in TOGETHER.get(name, ANY)[1]
+    ]
+
+
+def test_every_architecture_is_in_the_battery() -> None:
+    tested = {case.values for case in battery()}
+    assert {name for name, *_ in tested} == set(MODELS)
+    assert tested >= ALWAYS
+
+
+@pytest.mark.parametrize(("name", "form", "together"), battery())
+def test_every_level_without_rtl_is_exact(name: str, form: str, together: int, tmp_path: Path) -> None:
+    points, _ = TOGETHER.get(name, ANY)
+    model, written_now = written(name, form, together, tmp_path / "rtl", points)
+    events = adversarial(model).inputs
+    wanted = keras_outputs(model, events)
+    (output, values), *_ = wanted.items()
+    assert np.unique(values).size > 50
+    project = open_project(written_now.path)
+    for level in ("interpreter", "compiled"):
+        assert (project.outputs(events, level)[output] != values).sum() == 0, level
+    clocked = project.clock(events, wanted, "emulator")
+    assert (clocked.outputs[output] != values).sum() == 0
+    assert clocked.on_time
+    assert clocked.timing is not None
+    assert clocked.timing.ii_cycles == points // together
+    disturbed = project.disturb(events, "emulator", 1)
+    assert disturbed is not None
+    assert (disturbed.outputs[output] != values[disturbed.came]).sum() == 0
+    assert not disturbed.came.all()
+
+
+@SLOW
+@pytest.mark.parametrize(("name", "form"), [("deepsets", "mean"), ("part", "none_mean"), ("hept", "two_orders")])
+def test_folded_and_unrolled_rtl_are_the_same(name: str, form: str, tmp_path: Path) -> None:
+    points, (_, together, *_) = TOGETHER.get(name, ANY)
+    model, folded = written(name, form, together, tmp_path / "folded", points)
+    cfg, quant, *_ = models_of(name, form, points)
+    unrolled = open_backend("alkaid").write(model, build_of(name, cfg, quant, "alkaid"), tmp_path / "unrolled")
+    events = adversarial(model).inputs
+    (output, values), *_ = keras_outputs(model, events).items()
+    for level in ("interpreter", "compiled", "verilator"):
+        sides = [project.outputs(events, level)[output] for project in (folded, unrolled)]
+        np.testing.assert_array_equal(*sides)
+        np.testing.assert_array_equal(sides[0], values)
+
+
+@SLOW
+@pytest.mark.parametrize("together", ANY[1])
 @pytest.mark.parametrize(
-    ("name", "form", "all_together"),
+    ("name", "form"),
     [
-        *((name, form, False) for name, form in FOLDS),
-        *(pytest.param(name, form, True, marks=() if name == "deepsets" else SLOW) for name, form in FOLDS),
+        ("deepsets", "mean"),
+        ("part", "none_mean"),
+        ("jedi_linear", "affine"),
+        ("transformer", "mean"),
+        ("mixer", "flat"),
     ],
 )
-def test_the_kernels_are_exact(name: str, form: str, all_together: bool, made: Written) -> None:
-    points = {"part": 5}.get(name, 3)
-    together = points if all_together else 1
-    model, project = made(name, form, together)
-    events = adversarial(model).inputs
-    wanted = keras_outputs(model, events)["logits"]
-    assert np.unique(wanted).size > 100
-    opened = open_project(project.path)
-    found = opened.outputs(events)["logits"]
-    assert (found != wanted).sum() == 0
-    assert project.facts["ii_cycles"] == points // together
+def test_the_rtl_is_exact_for_every_number_of_points_per_clock(
+    name: str, form: str, together: int, tmp_path: Path
+) -> None:
+    refuse_other_rtl(*written(name, form, together, tmp_path / "rtl", ANY[0]))
 
 
 @pytest.mark.parametrize(
@@ -89,28 +141,68 @@ def test_the_kernels_are_exact(name: str, form: str, all_together: bool, made: W
     ],
 )
 def test_the_rtl_is_exact_and_on_time(name: str, form: str, together: int, made: Written) -> None:
-    model, project = made(name, form, together)
-    events = adversarial(model).inputs
-    wanted = keras_outputs(model, events)
-    found = project.clock(events, wanted)
-    assert (found.outputs["logits"] != wanted["logits"]).sum() == 0
-    assert found.on_time
-    assert found.timing is not None
-    assert found.timing.ii_cycles == project.fold.beats == project.facts["ii_cycles"]
-    for pauses in (Pauses(gaps=100, seed=1), Pauses(stalls=200, seed=2), Pauses(gaps=120, stalls=120, seed=3)):
-        streamed = project.stream(events, pauses)
-        assert (streamed.outputs != wanted["logits"]).sum() == 0, pauses
-        if pauses.gaps:
-            assert np.diff(streamed.taken).max() > project.fold.beats
+    refuse_other_rtl(*made(name, form, together))
 
 
-def test_a_reset_in_the_middle_of_an_event_leaves_nothing_behind(made: Written) -> None:
+@pytest.mark.parametrize("level", ["emulator", "verilator"])
+def test_a_reset_ends_the_events_that_are_on_their_way_and_no_other(level: str, made: Written) -> None:
+    refuse_other_resets(*made("deepsets", "mean", 1), level)
+
+
+@NEEDS_ICARUS
+@pytest.mark.parametrize(("name", "form"), [("deepsets", "mean"), pytest.param("part", "none_mean", marks=SLOW)])
+def test_icarus_and_the_emulator_agree_edge_by_edge(name: str, form: str, made: Written) -> None:
+    model, project = made(name, form, 1)
+    events = {name: array[::12] for name, array in adversarial(model).inputs.items()}
+    wanted = keras_outputs(model, events)["logits"]
+    for pauses in (PAUSES[0], PAUSES[-1]):
+        found = project.stream(events, pauses, "icarus")
+        assert (found.outputs[found.came] != wanted[found.came]).sum() == 0
+        refuse_other_edges(project, events, pauses, "icarus")
+
+
+def test_an_emulator_of_another_machine_is_told_from_it(made: Written) -> None:
     model, project = made("deepsets", "mean", 1)
     events = {name: array[:200] for name, array in adversarial(model).inputs.items()}
-    wanted = keras_outputs(model, events)["logits"]
-    for edges in range(1, project.latency_cycles + 3 * project.fold.beats):
-        streamed = project.stream(events, reset_after=edges)
-        assert (streamed.outputs != wanted).sum() == 0, edges
+    beats, without, script = project._beats(events), Pauses().script(1000), Pauses(stalls=250).script(100_000)
+    first, *others = project.emulator.depths
+    later = replace(project.emulator, depths=(first + 1, *others)).play(beats, without)
+    np.testing.assert_array_equal(later.given, project.emulator.play(beats, without).given + 1)
+    as_written = project.emulator.play(beats, script)
+    wider = replace(project.emulator, places=2 * project.emulator.places).play(beats, script)
+    assert (wider.taken < as_written.taken).any(), "its queue has no place left while outputs wait"
+    np.testing.assert_array_equal(wider.values, as_written.values)
+
+
+def test_a_stream_that_does_not_end_is_refused(made: Written) -> None:
+    _, project = made("deepsets", "mean", 1)
+    rows = np.zeros((5, 3, project.kernels[0].comb.shape[0]))
+    said = "after 20 clock edges 2 of 5 events are over: the machine stands still"
+    with pytest.raises(HlsError, match=said):
+        project.emulator.play(rows, Pauses().script(20))
+    with pytest.raises(HlsError, match=said):
+        project.rtl.verilated(project.path / "sim", rows, Pauses().script(20))
+    with pytest.raises(HlsError, match=r"levels with a clock are verilator, icarus, emulator. Received: 'interpreter'"):
+        project.clock({}, {}, "interpreter")
+
+
+@pytest.mark.parametrize("level", ["verilator", "emulator"])
+def test_levels_with_a_clock_measure_latency_and_interval_against_the_formula(level: str, made: Written) -> None:
+    model, project = made("deepsets", "mean", 1)
+    events = {name: array[:50] for name, array in adversarial(model).inputs.items()}
+    clocked = project.clock(events, {}, level)
+    assert clocked.on_time
+    assert clocked.timing == Timing(project.latency_cycles, 3)
+    assert not replace(clocked, latency_expected=project.latency_cycles + 1).on_time
+    assert not replace(clocked, ii_expected=2).on_time
+    one = project.clock({name: array[:1] for name, array in events.items()}, {}, level)
+    assert one.timing == Timing(project.latency_cycles, None), "one event shows no interval"
+    assert one.on_time
+    found = project.disturb(adversarial(model).inputs, level, 3)
+    assert found is not None
+    assert found.resets == 8
+    assert not found.came.all()
+    assert min(found.gaps, found.stalls) > 100
 
 
 def test_the_plan_says_what_is_built(made: Written) -> None:

@@ -272,7 +272,7 @@ def different(model: Any, project: FoldedProject, level: str) -> int:
 
 def test_cpp_is_the_model(deepsets: Projects) -> None:
     model, project = deepsets("vitis")
-    assert (project.levels, project.timed) == (("interpreter", "csim"), ())
+    assert (project.levels, project.timed) == (("interpreter", "compiled", "csim"), ())
     assert different(model, project, "csim") == 0
     said = "this project is vitis; set firmware.flavour: verilog and export again"
     for asked, why in (

@@ -12,12 +12,13 @@ import keras
 import numpy as np
 import pytest
 from support.battery import build_of, models_of
+from support.folded import refuse_other_resets, refuse_other_rtl
 from support.hept_fixed import NARROW as NARROW_HEPT
 from support.peers import NARROW
 
 from hls.backends import open_backend, open_project
 from hls.backends.folded.orders import WORDS, ways, ways_of
-from hls.backends.folded.project import FoldedProject, Pauses
+from hls.backends.folded.project import FoldedProject
 from hls.errors import ExportRefused
 from hls.proof.adversarial import adversarial
 from hls.proof.agree import keras_outputs
@@ -30,7 +31,6 @@ from qformers.quant.phases import Folding, Move
 
 SLOW = pytest.mark.slow
 FORMS = tuple(MODELS["hept"].forms)
-PAUSES = (Pauses(gaps=100, seed=1), Pauses(stalls=200, seed=2), Pauses(gaps=120, stalls=120, seed=3))
 
 
 def written(
@@ -69,27 +69,6 @@ def refuse_other_bits(model: Any, project: FoldedProject) -> None:
         assert (answers != wanted[name]).sum() == 0
 
 
-def refuse_other_rtl(model: Any, project: FoldedProject) -> None:
-    """The RTL gives it on time, with pauses, and behind a reset at any edge of an event."""
-    events = adversarial(model).inputs
-    wanted = keras_outputs(model, events)
-    clocked = project.clock(events, wanted)
-    (name, expected), *_ = wanted.items()
-    assert (clocked.outputs[name] != expected).sum() == 0
-    assert clocked.on_time
-    assert clocked.timing is not None
-    assert clocked.timing.ii_cycles == project.fold.beats == project.facts["ii_cycles"]
-    flat = expected.reshape(len(expected), -1)
-    for pauses in PAUSES:
-        streamed = project.stream(events, pauses)
-        assert (streamed.outputs != flat).sum() == 0, pauses
-        if pauses.gaps:
-            assert np.diff(streamed.taken).max() > project.fold.beats
-    few = {key: array[:40] for key, array in events.items()}
-    for edges in range(1, project.latency_cycles + 3 * project.fold.beats):
-        assert (project.stream(few, reset_after=edges).outputs != flat[:40]).sum() == 0, edges
-
-
 @pytest.mark.parametrize(
     ("form", "together"),
     [
@@ -108,6 +87,7 @@ def test_the_kernels_are_exact(form: str, together: int, made: Written) -> None:
 @pytest.mark.parametrize(("form", "together"), [("two_orders", 4), ("onchip", 4), ("two_orders", 8)])
 def test_the_rtl_is_exact_and_on_time(form: str, together: int, made: Written) -> None:
     refuse_other_rtl(*made(form, together))
+    refuse_other_resets(*made(form, together), "emulator")
 
 
 @SLOW
@@ -117,6 +97,7 @@ def test_rows_in_banks_are_exact_and_on_time(form: str, together: int, made: Wri
     project = written(model, "hept", cfg, quant, together, tmp_path / "rtl", "banks")
     refuse_other_bits(model, project)
     refuse_other_rtl(model, project)
+    refuse_other_resets(model, project, "verilator")
     if project.fold.beats > 1:  # else T = N, and multiplexers over T are no smaller
         _, in_registers = made(form, together)
         assert project.facts["moves_lut_estimate"] < in_registers.facts["moves_lut_estimate"]

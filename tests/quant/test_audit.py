@@ -128,7 +128,7 @@ def test_worst_events_come_back_from_their_file(tmp_path: Path) -> None:
         assert content["of"].tolist() == [1, 0, 1]
         assert content["mode"].tolist() == ["SAT", "WRAP", "SAT"]
     path.write_text("no file of arrays")
-    with pytest.raises(ConfigError, match=r"worst.npz: is no file of worst events as qformers audit writes them"):
+    with pytest.raises(ConfigError, match=r"worst.npz: is no file of events as qformers audit and prove write them"):
         read_worst(path)
 
 

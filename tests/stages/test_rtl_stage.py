@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,23 @@ import numpy as np
 import pytest
 from support import hls_models as h
 
+from hls.backends.folded.project import FoldedProject
+from hls.backends.protocol import Disturbed
 from hls.backends.simulators.verilator import ToolMissing
 from hls.errors import HlsError
 from hls.proof.adversarial import adversarial
 from hls.proof.agree import keras_outputs
 from hls.reports.report import load_reports
 from hls.stages.export import load_quantised
-from hls.stages.rtl import open_rtl, simulate_rtl
+from hls.stages.rtl import events_of, open_rtl, simulate_rtl
 from hls.stages.summary import summary
 from qformers.builds.build import Build
+from qformers.config.sections import QuantConfig
+from qformers.data.events import FeatureSet
 from qformers.manifest import read_manifest
+from qformers.models import MODELS
+from qformers.models.sizes import Jet
+from qformers.nn.hgq import Hgq
 
 NEEDS_ICARUS = pytest.mark.skipif(
     shutil.which("iverilog") is None, reason="iverilog not found: apt-get install iverilog"
@@ -109,6 +117,7 @@ def test_a_damaged_project_is_written_again(run: Path) -> None:
     assert not list(project.parent.glob(".alkaid.*holder*"))
 
 
+@pytest.mark.slow
 def test_without_icarus_the_rest_goes_on_and_without_verilator_it_does_not(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,3 +182,73 @@ def test_the_summary_tells_an_estimate_from_a_synthesis(
     else:
         assert "yosys" in told.lower()
         assert "install" in told
+
+
+def folded_run(folder: Path) -> Build:
+    """A run folder with DeepSets of four particles, to be folded."""
+    cfg = MODELS["deepsets"].forms["mean"]
+    made = build(backend="folded").model_copy(update={"model": cfg})
+    features = FeatureSet(("part_pt_log", "part_deta", "part_dphi"), (0.0,) * 3, (1.0,) * 3, (-8.0,) * 3, (8.0,) * 3)
+    keras.utils.set_random_seed(3)
+    model = MODELS["deepsets"].build(cfg, Jet(4, 3, 10, features), Hgq(QuantConfig(granularity="channel")))
+    (folder / "qat").mkdir()
+    model.save(folder / "qat" / "model.keras")
+    return made
+
+
+@NEEDS_ICARUS
+def test_folded_firmware_is_disturbed_at_every_level_with_a_clock(tmp_path: Path) -> None:
+    result = simulate_rtl(folded_run(tmp_path), tmp_path, 300, ("interpreter", "emulator", "icarus"))
+    assert result.equal
+    result.save()
+    tree = json.loads((tmp_path / "rtl.json").read_text())
+    assert tree["skipped"] == {"verilator": "left out by --levels"}
+    assert (tree["backend"], tree["compared"], tree["ii_cycles_reported"]) == ("folded", "RTL", 4)
+    assert [level["ii_cycles"] for level in tree["levels"].values()] == [None, 4, 4]
+    assert tree["levels"]["interpreter"]["disturbed"] is None
+    for level, few in (("emulator", 300), ("icarus", 100)):
+        found = tree["levels"][level]["disturbed"]
+        every = few + tree["levels"][level]["adversarial"]["events"]
+        assert found["equal"]
+        assert found["events"] + found["events_lost"] == every
+        assert 0 < found["events_lost"] < every / 2
+        assert min(found["gaps"], found["stalls"], found["resets"]) > 0
+    words = repr(result)
+    assert "emulator, jets: emulated machine = quantised Keras: 0 of" in words
+    assert "icarus, beats that pause (" in words
+    cycles = tree["latency_cycles_reported"]
+    assert f"emulator: latency {cycles} cycles measured, {cycles} reported; II = 4 measured, 4 reported" in words
+    assert "RTL (verilator) was not run" not in words
+
+
+@pytest.mark.slow
+def test_all_levels_of_folded_firmware_are_run_unless_told_otherwise(tmp_path: Path) -> None:
+    result = simulate_rtl(folded_run(tmp_path), tmp_path, 300)
+    assert result.equal
+    assert [*result.levels, *result.skipped] == ["interpreter", "emulator", "verilator", "icarus"]
+    result.save()
+    assert load_reports(tmp_path)["verilator"].ii_cycles == 4
+
+
+def test_events_that_differ_under_disturbances_alone_are_a_difference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = FoldedProject.disturb
+
+    def wrong(self: FoldedProject, *given: Any) -> Disturbed | None:
+        found = right(self, *given)
+        assert found is not None
+        return replace(found, outputs={name: values + 1 for name, values in found.outputs.items()})
+
+    monkeypatch.setattr(FoldedProject, "disturb", wrong)
+    result = simulate_rtl(folded_run(tmp_path), tmp_path, 50, ("emulator",))
+    assert not result.equal
+    assert result.levels["emulator"].jets.equal
+    assert "resets (which ended" in repr(result)
+    assert "emulated machine is NOT equal to quantised Keras" in repr(result)
+
+
+def test_fewer_events_are_simulated_of_many_points() -> None:
+    made = build()
+    many = made.model_copy(update={"data": made.data.model_copy(update={"num_particles": 33})})
+    assert (events_of(made), events_of(many)) == (10_000, 2_000)

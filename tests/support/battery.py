@@ -58,9 +58,9 @@ def cases() -> list[Any]:
     ]
 
 
-def models_of(name: str, form: str) -> tuple[Any, QuantConfig, keras.Model, keras.Model]:
+def models_of(name: str, form: str, particles: int | None = None) -> tuple[Any, QuantConfig, keras.Model, keras.Model]:
     """Configuration, formats, shaken float model and quantised model (as built) of a form."""
-    arch, sizes = MODELS[name], Jet(SLOTS.get(name, 3), 3, 3, NATURAL)
+    arch, sizes = MODELS[name], Jet(particles or SLOTS.get(name, 3), 3, 3, NATURAL)
     granularity = "element" if (name, form) in PER_ELEMENT else "channel"
     cfg, quant = arch.forms[form], QUANT.get(name, NARROW).model_copy(update={"granularity": granularity})
     keras.utils.set_random_seed(3)

@@ -1,4 +1,4 @@
-"""A written RTL project: its ports, its simulation at four levels, its cost."""
+"""A written RTL project: its ports, its simulation at five levels, its cost."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hls.backends.alkaid import csim as alkaid_csim
+from hls.backends.alkaid.compiled import Forms, Program, compile_program, run_program
 from hls.backends.alkaid.ports import Value, decode, encode, values_of
 from hls.backends.alkaid.trace import predict
 from hls.backends.folder import ProjectFolder
 from hls.backends.protocol import Clocked, Port, Step
 from hls.backends.simulators import icarus, rtl_stream
-from hls.backends.simulators.levels import LEVELS, TIMED
+from hls.backends.simulators.levels import OF_VERILOG
 from hls.backends.simulators.rtl_stream import timing
 from hls.backends.simulators.verilator import find_verilator
 from hls.errors import HlsError
@@ -28,6 +29,8 @@ from qformers.manifest import versions
 from qformers.progress import Reporter, Silent
 
 PORTS = "ports.json"
+COMB = "model/comb.json.gz"
+ARITHMETIC = ("interpreter", "compiled", "csim")  # levels without a clock
 
 Array = NDArray[np.float64]
 
@@ -36,22 +39,23 @@ Array = NDArray[np.float64]
 class AlkaidProject(ProjectFolder):
     """A project of alkaid's in a folder.
 
-    Its levels are alkaid's interpreter of the traced arithmetic, its C++, compiled, and two simulations of the RTL.
+    Its levels are alkaid's interpreter of the traced arithmetic, the same compiled for many events at once, alkaid's
+    C++, compiled, and two simulations of the RTL.
     """
 
     @property
     def levels(self) -> tuple[str, ...]:
         """Those of the RTL only where it is Verilog."""
-        return LEVELS if self._verilog else tuple(level for level in LEVELS if level not in TIMED)
+        return (*ARITHMETIC, *self.timed)
 
     @property
     def timed(self) -> tuple[str, ...]:
         """Simulations of the RTL, clock by clock."""
-        return TIMED if self._verilog else ()
+        return OF_VERILOG if self._verilog else ()
 
     def level_of(self, level: str | None) -> str:
         """See `ProjectFolder.level_of`; says what to do where the project has no Verilog to simulate."""
-        if level in TIMED:
+        if level in OF_VERILOG:
             self._need_verilog(f"{level} simulates Verilog")
         return super().level_of(level)
 
@@ -95,9 +99,11 @@ class AlkaidProject(ProjectFolder):
         return f"{self.layout.top}_wrapper"
 
     def compile(self, level: str | None = None, reporter: Reporter | None = None) -> None:
-        """Compile the C++, or the RTL for Verilator, where that is the level; the others need no compilation."""
+        """Compile the arithmetic, the C++, or the RTL for Verilator, as the level wants; the others need nothing."""
         level = self.level_of(level)
-        if level == "csim":
+        if level == "compiled":
+            self._compiled(reporter)
+        elif level == "csim":
             self._cxx(reporter)
         elif level == "verilator":
             self._library(reporter)
@@ -106,13 +112,13 @@ class AlkaidProject(ProjectFolder):
         self, inputs: Mapping[str, NDArray[Any]], level: str | None = None, reporter: Reporter | None = None
     ) -> dict[str, Array]:
         """See `Project.outputs`."""
-        from alkaid.types import CombLogic
-
         level, rows = self.level_of(level), self.rows(inputs)
         if level == "interpreter":
             tick = (reporter or Silent()).task("interpreter", len(rows))
-            values = predict(CombLogic.load(self.path / "model/comb.json.gz"), rows)
+            values = predict(self._comb, rows)
             tick(len(rows))
+        elif level == "compiled":
+            values = run_program(self._program, self._compiled(reporter), rows, reporter)
         elif level == "csim":
             values = alkaid_csim.run_library(self._cxx(reporter), rows, len(self.outs), reporter)
         else:
@@ -135,7 +141,7 @@ class AlkaidProject(ProjectFolder):
         reporter: Reporter | None = None,
     ) -> Clocked:
         """One event per clock cycle, back to back; see `Project.clock`."""
-        level = self.level_of(level or TIMED[0])
+        level = self.level_of(level or OF_VERILOG[0])
         if level not in self.timed:
             raise HlsError(f"levels with a clock are {', '.join(self.timed)}. Received: {level!r}")
         rows = self.rows(inputs)
@@ -212,8 +218,23 @@ class AlkaidProject(ProjectFolder):
         """(n, output values) by output name."""
         return self.named(_split(values, self.layout.outputs))
 
+    @cached_property
+    def _comb(self) -> Any:
+        from alkaid.types import CombLogic
+
+        return CombLogic.load(self.path / COMB)
+
+    @cached_property
+    def _program(self) -> Program:
+        """The model, to be compiled for many events at once."""
+        kifs = [[int(getattr(value, key)) for value in self.ins] for key in ("signed", "integer_bits", "fraction_bits")]
+        return Program.of(self._comb, Forms.of(kifs))
+
+    def _compiled(self, reporter: Reporter | None) -> Path:
+        return compile_program(self._program, [self.path / COMB], self.path / "compiled", reporter)
+
     def _cxx(self, reporter: Reporter | None) -> Path:
-        return alkaid_csim.compile_comb(self.path / "model/comb.json.gz", self.path / "csim", reporter)
+        return alkaid_csim.compile_comb(self.path / COMB, self.path / "csim", reporter)
 
     def _library(self, reporter: Reporter | None) -> Path:
         return find_verilator().compile(self._files, self._wrapper, self.path / "sim", reporter)

@@ -11,7 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-INPUT, CONSTANT, PRODUCT = -1, 5, 7  # opcodes of ALIR
+from hls.backends.alkaid.multipliers import PRODUCT, op_costs
+
+INPUT, CONSTANT = -1, 5  # opcodes of ALIR
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,54 @@ def pipeline(comb: Any, limit_ns: float) -> Pipeline:
     delays = [max(a for a, s in zip(arrivals, stages, strict=True) if s == stage) for stage in range(count)]
     marked = comb._replace(ops=_marked(comb.ops, stages, arrivals, delays))
     return Pipeline(comb, to_pipeline(marked, n_stages=count, verbose=False), tuple(delays), tuple(stages))
+
+
+@dataclass(frozen=True)
+class Amount:
+    """Of some operations of a pipeline.
+
+    Attributes:
+        lut: alkaid's estimate.
+        products: of two variables, in LUTs or in DSP blocks.
+        register_bits: of the registers that hold what they give.
+        dsp: DSP48E2 of the products that are in some.
+    """
+
+    lut: float
+    products: int
+    register_bits: int
+    dsp: int
+
+
+def amount(cut: Pipeline, inputs: int = 0, multipliers: str = "auto") -> Amount:
+    """What a pipeline takes.
+
+    Args:
+        cut: the pipeline.
+        inputs: only operations count that need none of the first `inputs` inputs.
+        multipliers: `firmware.multipliers`.
+    """
+    ops = cut.comb.ops
+    needs: list[bool] = []
+    last = list(cut.stages)  # stage in which a value is read last
+    for op, stage in zip(ops, cut.stages, strict=True):
+        here = op.opcode == INPUT and op.data[0] < inputs
+        needs.append(here or any(needs[source] for source in op.input_ids))
+        for source in op.input_ids:
+            last[source] = max(last[source], stage)
+    ends = [index for index in cut.comb.out_idxs if index >= 0]
+    for index in ends:
+        last[index] = cut.latency_cycles - 1
+    rest = [index for index, need in enumerate(needs) if not need]
+    held = sum(
+        sum(ops[index].qint.kif) * (last[index] - cut.stages[index]) for index in rest if ops[index].opcode != CONSTANT
+    )
+    given = sum(sum(qint.kif) for qint in cut.comb.inp_qint[inputs:])
+    outputs = zip(cut.comb.out_idxs, cut.comb.out_qint, strict=True)
+    taken = sum(sum(qint.kif) for index, qint in outputs if index < 0 or not needs[index])
+    costs, products = op_costs(cut.comb, multipliers), sum(ops[index].opcode == PRODUCT for index in rest)
+    lut, dsp = sum(costs[index].lut for index in rest), sum(costs[index].dsp for index in rest)
+    return Amount(float(lut), products, int(held + given + taken), dsp)
 
 
 def _assign(ops: list[Any], limit_ns: float) -> tuple[list[int], list[float]]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,73 +12,54 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hls.backends.alkaid.ports import Value, decode, encode
+from hls.backends.alkaid.compiled import Program, compile_program, run_program
+from hls.backends.alkaid.ports import Value, encode
 from hls.backends.folded import csim
 from hls.backends.folded.cpp import write_bench
+from hls.backends.folded.emulator import Emulator
+from hls.backends.folded.fast import program_of
 from hls.backends.folded.kernels import Group, Kernel, beats_of, of_event, run
 from hls.backends.folded.orders import ways_of
 from hls.backends.folded.ports import IN, OUT, OUT_BEAT, sides_of
+from hls.backends.folded.simulators import Rtl
+from hls.backends.folded.stream import Pauses, Streamed, Words
 from hls.backends.folded.vendor import build_project
 from hls.backends.folder import ProjectFolder
-from hls.backends.protocol import Clocked, Timing
-from hls.backends.simulators.verilator import find_verilator, port_bytes
+from hls.backends.protocol import Clocked, Disturbed, Timing
+from hls.backends.simulators.levels import TIMED
 from hls.errors import HlsError
 from hls.reports.error_bars import error_bar
 from hls.reports.report import Report
-from hls.templates import fill
 from qformers.manifest import versions
 from qformers.progress import Reporter, Silent
 from qformers.quant.phases import Folding, Move
 
 PORTS = "ports.json"
 PLAN = "plan.json"
-LEVELS = ("interpreter", "verilator")
-TIMED = ("verilator",)
-DRIVER = "machine_driver.cc"
-CHUNK = 1000  # events per call of the simulation, and of the kernels
-MARGIN = 100  # clock edges simulated per event beyond the initiation interval, at most
+KERNELS = ("interpreter", "compiled")  # levels without a clock
+CHUNK = 1000  # events per call of the kernels
+MARGIN = 100  # clock edges simulated beyond those that a stream takes
+RESETS = 8  # in a stream with disturbances
 
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Pauses:
-    """Of 256 clocks those, drawn at random from `seed`, in which no beat is offered and in which no output is taken."""
-
-    gaps: int = 0
-    stalls: int = 0
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class Streamed:
-    """Events as they came out of the RTL.
-
-    Attributes:
-        outputs: (n, output values).
-        taken, given: (n,), clock edge of the first beat and of the (last) output of each event.
-    """
-
-    outputs: Array
-    taken: NDArray[np.int64]
-    given: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class FoldedProject(ProjectFolder):
     """Folded firmware in a folder: ``src/``, ``ports.json``, ``plan.json``, ``model/``.
 
-    Its levels are the traced kernels and stores in NumPy, and the RTL in Verilator or, in its place, the C++.
+    Its levels are the traced kernels and stores in NumPy, the same compiled for many events at once, the RTL in
+    Verilator and in Icarus Verilog and the machine in Python, clock by clock; or, in the place of these, the C++.
     """
 
     @property
     def levels(self) -> tuple[str, ...]:
         """The kernels first; those of the RTL only where it is Verilog."""
-        return (*(level for level in LEVELS if level not in TIMED), "csim") if self._cpp else LEVELS
+        return (*KERNELS, "csim") if self._cpp else (*KERNELS, *TIMED)
 
     @property
     def timed(self) -> tuple[str, ...]:
-        """The RTL."""
+        """The RTL, then the emulator."""
         return () if self._cpp else TIMED
 
     @property
@@ -156,22 +135,52 @@ class FoldedProject(ProjectFolder):
     def _ports(self) -> dict[str, tuple[Value, ...]]:
         return sides_of(json.loads((self.path / PORTS).read_text()))
 
+    @cached_property
+    def rtl(self) -> Rtl:
+        """The Verilog, to be simulated."""
+        sides = self._ports[IN], self._ports[self.out_port]
+        return Rtl(self.layout.top, tuple(self.sources), *sides, self.out_port == OUT_BEAT, self._quiet)
+
+    @cached_property
+    def emulator(self) -> Emulator:
+        """The machine in Python, from the plan alone."""
+        rows = self.facts["kernels"]
+        depths = tuple(int(row["stages"]) for row in rows)
+        places = int(self.facts["events_inside"])
+        return Emulator(self.fold, self.kernels, depths, places, self.out_port == OUT_BEAT, self._quiet)
+
+    @cached_property
+    def program(self) -> Program:
+        """Kernels and stores, to be compiled for many events at once."""
+        return program_of(self.fold, self.kernels)
+
+    @property
+    def _quiet(self) -> int:
+        """Clock edges in which everything that is on its way comes out."""
+        return self.latency_cycles + self.words + MARGIN
+
     def compile(self, level: str | None = None, reporter: Reporter | None = None) -> None:
-        """Compile the RTL for Verilator, or the C++, where that is the level."""
-        if (level := self.level_of(level)) == "csim":
+        """Compile the kernels, the RTL for Verilator, or the C++, where that is the level."""
+        level = self.level_of(level)
+        if level == "compiled":
+            self._compiled(reporter)
+        elif level == "csim":
             self._cxx(reporter)
-        elif level in TIMED:
-            self._library(reporter)
+        elif level == "verilator":
+            self.rtl.library(self.path / "sim", reporter)
 
     def outputs(
         self, inputs: Mapping[str, NDArray[Any]], level: str | None = None, reporter: Reporter | None = None
     ) -> dict[str, Array]:
         """See `Project.outputs`."""
         if (level := self.level_of(level)) in TIMED:
-            return self._named(self.stream(inputs, reporter=reporter).outputs)
+            return self._named(self.stream(inputs, level=level, reporter=reporter).outputs)
         if level == "csim":
             beats, sides = self._beats(inputs), (self._ports[IN], self._ports[OUT])
             return self._named(csim.run_library(self._cxx(reporter), beats, *sides, reporter))
+        if level == "compiled":
+            rows = self._events(self.rounded(inputs))
+            return self._named(run_program(self.program, self._compiled(reporter), rows, reporter))
         rounded = self.rounded(inputs)
         events = len(next(iter(rounded.values())))
         tick = (reporter or Silent()).task("kernels", events)
@@ -192,49 +201,81 @@ class FoldedProject(ProjectFolder):
         level: str | None = None,
         reporter: Reporter | None = None,
     ) -> Clocked:
-        """Events back to back; the RTL itself says when an output comes, `expected` is not looked at."""
-        if self.level_of(level or TIMED[0]) not in TIMED:
-            raise HlsError(f"levels with a clock are {', '.join(TIMED)}. Received: {level!r}")
-        found = self.stream(inputs, reporter=reporter)
-        latencies, intervals = set(found.given - found.taken), set(np.diff(found.taken))
+        """Events back to back; the level itself says when an output comes, `expected` is not looked at."""
+        found = self.stream(inputs, level=self._timed(level), reporter=reporter)
+        latencies, intervals = set(found.given - found.taken), set(np.diff(found.taken).tolist())
         same = len(latencies) == 1 and len(intervals) <= 1
-        ii = int(intervals.pop()) if intervals else self.facts["ii_cycles"]
-        measured = Timing(int(latencies.pop()) - 1, ii) if same else None  # it is taken one edge after it has come
-        return Clocked(self._named(found.outputs), measured, self.latency_cycles)
+        # an output is taken one edge after it has come
+        measured = Timing(int(latencies.pop()) - 1, intervals.pop() if intervals else None) if same else None
+        return Clocked(self._named(found.outputs), measured, self.latency_cycles, int(self.facts["ii_cycles"]))
+
+    def disturb(
+        self, inputs: Mapping[str, NDArray[Any]], level: str, seed: int = 0, reporter: Reporter | None = None
+    ) -> Disturbed | None:
+        """Beats that pause, outputs that wait, and resets; see `Project.disturb`."""
+        clocks = self._clocks(len(next(iter(inputs.values()))))
+        resets = np.random.default_rng(seed).integers(0, clocks, RESETS)
+        pauses = Pauses(seed=seed, resets=tuple(sorted({int(edge) for edge in resets})), mixed=True)
+        found = self.stream(inputs, pauses, self._timed(level), reporter)
+        script, last = pauses.script(pauses.edges(clocks)), int(found.given.max()) + 1
+        played = replace(script, offered=script.offered[:last], wanted=script.wanted[:last], reset=script.reset[:last])
+        return Disturbed(
+            outputs=self._named(found.outputs[found.came]),
+            came=found.came,
+            edges=last,
+            gaps=int((~played.offered & ~played.reset).sum()),
+            stalls=int((~played.wanted & ~played.reset).sum()),
+            resets=int(played.reset.sum()),
+        )
 
     def stream(
         self,
         inputs: Mapping[str, NDArray[Any]],
         pauses: Pauses | None = None,
+        level: str = TIMED[0],
         reporter: Reporter | None = None,
-        reset_after: int = 0,
     ) -> Streamed:
-        """Events through the simulated RTL in one stream.
+        """Events through the machine in one stream.
 
         Args:
             inputs: name -> (n, ...).
             pauses: of the stream; None = none.
+            level: one of `timed`.
             reporter: told of progress.
-            reset_after: clock edges of other beats in front of the stream, which a reset then ends; 0 = none.
 
         Raises:
-            HlsError: fewer outputs came than events went in.
+            HlsError: an output of no event, or events whose output does not come.
         """
-        rows, pauses = self._beats(inputs), pauses or Pauses()
-        events, beats = len(rows), self.fold.beats
-        words = encode(self._ports[IN], rows.reshape(events * beats, -1))
-        with self._running(reporter) as (bench, reset):
-            if reset_after:
-                bench(words, beats, Pauses(), reset_after)
-                reset()
-            came, taken, given = bench(words, beats, pauses, events * (beats + MARGIN) * 8 + self.latency_cycles)
-        if len(came) != events * self.words:
-            raise HlsError(f"{self.path}: {len(came)} outputs came for {events} events, {self.words} for each")
-        values = decode(self._ports[self.out_port], came).reshape(events, self.words, -1)
-        outs = self.kernels[-1].outs
+        beats, pauses = self._beats(inputs), pauses or Pauses()
+        script = pauses.script(pauses.edges(self._clocks(len(beats))))
+        if level == "emulator":
+            words = self.emulator.play(beats, script, reporter)
+        elif level == "icarus":
+            words = self.rtl.icarus(beats, script)
+        else:
+            words = self.rtl.verilated(self.path / "sim", beats, script, reporter)
+        return Streamed(self._event(words), words.taken, words.given)
+
+    def _event(self, words: Words) -> Array:
+        """Words of the output, (n, words, values), as the outputs of events, (n, values)."""
+        outs, values = self.kernels[-1].outs, words.values
         parts = np.split(values, np.cumsum([group.size for group in outs])[:-1], axis=2)
         named = [of_event(self.fold, group, part) for group, part in zip(outs, parts, strict=True)]
-        return Streamed(np.concatenate([part.reshape(events, -1) for part in named], axis=1), taken, given)
+        return np.concatenate([part.reshape(len(values), -1) for part in named], axis=1)
+
+    def _clocks(self, events: int) -> int:
+        """That a stream takes without pauses, and some more."""
+        return events * self.fold.beats + self._quiet
+
+    def _timed(self, level: str | None) -> str:
+        """The level with a clock that is meant.
+
+        Raises:
+            HlsError: it has none.
+        """
+        if self.level_of(level or TIMED[0]) not in TIMED:
+            raise HlsError(f"levels with a clock are {', '.join(TIMED)}. Received: {level!r}")
+        return level or TIMED[0]
 
     def reports(self) -> list[Report]:
         """alkaid's estimate of the kernels, and the registers of kernels and stores as written."""
@@ -280,9 +321,22 @@ class FoldedProject(ProjectFolder):
     def _beats(self, inputs: Mapping[str, NDArray[Any]]) -> Array:
         """Events as they come in, (n, B, values of a beat), in the formats of the ports."""
         rounded = self.rounded(inputs)
-        outside = [group for group in self.kernels[0].ins if group.kind != "rom"]
-        parts = [beats_of(self.fold, group.tensor, rounded[group.tensor]) for group in outside]
-        return np.concatenate([*parts, ways_of(self.fold, rounded)], axis=2)
+        return np.concatenate([self._outside(rounded), ways_of(self.fold, rounded)], axis=2)
+
+    def _outside(self, rounded: Mapping[str, Array]) -> Array:
+        """What kernels read of them, (n, B, values of a beat)."""
+        outside = [group.tensor for group in self.kernels[0].ins if group.kind != "rom"]
+        return np.concatenate([beats_of(self.fold, tensor, rounded[tensor]) for tensor in outside], axis=2)
+
+    def _events(self, rounded: Mapping[str, Array]) -> Array:
+        """Events as `program` takes them: what kernels read, one beat after the other, then the orders of the host."""
+        beats = self._outside(rounded)
+        orders = [rounded[name].reshape(len(beats), -1) for name in self.fold.host_orders]
+        return np.concatenate([beats.reshape(len(beats), -1), *orders], axis=1)
+
+    def _compiled(self, reporter: Reporter | None) -> Path:
+        sources = [self.path / PLAN, *sorted((self.path / "model").glob("*.gz"))]
+        return compile_program(self.program, sources, self.path / "compiled", reporter)
 
     def _cxx(self, reporter: Reporter | None) -> Path:
         return csim.compile_cpp(self.path / "src", self.layout.top, self.path / "csim", reporter)
@@ -291,46 +345,3 @@ class FoldedProject(ProjectFolder):
         ends = np.cumsum([port.size for port in self.layout.outputs])[:-1]
         parts = np.split(values, ends, axis=1)
         return self.named({port.variable: part for port, part in zip(self.layout.outputs, parts, strict=True)})
-
-    def _library(self, reporter: Reporter | None) -> Path:
-        folder = self.path / "sim"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / DRIVER).write_text(self._driver)
-        return find_verilator().compile(self.sources, self.layout.top, folder, reporter, DRIVER)
-
-    @property
-    def _driver(self) -> str:
-        by_beat = self.out_port == OUT_BEAT
-        return fill(Path(__file__).with_name(DRIVER), top=self.layout.top, out=self.out_port, by_beat=by_beat)
-
-    @contextmanager
-    def _running(self, reporter: Reporter | None) -> Iterator[tuple[Any, Any]]:
-        """Hardware fresh from reset: (words, beats, pauses, most) -> outputs, taken, given; and what resets it."""
-        functions = ctypes.CDLL(str(self._library(reporter)))
-        functions.machine_create.restype = ctypes.c_void_p
-        functions.machine_destroy.argtypes = functions.machine_reset.argtypes = [ctypes.c_void_p]
-        functions.machine_run.restype = ctypes.c_int64
-        size, pointer, number = ctypes.c_size_t, ctypes.c_void_p, ctypes.c_uint64
-        functions.machine_run.argtypes = [
-            pointer, pointer, size, size, size, size, pointer, size, number, number, number, ctypes.c_int64, pointer,
-            pointer,
-        ]  # fmt: skip
-        stride, room = (port_bytes(sum(value.width for value in self._ports[side])) for side in (IN, self.out_port))
-        handle = ctypes.c_void_p(functions.machine_create())
-
-        def bench(words: list[int], beats: int, pauses: Pauses, most: int) -> tuple[list[int], Any, Any]:
-            given = np.frombuffer(b"".join(word.to_bytes(stride, "little") for word in words), np.uint8)
-            events = len(words) // beats
-            out, times = np.zeros((events * self.words, room), np.uint8), np.zeros((2, events), np.int64)
-            came = functions.machine_run(
-                handle, given.ctypes.data, stride, len(words), beats, self.words, out.ctypes.data, room, pauses.seed,
-                pauses.gaps, pauses.stalls, most, times[0].ctypes.data, times[1].ctypes.data,
-            )  # fmt: skip
-            if came < 0:
-                raise HlsError(f"{self.path}: out_last does not stand at the last output of each event")
-            return [int.from_bytes(row.tobytes(), "little") for row in out[:came]], times[0], times[1]
-
-        try:
-            yield bench, lambda: functions.machine_reset(handle)
-        finally:
-            functions.machine_destroy(handle)

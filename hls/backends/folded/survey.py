@@ -3,8 +3,8 @@
 The smallest T are traced, as long as the time lasts; the others are scaled, kernel by kernel, from the largest T that
 was traced and has the same kernels:
 
-- LUT, DSP, products of two variables and register bits: what operations take that need no value of a beat is a part per
-  event and stays; the rest is a part per point of a beat and grows as T.
+- LUT, products of two variables, DSP blocks and register bits: what operations take that need no value of a beat is a
+  part per event and stays; the rest is a part per point of a beat and grows as T.
 - Stages: the path from a kernel's inputs to its outputs, without registers, grows as log2 T, for a sum over the points
   of a beat is a tree of adders; how fast the two largest T traced say. The kernel has the stages of the largest T
   traced, and one more for every `stage_ns`, or part of it, that its path is longer. A single T says nothing of that.
@@ -25,7 +25,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hls.backends.alkaid.amounts import Amount
+from hls.backends.alkaid.stages import Amount
 from hls.backends.folded.machine import latency_cycles
 from hls.backends.folded.writer import NAME, costs, design, planned, stage_ns
 from hls.backends.writing import refusal_of
@@ -98,8 +98,8 @@ class KernelCost:
         beats: of an event.
         depth: stages.
         lut: alkaid's estimate, with what moves rows behind it.
-        dsp: DSP blocks that products of two variables take (`firmware.multipliers`).
         products: of two variables.
+        dsp: DSP48E2 of those that are in some.
         register_bits: of its pipeline.
         of_event: the same four, of operations that need no value of a beat.
         store_bits: of the stores behind it.
@@ -112,8 +112,8 @@ class KernelCost:
     beats: int
     depth: int
     lut: float
-    dsp: int
     products: int
+    dsp: int
     register_bits: int
     of_event: Amount
     store_bits: int
@@ -187,7 +187,7 @@ class Row:
 
     @property
     def dsp(self) -> int:
-        """DSP blocks, of all kernels."""
+        """DSP48E2 of products, of all kernels."""
         return sum(kernel.dsp for kernel in self.kernels)
 
     @property
@@ -277,8 +277,8 @@ def traced(model: Any, build: Build, choice: Choice) -> Row:
             beats=kernel["beats"],
             depth=kernel["stages"],
             lut=kernel["lut_estimate"] + kernel["moves_lut_estimate"],
-            dsp=kernel["dsp_estimate"],
             products=kernel["products"],
+            dsp=kernel["dsp_estimate"],
             register_bits=kernel["register_bits"],
             of_event=Amount(**kernel["of_event"]),
             store_bits=sum(kernel["stores"].values()),
@@ -327,8 +327,8 @@ def _scaled(
         beats=min(last.beats, beats),
         depth=last.depth + max(math.ceil((path - last.unpipelined_path_ns) / limit_ns), 0),
         lut=stays.lut + growth * (last.lut - stays.lut),
-        dsp=round(stays.dsp + growth * (last.dsp - stays.dsp)),
         products=round(stays.products + growth * (last.products - stays.products)),
+        dsp=round(stays.dsp + growth * (last.dsp - stays.dsp)),
         register_bits=round(stays.register_bits + growth * (last.register_bits - stays.register_bits)),
         unpipelined_path_ns=path,
     )

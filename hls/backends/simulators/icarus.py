@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,24 +77,46 @@ def run_icarus(bench: Bench, sources: Sequence[Path]) -> list[int | None]:
         CompileError: it refuses the Verilog.
         HlsError: the simulation ended badly.
     """
-    compiler = find_icarus()
+    find_icarus()  # before anything is written
     with tempfile.TemporaryDirectory(prefix="icarus_") as scratch:
         folder = Path(scratch)
         test = bench.write(folder)
-        program = folder / "bench.vvp"
-        command = [compiler, "-g2012", "-o", str(program), "-s", f"tb_{bench.top}", str(test)]
-        command += [str(path.resolve()) for path in sources]  # it runs in the scratch folder
-        done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)  # noqa: S603
-        if done.returncode:
-            last = last_lines(done.stdout + done.stderr)
-            raise CompileError(f"iverilog failed with exit status {done.returncode}\n{last}")
-        done = subprocess.run(["vvp", "-n", str(program)], capture_output=True, text=True, cwd=folder, check=False)  # noqa: S603, S607
-        outputs = folder / "outputs.hex"
-        if done.returncode or not outputs.is_file() or not re.search(r"^(PASS|FAIL)", done.stdout, re.MULTILINE):
-            last = last_lines(done.stdout + done.stderr)
-            raise HlsError(f"vvp failed with exit status {done.returncode}\n{last}")
-        lines = outputs.read_text().split()
-    return [None if re.search("[xXzZ]", line) else int(line, 16) for line in lines]
+        simulate(test.read_text(), {}, f"tb_{bench.top}", sources, folder)
+        lines = (folder / "outputs.hex").read_text().split()
+    return [vector(line) for line in lines]
+
+
+def simulate(bench: str, files: Mapping[str, str], top: str, sources: Sequence[Path], folder: Path) -> None:
+    """Compile a test bench and run it; it ends with a line PASS or FAIL.
+
+    Args:
+        bench: its Verilog.
+        files: that it reads: name -> text.
+        top: its module.
+        sources: Verilog of what it tests.
+        folder: where it runs, reads and writes.
+
+    Raises:
+        ToolMissing, CompileError, HlsError: as for `run_icarus`.
+    """
+    compiler = find_icarus()
+    for name, text in {**files, f"{top}.v": bench}.items():
+        (folder / name).write_text(text)
+    command = [compiler, "-g2012", "-o", "bench.vvp", "-s", top, f"{top}.v"]
+    command += [str(path.resolve()) for path in sources]  # it runs in that folder
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)  # noqa: S603
+    if done.returncode:
+        last = last_lines(done.stdout + done.stderr)
+        raise CompileError(f"iverilog failed with exit status {done.returncode}\n{last}")
+    done = subprocess.run(["vvp", "-n", "bench.vvp"], capture_output=True, text=True, cwd=folder, check=False)  # noqa: S607
+    if done.returncode or not re.search(r"^(PASS|FAIL)", done.stdout, re.MULTILINE):
+        last = last_lines(done.stdout + done.stderr)
+        raise HlsError(f"vvp failed with exit status {done.returncode}\n{last}")
+
+
+def vector(text: str) -> int | None:
+    """A vector that a bench has written in hexadecimal; None where a bit of it is undefined."""
+    return None if re.search("[xXzZ]", text) else int(text, 16)
 
 
 def find_icarus() -> str:

@@ -140,8 +140,14 @@ class RtlLevel(Record):
 
     jets: Agreement
     adversarial: Agreement | None = None
+    disturbed: Agreement | None = None
     latency_cycles: int | None = None
     ii_cycles: int | None = None
+
+    @property
+    def parts(self) -> list[Agreement]:
+        """All sets of events that it simulated."""
+        return [part for part in (self.jets, self.adversarial, self.disturbed) if part]
 
 
 class Rtl(Record):
@@ -208,6 +214,7 @@ class KernelCost(Record):
     beats: int  # of an event
     stages: int
     lut_estimate: float
+    dsp_estimate: int = 0
     register_bits: int
     longest_path_ns: float
     stores: Mapping[str, int] = {}  # "<kind>_bits" -> bits

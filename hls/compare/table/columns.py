@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from hls.backends.simulators.levels import TIMED
+from hls.backends.simulators.levels import OF_VERILOG
 from hls.compare.read.interval import interval_of
 from hls.compare.read.records import Agreement, Rtl
 from hls.compare.read.run import RTL_FILE, Run, ebops_of, trained_for_it
@@ -141,9 +141,9 @@ def _rtl(run: Run) -> Cell:
     """Whether RTL simulation equals the quantised model."""
     if run.rtl is None:
         return Cell(command=f"qformers rtl {run.yaml}")
-    parts = [part for level in run.rtl.levels.values() for part in (level.jets, level.adversarial) if part]
+    parts = [part for level in run.rtl.levels.values() for part in level.parts]
     by = f"{run.rtl.backend} {run.rtl.flavour}, {', '.join(run.rtl.levels)}{_latency_differs(run.rtl)}"
-    told = "" if any(level in TIMED for level in run.rtl.levels) else "arithmetic "
+    told = "" if any(level in OF_VERILOG for level in run.rtl.levels) else "arithmetic "
     by += "; no level read the Verilog" if told else ""
     return _agreed(run.rtl.equal, parts, by, _stale(run, "rtl.json"), told)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from qformers.errors import ConfigError
+from qformers.files import append_line, whole_lines
 from qformers.precision.fixed import Fixed
 from qformers.quant.ptq.evaluator import Evaluation
 from qformers.quant.ptq.slots import Slot
@@ -43,31 +43,20 @@ class Journal:
     def __init__(self, path: Path, key: str) -> None:
         self.path, self.key = path, key
         self.known: dict[str, Evaluation] = {}
-        if path.exists():
-            self._read()
+        self._read()
 
     def add(self, stage: str, formats: Mapping[Slot, Fixed], measured: Evaluation) -> None:
         """Write down one evaluation."""
         text = spelled(formats)
         self.known[text] = measured
-        line = json.dumps({"key": self.key, "stage": stage, **measured.as_json(), "formats": text}) + "\n"
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a") as handle:
-            handle.write(line)
-            handle.flush()
-            os.fsync(handle.fileno())
+        append_line(self.path, json.dumps({"key": self.key, "stage": stage, **measured.as_json(), "formats": text}))
 
     def find(self, formats: Mapping[Slot, Fixed]) -> Evaluation | None:
         """What these formats gave before, if they were measured."""
         return self.known.get(spelled(formats))
 
     def _read(self) -> None:
-        whole = self.path.read_bytes()
-        end = whole.rfind(b"\n") + 1
-        if end < len(whole):
-            with self.path.open("r+b") as handle:
-                handle.truncate(end)
-        for number, line in enumerate(whole[:end].decode("utf-8", "replace").splitlines(), 1):
+        for number, line in enumerate(whole_lines(self.path), 1):
             try:
                 row = json.loads(line)
                 if row.pop("key") == self.key:

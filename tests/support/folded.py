@@ -1,0 +1,73 @@
+"""Folded firmware of forms of the battery, and what is asked of all of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hls.backends import open_backend
+from hls.backends.folded.project import FoldedProject
+from hls.backends.folded.stream import Pauses
+from hls.proof.adversarial import adversarial
+from hls.proof.agree import keras_outputs
+from support.battery import build_of, models_of
+
+PAUSES = (
+    Pauses(),
+    Pauses(gaps=100, seed=1),
+    Pauses(stalls=200, seed=2),
+    Pauses(gaps=120, stalls=120, seed=3),
+    Pauses(mixed=True, seed=4, resets=(0, 5, 300, 301, 1234)),
+)
+
+
+def written(
+    name: str, form: str, together: int, out: Path, particles: int | None = None, **firmware: Any
+) -> tuple[Any, FoldedProject]:
+    """The quantised model of a form, and its project with T points per clock; `firmware`: keys of that section."""
+    cfg, quant, _, model = models_of(name, form, particles)
+    build = build_of(name, cfg, quant, "folded")
+    section = build.firmware.model_copy(update={"points_per_clock": together, **firmware})
+    project = open_backend("folded").write(model, build.model_copy(update={"firmware": section}), out)
+    assert isinstance(project, FoldedProject)
+    return model, project
+
+
+def refuse_other_rtl(model: Any, project: FoldedProject) -> None:
+    """The RTL gives what Keras gives, on time, with pauses and resets, and edge by edge as the emulator does."""
+    events = adversarial(model).inputs
+    wanted = keras_outputs(model, events)
+    clocked = project.clock(events, wanted)
+    (name, expected), *_ = wanted.items()
+    assert (clocked.outputs[name] != expected).sum() == 0
+    assert clocked.on_time
+    assert clocked.timing is not None
+    assert clocked.timing.ii_cycles == project.fold.beats == project.facts["ii_cycles"]
+    flat = expected.reshape(len(expected), -1)
+    for pauses in PAUSES:
+        streamed = project.stream(events, pauses)
+        assert (streamed.outputs[streamed.came] != flat[streamed.came]).sum() == 0, pauses
+        assert streamed.came.all() == (not pauses.resets)
+        if pauses.gaps:
+            assert np.diff(streamed.taken).max() > project.fold.beats
+        refuse_other_edges(project, events, pauses, "verilator")
+
+
+def refuse_other_edges(project: FoldedProject, events: dict[str, Any], pauses: Pauses, level: str) -> None:
+    """A level of simulation takes and gives at the same edges as the emulator, and the same values."""
+    found, emulated = (project.stream(events, pauses, one) for one in (level, "emulator"))
+    for edge_by_edge in ("taken", "given", "outputs"):
+        np.testing.assert_array_equal(getattr(found, edge_by_edge), getattr(emulated, edge_by_edge))
+
+
+def refuse_other_resets(model: Any, project: FoldedProject, level: str) -> None:
+    """A reset at any edge of the first events ends those that are on their way, and no other."""
+    events = {name: array[:40] for name, array in adversarial(model).inputs.items()}
+    wanted = next(iter(keras_outputs(model, events).values())).reshape(40, -1)
+    whole = project.stream(events, level=level)
+    for edge in range(project.latency_cycles + 3 * project.fold.beats):
+        streamed = project.stream(events, Pauses(resets=(edge,)), level)
+        assert (streamed.outputs[streamed.came] != wanted[streamed.came]).sum() == 0, edge
+        np.testing.assert_array_equal(~streamed.came, (whole.taken < edge) & (whole.given >= edge))
