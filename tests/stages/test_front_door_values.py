@@ -70,8 +70,11 @@ def test_an_architecture_that_returns_no_model_is_named(monkeypatch: pytest.Monk
         build_model(build, NATURAL, ["a", "b"])
 
 
-@pytest.mark.parametrize("events", ["10", 2.5, 0, -1, None])
-@pytest.mark.parametrize("stage", [hls.simulate, simulate_rtl])
+@pytest.mark.parametrize(
+    ("stage", "events"),
+    [(stage, events) for stage in (hls.simulate, simulate_rtl) for events in ("10", 2.5, 0, -1)]
+    + [(hls.simulate, None)],  # of RTL as many as the size of the model says
+)
 def test_a_simulation_takes_a_whole_number_of_events(stage: Any, events: Any, tmp_path: Path) -> None:
     with pytest.raises(HlsError, match=f"at least one jet is needed: set --events. Received: {events!r}"):
         stage(load(CONFIGS / "part_tiny.yaml"), tmp_path, events)
