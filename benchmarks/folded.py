@@ -7,8 +7,8 @@
 
 The model is that of the build file below with formats that are not learned and weights drawn from its seed; nothing of
 it depends on data. Each N is planned as `qformers fold-plan` does: the smallest T are traced as long as the seconds
-last, the others scaled. What was measured before for another N or form is kept. The picture of the documentation is
-drawn along with its N and form.
+last, the others scaled. What was measured before for another N or form is kept. The pictures of the documentation are
+drawn along, that of ParT with its N and form.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ from qformers.files import write_json  # noqa: E402
 from qformers.manifest import machine, versions  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "folded.json"
-PICTURE = ROOT / "docs" / "images" / "folded_part.svg"
-DRAWN = ("onchip", 16, 1)  # form, N and T of the picture
+PICTURES = ROOT / "docs" / "images"
+DRAWN = ("onchip", 16, 1)  # form, N and T of the picture of ParT
+HEPT, HEPT_T = "firmware_configs/hept_tracking_demo.yaml", 8  # build and T of the picture of HEPT
 BUILD = "firmware_configs/part_jets16.yaml"
 FORMS = {"none": "without U", "onchip": "with U, computed on the chip"}  # model.pairs -> its words
 FORMATS = {
@@ -71,7 +72,7 @@ def measured(particles: int, pairs: str, seconds: float) -> Rows:
     }
     for row in traced:
         if (pairs, particles, row.choice.points_per_clock) == DRAWN and row.facts is not None:
-            draw(row.facts, PICTURE)
+            draw(row.facts, PICTURES / "folded_part.svg")
     facts = {
         "pairs": pairs,
         "particles": particles,
@@ -82,6 +83,18 @@ def measured(particles: int, pairs: str, seconds: float) -> Rows:
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
     return [{**facts, **flat(row), "scaling_error": errors.get(row.choice)} for row in survey.rows]
+
+
+def draw_hept() -> None:
+    """Draw the plan of HEPT, one layer of it."""
+    from hls.backends.folded.picture import draw
+    from hls.backends.folded.survey import Choice
+    from hls.backends.folded.writer import costs, design
+    from qformers.builds.build import load
+    from qformers.builds.models import fresh_model
+
+    build = load(ROOT / HEPT, ["model.layers=1", "firmware.moved_rows=banks"])
+    draw(costs(design(fresh_model(build, "hgq"), Choice(HEPT_T).of(build))), PICTURES / "folded_hept.svg")
 
 
 def merged(old: Rows, new: Rows) -> Rows:
@@ -174,6 +187,8 @@ def main() -> int:
             print(f"N = {particles}, {FORMS[pairs]}", file=sys.stderr, flush=True)
             content["rows"] = merged(content["rows"], measured(particles, pairs, options.seconds))
             write_json(RESULTS, content)
+    if options.particles:
+        draw_hept()
     for pairs, words in forms(content).items():
         print(f"\n{words}\n\n{text(content, pairs)}")
     print(f"\n{conditions(content)}")

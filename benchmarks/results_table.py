@@ -47,9 +47,10 @@ def read(path: Path) -> Any:
 def record(run: Path) -> Row:
     """What is kept of a run folder."""
     manifest = read(run / "float" / "manifest.json")
+    folded = run / "firmware" / "folded" / "manifest.json"  # of the hardware that is built
     kept: Row = {
         "scores": {phase: scores(read(run / phase / "metrics.json")) for phase in PHASES},
-        "ebops": read(run / "qat" / "manifest.json")["ebops"],
+        "ebops": read(folded if folded.exists() else run / "qat" / "manifest.json")["ebops"],
         "events": manifest["jets"],
         "simulations": {},
         "reports": {},
@@ -166,6 +167,23 @@ def cost_text(runs: Mapping[str, Row], names: Sequence[str] = ()) -> str:
                     whole(ii),
                 ]
             )
+    return table(lines)
+
+
+def firmware_text(runs: Mapping[str, Row], names: Sequence[str]) -> str:
+    """Kinds of firmware of one trained model as Markdown: what each takes, how often and for how long."""
+    lines = [
+        ["firmware", "II", "latency (RTL simulation)", "EBOPs", "LUT (estimate)", "FF (estimate)", "RTL differs in"]
+    ]
+    for name in names:
+        reports = runs[name]["reports"]
+        cost = reports.get("folded") or reports["alkaid"]
+        timed, level = reports["verilator"], runs[name]["simulations"]["verilator"]
+        wrong = [differing(level[part]) for part in ("jets", "adversarial")]
+        taken = f"{timed['latency_cycles']} cycles = {timed['latency_ns']:g} ns"
+        bits = f"{runs[name]['ebops']:,}"
+        resources = (whole(cost["resources"][key]) for key in ("lut", "ff"))
+        lines.append([f"`{name}`", whole(timed["ii_cycles"]), taken, bits, *resources, " and ".join(wrong)])
     return table(lines)
 
 

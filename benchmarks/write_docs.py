@@ -40,6 +40,7 @@ PAGES = ROOT / "benchmarks" / "pages"
 PAGES_OF_FIGURES = ("results.md", "toolchain.md", "folded.md")
 LOSS = 0.01  # of accuracy, in the table of equal accuracy
 HEADLINE = "part_demo"  # run of the table in the README
+FOLDED = ("part_demo_folded4", "part_demo_folded")  # the same model, four particles per clock and one
 NORMED = ("part_tiny_layer", "hept_layer")  # runs whose norms and activations are computed
 MARKS = "<!-- benchmarks/write_docs.py -->", "<!-- end -->"
 PER_CENT = 100.0
@@ -77,7 +78,9 @@ def figures() -> dict[str, Any]:
         "runs": runs,
         "demos": order,
         "normed": normed,
-        "larger": [name for name in runs if name not in (*order, *normed)],
+        "larger": [name for name in runs if name not in (*order, *normed, *FOLDED)],
+        "folded_demos": [HEADLINE, *FOLDED],
+        "firmware": lambda names: results_table.firmware_text(runs, names),
         "proof": lambda names: results_table.proof_text(runs, names),
         "cost": lambda names: results_table.cost_text(runs, names),
         "measured_on": lambda names: results_table.conditions(runs, names),

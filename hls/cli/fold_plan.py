@@ -2,14 +2,14 @@
 
     qformers fold-plan firmware_configs/part_demo.yaml
     qformers fold-plan firmware_configs/part_demo.yaml --max-ii 40 --max-lut 60000 --out runs/part_demo/fold_plan
-    qformers fold-plan firmware_configs/part_jets32.yaml --untrained --set firmware.clock_ns=2.8
+    qformers fold-plan firmware_configs/part_jets32.yaml --untrained --set firmware.multipliers=dsp
 
 The trained model of the run is planned with its own weights and formats. Where there is none yet, or with --untrained,
 a model is made anew from the build file, without any data: its widths are those that the build starts with, so that
 LUT are an upper estimate.
 
 The smallest T are traced by alkaid as long as --seconds last. What larger T take is scaled from the largest one traced
-(marked ~): of LUT, products of two variables and registers of each kernel the part per event stays and the part per
+(marked ~): of LUT, products of two variables, DSP and registers of each kernel the part per event stays, the part per
 point grows as T; stages follow from its path, which grows as log2 T; stores hold an event, whatever T is. II is exact,
 and so is the latency of traced rows.
 

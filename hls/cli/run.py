@@ -4,10 +4,14 @@
     qformers run firmware_configs/part_demo.yaml --from export --to csim
     qformers run firmware_configs/part_demo.yaml --set data.num_particles=4 --fresh
     qformers run firmware_configs/part_demo.yaml --no-synth --levels interpreter verilator
+    qformers run firmware_configs/part_demo_folded.yaml --trained runs/part_demo
 
 All stages run in one process. Synthesis takes minutes (all cores are used); at its time limit the flow goes on without
 its figures, and says how to finish it. Each stage is a command and can be run by itself; a stage that was interrupted
 goes on where it was. The first stage that fails ends the run with its exit status.
+
+With --trained the model of another run is taken, whose build differs in its firmware alone, and export is the first
+stage: one model as several kinds of firmware.
 """
 
 from __future__ import annotations
@@ -45,6 +49,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fresh", action="store_true", help="train again from the start, e.g. after a change of the build file"
     )
+    parser.add_argument("--trained", type=Path, metavar="RUN", help="take the trained model of this run folder")
     rtl.add_levels(parser)
     parser.add_argument("--no-synth", action="store_true", help="leave the synthesis by Yosys out")
     parser.add_argument(
@@ -80,10 +85,21 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(f"--from must not come after --to. Received: --from {options.first} --to {options.last}")
     if options.no_synth and "synth" in (options.first, options.last):
         raise ConfigError("--no-synth leaves out the stage that --from or --to names: synth")
+    if options.trained and options.fresh:
+        raise ConfigError("--trained takes a model that is trained, and --fresh trains one; leave one of them out")
+    if options.trained and options.first == "train":
+        options.first = "export"
+        if options.last == "train":
+            raise ConfigError("--trained begins with export. Received: --to train")
     chosen = names[names.index(options.first) : names.index(options.last) + 1]
     build = shared.load_build(options)
     open_backend(build.firmware.backend)  # an unknown one is refused before hours of training
     folder = shared.run_folder(build, options.run)
+    if options.trained:
+        from qformers.train.taken import take_trained
+
+        for phase in take_trained(options.trained, folder, build):
+            print(f"{folder / phase.folder.name}: taken from {phase.folder}")
     for name in chosen:
         if name == "synth" and options.no_synth:
             continue

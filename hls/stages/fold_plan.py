@@ -137,11 +137,11 @@ class FoldPlan(Result):
     def _kernels(self, row: Row) -> Table:
         title = f"Kernels at {row.choice}, and the stores behind them"
         table = Table(title=title, **STYLE)
-        for head in ("kernel", "beats", "stages", "LUT\n(est.)", "products", "kernel\nbits", "stores\nbits"):
+        for head in ("kernel", "beats", "stages", "LUT\n(est.)", "products", "DSP", "kernel\nbits", "stores\nbits"):
             table.add_column(head, justify="right", no_wrap=True)
         table.add_column("layers")
         for kernel in row.kernels:
-            numbers = (kernel.lut, kernel.products, kernel.register_bits, kernel.store_bits)
+            numbers = (kernel.lut, kernel.products, kernel.dsp, kernel.register_bits, kernel.store_bits)
             cells = (kernel.number, kernel.beats, kernel.depth, *(f"{number:,.0f}" for number in numbers))
             names = kernel.layers
             words = ", ".join(names) if len(names) <= 3 else f"{names[0]} ... {names[-1]} ({len(names)})"
@@ -225,9 +225,9 @@ def _cells(row: Row) -> list[str]:
     exact = (f"{row.choice.points_per_clock}", f"{row.ii_cycles}", f"{row.ii_ns:g}")
     scaled = (
         f"{row.latency_cycles}", f"{row.latency_ns:g}", f"{row.lut:,.0f}", f"{row.products:,}",
-        f"{row.register_bits:,}", f"{row.store_bits:,}", f"{row.longest_path_ns:.2f}",
+        f"{row.register_bits:,}", f"{row.store_bits:,}", f"{row.longest_path_ns:.2f}", f"{row.dsp:,}",
     )  # fmt: skip
-    return [*exact, *(f"{about}{text}" for text in scaled), f"{row.dsp}", said]
+    return [*exact, *(f"{about}{text}" for text in scaled), said]
 
 
 def refuse_foreign(out: Path) -> None:

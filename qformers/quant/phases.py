@@ -45,7 +45,7 @@ from qformers.errors import ConfigError
 from qformers.nn.index.lsh import FromBlocks, GivenOrder, ToBlocks
 from qformers.nn.index.select import Largest
 from qformers.nn.index.sorted_order import SortedOrder
-from qformers.nn.memory import inputs_of, memory_of
+from qformers.nn.memory import Memory, inputs_of, memory_of
 
 Array = NDArray[np.float64]
 
@@ -477,6 +477,29 @@ class _Planner:
             self.places[layer.name] = Place(phase + 1, None)
 
 
+def points_of(model: Any) -> int:
+    """N of a model with a memory (`qformers.nn.memory`).
+
+    Raises:
+        Unfolded: it has none, or its inputs have not the same points.
+    """
+    return _comes(model)[1]
+
+
+def _comes(model: Any) -> tuple[Memory, int, dict[str, int | None]]:
+    """The memory of a model, its N, and the axis of each input that counts points."""
+    memory = memory_of(model)
+    if memory is None:
+        raise _refuse(model, "its file does not say which axes count points", "train it again, or build it anew")
+    roles = {named(tensor): tuple(memory.inputs[named(tensor)][1:]) for tensor in model.inputs}
+    axes = {name: next((i for i, role in enumerate(kinds) if role in POINTS), None) for name, kinds in roles.items()}
+    places = [(tensor, axes[named(tensor)]) for tensor in model.inputs]
+    sizes = {int(tensor.shape[axis + 1]) for tensor, axis in places if axis is not None}
+    if None in axes.values() or len(sizes) != 1:
+        raise _refuse(model, f"all inputs must have the same points. Received: {roles}", ELSE)
+    return memory, sizes.pop(), axes
+
+
 def plan(model: Any, together: int, banks: bool = False) -> Plan:
     """Cut a quantised model into phases.
 
@@ -488,16 +511,7 @@ def plan(model: Any, together: int, banks: bool = False) -> Plan:
     Raises:
         Unfolded: a layer that cannot be folded.
     """
-    memory = memory_of(model)
-    if memory is None:
-        raise _refuse(model, "its file does not say which axes count points", "train it again, or build it anew")
-    roles = {named(tensor): tuple(memory.inputs[named(tensor)][1:]) for tensor in model.inputs}
-    axes = {name: next((i for i, role in enumerate(kinds) if role in POINTS), None) for name, kinds in roles.items()}
-    places = [(tensor, axes[named(tensor)]) for tensor in model.inputs]
-    sizes = {int(tensor.shape[axis + 1]) for tensor, axis in places if axis is not None}
-    if None in axes.values() or len(sizes) != 1:
-        raise _refuse(model, f"all inputs must have the same points. Received: {roles}", ELSE)
-    points = sizes.pop()
+    memory, points, axes = _comes(model)
     if points % together:
         raise Unfolded(
             "firmware.points_per_clock",

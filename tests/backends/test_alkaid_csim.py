@@ -59,6 +59,7 @@ def test_compiled_code_in_many_parts_is_the_model(
     assert "auto &v" in parts[-1].read_text(), "values cross from part to part"
 
 
+@pytest.mark.slow
 def test_a_library_is_taken_again_until_the_model_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[int] = []
     real = cxx.compile_all

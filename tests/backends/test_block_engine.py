@@ -145,6 +145,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Run(build.model, model, found)
 
 
+@pytest.mark.slow
 def test_the_stage_writes_latency_and_cost(tiny: Run) -> None:
     tree = json.loads(tiny.found.path.read_text())
     assert tiny.found.equal

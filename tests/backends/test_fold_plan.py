@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from support.battery import NARROW, build_of
+from support.battery import NARROW, build_of, models_of
 from support.paths import CONFIGS
 from support.quantised import NATURAL
 
@@ -23,7 +23,7 @@ from hls import cli
 from hls.backends import open_backend
 from hls.backends.alkaid.stages import Amount, amount
 from hls.backends.folded import picture
-from hls.backends.folded.survey import Choice, KernelCost, Row, Survey, choices, layers_of, scaled, survey, traced
+from hls.backends.folded.survey import Choice, KernelCost, Row, Survey, choices, scaled, survey, traced
 from hls.backends.folded.writer import design, stage_ns
 from hls.cli import fold_plan as command
 from hls.errors import ExportRefused, HlsError
@@ -78,7 +78,7 @@ def test_what_is_scaled_is_near_what_is_traced(
     model, build = quantised(name, form, points)
     known = [row(name, form, points, together) for together in fitted]
     true, choice = row(name, form, points, wanted), Choice(wanted)
-    found = scaled(known, choice, points, layers_of(model, choice), stage_ns(build.firmware))
+    found = scaled(known, choice, points, choices(model, build)[choice], stage_ns(build.firmware))
     assert found.scaled_from == fitted
     assert not found.traced
     assert not found.other_kernels
@@ -116,6 +116,19 @@ def test_the_amounts_of_a_pipeline_are_those_that_it_has() -> None:
         assert 0 < some.register_bits <= whole.register_bits
 
 
+def test_products_in_dsp_blocks_are_planned() -> None:
+    model, build = quantised("part", "none_mean", 4)
+    firmware = build.firmware.model_copy(update={"multipliers": "dsp"})
+    rows = survey(model, build.model_copy(update={"firmware": firmware}), seconds=1e-9).rows
+    facts, plain = rows[0].facts, row("part", "none_mean", 4, 1)
+    assert facts is not None
+    assert rows[0].dsp == facts["dsp_estimate"] > 0
+    assert rows[0].products == plain.products >= rows[0].dsp
+    assert rows[0].lut < plain.lut
+    assert rows[2].dsp > 3 * rows[0].dsp
+    assert f"{rows[0].dsp:,} DSP (estimates)" in picture.svg(facts)
+
+
 def test_the_smallest_t_are_traced_while_time_lasts() -> None:
     model, build = quantised("deepsets", "mean", 4)
     found = survey(model, build, seconds=1e-9)
@@ -130,19 +143,20 @@ def test_the_smallest_t_are_traced_while_time_lasts() -> None:
 
 def kernel(number: int, layer: str, beats: int, **amounts: Any) -> KernelCost:
     own = {
-        "depth": 4, "lut": 100.0, "products": 10, "register_bits": 50, "of_event": Amount(20.0, 2, 10),
+        "depth": 4, "lut": 100.0, "products": 10, "dsp": 7, "register_bits": 50, "of_event": Amount(20.0, 2, 10, 1),
         "store_bits": 7, "longest_path_ns": 4.0, "unpipelined_path_ns": 16.0,
     }  # fmt: skip
     return KernelCost(number, (layer,), beats, **{**own, **amounts})
 
 
 def test_the_rules_of_scaling() -> None:
-    event = kernel(1, "b", 1, of_event=Amount(100.0, 10, 50))
+    event = kernel(1, "b", 1, of_event=Amount(100.0, 10, 50, 7))
     one = Row(Choice(1), (kernel(0, "a", 8), event), 5.0)
     two = Row(Choice(2), (kernel(0, "a", 4, lut=190.0, unpipelined_path_ns=18.0), event), 5.0)
     layers = (("a",), ("b",))
     beat, still = scaled([one], Choice(4), 8, layers, 4.5).kernels
     assert (beat.lut, beat.products, beat.register_bits) == (20 + 80 * 4, 2 + 8 * 4, 10 + 40 * 4)
+    assert beat.dsp == 1 + 6 * 4
     assert (beat.beats, beat.depth, beat.store_bits, beat.unpipelined_path_ns) == (2, 4, 7, 16.0)
     assert still == event
     beat, still = scaled([one, two], Choice(8), 8, layers, 4.5).kernels
@@ -164,10 +178,27 @@ def test_kernels_that_none_traced_has_are_scaled_from_others_and_said_to_be() ->
 
 
 def test_choices_divide_the_points_and_spell_the_build_file() -> None:
-    assert [choice.points_per_clock for choice in choices(12)] == [1, 2, 3, 4, 6, 12]
-    build = Choice(4).of(load(PART))
-    assert (build.firmware.backend, build.firmware.points_per_clock) == ("folded", 4)
+    model, build = quantised("deepsets", "mean", 12)
+    assert [choice.points_per_clock for choice in choices(model, build)] == [1, 2, 3, 4, 6, 12]
+    assert Choice(4).of(build).firmware == build.firmware.model_copy(update={"points_per_clock": 4})
     assert Choice(4).yaml == "firmware: {backend: folded, points_per_clock: 4}"
+
+
+def test_blocks_come_in_whole() -> None:
+    cfg, quant, _, model = models_of("hept", "two_orders")
+    build = build_of("hept", cfg, quant, "folded")
+    found = [choice.points_per_clock for choice in choices(model, build)]
+    assert found == [4, 8]
+    rows = survey(model, build, seconds=1e-9).rows
+    assert [one.choice.points_per_clock for one in rows] == found
+    facts = rows[0].facts
+    assert facts is not None
+    assert rows[0].lut == pytest.approx(facts["lut_estimate"])
+    assert facts["moves_lut_estimate"] > 0
+    assert (rows[0].store_bits, rows[0].latency_cycles) == (facts["store_bits"], facts["latency_cycles"])
+    texts = [text.text or "" for text in ElementTree.fromstring(picture.svg(facts)).iter(f"{SVG}text")]  # noqa: S314
+    assert {"gathered", "scattered", "registers, multiplexers"} <= set(texts)
+    assert "out_beat: 4 points per clock, as they are made" in texts
 
 
 def planned(limits: Limits) -> FoldPlan:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from hls.compare.read.run import read_run, read_runs
 from hls.compare.table.columns import tabulate
 from hls.compare.table.points import frontiers, points
 from hls.errors import HlsError
-from hls.reports.report import Report
+from hls.reports.report import Report, load_report
 from hls.stages.compare import Compared, compare
 from hls.stages.summary import _costs, _ebops, _kernels
 
@@ -178,6 +179,41 @@ def test_kernels_and_stores_stand_in_every_form(compared: Compared, tmp_path: Pa
     assert [kernel["stores"].get("filled_bits") for kernel in tree["kernels"][0]["kernels"]] == [2048, None]
     said = "".join(str(piece) for piece in compared.pieces())
     assert "Kernels and stores, fold4: 4 of 16 points per clock" in said
+
+
+def test_a_synthesis_of_kernels_stands_beside_the_estimates(runs: list[Path], tmp_path: Path) -> None:
+    report = load_report(runs[2] / "reports/yosys.json")
+    parts = {
+        "k0": {"lut": 2400, "ff": 900, "dsp": 12},
+        "k1": {"lut": 6000, "ff": 300},
+        "stores": {"ff": 2800, "lutram": 80},
+    }
+    replace(report, detail={**report.detail, "kernels": parts}).save(runs[2])
+    plan = json.loads((runs[2] / "firmware/folded/plan.json").read_text())
+    plan["kernels"][0]["dsp_estimate"] = 12
+    put(runs[2] / "firmware/folded/plan.json", plan)
+    compared = compare(runs[2:])
+    first, second = compared.kernels
+    added = ["LUT (yosys)", "FF (yosys)", "DSP (yosys)", "LUTRAM (yosys)"]
+    assert first.heads()[5:8] == ["LUT (alkaid)", "DSP (alkaid)", "registers [bit]"]
+    assert first.heads()[-4:] == added
+    assert [row[0] for row in first.rows()] == ["k0", "k1", "stores", "all"]
+    assert [row[-4:] for row in first.rows()] == [
+        ["2,400", "900", "12", "0"], ["6,000", "300", "0", "0"], ["0", "2,800", "0", "80"],
+        ["8,400", "4,000", "12", "80"],
+    ]  # fmt: skip
+    assert [row[6] for row in first.rows()] == ["12", "0", "", "12"]
+    assert all(len(row) == len(first.heads()) for row in first.rows())
+    assert not set(added) & set(second.heads())
+    compared.save(tmp_path / "out")
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert '<tr><th scope="row">stores</th>' in page
+    assert '<tr class="total"><th scope="row">all</th>' in page
+    tree = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert tree["kernels"][0]["synthesised"]["yosys"]["k0"]["dsp"] == 12
+    stale = replace(report, detail={**report.detail, "kernels": parts, "build_hash": "0" * 12})
+    stale.save(runs[2])
+    assert compare(runs[2:]).kernels[0].synthesised == {}
 
 
 def test_a_page_without_folded_firmware_has_no_kernels(tmp_path: Path) -> None:

@@ -68,6 +68,7 @@ def test_any_formats_come_back_from_the_model(material: run_folder.Material) -> 
     assert formats_of(material.shop.slots(material.shop.empty(wanted))) == wanted
 
 
+@pytest.mark.slow
 def test_formats_go_behind_globs_and_words_that_say_the_same(material: run_folder.Material) -> None:
     build = tiny(layers={"b0_attn_q": {"activation": "fixed<7,3>"}, "b0_*": {"weight": "fixed<6,2,RND,SAT_SYM>"}})
     slot = Slot("b0_attn_q", "input")

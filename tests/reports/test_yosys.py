@@ -146,6 +146,56 @@ def test_cache(two: tuple[list[Path], Path], tmp_path: Path, monkeypatch: pytest
     assert len(list(folder.glob("logic1-nodsp-*.json"))) == 1
 
 
+# A kernel of one stage, twice, and a store: 8 words of 4 bits. Each kernel: 4 LUT2 (a ^ b), 8 + 4 FF. Stores: the place
+# (3 FF), the value that comes (4), and what is read (4); memory in a RAM32M16, which is 8 LUTs.
+FOLDED = {
+    "fold.v": """
+module fold (input clk, input rst, input [7:0] in_beat, output reg [3:0] out_event);
+  reg [3:0] came; reg [2:0] beat; reg [3:0] memory [0:7];
+  wire [3:0] first, second;
+  fold_k0 k0 (.clk(clk), .model_inp(in_beat), .model_out(first));
+  fold_k0 again (.clk(clk), .model_inp({memory[beat], came}), .model_out(second));
+  always @(posedge clk) begin
+    came <= first; memory[beat] <= came; out_event <= second;
+    beat <= rst ? 0 : beat + 1;
+  end
+endmodule
+""",
+    "fold_k0.v": """
+module fold_k0 (input clk, input [7:0] model_inp, output reg [3:0] model_out);
+  reg [7:0] r; wire [3:0] w;
+  fold_k0_stage0 s0 (.model_inp(r), .model_out(w));
+  always @(posedge clk) begin r <= model_inp; model_out <= w; end
+endmodule
+""",
+    "fold_k0_stage0.v": """
+module fold_k0_stage0 (input [7:0] model_inp, output [3:0] model_out);
+  assign model_out = model_inp[3:0] ^ model_inp[7:4];
+endmodule
+""",
+}
+
+
+@needs_yosys
+def test_kernels_and_the_stores_around_them_are_counted_apart(tmp_path: Path) -> None:
+    bar = Counting()
+    sources = write(tmp_path / "src", **FOLDED)
+    report = synthesise(sources, "fold", tmp_path / "yosys", dsp=False, time_limit_s=300, reporter=bar)
+    counted = {
+        name: {key: count for key, count in part.items() if count} for name, part in report.detail["kernels"].items()
+    }
+    assert counted["k0"] == {"lut": 2 * 4, "ff": 2 * 12}
+    assert (counted["stores"]["ff"], counted["stores"]["lutram"]) == (3 + 4 + 4, 8)
+    assert counted["stores"].get("lut", 0) <= 4  # of the counter
+    for key in ("lut", "ff", "lutram"):
+        assert report.resources[key] == sum(part.get(key, 0) for part in counted.values())
+    assert set(report.detail["parts"]) == {"fold_k0_stage0", "fold_k0", "fold"}
+    assert bar.done == bar.total == 3 * PASSES
+    assert {Path(name).name for name in report.files} == {
+        f"{name}-nodsp.log" for name in ("fold_k0_stage0", "fold_k0", "stores")
+    }
+
+
 @needs_yosys
 def test_dsp(tmp_path: Path) -> None:
     text = """

@@ -117,6 +117,7 @@ def test_a_damaged_project_is_written_again(run: Path) -> None:
     assert not list(project.parent.glob(".alkaid.*holder*"))
 
 
+@pytest.mark.slow
 def test_without_icarus_the_rest_goes_on_and_without_verilator_it_does_not(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

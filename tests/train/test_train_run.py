@@ -17,12 +17,15 @@ import pytest
 from support import train_fakes
 from support.damage import damages
 
+from qformers.builds.build import load
 from qformers.cli.status import exit_status
 from qformers.errors import CheckpointError, ConfigError, DamagedError, DataError, TrainingError
 from qformers.files import sha256
 from qformers.records import write_record
 from qformers.train import phases
+from qformers.train.finish import Finished
 from qformers.train.stage import train
+from qformers.train.taken import take_trained
 
 WORKER = Path(train_fakes.__file__)
 KILLED = -signal.SIGKILL
@@ -340,3 +343,28 @@ def test_wrong_phases_train_nothing(names: Any, words: str, tmp_path: Path):
     with pytest.raises(ConfigError, match=words):
         train(train_fakes.build(), tmp_path / "run", names)
     assert not (tmp_path / "run").exists()
+
+
+def test_another_run_takes_the_trained_model_for_other_firmware(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build, other = load(whole / "build.yaml", ["firmware.clock_ns=3.5", "name=other"]), tmp_path / "other"
+    for _ in range(2):  # the second time all is there
+        assert [phase.folder for phase in take_trained(whole, other, build)] == [whole / "float", whole / "qat"]
+        assert load(other / "build.yaml") == build
+        for phase in ("float", "qat"):
+            finished = Finished.read(other / phase)
+            assert finished is not None
+            assert finished.model.read_bytes() == (whole / phase / "model.keras").read_bytes()
+            assert not {path.name for path in (other / phase).iterdir()} & {"checkpoints", "tensorboard"}
+
+    with pytest.raises(ConfigError, match=r"by another build, which only its firmware may be:\n  seed: \d+ -> 99"):
+        take_trained(whole, tmp_path / "seed", load(whole / "build.yaml", ["seed=99"]))
+    assert not (tmp_path / "seed").exists()
+    with pytest.raises(ConfigError, match="is the run folder itself; name another one with --run"):
+        take_trained(whole, whole, build)
+    with pytest.raises(ConfigError, match=r"has no finished quantised model \(qat/manifest.json\); train it first"):
+        take_trained(tmp_path / "nothing", other, build)
+    monkeypatch.setattr("qformers.train.taken.content_sha256", str)
+    with pytest.raises(ConfigError, match=r"other/float: holds another model than .*; name another run with --run"):
+        take_trained(whole, other, build)

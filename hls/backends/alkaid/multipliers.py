@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hls.backends.alkaid.stages import PRODUCT
 from hls.errors import HlsError
 from hls.templates import fill
 
 TEMPLATE = Path(__file__).with_name("multiplier.v")
+PRODUCT = 7  # opcode of ALIR
 NAME = "multiplier"  # alkaid's module, and ours in front of it
 LEAST_LUT = 16  # that a DSP block is to save; products of less are LUTs everywhere
 WIDE, NARROW, PIECE = 27, 18, 17  # signed bits that one DSP48E2 multiplies, and further bits per DSP48E2 beside it

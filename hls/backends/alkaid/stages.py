@@ -11,7 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-INPUT, CONSTANT, PRODUCT = -1, 5, 7  # opcodes of ALIR
+from hls.backends.alkaid.multipliers import PRODUCT, op_costs
+
+INPUT, CONSTANT = -1, 5  # opcodes of ALIR
 
 
 @dataclass(frozen=True)
@@ -66,21 +68,24 @@ class Amount:
 
     Attributes:
         lut: alkaid's estimate.
-        products: of two variables, which a DSP block could do.
+        products: of two variables, in LUTs or in DSP blocks.
         register_bits: of the registers that hold what they give.
+        dsp: DSP48E2 of the products that are in some.
     """
 
     lut: float
     products: int
     register_bits: int
+    dsp: int
 
 
-def amount(cut: Pipeline, inputs: int = 0) -> Amount:
+def amount(cut: Pipeline, inputs: int = 0, multipliers: str = "auto") -> Amount:
     """What a pipeline takes.
 
     Args:
         cut: the pipeline.
         inputs: only operations count that need none of the first `inputs` inputs.
+        multipliers: `firmware.multipliers`.
     """
     ops = cut.comb.ops
     needs: list[bool] = []
@@ -100,8 +105,9 @@ def amount(cut: Pipeline, inputs: int = 0) -> Amount:
     given = sum(sum(qint.kif) for qint in cut.comb.inp_qint[inputs:])
     outputs = zip(cut.comb.out_idxs, cut.comb.out_qint, strict=True)
     taken = sum(sum(qint.kif) for index, qint in outputs if index < 0 or not needs[index])
-    lut, products = sum(ops[index].cost for index in rest), sum(ops[index].opcode == PRODUCT for index in rest)
-    return Amount(float(lut), products, int(held + given + taken))
+    costs, products = op_costs(cut.comb, multipliers), sum(ops[index].opcode == PRODUCT for index in rest)
+    lut, dsp = sum(costs[index].lut for index in rest), sum(costs[index].dsp for index in rest)
+    return Amount(float(lut), products, int(held + given + taken), dsp)
 
 
 def _assign(ops: list[Any], limit_ns: float) -> tuple[list[int], list[float]]:

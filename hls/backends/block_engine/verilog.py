@@ -26,7 +26,12 @@ from hls.templates import fill
 
 HERE = Path(__file__).parent
 FOLDED = HERE.parent / "folded"  # which has memory banks of the same kind
-MODULES = {"banks": FOLDED, "permute": FOLDED, "rows": HERE}  # that the engine is made of, and where their files lie
+MODULES = {  # that the engine is made of, and where their files lie
+    "banks": FOLDED,
+    "permute": FOLDED,
+    "pick": FOLDED,
+    "rows": HERE,
+}
 
 
 @dataclass(frozen=True)

@@ -386,7 +386,7 @@ def verilog(top: str, phases: Sequence[Phase], ways: Sequence[Value] = ()) -> di
         ways: what the host gives with a beat, behind its values, in the place of orders (`orders.ways`).
     """
     text = _machine(top, phases, _words(ways))
-    parts = ("banks", "permute") if ways else ()
+    parts = ("banks", "permute", "pick") if ways else ("pick",) if f"{top}_pick " in text else ()
     return {top: text} | {f"{top}_{name}": fill(HERE / f"{name}.v", top=top) for name in parts}
 
 

@@ -1,20 +1,36 @@
 /*# Folded firmware: kernels and the stores between them; `hls.backends.folded.machine` says how it works.
     top: name of the module; phases: in order; flight, flight_bits: events inside at a time; in_width; out,
     out_width: port of outputs; answers: of them per event; words, widths: that say where rows lie in memory banks. #*/
-/*# rows that an order moves behind phase `at`: all of an event, copied when it is complete #*/
-//% macro move(rows, name, moved, at)
+/*# rows that an order moves behind phase `at`: all of an event, copied when it is complete. Each row of them looks whether a
+    lane of the beat is its own: synthesis makes a shifter as wide as the store of an index that is a variable. #*/
+//% macro move(rows, name, moved, at, beat_bits)
     // ${rows.kind} by ${rows.layer}
-    reg [${rows.width * rows.points - 1}:0] ${name}_filling, ${name}, ${name}_full;
-    always @(*) begin
-        ${name}_full = ${name}_filling;
-//% for word in rows.given
-//% if rows.kind == "gathered"
-        ${name}_full[(s${at}_beat * ${rows.lanes} + ${loop.index0}) * ${rows.width} +: ${rows.width}] = ${word};
-//% else
-        ${name}_full[${rows.numbers[loop.index0]} * ${rows.width} +: ${rows.width}] = ${word};
+    reg [${rows.width * rows.points - 1}:0] ${name}_filling, ${name};
+    wire [${rows.width * rows.points - 1}:0] ${name}_full;
+    wire [${rows.width * rows.lanes - 1}:0] ${name}_given = {${rows.given | reverse | join(", ")}};
+//% if rows.kind == "scattered"
+    wire [${rows.slot_bits * rows.lanes - 1}:0] ${name}_slots = {${rows.numbers | reverse | join(", ")}};
 //% endif
-//% endfor
-    end
+    genvar ${name}_slot;
+    generate
+        for (${name}_slot = 0; ${name}_slot < ${rows.points}; ${name}_slot = ${name}_slot + 1) begin : ${name}_rows
+//% if rows.kind == "gathered"
+            assign ${name}_full[${name}_slot * ${rows.width} +: ${rows.width}] = s${at}_beat == ${name}_slot / ${rows.lanes}
+                ? ${name}_given[(${name}_slot % ${rows.lanes}) * ${rows.width} +: ${rows.width}]
+                : ${name}_filling[${name}_slot * ${rows.width} +: ${rows.width}];
+//% else
+            reg [${rows.width - 1}:0] row;
+            integer lane;
+            always @(*) begin
+                row = ${name}_filling[${name}_slot * ${rows.width} +: ${rows.width}];
+                for (lane = 0; lane < ${rows.lanes}; lane = lane + 1)
+                    if (${name}_slots[lane * ${rows.slot_bits} +: ${rows.slot_bits}] == ${name}_slot)
+                        row = ${name}_given[lane * ${rows.width} +: ${rows.width}];
+            end
+            assign ${name}_full[${name}_slot * ${rows.width} +: ${rows.width}] = row;
+//% endif
+        end
+    endgenerate
     always @(posedge clk) begin
         if (k${at}_made) ${name}_filling <= ${name}_full;
         if (k${at}_over) ${name} <= ${name}_full;
@@ -22,10 +38,13 @@
 //% if rows.kind == "gathered"
     wire [${rows.width * (rows.numbers | length) - 1}:0] ${moved};
 //% for slot in rows.numbers
-    assign ${moved}[${loop.index0 * rows.width} +: ${rows.width}] = ${name}[${slot} * ${rows.width} +: ${rows.width}];
+    ${top}_pick #(.ROW(${rows.width}), .ROWS(${rows.points}), .BITS(${rows.slot_bits})) ${name}_pick${loop.index0} (
+        .rows(${name}), .number(${slot}), .row(${moved}[${loop.index0 * rows.width} +: ${rows.width}]));
 //% endfor
 //% else
-    wire [${rows.width * rows.lanes - 1}:0] ${moved} = ${name}[k${at + 1}_beat * ${rows.width * rows.lanes} +: ${rows.width * rows.lanes}];
+    wire [${rows.width * rows.lanes - 1}:0] ${moved};
+    ${top}_pick #(.ROW(${rows.width * rows.lanes}), .ROWS(${rows.points // rows.lanes}), .BITS(${beat_bits})) ${name}_pick (
+        .rows(${name}), .number(k${at + 1}_beat), .row(${moved}));
 //% endif
 //% endmacro
 /*# the same in memory banks, of which no beat finds two of its rows in one; a bank has two events #*/
@@ -150,7 +169,9 @@ module ${top} (
 /*# values of the event of which each beat reads its own #*/
     reg [${phase.store.spread_width * (phase.store.spread | length) - 1}:0] s${phase.number}_spread;
     always @(posedge clk) if (k${phase.number}_over) s${phase.number}_spread <= {${phase.store.spread | reverse | join(", ")}};
-    wire [${phase.store.spread_width - 1}:0] s${phase.number}_row = s${phase.number}_spread[k${phase.number + 1}_beat * ${phase.store.spread_width} +: ${phase.store.spread_width}];
+    wire [${phase.store.spread_width - 1}:0] s${phase.number}_row;
+    ${top}_pick #(.ROW(${phase.store.spread_width}), .ROWS(${phase.store.spread | length}), .BITS(${phases[phase.number + 1].beat_bits})) s${phase.number}_pick (
+        .rows(s${phase.number}_spread), .number(k${phase.number + 1}_beat), .row(s${phase.number}_row));
 //% endif
 //% if phase.store.words
 /*# the words of the beat that is written next, and of the one that is read next #*/
@@ -179,7 +200,7 @@ module ${top} (
 ${bank(rows, "s%d_rows%s" % (phase.number, rows.name), "s%d_moved%s" % (phase.number, rows.name), phase.number, phase.beat_bits)}
 //% endfor
 //% for rows in phase.store.moved if rows.width and not rows.banks
-${move(rows, "s%d_rows%s" % (phase.number, rows.name), "s%d_moved%s" % (phase.number, rows.name), phase.number)}
+${move(rows, "s%d_rows%s" % (phase.number, rows.name), "s%d_moved%s" % (phase.number, rows.name), phase.number, phases[phase.number + 1].beat_bits)}
 //% endfor
 //% if phase.store.held.width
 /*# values of the event #*/

@@ -162,6 +162,11 @@ class Rows:
         return address_bits(self.lanes)
 
     @property
+    def slot_bits(self) -> int:
+        """Of the number of a slot."""
+        return address_bits(self.points)
+
+    @property
     def bits(self) -> int:
         """Of both copies; a bank has as many rows as a power of two."""
         rows = self.lanes * 2 ** address_bits(self.points // self.lanes) if self.banks else self.points
@@ -278,7 +283,7 @@ def _wired(lane: Sequence[Value], row: Sequence[Value], bus: str) -> str:
 
 def number(value: Value, bus: str, base: int, points: int) -> str:
     """Verilog of a slot: the whole number in a value whose vector begins at bit `base` of `bus`."""
-    slot = Value("", (), 0, False, max((points - 1).bit_length(), 1), 0)
+    slot = Value("", (), 0, False, address_bits(points), 0)
     return joined([wires(value, bus, base, slot)])
 
 

@@ -4,6 +4,7 @@ module ${top}_permute #(parameter ROW = 1, parameter LANES = 2, parameter LANE_B
 );
     genvar lane;
     generate for (lane = 0; lane < LANES; lane = lane + 1) begin: lanes
-        assign rows[lane*ROW +: ROW] = word[32'(from[lane*LANE_BITS +: LANE_BITS])*ROW +: ROW];
+        ${top}_pick #(.ROW(ROW), .ROWS(LANES), .BITS(LANE_BITS)) pick (
+            .rows(word), .number(from[lane*LANE_BITS +: LANE_BITS]), .row(rows[lane*ROW +: ROW]));
     end endgenerate
 endmodule

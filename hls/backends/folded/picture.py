@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from hls.backends.folded.ports import IN, OUT, OUT_BEAT
 from hls.templates import fill
 from qformers.files import replacing
 
@@ -21,12 +22,15 @@ PADDING, LINE, HEAD, TITLE = 14, 17, 20, 54  # TITLE: of the words above all box
 LETTER = 7.3  # of a text of 12 px, in a wide font
 MOST_LINES = 3  # of names in a box
 WIDEST_STORE = 320
-STORES = {  # kind of store -> what it is for, and what it is made of
+MOVED = {False: "registers, multiplexers", True: "memory banks"}  # rows that an order moves; True: the host says where
+STORES = {  # kind of store -> what it is for, and what it is made of; "" = see MOVED
     "streamed": ("beat by beat again", "memory of two events"),
     "filled": ("all points at once", "registers, two copies"),
     "running": ("sums over the points", "accumulators"),
     "held": ("values of the event", "registers"),
     "spread": ("of the event, a part per beat", "registers and a selection"),
+    "gathered": ("rows that an order picks", ""),
+    "scattered": ("rows that an order puts", ""),
 }
 
 
@@ -100,10 +104,11 @@ def svg(facts: Mapping[str, Any]) -> str:
 
 
 def _words(facts: Mapping[str, Any]) -> str:
+    bits, stored = facts["register_bits"], facts["store_bits"]
     return (
         f"an event every {_count(facts['ii_cycles'], 'clock')}, latency {_count(facts['latency_cycles'], 'clock')}; "
-        f"{facts['lut_estimate']:,.0f} LUT (estimate), registers of {facts['register_bits']:,} bits, stores of "
-        f"{facts['store_bits']:,} bits"
+        f"{facts['lut_estimate']:,.0f} LUT, {facts['dsp_estimate']:,} DSP (estimates), registers of {bits:,} bits, "
+        f"stores of {stored:,} bits"
     )
 
 
@@ -124,45 +129,61 @@ def _rows(facts: Mapping[str, Any]) -> list[list[Box]]:
     def across(kind: str, head: str, notes: Sequence[str], names: Sequence[str]) -> None:
         rows.append([Box(kind, MARGIN, under(), whole, head, tuple(notes), _wrapped(names, whole))])
 
-    comes = f"in_beat: {together} of {points} points per clock, {_count(facts['ii_cycles'], 'beat')} per event"
+    comes = f"{IN}: {together} of {points} points per clock, {_count(facts['ii_cycles'], 'beat')} per event"
+    banks = any(in_banks for _, _, in_banks in facts["moves"].values())
     across("port", comes, (), [name for name, kind, *_ in kernels[0]["ins"] if kind == "streamed"])
     for kernel in kernels:
-        across("kernel", f"kernel {kernel['kernel']}", [_kernel_words(kernel)], kernel["layers"])
-        if stores := list(_stores(kernel)):
+        across("kernel", f"kernel {kernel['kernel']}", _wrapped(_kernel_words(kernel), whole), kernel["layers"])
+        if stores := list(_stores(kernel, banks)):
             rows.append(_side_by_side(stores, under()))
-    across("port", "out_event: waits until it is taken", (), facts["outputs"])
+    by_beat = any(facts["axes"][name] is not None for name in facts["outputs"])
+    each = f"{OUT_BEAT}: {together} points per clock, as they are made"
+    goes = each if by_beat else f"{OUT}: waits until it is taken"
+    across("port", goes, (), facts["outputs"])
     return rows
 
 
-def _kernel_words(kernel: Mapping[str, Any]) -> str:
+def _kernel_words(kernel: Mapping[str, Any]) -> list[str]:
     words = (
         "once per event" if kernel["beats"] == 1 else f"{kernel['beats']} beats per event",
         _count(kernel["stages"], "stage"),
         f"{kernel['lut_estimate']:,.0f} LUT",
         f"{_count(kernel['products'], 'product')} of two variables" if kernel["products"] else "",
+        f"{kernel['dsp_estimate']:,} DSP" if kernel["dsp_estimate"] else "",
         f"registers of {kernel['register_bits']:,} bits",
+        f"{kernel['moves_lut_estimate']:,.0f} LUT move rows behind it" if kernel["moves_lut_estimate"] else "",
         f"weights of the beat: ROM of {kernel['rom_bits']:,} bits" if kernel["rom_bits"] else "",
     )
-    return ", ".join(word for word in words if word)
+    return [word for word in words if word]
 
 
-def _stores(kernel: Mapping[str, Any]) -> Iterator[tuple[str, int, list[str]]]:
-    """Kind, bits and tensors of each store behind a kernel."""
-    kinds = dict.fromkeys(kind for _, kind, *_ in kernel["outs"] if kind)
+@dataclass(frozen=True)
+class _Store:
+    """A store behind a kernel: its kind, what is said of it, and the tensors that it keeps."""
+
+    kind: str
+    words: tuple[str, ...]
+    tensors: tuple[str, ...]
+
+
+def _stores(kernel: Mapping[str, Any], banks: bool) -> Iterator[_Store]:
+    """The stores behind a kernel; numbers that lead rows to their places are not kept."""
+    kinds = dict.fromkeys(kind for _, kind, *_ in kernel["outs"] if f"{kind}_bits" in kernel["stores"])
     for kind in kinds:
-        yield kind, kernel["stores"][f"{kind}_bits"], [name for name, of, *_ in kernel["outs"] if of == kind]
+        words = (word or MOVED[banks] for word in STORES.get(kind, ()))
+        tensors = tuple(name for name, of, *_ in kernel["outs"] if of == kind)
+        yield _Store(kind, (f"{kernel['stores'][f'{kind}_bits']:,} bits", *words), tensors)
 
 
-def _side_by_side(stores: Sequence[tuple[str, int, list[str]]], y: float) -> list[Box]:
+def _side_by_side(stores: Sequence[_Store], y: float) -> list[Box]:
     """The stores of a boundary, in the middle of the picture."""
     room = WIDTH - 2 * MARGIN - GAP * (len(stores) - 1)
     width = min(room / len(stores), WIDEST_STORE)
     x = (WIDTH - width * len(stores) - GAP * (len(stores) - 1)) / 2
     boxes = []
-    for kind, bits, tensors in stores:
-        texts = (f"{bits:,} bits", *STORES.get(kind, ()))
-        notes = [line for text in texts for line in _wrapped(text.split(), width, " ")]
-        boxes.append(Box("store", x, y, width, kind, tuple(notes), _wrapped(tensors, width)))
+    for store in stores:
+        notes = tuple(line for text in store.words for line in _wrapped(text.split(), width, " "))
+        boxes.append(Box("store", x, y, width, store.kind, notes, _wrapped(store.tensors, width)))
         x += width + GAP
     return boxes
 

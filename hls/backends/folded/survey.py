@@ -3,8 +3,8 @@
 The smallest T are traced, as long as the time lasts; the others are scaled, kernel by kernel, from the largest T that
 was traced and has the same kernels:
 
-- LUT, products of two variables and register bits: what operations take that need no value of a beat is a part per
-  event and stays; the rest is a part per point of a beat and grows as T.
+- LUT, products of two variables, DSP blocks and register bits: what operations take that need no value of a beat is a
+  part per event and stays; the rest is a part per point of a beat and grows as T.
 - Stages: the path from a kernel's inputs to its outputs, without registers, grows as log2 T, for a sum over the points
   of a beat is a tree of adders; how fast the two largest T traced say. The kernel has the stages of the largest T
   traced, and one more for every `stage_ns`, or part of it, that its path is longer. A single T says nothing of that.
@@ -28,10 +28,13 @@ from typing import Any
 from hls.backends.alkaid.stages import Amount
 from hls.backends.folded.machine import latency_cycles
 from hls.backends.folded.writer import NAME, costs, design, planned, stage_ns
+from hls.backends.writing import refusal_of
+from hls.errors import ExportRefused
 from qformers.builds.build import Build
 from qformers.progress import Reporter, Silent
-from qformers.quant.phases import plan
+from qformers.quant.phases import Unfolded, points_of
 
+SETTING = "firmware.points_per_clock"  # a refusal of it is one of this T alone
 Layers = tuple[tuple[str, ...], ...]  # of each kernel
 
 
@@ -60,9 +63,29 @@ class Choice:
         return build.model_copy(update={"firmware": firmware})
 
 
-def choices(points: int) -> tuple[Choice, ...]:
-    """All choices for N points per event, the one with least logic first."""
-    return tuple(Choice(together) for together in range(1, points + 1) if points % together == 0)
+def choices(model: Any, build: Build) -> dict[Choice, Layers]:
+    """All choices that a model can be folded with, the one with least logic first, and the layers of their kernels.
+
+    Args:
+        model: quantised.
+        build: its section `firmware` says all else.
+
+    Raises:
+        ExportRefused: there is none, with every layer that is the reason.
+    """
+    try:
+        points = points_of(model)
+    except Unfolded as unfolded:
+        raise ExportRefused(NAME, [refusal_of(unfolded)]) from unfolded
+    found: dict[Choice, Layers] = {}
+    for choice in (Choice(together) for together in range(1, points + 1) if points % together == 0):
+        try:
+            works = planned(model, choice.of(build)).works
+            found[choice] = tuple(tuple(work.layer.name for work in kernel) for kernel in works)
+        except ExportRefused as refused:
+            if any(refusal.layer != SETTING for refusal in refused.refusals) or choice.points_per_clock == points:
+                raise
+    return found
 
 
 @dataclass(frozen=True)
@@ -74,10 +97,11 @@ class KernelCost:
         layers: of the model, in order.
         beats: of an event.
         depth: stages.
-        lut: alkaid's estimate.
+        lut: alkaid's estimate, with what moves rows behind it.
         products: of two variables.
+        dsp: DSP48E2 of those that are in some.
         register_bits: of its pipeline.
-        of_event: the same three, of operations that need no value of a beat.
+        of_event: the same four, of operations that need no value of a beat.
         store_bits: of the stores behind it.
         longest_path_ns: between two registers, in alkaid's delay model.
         unpipelined_path_ns: from inputs to outputs, without registers.
@@ -89,6 +113,7 @@ class KernelCost:
     depth: int
     lut: float
     products: int
+    dsp: int
     register_bits: int
     of_event: Amount
     store_bits: int
@@ -104,6 +129,7 @@ class Row:
         choice: of the build.
         kernels: in order.
         clock_ns: clock period.
+        ways_bits: of the memory of words with which the host says where rows lie.
         scaled_from: the T from which it was scaled; empty where it was traced.
         other_kernels: whether these have other kernels than the choice.
         traced_s: how long it was traced; None where it was scaled.
@@ -113,6 +139,7 @@ class Row:
     choice: Choice
     kernels: tuple[KernelCost, ...]
     clock_ns: float
+    ways_bits: int = 0
     scaled_from: tuple[int, ...] = ()
     other_kernels: bool = False
     traced_s: float | None = None
@@ -160,8 +187,8 @@ class Row:
 
     @property
     def dsp(self) -> int:
-        """DSP blocks: all products are made of LUTs."""
-        return 0
+        """DSP48E2 of products, of all kernels."""
+        return sum(kernel.dsp for kernel in self.kernels)
 
     @property
     def register_bits(self) -> int:
@@ -171,7 +198,7 @@ class Row:
     @property
     def store_bits(self) -> int:
         """Of all stores."""
-        return sum(kernel.store_bits for kernel in self.kernels)
+        return self.ways_bits + sum(kernel.store_bits for kernel in self.kernels)
 
     @property
     def longest_path_ns(self) -> float:
@@ -208,7 +235,7 @@ def survey(model: Any, build: Build, seconds: float, reporter: Reporter | None =
         ExportRefused: the model cannot be folded, with every layer that is the reason.
         HlsError: alkaid cannot trace a layer.
     """
-    options = choices(planned(model, Choice(1).of(build)).fold.points)
+    options = choices(model, build)
     tick = (reporter or Silent()).task("trace folded kernels", len(options))
     known: list[Row] = []
     left = seconds
@@ -218,17 +245,11 @@ def survey(model: Any, build: Build, seconds: float, reporter: Reporter | None =
         known.append(traced(model, build, choice))
         left -= known[-1].traced_s or 0.0
         tick(note=str(choice))
-    rest = options[len(known) :]
-    points, limit = options[-1].points_per_clock, stage_ns(build.firmware)
-    rows = [*known, *(scaled(known, choice, points, layers_of(model, choice), limit) for choice in rest)]
+    rest = list(options)[len(known) :]
+    points, limit = points_of(model), stage_ns(build.firmware)
+    rows = [*known, *(scaled(known, choice, points, options[choice], limit) for choice in rest)]
     tick(len(rest))
     return Survey(points, build.firmware.clock_ns, tuple(rows))
-
-
-def layers_of(model: Any, choice: Choice) -> Layers:
-    """Names of the layers of each kernel."""
-    works = plan(model, choice.points_per_clock).works
-    return tuple(tuple(work.layer.name for work in kernel) for kernel in works)
 
 
 def _expected(last: Row, choice: Choice) -> float:
@@ -255,8 +276,9 @@ def traced(model: Any, build: Build, choice: Choice) -> Row:
             layers=tuple(kernel["layers"]),
             beats=kernel["beats"],
             depth=kernel["stages"],
-            lut=kernel["lut_estimate"],
+            lut=kernel["lut_estimate"] + kernel["moves_lut_estimate"],
             products=kernel["products"],
+            dsp=kernel["dsp_estimate"],
             register_bits=kernel["register_bits"],
             of_event=Amount(**kernel["of_event"]),
             store_bits=sum(kernel["stores"].values()),
@@ -265,7 +287,8 @@ def traced(model: Any, build: Build, choice: Choice) -> Row:
         )
         for kernel in facts["kernels"]
     )
-    return Row(choice, kernels, build.firmware.clock_ns, traced_s=time.perf_counter() - start, facts=facts)
+    spent = time.perf_counter() - start
+    return Row(choice, kernels, build.firmware.clock_ns, facts["ways_bits"], traced_s=spent, facts=facts)
 
 
 def scaled(known: Sequence[Row], choice: Choice, points: int, layers: Layers, limit_ns: float) -> Row:
@@ -286,7 +309,7 @@ def scaled(known: Sequence[Row], choice: Choice, points: int, layers: Layers, li
         for number in range(len(used[-1].kernels))
     )
     places = tuple(row.choice.points_per_clock for row in used)
-    return Row(choice, kernels, used[-1].clock_ns, places, other_kernels=not alike)
+    return Row(choice, kernels, used[-1].clock_ns, used[-1].ways_bits, places, other_kernels=not alike)
 
 
 def _scaled(
@@ -305,6 +328,7 @@ def _scaled(
         depth=last.depth + max(math.ceil((path - last.unpipelined_path_ns) / limit_ns), 0),
         lut=stays.lut + growth * (last.lut - stays.lut),
         products=round(stays.products + growth * (last.products - stays.products)),
+        dsp=round(stays.dsp + growth * (last.dsp - stays.dsp)),
         register_bits=round(stays.register_bits + growth * (last.register_bits - stays.register_bits)),
         unpipelined_path_ns=path,
     )

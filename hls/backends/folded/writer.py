@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from hls.backends.alkaid import writer as unrolled
-from hls.backends.alkaid.multipliers import cost_of
 from hls.backends.alkaid.ports import Value, port_formats
 from hls.backends.alkaid.stages import Pipeline, amount, pipeline
 from hls.backends.alkaid.writer import LAYERS, STAGE_SHARE, widest, write_modules
@@ -189,10 +188,11 @@ def costs(made: Design) -> dict[str, Any]:
     cut, phases = made.plan, made.phases
     rows: list[dict[str, Any]] = []
     for number, (kernel, one, phase) in enumerate(zip(made.kernels, made.cuts, phases, strict=True)):
-        taken = cost_of(one.comb, made.firmware.multipliers)
+        whole = amount(one, 0, made.firmware.multipliers)
+        of_beat = sum(group.size for group in kernel.ins if group.kind in BY_BEAT)
         stores = {} if phase.store is None else {
             "streamed_bits": 2 * phase.beats * phase.store.streamed.width,
-            "filled_bits": 2 * phase.beats * phase.store.filled.width,
+            "filled_bits": 2 * phase.beats * phase.store.filled.width,  # Verilog keeps one beat once
             "running_bits": sum(2 * total.total for total in phase.store.running),
             "held_bits": phase.store.held.width,
             "gathered_bits": sum(rows.bits for rows in phase.store.moved if rows.kind == "gathered"),
@@ -205,10 +205,10 @@ def costs(made: Design) -> dict[str, Any]:
                 "layers": [work.layer.name for work in cut.works[number]],
                 "beats": kernel.beats,
                 "stages": phase.depth,
-                "lut_estimate": taken.lut,
-                "dsp_estimate": taken.dsp,
-                "products": amount(one).products,
-                "of_event": asdict(amount(one, sum(group.size for group in kernel.ins if group.kind in BY_BEAT))),
+                "lut_estimate": whole.lut,
+                "dsp_estimate": whole.dsp,
+                "products": whole.products,
+                "of_event": asdict(amount(one, of_beat, made.firmware.multipliers)),
                 "register_bits": one.register_bits + phase.waited_width,
                 "longest_path_ns": float(max(one.delays_ns)),
                 "unpipelined_path_ns": float(one.comb.latency[1]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 from hls.compare.read.published import Reference
@@ -141,7 +142,7 @@ def kernels(some: Sequence[Kernels]) -> list[dict[str, Any]]:
             "title": one.title.removesuffix(" STALE"),
             "stale": one.stale,
             "heads": [{"text": head, "number": head not in WORDS} for head in one.heads()],
-            "rows": list(zip(one.rows(), [[*row.layers] for row in one.plan.kernels] + [[]], strict=True)),
+            "rows": list(zip_longest(one.rows(), [[*row.layers] for row in one.plan.kernels], fillvalue=[])),
         }
         for one in some
     ]

@@ -214,6 +214,7 @@ class KernelCost(Record):
     beats: int  # of an event
     stages: int
     lut_estimate: float
+    dsp_estimate: int = 0
     register_bits: int
     longest_path_ns: float
     stores: Mapping[str, int] = {}  # "<kind>_bits" -> bits
