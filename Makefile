@@ -32,7 +32,8 @@ lock:
 
 demo: $(STAMP)
 	$(QFORMERS) run firmware_configs/part_demo.yaml
-	$(QFORMERS) run firmware_configs/part_demo_folded.yaml --trained runs/part_demo --levels interpreter verilator
+	$(QFORMERS) run firmware_configs/part_demo_folded.yaml --trained runs/part_demo --no-synth \
+		--levels interpreter verilator
 	$(QFORMERS) run firmware_configs/part_demo_folded.yaml --trained runs/part_demo --run runs/part_demo_folded4 \
 		--set firmware.points_per_clock=4 --levels interpreter verilator --no-synth
 	$(QFORMERS) compare runs/part_demo runs/part_demo_folded4 runs/part_demo_folded --out runs/comparison

@@ -274,7 +274,7 @@ def _simulate(
     groups = [Group.of(model, part.inputs, reporter) for part in (easy, hard)]
     checked: dict[str, LevelCheck] = {}
     ours = [level for level in RTL_LEVELS if level in project.levels]
-    levels = ours if levels is None else levels
+    levels = (ours or RTL_LEVELS) if levels is None else levels
     skipped: dict[str, str] = {level: LEFT_OUT for level in ours if level not in levels}
     if known := [level for level in levels if level in project.levels]:  # if there is none, the project says so
         lacking = f"firmware of backend '{project.layout.backend}' is not simulated at this level"
