@@ -60,13 +60,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Written:
 
 
 def refuse_other_bits(model: Any, project: FoldedProject) -> None:
-    """The kernels of a project, read back from its files, give what Keras gives."""
+    """The kernels of a project, read back from its files, give what Keras gives, interpreted and compiled."""
     events = adversarial(model).inputs
     wanted = keras_outputs(model, events)
-    for name, answers in open_project(project.path).outputs(events).items():
-        assert np.unique(wanted[name]).size > 50
-        assert answers.shape == wanted[name].shape
-        assert (answers != wanted[name]).sum() == 0
+    for level in ("interpreter", "compiled"):
+        for name, answers in open_project(project.path).outputs(events, level).items():
+            assert np.unique(wanted[name]).size > 50
+            assert answers.shape == wanted[name].shape
+            assert (answers != wanted[name]).sum() == 0, level
 
 
 @pytest.mark.parametrize(

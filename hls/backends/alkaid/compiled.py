@@ -30,8 +30,8 @@ from hls.templates import fill
 from qformers.progress import Reporter, Silent
 
 FLAGS = ("-O1", "-w", "-fPIC", "-std=c++17", "-fwrapv", "-march=native")
-STATEMENTS = 400  # in a function
-FUNCTIONS = 10  # in a file
+STATEMENTS = 100  # in a function
+FUNCTIONS = 40  # in a file
 EVENTS = 2048  # of a call
 NARROW, WIDE = 32, 64  # bits of a number in a vector
 VECTOR = 64  # bytes

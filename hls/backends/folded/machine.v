@@ -8,17 +8,22 @@
     reg [${rows.width * rows.points - 1}:0] ${name}_filling, ${name};
     wire [${rows.width * rows.points - 1}:0] ${name}_full;
     wire [${rows.width * rows.lanes - 1}:0] ${name}_given = {${rows.given | reverse | join(", ")}};
-//% if rows.kind == "scattered"
+//% if rows.kind == "gathered"
+    genvar ${name}_beat, ${name}_lane;
+    generate
+        for (${name}_beat = 0; ${name}_beat < ${rows.points // rows.lanes}; ${name}_beat = ${name}_beat + 1) begin : ${name}_beats
+            for (${name}_lane = 0; ${name}_lane < ${rows.lanes}; ${name}_lane = ${name}_lane + 1) begin : ${name}_lanes
+                assign ${name}_full[(${name}_beat * ${rows.lanes} + ${name}_lane) * ${rows.width} +: ${rows.width}] = s${at}_beat == ${name}_beat
+                    ? ${name}_given[${name}_lane * ${rows.width} +: ${rows.width}]
+                    : ${name}_filling[(${name}_beat * ${rows.lanes} + ${name}_lane) * ${rows.width} +: ${rows.width}];
+            end
+        end
+    endgenerate
+//% else
     wire [${rows.slot_bits * rows.lanes - 1}:0] ${name}_slots = {${rows.numbers | reverse | join(", ")}};
-//% endif
     genvar ${name}_slot;
     generate
         for (${name}_slot = 0; ${name}_slot < ${rows.points}; ${name}_slot = ${name}_slot + 1) begin : ${name}_rows
-//% if rows.kind == "gathered"
-            assign ${name}_full[${name}_slot * ${rows.width} +: ${rows.width}] = s${at}_beat == ${name}_slot / ${rows.lanes}
-                ? ${name}_given[(${name}_slot % ${rows.lanes}) * ${rows.width} +: ${rows.width}]
-                : ${name}_filling[${name}_slot * ${rows.width} +: ${rows.width}];
-//% else
             reg [${rows.width - 1}:0] row;
             integer lane;
             always @(*) begin
@@ -28,9 +33,9 @@
                         row = ${name}_given[lane * ${rows.width} +: ${rows.width}];
             end
             assign ${name}_full[${name}_slot * ${rows.width} +: ${rows.width}] = row;
-//% endif
         end
     endgenerate
+//% endif
     always @(posedge clk) begin
         if (k${at}_made) ${name}_filling <= ${name}_full;
         if (k${at}_over) ${name} <= ${name}_full;
