@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +44,16 @@ def operations(tmp_path_factory: pytest.TempPathFactory) -> Compared:
     from support.hls_models import compared_operations
 
     return compared_operations(tmp_path_factory.mktemp("operations"))
+
+
+@pytest.fixture(autouse=True)
+def process_as_before() -> Iterator[None]:
+    """Undo what a test that trains set for its whole process; else what fails hangs on which tests ran before."""
+    yield
+    determinism = sys.modules.get("tensorflow.python.framework.config")
+    if determinism is not None and determinism.is_op_determinism_enabled():
+        determinism.disable_op_determinism()
+        sys.modules["tensorflow"].config.optimizer.set_experimental_options({"arithmetic_optimization": True})
 
 
 LEFT_OUT = pytest.StashKey[Counter[str]]()

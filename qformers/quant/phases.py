@@ -671,8 +671,9 @@ def _with_rom(plan: Plan, work: Work) -> Work:
 
 def _refuse_uneven(plan: Plan, work: Work) -> None:
     """Refuse a layer whose formats differ along the points that share its hardware."""
-    layer, held = work.layer, getattr(work.layer, "_iq", None)
-    readers = [held] if held is None or not hasattr(held, "__iter__") else list(held)
+    layer = work.layer
+    held = layer.iq if getattr(layer, "enable_iq", False) else ()
+    readers = list(held) if hasattr(held, "__iter__") else [held]  # of several inputs, or of one
     seen = {id(one): named(tensor) for one, tensor in zip(readers, inputs_of(layer), strict=False) if one is not None}
     weights = {id(getattr(layer, name, None)) for name in ("_kq", "_bq")}  # constants: each value is what it is
     for quantiser in layer._flatten_layers(include_self=True):
