@@ -121,7 +121,8 @@ def build_model(
             f"nn.model(...) gives. Received: {type(model).__name__}"
         )
     if vocabulary == "hgq" and build.firmware.together is not None:
-        for name, share in shares(plan(model, build.firmware.together)).items():
+        cut = plan(model, build.firmware.together, keys=build.firmware.keys_per_clock)
+        for name, share in shares(cut).items():
             _count(model.get_layer(name), share)
     return model
 

@@ -25,9 +25,10 @@ def hardware_of(build: Build) -> dict[str, Any]:
     It belongs to the settings of whatever was made by EBOPs: another price, another model.
     """
     firmware = build.firmware
-    return {} if firmware.together is None else {
-        "firmware": {"backend": firmware.backend, "points_per_clock": firmware.together}
-    }  # fmt: skip
+    if firmware.together is None:
+        return {}
+    keys = {} if firmware.keys_per_clock is None else {"keys_per_clock": firmware.keys_per_clock}
+    return {"firmware": {"backend": firmware.backend, "points_per_clock": firmware.together, **keys}}
 
 
 def differences(old: Any, new: Any, place: str = "") -> list[str]:

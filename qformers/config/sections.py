@@ -227,6 +227,11 @@ class FirmwareConfig(Section):
         1  # folded: a divisor
     )
     # of data.num_particles; the initiation interval is num_particles / points_per_clock
+    keys_per_clock: Annotated[int | None, Field(ge=1, le=4096, exclude_if=lambda keys: keys is None)] = (
+        None  # folded: how
+    )
+    # many keys of attention meet the points of a clock, a divisor of num_particles; null = all of them. Layers on pairs
+    # of points then take num_particles / keys_per_clock clocks for each beat, and the initiation interval grows by that
     moved_rows: Annotated[Literal["registers", "banks"], Field(exclude_if=lambda kind: kind == "registers")] = (
         "registers"  # folded: where rows lie that an order moves: registers and multiplexers, which take the numbers of
     )

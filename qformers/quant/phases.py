@@ -17,6 +17,17 @@ outside; phase p + 1 takes what phase p has left in the stores of the boundary b
 
 A value that is needed some phases later passes through the kernels and stores in between.
 
+The keys of attention can be folded as well: a layer that works on pairs of N points then takes T points and K of their
+keys per clock, and a phase with such layers has N / K beats for each beat of points. What it makes of keys comes on in
+the same beats, or row by row, when the last keys of a row have come:
+
+- ``keyed``: values of the keys of the points, one beat after the other again (memory of two events);
+- ``row_sums``: sums over the keys of each row (accumulators, and a memory of the rows of two events);
+- ``row_largest``: the largest value of the keys of each row (likewise).
+
+A softmax over folded keys is computed in steps (`STEPS`): its largest value, exponentials, their sum, its inverse,
+products.
+
 Weights that differ from point to point come with the beat, from a ROM (``Work.rom``). A triangle of pairs i > j is
 computed by rows: beat i makes its pairs with all j, each pair twice, which needs no memory of pairs and the arithmetic
 of T * N pairs instead of N (N - 1) / 2 (`Triangle`).
@@ -25,7 +36,8 @@ Blocks of S points come in whole: T is a multiple of S, and what counts blocks c
 each). Outputs are those of an event, or come beat by beat as they are made.
 
 Which axis of a tensor counts the points follows from the letters of the equations and the roles that an architecture
-declares for them (`qformers.nn.memory`). Symbols: N points, T of them per clock, B = N / T beats.
+declares for them (`qformers.nn.memory`). Symbols: N points, T of them per clock, B = N / T beats; K keys per clock,
+C = N / K of such parts.
 """
 
 from __future__ import annotations
@@ -55,21 +67,27 @@ BY_VALUE = (QAdd, QSubtract, QUnaryFunctionLUT, Quantizer)  # layers that do the
 OF_ALL = (SortedOrder,)  # layers that need all points at once
 MOST_TERMS = 2  # of a sum that is made of all points at once, since its terms differ from point to point
 MOVED = ("gathered", "scattered", "places")  # stores in which an order moves rows
-CARRIED = ("streamed", "filled", "running", "held", "spread", *MOVED)
+BY_ROW = ("row_sums", "row_largest")  # stores that keep one value for all keys of a row
+CARRIED = ("streamed", "keyed", "filled", "running", "held", "spread", *MOVED, *BY_ROW)
+COMING = ("streamed", "keyed", "spread", "gathered", "scattered", *BY_ROW)  # stores of which a beat reads its own part
+STEPS = ("top", "exp", "sum", "inverse", "product")  # of a softmax over folded keys
 SAME = "use quant.granularity: channel or tensor, or backend: alkaid"
 ELSE = "use backend: alkaid, which takes all points at once"
 NUMBERS = "set firmware.moved_rows: registers, which takes the numbers of the order"
+ALL_KEYS = "leave firmware.keys_per_clock out, which takes all keys at once"
 
 
 @dataclass(frozen=True)
 class Place:
     """Where a tensor is computed: in which phase, and along which axis (without the event's) it comes beat by beat.
 
-    `axis` None: a value of the event, the same for all beats.
+    `axis` None: a value of the event, the same for all beats. `keys`: along which axis keys come, K of them at a time;
+    None where all come at once. Pairs of a triangle come by rows and keys along one axis.
     """
 
     phase: int
     axis: int | None
+    keys: int | None = None
 
 
 @dataclass(frozen=True)
@@ -77,11 +95,13 @@ class Use:
     """How a layer reads an input: `axis` as it comes, or None for all of it.
 
     `store`: one of `MOVED` where it is read in front of the boundary before the layer, which moves it; "" elsewhere.
+    `keys`: axis of which it reads K values at a time; None where it reads all.
     """
 
     tensor: str
     axis: int | None
     store: str = ""
+    keys: int | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +120,9 @@ class Work:
         rom: "kernel" or "bias" -> (B, ...), the part of each beat, where these differ; what is not here is the same for
             all beats.
         choice: how values are picked into and out of rows of a triangle; None elsewhere.
+        keys: axis of the output along which keys come, K of them at a time; None where all come at once.
+        key_cut: axis of the kernel that counts keys, along which it is cut as well.
+        step: of a softmax over folded keys, one of `STEPS`; "" elsewhere.
     """
 
     layer: Any
@@ -112,6 +135,16 @@ class Work:
     ends: bool = False
     rom: Mapping[str, Array] = field(default_factory=dict)
     choice: Choice | None = None
+    keys: int | None = None
+    key_cut: int | None = None
+    step: str = ""
+
+    @property
+    def by_row(self) -> str:
+        """The store that keeps what it makes of the keys of a row; "" where it makes no such thing."""
+        if not self.sums or self.axis is None:
+            return ""
+        return "row_largest" if self.step == "top" or isinstance(self.layer, Largest) else "row_sums"
 
 
 @dataclass(frozen=True)
@@ -120,7 +153,7 @@ class Choice:
 
     Attributes:
         sums: factors of the row's own value and of value j.
-        which: (B, T * N) number of the sum.
+        which: (B, T * N) number of the sum; with folded keys (B * C, T * K).
     """
 
     sums: tuple[tuple[float, float], ...]
@@ -154,6 +187,9 @@ class Boundary:
     gathered: tuple[str, ...] = ()
     scattered: tuple[str, ...] = ()
     places: tuple[str, ...] = ()
+    keyed: tuple[str, ...] = ()
+    row_sums: tuple[str, ...] = ()
+    row_largest: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -181,6 +217,8 @@ class Folding:
         axes: tensor -> axis along which it comes, None for a value of the event.
         spread: tensor of the event -> axis along which beats read it.
         moves: layer that gathers or scatters -> what it moves.
+        keys: K; None where no keys are folded.
+        key_axes: tensor that comes K keys at a time -> axis of them.
     """
 
     points: int
@@ -188,11 +226,28 @@ class Folding:
     axes: Mapping[str, int | None]
     spread: Mapping[str, int] = field(default_factory=dict)
     moves: Mapping[str, Move] = field(default_factory=dict)
+    keys: int | None = None
+    key_axes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def beats(self) -> int:
         """B."""
         return self.points // self.together
+
+    @property
+    def chunks(self) -> int:
+        """C, parts in which the keys of a beat come."""
+        return 1 if self.keys is None else self.points // self.keys
+
+    @property
+    def parts(self) -> tuple[int, int]:
+        """B and C: into how many parts points and keys are cut."""
+        return self.beats, self.chunks
+
+    @property
+    def interval(self) -> int:
+        """Clocks from an event to the next one, at best: B C."""
+        return self.beats * self.chunks
 
     @property
     def host_orders(self) -> tuple[str, ...]:
@@ -221,19 +276,32 @@ class Plan:
     triangles: tuple[Triangle, ...] = ()
 
     def beats_of(self, phase: int) -> int:
-        """Beats of a phase: B, or 1 where nothing comes point by point."""
+        """Beats of a phase: B C where keys come one after the other, B, or 1 where nothing comes point by point."""
         before = self.boundaries[phase - 1] if phase else None
-        comes = before is None or before.streamed or before.spread or before.gathered or before.scattered
+        if self.chunks_of(phase) > 1:
+            return self.fold.interval
+        comes = before is None or any(getattr(before, kind) for kind in COMING)
         return self.fold.beats if comes or any(work.rom for work in self.works[phase]) else 1
 
-    def beat_shape(self, tensor: str, axis: int | None) -> tuple[int, ...]:
-        """Shape of what a beat brings of a tensor that comes along `axis`, or of all of it."""
-        shape = self.shapes[tensor]
-        if axis is None:
-            return shape
-        rows = any(tensor in triangle.axes for triangle in self.triangles)
-        length = self.fold.together * self.fold.points if rows else shape[axis] // self.fold.beats
-        return (*shape[:axis], length, *shape[axis + 1 :])
+    def chunks_of(self, phase: int) -> int:
+        """Beats of a phase for each beat of points: C where keys come one after the other, else 1."""
+        works = self.works[phase]
+        keyed = any(work.keys is not None or any(use.keys is not None for use in work.uses) for work in works)
+        return self.fold.chunks if keyed or (phase and self.boundaries[phase - 1].keyed) else 1
+
+    def beat_shape(self, tensor: str, axis: int | None, keys: int | None = None) -> tuple[int, ...]:
+        """Shape of what a beat brings of a tensor that comes along `axis`, or of all of it; of `keys` K at a time."""
+        shape = list(self.shapes[tensor])
+        if any(tensor in triangle.axes for triangle in self.triangles) and axis is not None:
+            shape[axis] = self.fold.together * (
+                self.fold.points if keys is None else self.fold.points // self.fold.chunks
+            )
+            return tuple(shape)
+        if axis is not None:
+            shape[axis] //= self.fold.beats
+        if keys is not None:
+            shape[keys] //= self.fold.chunks
+        return tuple(shape)
 
 
 class Unfolded(ConfigError):
@@ -255,8 +323,13 @@ def named(tensor: Any) -> str:
 
 
 def partial(tensor: str) -> str:
-    """What the sum over points of a beat is called, and of all beats so far."""
+    """What the sum over points of a beat is called, and of all beats so far; or over keys, or the largest of them."""
     return f"{tensor}/sum"
+
+
+def step_of(softmax: str, step: str) -> str:
+    """What a step of a softmax over folded keys gives is called."""
+    return softmax if step == "product" else f"{softmax}/{step}"
 
 
 def _refuse(layer: Any, reason: str, way_out: str) -> Unfolded:
@@ -271,6 +344,7 @@ class _Planner:
     points: int
     together: int
     letters: Mapping[str, str]
+    chunks: int = 1
     triangles: Sequence[Triangle] = ()
     places: dict[str, Place] = field(default_factory=dict)
     works: list[Work] = field(default_factory=list)
@@ -295,9 +369,9 @@ class _Planner:
         elif isinstance(layer, BY_VALUE):
             self._by_value(layer, tensors)
         elif isinstance(layer, QSoftmax):
-            self._over(layer, tensors[0], layer.axes)
+            self._softmax(layer, tensors[0])
         elif isinstance(layer, Largest):
-            self._over(layer, tensors[0], (layer.axis,))
+            self._largest(layer, tensors[0])
         elif isinstance(layer, keras.layers.Reshape):
             self._reshape(layer, tensors[0])
         elif isinstance(layer, keras.layers.Concatenate):
@@ -307,7 +381,7 @@ class _Planner:
         elif isinstance(layer, ToBlocks | FromBlocks):
             self._move(layer, tensors)
         elif isinstance(layer, OF_ALL) or all(self.places[named(tensor)].axis is None for tensor in tensors):
-            self._add(layer, [Use(named(tensor), None) for tensor in tensors], None)
+            self._add(Work(layer, 0, tuple(Use(named(tensor), None) for tensor in tensors), layer.name, None))
         else:
             raise _refuse(layer, "it is not known how it works on points that come one after the other", ELSE)
 
@@ -339,15 +413,40 @@ class _Planner:
             letter, sums = row, False
         if letter is not None and letter in kernel and _few_terms(layer, kernel.index(letter)):
             letter, sums = None, False  # of all points at once it costs next to nothing
+        key = None if letter is None or sums else self._key(layer, terms, letter, tensors)
         uses = []
         for index, (term, tensor) in enumerate(zip(terms, tensors, strict=True)):
             axis = term.index(letter) if letter is not None and letter in term else None
             if axis is not None and comes.get(index, letter) != letter and self.beats > 1:
                 raise _refuse(layer, "it reads along one axis of points what comes along another one", ELSE)
-            uses.append(Use(named(tensor), axis))
+            uses.append(Use(named(tensor), axis, keys=term.index(key) if key is not None and key in term else None))
         cut = kernel.index(letter) if letter is not None and letter in kernel else None
         axis = out.index(letter) if letter is not None and not sums else None
-        self._add(layer, uses, axis, cut, sums)
+        work = Work(layer, 0, tuple(uses), layer.name, axis, cut, sums)
+        if key is not None:
+            work = replace(
+                work,
+                keys=out.index(key) if key in out else None,
+                key_cut=kernel.index(key) if key in kernel else None,
+                sums=key not in out,
+            )
+        self._add(work)
+
+    def _key(self, layer: Any, terms: Sequence[str], row: str, tensors: Sequence[Any]) -> str | None:
+        """The letter of the keys that are folded: another axis of N points, beside that of the rows."""
+        if self.chunks == 1:
+            return None
+        if any(layer.name in triangle.axes for triangle in self.triangles):
+            return row  # pairs come by rows and keys along one axis
+        sizes = {
+            letter: int(size)
+            for term, tensor in zip(terms, tensors, strict=True)
+            for letter, size in zip(term, tensor.shape[1:], strict=True)
+        }
+        found = [a for a, size in sizes.items() if a != row and self.letters.get(a) in POINTS and size == self.points]
+        if len(found) > 1:
+            raise _refuse(layer, "it works on more than two axes of points", ALL_KEYS)
+        return found[0] if found else None
 
     def _into_rows(self, layer: Any, terms: Sequence[str], out: str, kernel: str) -> bool:
         """Values of points as pairs of a row: sums of the row's own value and of value j."""
@@ -356,8 +455,10 @@ class _Planner:
         if triangle is None:
             return False
         axis = terms[0].index(kernel[0])
-        choice = _choice(layer, triangle, self.points // self.together)
-        self._add(layer, [Use(tensor, None), Use(tensor, axis)], triangle.axes[layer.name], choice=choice)
+        which = _choice(layer, triangle, self.beats, self.chunks)
+        row, keys = triangle.axes[layer.name], triangle.axes[layer.name] if self.chunks > 1 else None
+        others = Use(tensor, None, keys=axis if self.chunks > 1 else None)
+        self._add(Work(layer, 0, (others, Use(tensor, axis)), layer.name, row, choice=which, keys=keys))
         return True
 
     def _out_of_rows(self, layer: Any, terms: Sequence[str], out: str) -> bool:
@@ -366,9 +467,11 @@ class _Planner:
         if triangle is None:
             return False
         tensor = named(inputs_of(layer)[0])
-        there = (triangle.index >= 0).astype(int).reshape(self.points // self.together, -1)
-        rows = next(place for place, letter in enumerate(out) if letter not in terms[0])
-        self._add(layer, [Use(tensor, triangle.axes[tensor])], rows, choice=Choice(((0.0, 0.0), (0.0, 1.0)), there))
+        there = _by_beat((triangle.index >= 0).astype(int), self.beats, self.chunks)
+        rows, columns = (place for place, letter in enumerate(out) if letter not in terms[0])
+        axis, keys = triangle.axes[tensor], triangle.axes[tensor] if self.chunks > 1 else None
+        choice, column = Choice(((0.0, 0.0), (0.0, 1.0)), there), columns if self.chunks > 1 else None
+        self._add(Work(layer, 0, (Use(tensor, axis, keys=keys),), layer.name, rows, choice=choice, keys=column))
         return True
 
     def _by_value(self, layer: Any, tensors: Sequence[Any]) -> None:
@@ -377,22 +480,49 @@ class _Planner:
         ranks = {len(tensor.shape) for tensor in tensors}
         if (len(axes) > 1 and self.beats > 1) or len(ranks) > 1:
             raise _refuse(layer, "its inputs come along different axes", ELSE)
-        axis = axes.pop() if axes else None
+        keyed = {place.keys for place in places if place.keys is not None}
+        if len(keyed) > 1:
+            raise _refuse(layer, "the keys of its inputs come along different axes", ALL_KEYS)
+        axis, keys = axes.pop() if axes else None, keyed.pop() if keyed else None
         pairs = any(layer.name in triangle.axes for triangle in self.triangles)
-        length = 1 if axis is None or pairs else int(layer.output.shape[axis + 1])
         uses = []
         for tensor, place in zip(tensors, places, strict=True):
-            size = 1 if axis is None else int(tensor.shape[axis + 1])
-            along = place.axis is not None or size == length > 1
-            uses.append(Use(named(tensor), axis if along else None))
-        self._add(layer, uses, axis)
+            along = place.axis is not None or (not pairs and _as_long(tensor, layer.output, axis))
+            comes = place.keys is not None or (not pairs and _as_long(tensor, layer.output, keys))
+            uses.append(Use(named(tensor), axis if along else None, keys=keys if comes else None))
+        self._add(Work(layer, 0, tuple(uses), layer.name, axis, keys=keys))
 
     def _over(self, layer: Any, tensor: Any, axes: Sequence[int]) -> None:
         """A layer that looks at all values along some axes, counted from the event's: over points it waits for all."""
-        axis = self.places[named(tensor)].axis
-        over = [number % len(tensor.shape) - 1 for number in axes]
-        axis = None if axis in over else axis
-        self._add(layer, [Use(named(tensor), axis)], axis)
+        place = self.places[named(tensor)]
+        axis = None if place.axis in axes else place.axis
+        self._add(Work(layer, 0, (Use(named(tensor), axis, keys=place.keys),), layer.name, axis, keys=place.keys))
+
+    def _largest(self, layer: Any, tensor: Any) -> None:
+        place, over = self.places[named(tensor)], layer.axis % len(tensor.shape) - 1
+        if place.keys is None or place.keys != over:
+            self._over(layer, tensor, (over,))
+            return
+        self._add(Work(layer, 0, (Use(named(tensor), place.axis, keys=over),), layer.name, place.axis, sums=True))
+
+    def _softmax(self, layer: Any, tensor: Any) -> None:
+        """Over folded keys it is computed in steps, else at once."""
+        place, over = self.places[named(tensor)], [number % len(tensor.shape) - 1 for number in layer.axes]
+        if place.keys is None or place.keys not in over:
+            self._over(layer, tensor, over)
+            return
+        if over != [place.keys]:
+            raise _refuse(layer, "its softmax goes over more than the keys", ALL_KEYS)
+        scores, keys, axis = named(tensor), place.keys, place.axis
+        top, exp, inverse = (step_of(layer.name, step) for step in ("top", "exp", "inverse"))
+        given = [Use(scores, axis, keys=keys)]
+        if layer.stable:
+            self._add(Work(layer, 0, tuple(given), top, axis, sums=True, step="top"))
+            given.insert(0, Use(top, axis))
+        self._add(Work(layer, 0, tuple(given), exp, axis, keys=keys, step="exp"))
+        self._add(Work(layer, 0, (Use(exp, axis, keys=keys),), inverse, axis, sums=True, step="sum"))
+        product = Use(exp, axis, keys=keys), Use(inverse, axis)
+        self._add(Work(layer, 0, product, layer.name, axis, keys=keys, step="product"))
 
     def _reshape(self, layer: Any, tensor: Any) -> None:
         """The values of a beat stay side by side, as many axes as they have; points become blocks, or blocks points."""
@@ -406,7 +536,7 @@ class _Planner:
                 raise _refuse(layer, f"it joins other values with the axis of points. Received: {before}", ELSE)
             place = axis if axis in there and after[axis] == before[axis] else there[-1]
             self._refuse_cut_blocks(layer, after[place], before[axis] // after[place])
-        self._add(layer, [Use(named(tensor), axis)], place)
+        self._add(Work(layer, 0, (Use(named(tensor), axis),), layer.name, place))
 
     def _refuse_cut_blocks(self, layer: Any, blocks: int, size: int) -> None:
         """Refuse beats that cut blocks of S points in two."""
@@ -424,6 +554,8 @@ class _Planner:
         joined = layer.axis % len(layer.output.shape) - 1
         if joined in axes and self.beats > 1:
             raise _refuse(layer, "it joins points with others, and they come one after the other", ELSE)
+        if any(self.places[named(tensor)].keys == joined for tensor in tensors):
+            raise _refuse(layer, "it joins keys with others, and they come one after the other", ALL_KEYS)
         self._by_value(layer, tensors)
 
     def _given_order(self, layer: Any, tensors: Sequence[Any]) -> None:
@@ -435,7 +567,8 @@ class _Planner:
             return
         axis = self.places[named(tensors[0])].axis
         place = None if axis is None else len(layer.output.shape) - 2
-        self._add(layer, [Use(named(tensor), self.places[named(tensor)].axis) for tensor in tensors], place)
+        uses = tuple(Use(named(tensor), self.places[named(tensor)].axis) for tensor in tensors)
+        self._add(Work(layer, 0, uses, layer.name, place))
 
     def _move(self, layer: Any, tensors: Sequence[Any]) -> None:
         """Rows into the blocks of an order, or back: the boundary in front of the layer does it."""
@@ -452,29 +585,31 @@ class _Planner:
         uses = [Use(rows, come, "gathered" if gathers else "scattered")]
         if order not in self.host_orders:
             uses.append(Use(order, len(tensors[1].shape) - 2, "" if gathers else "places"))
-        self._add(layer, uses, 2)
+        self._add(Work(layer, 0, tuple(uses), layer.name, 2))
         self.moves[layer.name] = Move(rows, self.host_orders.get(order, order), order in self.host_orders)
 
-    def _add(
-        self,
-        layer: Any,
-        uses: Sequence[Use],
-        axis: int | None,
-        cut: int | None = None,
-        sums: bool = False,
-        choice: Choice | None = None,
-    ) -> None:
+    def _add(self, work: Work) -> None:
+        """Find the phase of one more work, that of its layer or of a step of it; a sum ends in the phase behind."""
         phase = 0
-        for use in uses:
+        for use in work.uses:
             place = self.places[use.tensor]
-            waits = (use.axis is None) != (place.axis is None)
+            if place.keys is not None and use.keys is None:
+                raise _refuse(work.layer, "it needs all keys of a row at once", ALL_KEYS)
+            waits = (use.axis is None) != (place.axis is None) or (use.keys is None) != (place.keys is None)
             phase = max(phase, place.phase + waits + bool(use.store))
-        tensor = partial(layer.name) if sums else layer.name
-        self.works.append(Work(layer, phase, tuple(uses), tensor, axis, cut, sums, choice=choice))
-        self.places[tensor] = Place(phase, axis)
-        if sums:
-            self.works.append(Work(layer, phase + 1, (Use(tensor, None),), layer.name, None, ends=True))
-            self.places[layer.name] = Place(phase + 1, None)
+        whole, tensor = work.tensor, partial(work.tensor) if work.sums else work.tensor
+        self.works.append(replace(work, phase=phase, tensor=tensor))
+        self.places[tensor] = Place(phase, work.axis, work.keys)
+        if work.sums:
+            step = "inverse" if work.step == "sum" else work.step
+            use = Use(tensor, work.axis)
+            self.works.append(Work(work.layer, phase + 1, (use,), whole, work.axis, ends=True, step=step))
+            self.places[whole] = Place(phase + 1, work.axis)
+
+
+def _as_long(tensor: Any, output: Any, axis: int | None) -> bool:
+    """Whether an input of a layer has as many values along an axis (without the event's) as the output: more than 1."""
+    return axis is not None and int(tensor.shape[axis + 1]) == int(output.shape[axis + 1]) > 1
 
 
 def points_of(model: Any) -> int:
@@ -500,36 +635,40 @@ def _comes(model: Any) -> tuple[Memory, int, dict[str, int | None]]:
     return memory, sizes.pop(), axes
 
 
-def plan(model: Any, together: int, banks: bool = False) -> Plan:
+def plan(model: Any, together: int, banks: bool = False, keys: int | None = None) -> Plan:
     """Cut a quantised model into phases.
 
     Args:
         model: with a memory (`qformers.nn.memory`).
         together: T, divides N.
         banks: rows that an order of the host moves lie in memory banks that the host names, not in registers.
+        keys: K, divides N; None = all keys at once.
 
     Raises:
         Unfolded: a layer that cannot be folded.
     """
     memory, points, axes = _comes(model)
-    if points % together:
-        raise Unfolded(
-            "firmware.points_per_clock",
-            "setting",
-            f"must divide the {points} points of an event. Received: {together}",
-            f"take one of {', '.join(str(n) for n in range(1, points + 1) if points % n == 0)}",
-        )
-    beats = points // together
-    triangles = (
-        [one for one in _triangles(model, points) if together * points < one.index.max() + 1] if beats > 1 else []
-    )
-    planner = _Planner(model, points, together, memory.roles, triangles, banks=banks)
+    for name, number in (("points_per_clock", together), ("keys_per_clock", points if keys is None else keys)):
+        if points % number:
+            raise Unfolded(
+                f"firmware.{name}",
+                "setting",
+                f"must divide the {points} points of an event. Received: {number}",
+                f"take one of {', '.join(str(n) for n in range(1, points + 1) if points % n == 0)}",
+            )
+    beats, chunks = points // together, 1 if keys is None else points // keys
+    triangles = [one for one in _triangles(model, points) if together * points // chunks < one.index.max() + 1]
+    triangles = triangles if beats * chunks > 1 else []
+    planner = _Planner(model, points, together, memory.roles, chunks, triangles, banks=banks)
     planner.places.update({name: Place(0, axis) for name, axis in axes.items()})
     for layer in model.operations:
         if not isinstance(layer, keras.layers.InputLayer):
             planner.take(layer)
+    if chunks > 1 and all(place.keys is None for place in planner.places.values()):
+        reason = f"no layer of this model works on pairs of its {points} points. Received: {keys}"
+        raise Unfolded("firmware.keys_per_clock", "setting", reason, "leave it out")
     made = _plan(planner, together)
-    if beats == 1:
+    if beats * chunks == 1:
         return made
     for work in (work for works in made.works for work in works):
         _refuse_uneven(made, work)
@@ -596,7 +735,14 @@ def _stays(layer: Any, triangle: Triangle) -> bool:
     return not any(named(tensor) in triangle.axes for tensor in inputs_of(layer))
 
 
-def _choice(layer: Any, triangle: Triangle, beats: int) -> Choice:
+def _by_beat(values: NDArray[Any], beats: int, chunks: int) -> NDArray[Any]:
+    """(N, N) by rows and keys as (B * C, T * K): what each beat has."""
+    points = len(values)
+    parts = values.reshape(beats, points // beats, chunks, points // chunks)
+    return parts.transpose(0, 2, 1, 3).reshape(beats * chunks, -1)
+
+
+def _choice(layer: Any, triangle: Triangle, beats: int, chunks: int) -> Choice:
     """The sums of a layer of wires (N, P) by rows."""
     kernel = np.asarray(keras.ops.convert_to_numpy(layer.qkernel), np.float64)
     points = len(kernel)
@@ -608,24 +754,28 @@ def _choice(layer: Any, triangle: Triangle, beats: int) -> Choice:
             raise _refuse(layer, "a pair is made of other points than its two", ELSE)
         pair = float(factors[row]), float(factors[column])
         which[row, column] = sums.setdefault(pair, len(sums))
-    return Choice(tuple(sums), which.reshape(beats, -1))
+    return Choice(tuple(sums), _by_beat(which, beats, chunks))
 
 
 def shares(plan: Plan) -> dict[str, float]:
     """Layer -> its copies in hardware over those in the model, by which EBOPs of folded hardware are counted.
 
-    T / N of what is computed, or summed, beat by beat; T N of the pairs of a triangle by rows; 1 of what is
-    computed for the whole event at once.
+    T / N of what is computed, or summed, beat by beat; T N of the pairs of a triangle by rows; K / N of that where keys
+    are folded; 1 of what is computed for the whole event at once.
     """
     return {work.layer.name: _share(plan, work) for works in plan.works for work in works if not work.ends}
 
 
 def _share(plan: Plan, work: Work) -> float:
+    by_keys = work.keys is not None or any(use.keys is not None for use in work.uses)
+    parts = plan.fold.chunks if by_keys else 1
     if work.sums:
-        return plan.fold.together / plan.fold.points
+        return plan.fold.together / plan.fold.points / (parts if work.axis is not None else 1)
     if work.axis is None:
         return 1.0
-    return plan.beat_shape(work.tensor, work.axis)[work.axis] / plan.shapes[work.tensor][work.axis]
+    if any(work.tensor in triangle.axes for triangle in plan.triangles):
+        return plan.beat_shape(work.tensor, work.axis, work.keys)[work.axis] / plan.shapes[work.tensor][work.axis]
+    return plan.beat_shape(work.tensor, work.axis)[work.axis] / plan.shapes[work.tensor][work.axis] / parts
 
 
 def _few_terms(layer: Any, axis: int) -> bool:
@@ -638,14 +788,18 @@ def _few_terms(layer: Any, axis: int) -> bool:
     return bool((np.count_nonzero(kernel, axis=summed) <= MOST_TERMS).all()) if summed else True
 
 
-def counting_axis(plan: Plan, work: Work, name: str, shape: Sequence[int]) -> int | None:
-    """The axis of a layer's kernel or bias that counts points; None where there is none."""
+def counting_axes(plan: Plan, work: Work, name: str, shape: Sequence[int]) -> tuple[int | None, int | None]:
+    """The axes of a layer's kernel or bias that count points, and keys that are folded; None where there is none."""
     if name == "kernel":
-        return work.cut
-    if work.axis is None:
-        return None
-    axis = work.axis + len(shape) - len(plan.shapes[work.tensor])  # a bias may have fewer axes than the output
-    return axis if axis >= 0 and shape[axis] == plan.shapes[work.tensor][work.axis] > 1 else None
+        return work.cut, work.key_cut
+
+    def counts(along: int | None) -> int | None:
+        if along is None:
+            return None
+        axis = along + len(shape) - len(plan.shapes[work.tensor])  # a bias may have fewer axes than the output
+        return axis if axis >= 0 and shape[axis] == plan.shapes[work.tensor][along] > 1 else None
+
+    return counts(work.axis), counts(work.keys)
 
 
 def _with_rom(plan: Plan, work: Work) -> Work:
@@ -656,14 +810,17 @@ def _with_rom(plan: Plan, work: Work) -> Work:
         if weights is None or (work.choice is not None and name == "kernel"):
             continue
         values = np.asarray(keras.ops.convert_to_numpy(weights), np.float64)
-        axis = counting_axis(plan, work, name, values.shape)
-        if axis is None:
+        axis, keys = counting_axes(plan, work, name, values.shape)
+        if axis is None and keys is None:
             continue
         if any(work.tensor in triangle.axes for triangle in plan.triangles):
-            if (values != np.take(values, [0], axis=axis)).any():
+            if axis is not None and (values != np.take(values, [0], axis=axis)).any():
                 raise _refuse(work.layer, f"its {name} differs from pair to pair", ELSE)
             continue
-        parts = np.stack(np.split(values, plan.fold.beats, axis=axis))
+        rows = [values] * plan.fold.beats if axis is None else np.split(values, plan.fold.beats, axis=axis)
+        if keys is not None:
+            rows = [part for row in rows for part in np.split(row, plan.fold.chunks, axis=keys)]
+        parts = np.stack(rows)
         if (parts != parts[:1]).any():
             rom[name] = parts
     return replace(work, rom=rom)
@@ -680,7 +837,8 @@ def _refuse_uneven(plan: Plan, work: Work) -> None:
         if not isinstance(quantiser, Quantizer) or id(quantiser) in weights:
             continue
         tensor = seen.get(id(quantiser))
-        axes = [work.axis] if tensor is None else [use.axis for use in work.uses if use.tensor == tensor]
+        read = [use for use in work.uses if use.tensor == tensor]
+        axes = [work.axis, work.keys] if tensor is None else [axis for use in read for axis in (use.axis, use.keys)]
         shapes = {tuple(variable.shape) for variable in quantiser.quantizer.variables}  # with the event's axis, or ()
         if any(axis is not None and len(shape) > axis + 1 and shape[axis + 1] > 1 for axis in axes for shape in shapes):
             raise _refuse(layer, "its formats differ from point to point", SAME)
@@ -695,20 +853,25 @@ def _plan(planner: _Planner, together: int) -> Plan:
     last = max(max(work.phase for work in works), *(places[name].phase for name in ends))
     uses = [(work.phase - bool(use.store), use) for work in works for use in work.uses]
     uses += [(last, Use(name, places[name].axis)) for name in ends]
-    summed = {work.tensor for work in works if work.sums}
+    for name in ends:
+        if places[name].keys is not None:
+            raise _refuse(planner.model.get_layer(name), "its outputs are of pairs of points", ALL_KEYS)
+    summed = {work.tensor: work.by_row or "running" for work in works if work.sums}
     spread: dict[str, int] = {}
     stores: list[dict[str, dict[str, None]]] = [{kind: {} for kind in CARRIED} for _ in range(last)]
     for phase, use in uses:
         place = places[use.tensor]
         for boundary in range(place.phase, phase):
             if use.tensor in summed:
-                kind = "running"
+                kind = summed[use.tensor]
             elif place.axis is None and use.axis is not None and boundary == phase - 1:
                 kind, spread[use.tensor] = "spread", use.axis
-            elif place.axis is None or (use.axis is None and boundary > place.phase):
+            elif place.keys is not None:
+                kind = "keyed"
+            elif place.axis is None:
                 kind = "held"
-            else:
-                kind = "streamed" if use.axis is not None else "filled"
+            else:  # what is needed of all points comes point by point up to the last boundary
+                kind = "filled" if use.axis is None and boundary == phase - 1 else "streamed"
             stores[boundary][kind][use.tensor] = None
     for work in works:
         for use in work.uses:
@@ -722,12 +885,21 @@ def _plan(planner: _Planner, together: int) -> Plan:
     tensors = {named(tensor): tensor for layer in planner.model.operations for tensor in _outputs(layer)}
     return Plan(
         model=planner.model,
-        fold=Folding(planner.points, together, axes, spread, planner.moves),
+        fold=Folding(
+            planner.points,
+            together,
+            axes,
+            spread,
+            planner.moves,
+            planner.points // planner.chunks if planner.chunks > 1 else None,
+            {name: place.keys for name, place in places.items() if place.keys is not None},
+        ),
         works=tuple(tuple(work for work in works if work.phase == phase) for phase in range(last + 1)),
         boundaries=tuple(Boundary(**{kind: tuple(names) for kind, names in store.items()}) for store in stores),
         shapes={
             spelled: tuple(tensor.shape[1:]) for name, tensor in tensors.items() for spelled in (name, partial(name))
-        },
+        }
+        | _step_shapes(works),
         triangles=tuple(planner.triangles),
     )
 
@@ -735,3 +907,15 @@ def _plan(planner: _Planner, together: int) -> Plan:
 def _outputs(layer: Any) -> list[Any]:
     output = layer.output
     return list(output) if isinstance(output, list | tuple) else [output]
+
+
+def _step_shapes(works: Sequence[Work]) -> dict[str, tuple[int, ...]]:
+    """Shapes of the steps of softmax layers over folded keys, without the event's axis."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for work in works:
+        if work.step and work.step != "product":
+            whole = tuple(int(size) for size in work.layer.output.shape[1:])
+            over = {number % (len(whole) + 1) - 1 for number in work.layer.axes}
+            one = tuple(1 if axis in over else size for axis, size in enumerate(whole))
+            shapes[work.tensor] = whole if work.step == "exp" else one
+    return shapes

@@ -267,6 +267,8 @@ def _train(build: Build, name: PhaseName, out: Path, console: Console, reporter:
     _tell_precision(trainer.model, out / name, console)
     if name == "qat" and (together := build.firmware.together) is not None:
         words = f"EBOPs are those of firmware with firmware.points_per_clock = {together}"
+        keys = build.firmware.keys_per_clock
+        words += "" if keys is None else f", firmware.keys_per_clock = {keys}"
         console.print(f"{name}: {words}", markup=False)
     state, epochs = trainer.state, trainer.phase.config.epochs
     if state.epoch or state.step:

@@ -67,8 +67,10 @@ class Step:
         ins: (beats, inputs), places in the memory that each beat reads.
         outs: (beats, outputs), places that each beat writes.
         left: (outputs,), bits by which an output is shifted left, since its place has finer steps.
-        sums: (k, beats), places of which the sum goes to (k,) `totals` behind the last beat.
+        sums: (k, terms), places of which the sum goes to (k,) `totals` behind the last beat.
         totals: see `sums`.
+        largest: (k, terms), places of which the largest value goes to (k,) `tops` behind the last beat.
+        tops: see `largest`.
         gathers: (k, 4): a place that then gets a value from one of several, a place with its number, bits behind the
             point of this, and the row of `slots` that says where the several stand.
         scatters: likewise, a value that goes to one of several places.
@@ -82,6 +84,8 @@ class Step:
     left: NDArray[np.int64]
     sums: Places
     totals: Places
+    largest: Places
+    tops: Places
     gathers: Places
     scatters: Places
     slots: Places
@@ -120,7 +124,7 @@ class Program:
         inputs, outputs = comb.shape
         ins, outs = np.arange(inputs, dtype=np.int32), np.arange(inputs, inputs + outputs, dtype=np.int32)
         left, none, moves = np.zeros(outputs, np.int64), np.zeros((0, 1), np.int32), np.zeros((0, 4), np.int32)
-        step = Step(comb, given, ins[None], outs[None], left, none, none[:, 0], moves, moves, none)
+        step = Step(comb, given, ins[None], outs[None], left, none, none[:, 0], none, none[:, 0], moves, moves, none)
         return cls((step,), inputs + outputs, given, outs, out_fractions(comb), none[:, 0], np.zeros(0, np.int64))
 
 
@@ -188,12 +192,8 @@ def run_program(program: Program, library: Path, rows: Array, reporter: Reporter
     function = ctypes.CDLL(str(library.resolve())).run
     function.restype, pointer, size = ctypes.c_int64, ctypes.c_void_p, ctypes.c_size_t
     function.argtypes = [pointer, pointer, pointer, size, size, pointer, size, pointer, size, pointer]
-    tables = [
-        np.ascontiguousarray(table, np.int32)
-        for step in program.steps
-        for table in (step.ins, step.outs, step.sums, step.totals, step.gathers, step.scatters, step.slots)
-    ]
-    shapes = np.array([[len(s.ins), *(len(t) for t in _counted(s)), s.slots.shape[1]] for s in program.steps], np.int64)
+    tables = [np.ascontiguousarray(table, np.int32) for step in program.steps for table in _tables(step)]
+    shapes = np.array([_shape(step) for step in program.steps], np.int64)
     pointers = (pointer * len(tables))(*(table.ctypes.data for table in tables))
     scales = 2.0**program.given.fraction, 2.0**-program.fraction
     outputs, fixed = (np.ascontiguousarray(places, np.int32) for places in (program.outputs, program.fixed))
@@ -221,9 +221,16 @@ def run_program(program: Program, library: Path, rows: Array, reporter: Reporter
     return results
 
 
-def _counted(step: Step) -> tuple[Places, ...]:
-    """Tables whose lengths the library has to know: inputs and outputs of a beat, sums, moves."""
-    return step.ins[0], step.outs[0], step.totals, step.gathers, step.scatters
+def _tables(step: Step) -> tuple[Places, ...]:
+    """As the library takes them."""
+    sums = step.sums, step.totals, step.largest, step.tops
+    return step.ins, step.outs, *sums, step.gathers, step.scatters, step.slots
+
+
+def _shape(step: Step) -> list[int]:
+    """Numbers of beats, inputs and outputs of a beat, sums, largest values, moves; of terms and of slots."""
+    counted = step.ins, step.ins[0], step.outs[0], step.totals, step.tops, step.gathers, step.scatters
+    return [*map(len, counted), step.sums.shape[1], step.largest.shape[1], step.slots.shape[1]]
 
 
 class _Steps(ctypes.Structure):

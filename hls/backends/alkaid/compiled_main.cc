@@ -6,7 +6,8 @@
 
 struct Steps {
     size_t count;
-    const int64_t (*shapes)[7];    // of each step: beats, inputs, outputs, sums, gathers, scatters, slots of each
+    const int64_t (*shapes)[10];   // of each step: beats, inputs, outputs, sums, largest values, gathers, scatters,
+                                   // terms of a sum, of a largest value, slots of a move
     const int32_t *const *tables;  // of each step: places of inputs and of outputs, of terms, of sums; moves, slots
     size_t constants;
     const int32_t *fixed;          // their places
@@ -51,11 +52,10 @@ extern "C" int64_t run(const double *rows, double *results, const double *finer,
                 memory[value][lane] = (number)std::floor(rows[event * width + value] * finer[value]);
             }
         for (size_t at = 0; at < program->count; ++at) {
-            const int64_t beats = program->shapes[at][0], ins = program->shapes[at][1];
-            const int64_t outs = program->shapes[at][2], sums = program->shapes[at][3];
-            const int64_t gathers = program->shapes[at][4], scatters = program->shapes[at][5];
-            const int64_t slots = program->shapes[at][6];
-            const int32_t *const *tables = program->tables + 7 * at;
+            const int64_t *shape = program->shapes[at], beats = shape[0], ins = shape[1], outs = shape[2];
+            const int64_t sums = shape[3], tops = shape[4], gathers = shape[5], scatters = shape[6];
+            const int64_t terms = shape[7], compared = shape[8], slots = shape[9];
+            const int32_t *const *tables = program->tables + 9 * at;
             in.resize(ins);
             out.resize(outs);
             for (int64_t beat = 0; beat < beats; ++beat) {
@@ -65,16 +65,24 @@ extern "C" int64_t run(const double *rows, double *results, const double *finer,
             }
             for (int64_t sum = 0; sum < sums; ++sum) {
                 V total{};
-                for (int64_t beat = 0; beat < beats; ++beat) total += memory[tables[2][sum * beats + beat]];
+                for (int64_t term = 0; term < terms; ++term) total += memory[tables[2][sum * terms + term]];
                 memory[tables[3][sum]] = total;
             }
+            for (int64_t top = 0; top < tops; ++top) {
+                V largest = memory[tables[4][top * compared]];
+                for (int64_t term = 1; term < compared; ++term) {
+                    const V next = memory[tables[4][top * compared + term]];
+                    largest = next > largest ? next : largest;
+                }
+                memory[tables[5][top]] = largest;
+            }
             for (int64_t i = 0; i < gathers; ++i) {
-                const int32_t *move = tables[4] + 4 * i, *from = tables[6] + move[3] * slots;
+                const int32_t *move = tables[6] + 4 * i, *from = tables[8] + move[3] * slots;
                 for (size_t lane = 0; lane < LANES; ++lane)
                     memory[move[0]][lane] = memory[from[slot_of(memory.get(), move, lane, slots, *state)]][lane];
             }
             for (int64_t i = 0; i < scatters; ++i) {
-                const int32_t *move = tables[5] + 4 * i, *to = tables[6] + move[3] * slots;
+                const int32_t *move = tables[7] + 4 * i, *to = tables[8] + move[3] * slots;
                 for (size_t lane = 0; lane < LANES; ++lane)
                     memory[to[slot_of(memory.get(), move, lane, slots, *state)]][lane] = memory[move[0]][lane];
             }

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hls.backends.alkaid.trace import predict
-from hls.backends.folded.kernels import Group, Kernel
+from hls.backends.folded.kernels import Group, Kernel, kept_shape
 from hls.backends.folded.orders import WORDS
 from hls.backends.folded.stream import Array, Script, Words, refuse_unfinished
 from hls.errors import HlsError
@@ -35,11 +35,20 @@ Tokens = NDArray[np.int64]
 
 
 class Beat(NamedTuple):
-    """A beat on its way through a kernel; registers beside it shift it on."""
+    """A beat on its way through a kernel; registers beside it shift it on.
+
+    Attributes:
+        token: of it.
+        first: it is of the first points of an event.
+        last: it is the last one of an event.
+        opens, turns: it has the first keys of its points, and the last ones.
+    """
 
     token: int
     first: bool
     last: bool
+    opens: bool = True
+    turns: bool = True
 
 
 class Seen(NamedTuple):
@@ -50,7 +59,10 @@ class Seen(NamedTuple):
         filled: of all beats of the event.
         running: of those that were added up.
         event: of the last beat of the event.
-        beat: number of the beat.
+        beat: number of the beat, as points are counted.
+        key: number of the beat among those of the same points.
+        keyed: of the beat with the same keys, in the memory.
+        by_row: of those that accumulators of the row have taken.
         banked: of the beats in the memory banks.
         written, read: of the input: the words that said where these were written, and that say where they are read.
     """
@@ -60,6 +72,9 @@ class Seen(NamedTuple):
     running: tuple[int, ...]
     event: int
     beat: int
+    key: int = 0
+    keyed: int = NOTHING
+    by_row: tuple[int, ...] = ()
     banked: tuple[int, ...] = ()
     written: tuple[int, ...] = ()
     read: int = NOTHING
@@ -70,33 +85,51 @@ class _Kernel:
     """A kernel and its control.
 
     Attributes:
-        beats: of an event.
+        rows: beats of points of an event.
+        chunks: beats for each of these.
         way: what is on its way, the newest first; None for a clock in which nothing was taken.
-        beat: number of the beat that it takes next.
+        pace: clocks between two beats.
+        beat, key: numbers of the beat that it takes next.
+        rest: clocks until it takes one.
         runs: it works through an event that the stores in front hold (all but the first kernel).
         seen: inputs of each beat that it took; the token of a beat is its place here.
     """
 
-    beats: int
+    rows: int
+    chunks: int
     way: deque[Beat | None]
+    pace: int = 1
     beat: int = 0
+    key: int = 0
+    rest: int = 0
     runs: bool = False
     seen: list[Seen] = field(default_factory=list)
+
+    @property
+    def new(self) -> bool:
+        """Whether the beat that it takes next is the first one of an event."""
+        return self.beat == 0 and self.key == 0
 
     def edge(self, taken: Seen | None) -> None:
         """A clock edge; `taken` is what it takes in, None for nothing."""
         self.way.pop()
+        self.rest = max(self.rest - 1, 0)
         if taken is None:
             self.way.appendleft(None)
             return
-        self.way.appendleft(Beat(len(self.seen), self.beat == 0, self.beat == self.beats - 1))
+        turns, first = self.key == self.chunks - 1, self.beat == 0
+        last = turns and self.beat == self.rows - 1
+        self.way.appendleft(Beat(len(self.seen), first, last, self.key == 0, turns))
         self.seen.append(taken)
-        self.beat = (self.beat + 1) % self.beats
+        self.key = (self.key + 1) % self.chunks
+        self.beat = (self.beat + turns) % self.rows
+        self.rest = self.pace - 1
 
     def reset(self) -> None:
         """Forget all that is on its way."""
         self.way.extend([None] * len(self.way))  # a deque of that length: the old ones fall out
-        self.beat, self.runs = 0, False
+        self.beat = self.key = self.rest = 0
+        self.runs = False
 
 
 @dataclass
@@ -123,8 +156,11 @@ class _Store:
 
     Attributes:
         banks: of the memory: one is written, the other one read.
+        keys: likewise, of what each beat has of its keys.
+        by_row: likewise, of what accumulators have taken of the keys of a row.
         bank: that is written.
-        beat: number of the beat that is written next.
+        beat, key: numbers of the beat that is written next.
+        row: what accumulators have taken of the keys of the row that comes.
         filling, filled: beats of the event that comes, and of the one that is complete.
         adding, added: the same of what accumulators have added up.
         event: last beat of the event that is complete.
@@ -136,8 +172,12 @@ class _Store:
     banks: tuple[list[int], list[int]]
     ways: _Ways | None
     rows: tuple[list[tuple[int, int]], list[tuple[int, int]]]
+    keys: tuple[dict[tuple[int, int], int], dict[tuple[int, int], int]]
+    by_row: tuple[list[tuple[int, ...]], list[tuple[int, ...]]]
     bank: int = 0
     beat: int = 0
+    key: int = 0
+    row: tuple[int, ...] = ()
     filling: list[int] = field(default_factory=list)
     filled: tuple[int, ...] = ()
     adding: tuple[int, ...] = ()
@@ -150,17 +190,27 @@ class _Store:
     def of(cls, beats: int, ways: _Ways | None) -> _Store:
         """Empty, behind a kernel that makes so many beats per event."""
         empty, rows = [NOTHING] * beats, [(NOTHING, NOTHING)] * beats
-        return cls((list(empty), list(empty)), ways, (list(rows), list(rows)), filling=list(empty), filled=tuple(empty))
+        sums = [()] * beats
+        return cls(
+            (list(empty), list(empty)),
+            ways,
+            (list(rows), list(rows)),
+            ({}, {}),
+            (list[tuple[int, ...]](sums), list[tuple[int, ...]](sums)),
+            filling=list(empty),
+            filled=tuple(empty),
+        )
 
-    def read(self, beat: int) -> Seen:
+    def read(self, beat: int, key: int) -> Seen:
         """What the kernel behind sees at a beat."""
-        memory = self.banks[1 - self.bank]
-        streamed = memory[beat] if beat < len(memory) else NOTHING
+        bank = 1 - self.bank
+        memory, sums = self.banks[bank], self.by_row[bank]
+        streamed, by_row = (memory[beat], sums[beat]) if beat < len(memory) else (NOTHING, ())
+        seen = Seen(streamed, self.filled, self.added, self.event, beat, key, self.keys[bank].get((beat, key), NOTHING))
         if self.ways is None:
-            return Seen(streamed, self.filled, self.added, self.event, beat)
+            return seen._replace(by_row=by_row)
         banked, written = zip(*self.rows[self.reading % 2], strict=True)
-        words = self.ways.tokens[self.reading][beat]
-        return Seen(streamed, self.filled, self.added, self.event, beat, banked, written, words)
+        return seen._replace(banked=banked, written=written, read=self.ways.tokens[self.reading][beat])
 
     def edge(self, made: Beat | None, ended: bool) -> None:
         """A clock edge; `made` is what comes out of the kernel in front, `ended`: the one behind has taken its last."""
@@ -172,15 +222,21 @@ class _Store:
         if made is None:
             return
         self.banks[self.bank][self.beat] = self.filling[self.beat] = made.token
+        self.keys[self.bank][self.beat, self.key] = made.token
+        self.row = (made.token,) if made.opens else (*self.row, made.token)
+        self.key += 1
+        if not made.turns:
+            return
+        self.by_row[self.bank][self.beat] = self.row
         self.adding = (made.token,) if made.first else (*self.adding, made.token)
-        self.beat += 1
+        self.beat, self.key = self.beat + 1, 0
         if made.last:
             self.filled, self.added, self.event = tuple(self.filling), self.adding, made.token
             self.bank, self.beat = 1 - self.bank, 0
 
     def reset(self) -> None:
         """Start over; what was stored stays and is written over before it is read."""
-        self.bank = self.beat = self.writing = self.reading = 0
+        self.bank = self.beat = self.key = self.writing = self.reading = 0
 
 
 @dataclass
@@ -206,26 +262,28 @@ class _Machine:
 
     @property
     def ready(self) -> bool:
-        """Whether a beat is let in: one of an event that has begun, or of a new one while there is a place for it."""
-        return self.kernels[0].beat > 0 or self.under_way < self.places
+        """Whether a beat is let in: one of an event that has begun, or of a new one while there is a place for it; and
+        not before all keys of the one before have had their clocks."""
+        first = self.kernels[0]
+        return first.rest == 0 and (not first.new or self.under_way < self.places)
 
     def edge(self, token: int | None, given: bool) -> None:
         """A clock edge: `token` is that of the beat that is taken, None for none; `given`: an output goes."""
         made, first = [kernel.way[-1] for kernel in self.kernels], self.kernels[0]
         seen: list[Seen | None] = [None if token is None else Seen(token, (), (), NOTHING, first.beat)]
         for store, kernel in zip(self.stores, self.kernels[1:], strict=True):
-            seen.append(store.read(kernel.beat) if kernel.runs else None)
-        entered = token is not None and first.beat == 0
+            seen.append(store.read(kernel.beat, kernel.key) if kernel.runs else None)
+        entered = token is not None and first.new
         if token is not None:
-            self.ways.edge(token, first.beat, first.beat == first.beats - 1)
+            self.ways.edge(token, first.beat, first.beat == first.rows - 1)
         for kernel, taken in zip(self.kernels, seen, strict=True):
             kernel.edge(taken)
         for before, store, kernel, taken in zip(made[:-1], self.stores, self.kernels[1:], seen[1:], strict=True):
-            ended = taken is not None and kernel.beat == 0
+            ended = taken is not None and kernel.new
             store.edge(before, ended)
             kernel.runs = (before is not None and before.last) or (kernel.runs and not ended)
         gone = given and self.waiting.popleft().last
-        if (end := made[-1]) is not None and (end.last or self.by_beat):
+        if (end := made[-1]) is not None and (end.last or (self.by_beat and end.turns)):
             self.waiting.append(end)
         self.under_way += entered - gone
 
@@ -316,15 +374,17 @@ class Emulator:
 
     def _machine(self) -> _Machine:
         """As it is behind a reset."""
-        beats = [kernel.beats for kernel in self.kernels]
-        ways = _Ways([[NOTHING] * beats[0] for _ in range(self.places)])
+        chunks = [max(kernel.beats // self.fold.beats, 1) for kernel in self.kernels]
+        rows = [kernel.beats // count for kernel, count in zip(self.kernels, chunks, strict=True)]
+        ways = _Ways([[NOTHING] * rows[0] for _ in range(self.places)])
         made = [
-            _Kernel(count, deque([None] * (depth + 1), depth + 1))
-            for count, depth in zip(beats, self.depths, strict=True)
+            _Kernel(count, parts, deque([None] * (depth + 1), depth + 1))
+            for count, parts, depth in zip(rows, chunks, self.depths, strict=True)
         ]
+        made[0].pace = self.fold.chunks
         moves = [[self.fold.moves.get(group.tensor) for group in kernel.outs] for kernel in self.kernels[:-1]]
         banked = [any(move is not None and move.banks for move in some) for some in moves]
-        stores = [_Store.of(count, ways if some else None) for count, some in zip(beats, banked, strict=False)]
+        stores = [_Store.of(count, ways if some else None) for count, some in zip(rows, banked, strict=False)]
         return _Machine(made, stores, self.places, self.by_beat, ways)
 
     @property
@@ -345,7 +405,8 @@ class Emulator:
             for start in range(0, len(seen), size):
                 read = _Read(self.fold, self._orders, before, made, rows, seen[start : start + size])
                 given = [read.values(group) for group in kernel.ins if group.kind != "rom"]
-                rom = kernel.rom[[beat.beat for beat in read.seen]]
+                per_row = kernel.beats // machine.kernels[number].rows
+                rom = kernel.rom[[beat.beat * per_row + beat.key for beat in read.seen]]
                 parts.append(predict(kernel.comb, np.concatenate([rom, *given], axis=1)))
             made, before = np.concatenate(parts), kernel.outs
         return made
@@ -373,10 +434,16 @@ class _Read:
 
     def values(self, group: Group) -> Array:
         """What a group of inputs reads: (beats, values)."""
+        if group.keys is not None:
+            return self._keys(group)
         source, columns = self._columns(group.tensor, group.kind)
         made = self.made[:, columns]
-        if group.kind == "streamed":
-            return made[self._tokens("streamed", group)]
+        if group.kind in ("streamed", "keyed"):
+            return made[self._tokens(group.kind, group)]
+        if group.kind == "row_sums":
+            return _wrapped(made[self._tokens("by_row", group)].sum(axis=1), group)
+        if group.kind == "row_largest":
+            return np.asarray(made[self._tokens("by_row", group)].max(axis=1))
         if group.kind == "filled":
             parts = made[self._tokens("filled", group)]  # (beats, beats of an event, values)
             points = [parts[:, number].reshape(-1, *source.shape) for number in range(parts.shape[1])]
@@ -388,6 +455,13 @@ class _Read:
         if group.kind == "held":
             return made[self._tokens("event", group)]
         return self._moved(group, source, made)
+
+    def _keys(self, group: Group) -> Array:
+        """K keys of what stands there for all of them."""
+        source, _ = self._columns(group.tensor, group.kind)
+        whole = self.values(replace(group, keys=None)).reshape(len(self.seen), *kept_shape(self.fold, source))
+        parts = np.stack(np.split(whole, self.fold.chunks, axis=int(group.keys or 0) + 1))
+        return parts[[beat.key for beat in self.seen], np.arange(len(self.seen))].reshape(len(self.seen), -1)
 
     def _columns(self, tensor: str, kind: str) -> tuple[Group, slice]:
         """A group of what the kernel in front made, and where its values stand."""

@@ -6,15 +6,15 @@ which the kernel behind reads them. Only sums over the points are made on the wa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hls.backends.alkaid.compiled import Forms, Program, Step, out_fractions
-from hls.backends.folded.kernels import Group, Kernel
-from qformers.quant.phases import Folding
+from hls.backends.folded.kernels import Group, Kernel, kept_shape
+from qformers.quant.phases import BY_ROW, Folding
 
 Numbers = NDArray[np.int64]
 NARROW = ("gathered", "scattered", "spread")  # stores that give all beats, or all rows, the same format
@@ -63,37 +63,54 @@ class _Boundary:
     orders: dict[str, Numbers]
     memory: _Memory
 
-    def ins(self, totals: Numbers, moves: _Moves) -> Numbers:
+    def ins(self, totals: Mapping[str, Numbers], moves: _Moves) -> Numbers:
         """(beats, inputs): where the inputs of the kernel behind stand, but for those of its ROM.
 
         Args:
-            totals: places of the sums.
+            totals: store -> (1 or B, values), places of sums and of largest values.
             moves: takes what moves rows.
         """
-        summed = _columns(self.kernel.outs, "running")
-        total_of = dict(zip(summed.tolist(), totals.tolist(), strict=True))
         parts = []
         for group in self.behind.ins:
             if group.kind == "rom":
                 continue
-            source, start, made = self._written(group.tensor, group.kind)
-            if group.kind == "streamed":
-                part = made
-            elif group.kind == "filled":
-                beats = [row.reshape(source.shape) for row in made]
-                part = np.concatenate(beats, axis=self.fold.axes[group.tensor] or 0).reshape(1, -1)
-            elif group.kind == "running":
-                part = np.array([[total_of[start + value] for value in range(source.size)]])
-            elif group.kind == "spread":
-                part = self._spread(source, made)
-            elif group.kind == "gathered":
-                part = self._gathered(group, made, moves)
-            elif group.kind == "scattered":
-                part = self._scattered(group, made, moves)
-            else:
-                part = made[:1]
+            part = self._part(group, totals, moves)
+            if group.keys is not None:
+                part = self._keys(group, part)
+            elif 1 < len(part) < self.behind.beats:
+                part = np.repeat(part, self.behind.beats // len(part), axis=0)  # the same for all keys
             parts.append(np.broadcast_to(part, (self.behind.beats, group.size)))
         return np.concatenate(parts, axis=1)
+
+    def _part(self, group: Group, totals: Mapping[str, Numbers], moves: _Moves) -> Numbers:
+        """Of a group of inputs: (1, B or B C, values) places, all keys of them."""
+        source, _, made = self._written(group.tensor, group.kind)
+        rows = _of_rows(made, self.fold)
+        if group.kind == "keyed":
+            return made
+        if group.kind == "streamed":
+            return rows
+        if group.kind == "filled":
+            beats = [row.reshape(source.shape) for row in rows]
+            return np.concatenate(beats, axis=self.fold.axes[group.tensor] or 0).reshape(1, -1)
+        if group.kind in totals:
+            columns = _columns(self.kernel.outs, group.kind).tolist()
+            start = columns.index(_spans(self.kernel.outs)[group.tensor, group.kind][1])
+            return totals[group.kind][:, start : start + source.size]
+        if group.kind == "spread":
+            return self._spread(source, made)
+        if group.kind == "gathered":
+            return self._gathered(group, made, moves)
+        if group.kind == "scattered":
+            return self._scattered(group, made, moves)
+        return made[:1]
+
+    def _keys(self, group: Group, part: Numbers) -> Numbers:
+        """(1 or B, all keys) as (B C, K keys of them)."""
+        shape = kept_shape(self.fold, self._written(group.tensor, group.kind)[0])
+        cut = np.split(part.reshape(len(part), *shape), self.fold.chunks, axis=(group.keys or 0) + 1)
+        keys = np.stack([one.reshape(len(part), -1) for one in cut], axis=1)
+        return np.broadcast_to(keys, (self.fold.beats, *keys.shape[1:])).reshape(self.fold.interval, -1)
 
     def _written(self, tensor: str, kind: str) -> tuple[Group, int, Numbers]:
         """An output of the kernel in front: its group, its first column, and (beats, values) its places."""
@@ -160,25 +177,30 @@ def program_of(fold: Folding, kernels: Sequence[Kernel]) -> Program:
     forms = [_forms(outside)] * first.beats
     orders = {name: memory.take(count, fold.points) for name, count in _orders(fold, kernels).items()}
     forms += [_counting(places.size, fold.points) for places in orders.values()]
-    steps, constants = [], []
-    outs, fractions = ins, out_fractions(first.comb)
+    nothing = memory.take(1)
+    steps, constants = [], [(nothing, np.zeros(1, np.int64))]
+    outs, fractions, before = ins, out_fractions(first.comb), np.zeros(0, np.int64)
     for number, kernel in enumerate(kernels):
         rom = memory.take(*kernel.rom.shape)
         constants.append((rom.ravel(), _whole(kernel).ravel()))
         ins = np.concatenate([rom, ins], axis=1)
         outs, own = memory.take(kernel.beats, kernel.comb.shape[1]), out_fractions(kernel.comb)
         tables, left, moves = {"ins": ins, "outs": outs}, np.zeros_like(own), _Moves()
-        summed = _columns(kernel.outs, "running")
-        totals = memory.take(len(summed))
+        given = _given(kernel, kernels[number - 1], before) if number else _forms(kernel.ins)
+        terms = {kind: _terms(fold, outs[:, _columns(kernel.outs, kind)], kind) for kind in ("running", *BY_ROW)}
+        totals = {kind: memory.take(*some.shape[:2]) for kind, some in terms.items()}
         if number + 1 < len(kernels):
             behind = kernels[number + 1]
             left = _left(fold, kernel, behind, own)
             ins = _Boundary(fold, kernel, behind, outs, own + left, orders, memory).ins(totals, moves)
-        fractions = own + left
-        tables |= {"sums": outs[:, summed].T, "totals": totals, "slots": _stacked(moves.slots, fold.points)}
+        fractions, before = own + left, left
+        added = [_flat(terms[kind]) for kind in ("running", "row_sums")]
+        tables |= {"sums": _side_by_side(added, int(nothing[0])), "largest": _flat(terms["row_largest"])}
+        tables["totals"] = np.concatenate([totals[kind].ravel() for kind in ("running", "row_sums")])
+        tables |= {"tops": totals["row_largest"].ravel(), "slots": _stacked(moves.slots, fold.points)}
         tables |= {"gathers": _rows(moves.gathers), "scatters": _rows(moves.scatters)}
         narrow = {name: table.astype(np.int32) for name, table in tables.items()}
-        steps.append(Step(kernel.comb, _forms(kernel.ins), left=left, **narrow))
+        steps.append(Step(kernel.comb, given, left=left, **narrow))
     every = Forms(*(np.concatenate([getattr(form, part) for form in forms]) for part in Forms.__dataclass_fields__))
     where, what = (np.concatenate(parts) for parts in zip(*constants, strict=True))
     outputs, fractions = _outputs(fold, kernels[-1], outs, fractions)
@@ -234,6 +256,47 @@ def _spans(groups: Sequence[Group]) -> dict[tuple[str, str], tuple[Group, int]]:
     return {(group.tensor, group.kind): (group, start) for group, start in zip(groups, starts, strict=False)}
 
 
+def _of_rows(made: Numbers, fold: Folding) -> Numbers:
+    """(1, B or B C, values) as (1 or B, values): what is the same for all keys, as it is with the last of them."""
+    chunks = max(len(made) // fold.beats, 1)
+    return made[chunks - 1 :: chunks]
+
+
+def _terms(fold: Folding, made: Numbers, kind: str) -> Numbers:
+    """(1 or B, values, terms): places of what is summed up, or compared, of the event or of each row."""
+    if kind == "running":
+        return _of_rows(made, fold).T[None]
+    if not made.shape[1]:
+        return np.zeros((0, 0, 1), np.int64)
+    return np.moveaxis(made.reshape(fold.beats, -1, made.shape[1]), 1, 2)
+
+
+def _flat(terms: Numbers) -> Numbers:
+    """As (sums, terms)."""
+    return terms.reshape(-1, terms.shape[2])
+
+
+def _side_by_side(tables: Sequence[Numbers], nothing: int) -> Numbers:
+    """Sums of several numbers of terms; `nothing` is the place of a zero."""
+    terms = max(table.shape[1] for table in tables)
+    filled = [np.pad(one, ((0, 0), (0, terms - one.shape[1])), constant_values=nothing) for one in tables]
+    return np.concatenate(filled)
+
+
+def _given(kernel: Kernel, before: Kernel, left: Numbers) -> Forms:
+    """Formats of what stands at the inputs of a kernel: of values that `before` has shifted, finer ones."""
+    forms, spans, shifts = _forms(kernel.ins), _spans(before.outs), []
+    for group in kernel.ins:
+        shift = np.zeros(group.size, np.int64)
+        if group.keys is None and group.kind in ("streamed", "filled", "held"):
+            source, start = spans[group.tensor, group.kind]
+            own = left[start : start + source.size].reshape(source.shape)
+            parts = [size // mine for size, mine in zip(group.shape, source.shape, strict=True)]
+            shift = np.tile(own, parts).ravel()
+        shifts.append(shift)
+    return Forms(forms.signed, forms.integer, forms.fraction + np.concatenate(shifts))
+
+
 def _columns(groups: Sequence[Group], kind: str) -> Numbers:
     """Values of the groups of a kind."""
     parts = [start + np.arange(group.size) for group, start in _spans(groups).values() if group.kind == kind]
@@ -248,10 +311,21 @@ def _left(fold: Folding, kernel: Kernel, behind: Kernel, own: Numbers) -> Number
             continue
         steps, columns = read[tensor, kind][0].kif[2].astype(np.int64), slice(start, start + group.size)
         if kind == "spread":
+            keys = read[tensor, kind][0].keys
+            steps = steps if keys is None else np.concatenate([steps] * fold.chunks, axis=keys)
             steps = np.concatenate([steps] * fold.beats, axis=fold.spread[tensor])
         elif kind == "gathered":  # read: (O, H, T / S, S, E), given: (T, H, E)
             steps = np.broadcast_to(steps[0, :, 0, 0], group.shape)
         else:  # read: (O, H, T, E), given: (O, H, T / S, S, E)
             steps = np.broadcast_to(steps[:, :, 0, None, None], group.shape)
+        left[columns] = np.ravel(steps) - own[columns]
+    spans = _spans(kernel.outs)
+    for one in (one for one in behind.ins if one.keys is not None and one.kind != "spread"):
+        group, start = spans[one.tensor, one.kind]
+        steps = np.concatenate([one.kif[2].astype(np.int64)] * fold.chunks, axis=one.keys)
+        if one.kind == "filled":  # the same for all beats
+            axis = fold.axes[one.tensor] or 0
+            steps = np.take(steps, range(group.shape[axis]), axis=axis)
+        columns = slice(start, start + group.size)
         left[columns] = np.ravel(steps) - own[columns]
     return left

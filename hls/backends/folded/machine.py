@@ -7,11 +7,16 @@ early as it can, B clocks later, changes them again just when the last of these 
 beats do no harm, and what comes out waits in a queue until it is taken. An event is let in only if the queue has a
 place for its output.
 
+Where keys are folded, a phase that works on pairs has C beats for each beat of points, and an event takes B C clocks: a
+beat is let in every C clocks. What such a phase has for a whole row is written with each of its beats anew, and sums
+over points take it once, with the last keys.
+
 The Verilog is ``machine.v`` beside this file; here are the numbers and wires for its holes.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -23,11 +28,11 @@ import numpy as np
 from hls.backends.alkaid.ports import Value, encode, joined, place, wires
 from hls.backends.alkaid.stages import Pipeline
 from hls.backends.folded import orders
-from hls.backends.folded.kernels import Group, Kernel
+from hls.backends.folded.kernels import Group, Kernel, kept_shape
 from hls.backends.folded.ports import OUT, OUT_BEAT
 from hls.errors import HlsError
 from hls.templates import fill
-from qformers.quant.phases import Folding
+from qformers.quant.phases import BY_ROW, Folding
 
 HERE = Path(__file__).parent
 WAITING = 2  # events in the queue beyond those that are on their way
@@ -43,10 +48,12 @@ class Slice:
 
 @dataclass(frozen=True)
 class Sum:
-    """An accumulator: bits of the sum, and Verilog of what a beat adds."""
+    """An accumulator: bits of the sum, and Verilog of what a beat adds; or of the largest, signed or not."""
 
     total: int
     given: str
+    largest: bool = False
+    signed: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,12 +61,19 @@ class Store:
     """Behind a phase: bits of the kernel's output that go into each kind of store."""
 
     streamed: Slice
+    keyed: Slice
     filled: Slice
     held: Slice
     running: tuple[Sum, ...]
     spread: tuple[str, ...]  # Verilog of the bits of each beat
     spread_width: int  # of a beat
     moved: tuple[orders.Rows, ...] = ()
+    by_row: tuple[Sum, ...] = ()  # over the keys of a row
+
+    @property
+    def row_width(self) -> int:
+        """Bits of a row."""
+        return sum(one.total for one in self.by_row)
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -98,6 +112,10 @@ class Phase:
             (`depth` counts it); "" elsewhere.
         waited_width: bits of it.
         by_beat: it is the last one, and each of its beats is an output.
+        chunks: beats for each beat of points, C or 1.
+        pace: clocks between two beats: C of the first phase, 1 of others.
+        picked: Verilog of what is read of all keys, K of them at a time, for each of C parts.
+        picked_width: bits of a part.
     """
 
     number: int
@@ -112,11 +130,33 @@ class Phase:
     waited: str = ""
     waited_width: int = 0
     by_beat: bool = False
+    chunks: int = 1
+    pace: int = 1
+    picked: tuple[str, ...] = ()
+    picked_width: int = 0
+
+    @property
+    def rows(self) -> int:
+        """Beats of points: B, or 1."""
+        return self.beats // self.chunks
 
     @property
     def beat_bits(self) -> int:
-        """Of the number of a beat."""
-        return max((self.beats - 1).bit_length(), 1)
+        """Of the number of a beat of points."""
+        return max((self.rows - 1).bit_length(), 1)
+
+    @property
+    def key_bits(self) -> int:
+        """Of the number of a beat among those of the same points."""
+        return max((self.chunks - 1).bit_length(), 1)
+
+    @property
+    def rom_labels(self) -> tuple[str, ...]:
+        """Verilog of the number of each beat."""
+        rows = [(row, key) for row in range(self.rows) for key in range(self.chunks)]
+        if self.chunks == 1:
+            return tuple(f"{self.beat_bits}'d{row}" for row, _ in rows)
+        return tuple(f"{{{self.beat_bits}'d{row}, {self.key_bits}'d{key}}}" for row, key in rows)
 
 
 @dataclass(frozen=True)
@@ -152,9 +192,9 @@ class Ports:
         values = [value for group, part in self.outs if group.kind == kind for value in part if value.width]
         return Slice(values[0].low, sum(value.width for value in values)) if values else Slice()
 
-    def read(self, group: Group) -> tuple[Value, ...]:
+    def read(self, group: Group) -> tuple[Group, tuple[Value, ...]]:
         """Inputs that read what a store keeps of an output of the kernel in front."""
-        return next(values for one, values in self.ins if (one.tensor, one.kind) == (group.tensor, group.kind))
+        return next((one, values) for one, values in self.ins if (one.tensor, one.kind) == (group.tensor, group.kind))
 
     @classmethod
     def of(cls, kernel: Kernel, cut: Pipeline) -> Ports:
@@ -182,11 +222,19 @@ class Timed(Protocol):
     def depth(self) -> int:
         """Of the kernel, in clocks."""
 
+    @property
+    def pace(self) -> int:
+        """Clocks between two beats."""
+
 
 def latency_cycles(phases: Sequence[Timed]) -> int:
     """Clock edges from the one that takes the first beat of an event in to the one that brings its output out."""
-    *inner, last = phases
-    return sum(phase.beats + phase.depth + 1 for phase in inner) + last.beats - 1 + last.depth + 1
+    return sum((phase.beats - 1) * phase.pace + 1 + phase.depth + 1 for phase in phases) - 1
+
+
+def ii_cycles(phases: Sequence[Timed]) -> int:
+    """Clocks from an event to the next one, at best."""
+    return phases[0].beats * phases[0].pace
 
 
 def phases_of(
@@ -205,6 +253,7 @@ def phases_of(
         waited, sources = _waiting(number, banked, sources) if waits else ([], sources)
         store = _store(fold, number, port, ports[number + 1]) if number + 1 < len(ports) else None
         by_beat = store is None and any(fold.axes.get(group.tensor) is not None for group, _ in port.outs)
+        picked, picked_width = _picked(fold, number, before, port) if before else ([], 0)
         phases.append(
             Phase(
                 number=number,
@@ -219,6 +268,10 @@ def phases_of(
                 waited=_vector(waited) if waited else "",
                 waited_width=sum(width for _, _, width in waited),
                 by_beat=by_beat,
+                chunks=max(kernel.beats // fold.beats, 1),
+                pace=1 if number else fold.chunks,
+                picked=tuple(picked),
+                picked_width=picked_width,
             )
         )
     return tuple(phases)
@@ -238,28 +291,47 @@ def _waiting(phase: int, banked: Collection[str], sources: Sequence[Source]) -> 
 
 
 def _store(fold: Folding, phase: int, port: Ports, behind: Ports) -> Store:
-    running = [
-        Sum(total.width, joined([wires(value, f"k{phase}_out", 0, total)]))
-        for group, values in port.outs
-        if group.kind == "running"
-        for value, total in zip(values, behind.read(group), strict=True)
-        if value.width and total.width
-    ]
+    sums: dict[str, list[Sum]] = {kind: [] for kind in ("running", *BY_ROW)}
+    for group, values in port.outs:
+        if group.kind not in sums:
+            continue
+        for value, total in zip(values, behind.read(group)[1], strict=True):
+            if value.width and total.width:
+                given = joined([wires(value, f"k{phase}_out", 0, total)])
+                sums[group.kind].append(Sum(total.width, given, group.kind == "row_largest", bool(total.signed)))
     rows = _spread(fold, phase, port, behind)
-    width = sum(value.width for values in _rows_spread(behind).values() for value in values)
-    moved = tuple(_moved(fold, phase, port, behind))
-    return Store(port.kept("streamed"), port.kept("filled"), port.kept("held"), tuple(running), rows, width, moved)
+    width = sum(value.width for values in _rows_spread(fold, behind).values() for value in values)
+    return Store(
+        streamed=port.kept("streamed"),
+        keyed=port.kept("keyed"),
+        filled=port.kept("filled"),
+        held=port.kept("held"),
+        running=tuple(sums["running"]),
+        spread=rows,
+        spread_width=width,
+        moved=tuple(_moved(fold, phase, port, behind)),
+        by_row=tuple(one for kind in BY_ROW for one in sums[kind]),
+    )
 
 
-def _rows_spread(port: Ports) -> dict[str, tuple[Value, ...]]:
-    """Values of the event of which a beat reads its own, at their bits in the row of a beat."""
-    groups = [group for group, _ in port.ins if group.kind == "spread"]
-    kifs = [np.concatenate(parts) for parts in zip(*(map(np.ravel, group.kif) for group in groups), strict=True)]
+def _rows_spread(fold: Folding, port: Ports) -> dict[str, tuple[Value, ...]]:
+    """Values of the event of which a beat reads its own, at their bits in the row of a beat; all keys of it."""
+    read = [_of_all_keys(fold, group) for group, _ in port.ins if group.kind == "spread"]
+    groups = list({group.tensor: group for group in reversed(read)}.values())  # all of it is read before some keys
     if not groups:
         return {}
+    kifs = [np.concatenate(parts) for parts in zip(*(map(np.ravel, group.kif) for group in groups), strict=True)]
     values = place({group.tensor: group.shape for group in groups}, list(zip(*(k.tolist() for k in kifs), strict=True)))
     starts = np.cumsum([0, *(group.size for group in groups)])
     return {group.tensor: values[a:b] for group, (a, b) in zip(groups, pairwise(starts), strict=True)}
+
+
+def _of_all_keys(fold: Folding, group: Group) -> Group:
+    """A group of which K keys are read, in formats that hold for all."""
+    if group.keys is None:
+        return group
+    signs, integers, fractions = (np.concatenate([part] * fold.chunks, axis=group.keys) for part in group.kif)
+    return Group(group.tensor, group.kind, signs.shape, (signs, integers, fractions))
 
 
 def _moved(fold: Folding, phase: int, port: Ports, behind: Ports) -> Iterator[orders.Rows]:
@@ -280,7 +352,7 @@ def _moved(fold: Folding, phase: int, port: Ports, behind: Ports) -> Iterator[or
         elif "streamed" in given:
             numbers, bus, base = given["streamed"], f"s{phase}_streamed", -port.kept("streamed").low
         else:
-            numbers, bus = _rows_spread(behind)[order], f"s{phase}_row"
+            numbers, bus = _rows_spread(fold, behind)[order], f"s{phase}_row"
         slots = [orders.number(value, bus, base, fold.points) for value in numbers]
         kif = read[group.tensor, group.kind].kif
         make = orders.gathering if group.kind == "gathered" else orders.scattering
@@ -289,7 +361,7 @@ def _moved(fold: Folding, phase: int, port: Ports, behind: Ports) -> Iterator[or
 
 def _spread(fold: Folding, phase: int, port: Ports, behind: Ports) -> tuple[str, ...]:
     """Verilog of what each beat reads of values of the event, in the format that all beats share."""
-    wanted = _rows_spread(behind)
+    wanted = _rows_spread(fold, behind)
     given = [(group, values) for group, values in port.outs if group.kind == "spread"]
     rows = []
     for beat in range(fold.beats if wanted else 0):
@@ -315,36 +387,109 @@ def _sources(fold: Folding, phase: int, before: Ports | None, port: Ports) -> It
     if before is None:
         yield "in_beat", 0, port.in_width - port.rom_width
         return
-    name, sums, rows = f"s{phase - 1}", 0, _rows_spread(port)
-    stores = _moved(fold, phase - 1, before, port)
-    moved = {(store.layer, order): store for store in stores for order in store.orders}
-    written = {(group.tensor, group.kind): (group, values) for group, values in before.outs}
-    lows = {kind: before.kept(kind).low for kind in ("streamed", "filled", "held")}
-    filled = before.kept("filled").width
-    for group, values in port.ins:
+    kept = _Kept(fold, phase, before, port)
+    picked = _parts(port)
+    for number, (group, values) in enumerate(port.ins):
         if group.kind == "rom":
             continue
-        source, outs = written[group.tensor, group.kind]
-        if group.kind == "spread":
-            for value, kept in zip(values, rows[group.tensor], strict=True):
-                yield f"{name}_row", kept.low, _read(group, kept, value)
-            continue
-        if group.kind in ("gathered", "scattered"):
-            for flat, value in enumerate(values):
-                order, lane, spot = orders.place_of(group.shape, flat)
-                store = moved[group.tensor, order]
-                kept = store.row[spot]
-                yield f"{name}_moved{store.name}", store.low(order, lane) + kept.low, _read(group, kept, value)
+        if group.keys is not None:
+            for value, own in zip(values, picked[number], strict=True):
+                yield f"k{phase}_picked", own.low, _read(group, own, value)
             continue
         for flat, value in enumerate(values):
-            beat, place_in_beat = _beat_of(fold, group, source, flat)
-            out = outs[place_in_beat]
-            if group.kind == "running":
-                if value.width and out.width:
-                    yield f"{name}_sum{sums}", 0, value.width
-                    sums += 1
-                continue
-            yield f"{name}_{group.kind}", beat * filled + out.low - lows[group.kind], _read(group, out, value)
+            vector, low, own = kept.lies(group, flat)
+            yield vector, low + own.low, _read(group, own, value)
+
+
+def _parts(port: Ports) -> dict[int, tuple[Value, ...]]:
+    """Number of a group of which K keys are read -> its values, at their bits in what is picked."""
+    groups = {str(number): group for number, (group, _) in enumerate(port.ins) if group.keys is not None}
+    if not groups:
+        return {}
+    kifs = [np.concatenate(parts) for parts in zip(*(map(np.ravel, g.kif) for g in groups.values()), strict=True)]
+    shapes = {number: group.shape for number, group in groups.items()}
+    values = place(shapes, list(zip(*(k.tolist() for k in kifs), strict=True)))
+    starts = np.cumsum([0, *(group.size for group in groups.values())])
+    return {int(number): values[a:b] for number, (a, b) in zip(groups, pairwise(starts), strict=True)}
+
+
+def _picked(fold: Folding, phase: int, before: Ports, port: Ports) -> tuple[list[str], int]:
+    """Verilog of what is read of all keys, for each of C parts, and its bits."""
+    parts, kept = _parts(port), _Kept(fold, phase, before, port)
+    rows = []
+    for part in range(fold.chunks if parts else 0):
+        bits = []
+        for number, own in parts.items():
+            group = port.ins[number][0]
+            shape, axis = kept.shape(group), int(group.keys or 0)
+            places = np.split(np.arange(math.prod(shape)).reshape(shape), fold.chunks, axis=axis)[part].ravel()
+            for flat, target in zip(places, own, strict=True):
+                if target.width:
+                    vector, low, value = kept.lies(group, int(flat))
+                    bits.append(wires(value, vector, low, target))
+        rows.append(joined(bits))
+    return rows, sum(value.width for own in parts.values() for value in own)
+
+
+class _Kept:
+    """Where the stores in front of a phase have their values.
+
+    Args:
+        fold: how an event comes.
+        phase: behind the stores.
+        before, port: ports of the kernel in front of them, and of that of the phase.
+    """
+
+    def __init__(self, fold: Folding, phase: int, before: Ports, port: Ports) -> None:
+        self._fold, self._name = fold, f"s{phase - 1}"
+        self._rows = _rows_spread(fold, port)
+        stores = _moved(fold, phase - 1, before, port)
+        self._moved = {(store.layer, order): store for store in stores for order in store.orders}
+        self._written = {(group.tensor, group.kind): (group, values) for group, values in before.outs}
+        self._lows = {kind: before.kept(kind).low for kind in ("streamed", "keyed", "filled", "held")}
+        self._filled = before.kept("filled").width
+        self._sums = self._totals(before, port, ("running",)) | self._totals(before, port, BY_ROW)
+
+    def _totals(self, before: Ports, port: Ports, kinds: Sequence[str]) -> dict[tuple[str, str, int], tuple[int, int]]:
+        """Tensor, store and place of a sum -> its number among those of the stores, and its lowest bit among them."""
+        found, number, low = {}, 0, 0
+        for kind in kinds:
+            for group, values in before.outs:
+                if group.kind != kind:
+                    continue
+                for flat, (value, total) in enumerate(zip(values, port.read(group)[1], strict=True)):
+                    if value.width and total.width:
+                        found[group.tensor, kind, flat] = number, low
+                        number, low = number + 1, low + total.width
+        return found
+
+    def shape(self, group: Group) -> tuple[int, ...]:
+        """Of all keys of a group of which K are read."""
+        return kept_shape(self._fold, self._written[group.tensor, group.kind][0])
+
+    def lies(self, group: Group, flat: int) -> tuple[str, int, Value]:
+        """Of a value of a group: vector, bit of it at which the bits of a `Value` are counted from, and these."""
+        source, outs = self._written[group.tensor, group.kind]
+        if group.kind == "spread":
+            return f"{self._name}_row", 0, self._rows[group.tensor][flat]
+        if group.kind in ("gathered", "scattered"):
+            order, lane, spot = orders.place_of(group.shape, flat)
+            store = self._moved[group.tensor, order]
+            return f"{self._name}_moved{store.name}", store.low(order, lane), store.row[spot]
+        if group.kind in ("running", *BY_ROW):
+            return self._sum(group, flat)
+        beat, place_in_beat = _beat_of(self._fold, group, source, flat)
+        return f"{self._name}_{group.kind}", beat * self._filled - self._lows[group.kind], outs[place_in_beat]
+
+    def _sum(self, group: Group, flat: int) -> tuple[str, int, Value]:
+        signed, integer, fraction = (int(np.ravel(part)[flat]) for part in group.kif)
+        if (group.tensor, group.kind, flat) not in self._sums:
+            return f"{self._name}_none", 0, Value(group.tensor, (), 0, bool(signed), -fraction - signed, fraction)
+        number, low = self._sums[group.tensor, group.kind, flat]
+        value = Value(group.tensor, (), 0, bool(signed), integer, fraction)
+        return (
+            (f"{self._name}_sum{number}", 0, value) if group.kind == "running" else (f"{self._name}_by_row", low, value)
+        )
 
 
 def _read(group: Group, kept: Value, read: Value) -> int:
@@ -359,7 +504,7 @@ def _beat_of(fold: Folding, group: Group, source: Group, flat: int) -> tuple[int
     axis = fold.axes[group.tensor]
     if group.kind != "filled" or axis is None:
         return 0, flat
-    index = [int(part) for part in np.unravel_index(flat, group.shape)]
+    index = [int(part) for part in np.unravel_index(flat, kept_shape(fold, source))]
     beat, index[axis] = divmod(index[axis], source.shape[axis])
     return beat, int(np.ravel_multi_index(index, source.shape))
 
@@ -407,7 +552,8 @@ def _machine(top: str, phases: Sequence[Phase], words: Sequence[Word]) -> str:
         flight_bits=flight.bit_length() - 1,
         out_width=last.out_width,
         out=OUT_BEAT if last.by_beat else OUT,
-        answers=last.beats if last.by_beat else 1,
+        answers=last.rows if last.by_beat else 1,
+        pace=phases[0].pace,
         in_width=phases[0].in_width - phases[0].rom_width + sum(word.width for word in words),
         words=words,
         widths={word.name: word.width for word in words},
@@ -416,5 +562,5 @@ def _machine(top: str, phases: Sequence[Phase], words: Sequence[Word]) -> str:
 
 def flight_of(phases: Sequence[Phase]) -> int:
     """Events inside at a time, a power of two: those on their way at the smallest interval, and `WAITING` more."""
-    most = -(-latency_cycles(phases) // phases[0].beats) + WAITING
+    most = -(-latency_cycles(phases) // ii_cycles(phases)) + WAITING
     return 1 << (most - 1).bit_length()

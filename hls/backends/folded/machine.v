@@ -1,6 +1,6 @@
 /*# Folded firmware: kernels and the stores between them; `hls.backends.folded.machine` says how it works.
     top: name of the module; phases: in order; flight, flight_bits: events inside at a time; in_width; out,
-    out_width: port of outputs; answers: of them per event; words, widths: that say where rows lie in memory banks. #*/
+    out_width: port of outputs; answers: of them per event; pace: clocks between two beats; words, widths: that say where rows lie in memory banks. #*/
 /*# rows that an order moves behind phase `at`: all of an event, copied when it is complete. Each row of them looks whether a
     lane of the beat is its own: synthesis makes a shifter as wide as the store of an index that is a variable. #*/
 //% macro move(rows, name, moved, at, beat_bits)
@@ -65,7 +65,7 @@
         .word(${name}_found), .from(k${at + 1}_${rows.words[2]}_found), .rows(${moved}));
 //% endmacro
 `timescale 1 ns / 1 ps
-// ${phases | length} kernels, ${phases[0].beats} beats per event; outputs wait until they are taken
+// ${phases | length} kernels, ${phases[0].beats} beats per event${", one every %d clocks" % pace if pace > 1 else ""}; outputs wait until they are taken
 module ${top} (
     input clk, input rst,
     input in_valid, output in_ready, input [${in_width - 1}:0] in_beat,
@@ -80,17 +80,34 @@ module ${top} (
     wire k${phase.number}_take, k${phase.number}_over;
     reg [${phase.beat_bits - 1}:0] k${phase.number}_beat;
     wire k${phase.number}_begin = k${phase.number}_beat == 0;
-    wire k${phase.number}_end = k${phase.number}_beat == ${phase.beats - 1};
+//% if phase.chunks > 1
+    // keys of the points of a beat come one after the other
+    reg [${phase.key_bits - 1}:0] k${phase.number}_key;
+    wire k${phase.number}_turn = k${phase.number}_key == ${phase.chunks - 1};
+    wire k${phase.number}_end = k${phase.number}_beat == ${phase.rows - 1} && k${phase.number}_turn;
+    always @(posedge clk)
+        if (rst || (k${phase.number}_take && k${phase.number}_turn)) k${phase.number}_key <= 0;
+        else if (k${phase.number}_take) k${phase.number}_key <= k${phase.number}_key + 1;
+//% else
+    wire k${phase.number}_turn = 1'b1;
+    wire k${phase.number}_end = k${phase.number}_beat == ${phase.rows - 1};
+//% endif
 //% if phase.rom_width
     // weights of the beat
     reg [${phase.rom_width - 1}:0] k${phase.number}_rom;
     always @(*)
-        case (k${phase.number}_beat)
+        case (${"{k%d_beat, k%d_key}" % (phase.number, phase.number) if phase.chunks > 1 else "k%d_beat" % phase.number})
 //% for word in phase.rom
-            ${phase.beat_bits}'d${loop.index0}: k${phase.number}_rom = ${word};
+            ${phase.rom_labels[loop.index0]}: k${phase.number}_rom = ${word};
 //% endfor
             default: k${phase.number}_rom = 0;
         endcase
+//% endif
+//% if phase.picked_width
+    // K keys of what stands there for all of them
+    wire [${phase.picked_width - 1}:0] k${phase.number}_picked;
+    ${top}_pick #(.ROW(${phase.picked_width}), .ROWS(${phase.chunks}), .BITS(${phase.key_bits})) k${phase.number}_pick (
+        .rows({${phase.picked | reverse | join(", ")}}), .number(k${phase.number}_key), .row(k${phase.number}_picked));
 //% endif
 //% if phase.waited
     reg [${phase.waited_width - 1}:0] k${phase.number}_waited;
@@ -105,9 +122,19 @@ module ${top} (
         k${phase.number}_first <= {k${phase.number}_first[${phase.depth - 1}:0], k${phase.number}_begin};
         k${phase.number}_last <= {k${phase.number}_last[${phase.depth - 1}:0], k${phase.number}_end};
         if (rst || (k${phase.number}_take && k${phase.number}_end)) k${phase.number}_beat <= 0;
-        else if (k${phase.number}_take) k${phase.number}_beat <= k${phase.number}_beat + 1;
+        else if (k${phase.number}_take && k${phase.number}_turn) k${phase.number}_beat <= k${phase.number}_beat + 1;
     end
     wire k${phase.number}_made = k${phase.number}_valid[${phase.depth}];
+//% if phase.chunks > 1
+    reg [${phase.depth}:0] k${phase.number}_opens, k${phase.number}_turns;
+    always @(posedge clk) begin
+        k${phase.number}_opens <= {k${phase.number}_opens[${phase.depth - 1}:0], k${phase.number}_key == 0};
+        k${phase.number}_turns <= {k${phase.number}_turns[${phase.depth - 1}:0], k${phase.number}_turn};
+    end
+    wire k${phase.number}_row = k${phase.number}_made && k${phase.number}_turns[${phase.depth}]; // with the last keys of its points
+//% else
+    wire k${phase.number}_row = k${phase.number}_made;
+//% endif
     assign k${phase.number}_over = k${phase.number}_made && k${phase.number}_last[${phase.depth}];
 //% if words and not phase.number
     // where rows of an event lie in memory banks, kept while it is inside
@@ -129,28 +156,59 @@ module ${top} (
     reg [${phase.beat_bits - 1}:0] s${phase.number}_beat;
     always @(posedge clk)
         if (rst || k${phase.number}_over) s${phase.number}_beat <= 0;
-        else if (k${phase.number}_made) s${phase.number}_beat <= s${phase.number}_beat + 1;
-//% if phase.store.streamed.width
+        else if (k${phase.number}_row) s${phase.number}_beat <= s${phase.number}_beat + 1;
+//% if phase.store.streamed.width or phase.store.keyed.width or phase.store.row_width
 /*# beat by beat: two events, one of which is written while the other one is read #*/
     reg s${phase.number}_bank;
+    always @(posedge clk) s${phase.number}_bank <= !rst && (s${phase.number}_bank ^ k${phase.number}_over);
+//% endif
+//% if phase.store.streamed.width
     reg [${phase.store.streamed.width - 1}:0] s${phase.number}_memory [0:${2 ** (phase.beat_bits + 1) - 1}];
-    always @(posedge clk) begin
+    always @(posedge clk)
         if (k${phase.number}_made)
             s${phase.number}_memory[{s${phase.number}_bank, s${phase.number}_beat}] <= k${phase.number}_out[${phase.store.streamed.low} +: ${phase.store.streamed.width}];
-        s${phase.number}_bank <= !rst && (s${phase.number}_bank ^ k${phase.number}_over);
-    end
     wire [${phase.store.streamed.width - 1}:0] s${phase.number}_streamed = s${phase.number}_memory[{~s${phase.number}_bank, k${phase.number + 1}_beat}];
+//% endif
+//% if phase.store.keyed.width
+/*# the same of each part of the keys #*/
+    reg [${phase.key_bits - 1}:0] s${phase.number}_key;
+    always @(posedge clk)
+        if (rst || k${phase.number}_row) s${phase.number}_key <= 0;
+        else if (k${phase.number}_made) s${phase.number}_key <= s${phase.number}_key + 1;
+    reg [${phase.store.keyed.width - 1}:0] s${phase.number}_keys [0:${2 ** (phase.beat_bits + phase.key_bits + 1) - 1}];
+    always @(posedge clk)
+        if (k${phase.number}_made)
+            s${phase.number}_keys[{s${phase.number}_bank, s${phase.number}_beat, s${phase.number}_key}] <= k${phase.number}_out[${phase.store.keyed.low} +: ${phase.store.keyed.width}];
+    wire [${phase.store.keyed.width - 1}:0] s${phase.number}_keyed = s${phase.number}_keys[{~s${phase.number}_bank, k${phase.number + 1}_beat, k${phase.number + 1}_key}];
+//% endif
+//% if phase.store.row_width
+/*# over the keys of a row: sums, and largest values; with the last keys it goes into the memory of the rows #*/
+//% for one in phase.store.by_row
+    reg [${one.total - 1}:0] s${phase.number}_row${loop.index0};
+    wire [${one.total - 1}:0] s${phase.number}_row${loop.index0}_given = ${one.given};
+//% if one.largest
+    wire [${one.total - 1}:0] s${phase.number}_row${loop.index0}_next = ${"$signed" if one.signed else ""}(s${phase.number}_row${loop.index0}_given) > ${"$signed" if one.signed else ""}(s${phase.number}_row${loop.index0}) || k${phase.number}_opens[${phase.depth}]
+        ? s${phase.number}_row${loop.index0}_given : s${phase.number}_row${loop.index0};
+//% else
+    wire [${one.total - 1}:0] s${phase.number}_row${loop.index0}_next = (k${phase.number}_opens[${phase.depth}] ? ${one.total}'d0 : s${phase.number}_row${loop.index0}) + s${phase.number}_row${loop.index0}_given;
+//% endif
+    always @(posedge clk) if (k${phase.number}_made) s${phase.number}_row${loop.index0} <= s${phase.number}_row${loop.index0}_next;
+//% endfor
+    wire [${phase.store.row_width - 1}:0] s${phase.number}_whole_row = {/*% for one in phase.store.by_row | reverse %*/s${phase.number}_row${loop.revindex0}_next${"" if loop.last else ", "}/*% endfor %*/};
+    reg [${phase.store.row_width - 1}:0] s${phase.number}_rows [0:${2 ** (phase.beat_bits + 1) - 1}];
+    always @(posedge clk) if (k${phase.number}_row) s${phase.number}_rows[{s${phase.number}_bank, s${phase.number}_beat}] <= s${phase.number}_whole_row;
+    wire [${phase.store.row_width - 1}:0] s${phase.number}_by_row = s${phase.number}_rows[{~s${phase.number}_bank, k${phase.number + 1}_beat}];
 //% endif
 //% if phase.store.filled.width
 /*# all at once: filled beat by beat, and copied when the event is complete, its last beat straight from the kernel. Each
     beat has an enable of its own: synthesis makes a shifter as wide as the store of an index that is a variable. #*/
     wire [${phase.store.filled.width - 1}:0] s${phase.number}_fill = k${phase.number}_out[${phase.store.filled.low} +: ${phase.store.filled.width}];
-    reg [${phase.store.filled.width * phase.beats - 1}:0] s${phase.number}_filled;
-//% if phase.beats > 1
-    reg [${phase.store.filled.width * (phase.beats - 1) - 1}:0] s${phase.number}_filling;
+    reg [${phase.store.filled.width * phase.rows - 1}:0] s${phase.number}_filled;
+//% if phase.rows > 1
+    reg [${phase.store.filled.width * (phase.rows - 1) - 1}:0] s${phase.number}_filling;
     genvar s${phase.number}_place;
     generate
-        for (s${phase.number}_place = 0; s${phase.number}_place < ${phase.beats - 1}; s${phase.number}_place = s${phase.number}_place + 1) begin : s${phase.number}_places
+        for (s${phase.number}_place = 0; s${phase.number}_place < ${phase.rows - 1}; s${phase.number}_place = s${phase.number}_place + 1) begin : s${phase.number}_places
             always @(posedge clk)
                 if (k${phase.number}_made && s${phase.number}_beat == s${phase.number}_place)
                     s${phase.number}_filling[s${phase.number}_place * ${phase.store.filled.width} +: ${phase.store.filled.width}] <= s${phase.number}_fill;
@@ -166,7 +224,7 @@ module ${top} (
     reg [${sum.total - 1}:0] s${phase.number}_adding${loop.index0}, s${phase.number}_sum${loop.index0};
     wire [${sum.total - 1}:0] s${phase.number}_next${loop.index0} = (k${phase.number}_first[${phase.depth}] ? ${sum.total}'d0 : s${phase.number}_adding${loop.index0}) + ${sum.given};
     always @(posedge clk) begin
-        if (k${phase.number}_made) s${phase.number}_adding${loop.index0} <= s${phase.number}_next${loop.index0};
+        if (k${phase.number}_row) s${phase.number}_adding${loop.index0} <= s${phase.number}_next${loop.index0};
         if (k${phase.number}_over) s${phase.number}_sum${loop.index0} <= s${phase.number}_next${loop.index0};
     end
 //% endfor
@@ -224,12 +282,19 @@ ${move(rows, "s%d_rows%s" % (phase.number, rows.name), "s%d_moved%s" % (phase.nu
     reg [${(flight * answers).bit_length() - 1}:0] ready;
     wire given = out_valid && out_ready;
     wire entered = k0_take && k0_begin;
+//% if pace > 1
+    // every so many clocks a beat
+    reg [${(pace - 1).bit_length() - 1}:0] rest;
+    always @(posedge clk) rest <= rst ? 0 : k0_take ? ${pace - 1} : rest - (rest != 0);
+    assign in_ready = (!k0_begin || under_way != ${flight}) && rest == 0;
+//% else
     assign in_ready = !k0_begin || under_way != ${flight};
+//% endif
     assign k0_take = in_valid && in_ready;
     assign out_valid = ready != 0;
 //% if phases[-1].by_beat
     reg [${beat_bits - 1}:0] put_beat, got_beat;
-    wire came = k${end}_made, gone = given && out_last;
+    wire came = k${end}_row, gone = given && out_last;
     assign out_last = got_beat == ${answers - 1};
     assign ${out} = waiting[{got, got_beat}];
     always @(posedge clk) begin

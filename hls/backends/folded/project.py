@@ -98,7 +98,8 @@ class FoldedProject(ProjectFolder):
         """How an event comes."""
         facts = self.facts
         moves = {layer: Move(*names) for layer, names in facts["moves"].items()}
-        return Folding(facts["points"], facts["points_per_clock"], facts["axes"], facts["spread"], moves)
+        one_by_one = facts["points"], facts["points_per_clock"], facts["axes"], facts["spread"], moves
+        return Folding(*one_by_one, facts["keys_per_clock"], facts["key_axes"])
 
     @cached_property
     def out_port(self) -> str:
@@ -265,7 +266,7 @@ class FoldedProject(ProjectFolder):
 
     def _clocks(self, events: int) -> int:
         """That a stream takes without pauses, and some more."""
-        return events * self.fold.beats + self._quiet
+        return events * self.fold.interval + self._quiet
 
     def _timed(self, level: str | None) -> str:
         """The level with a clock that is meant.

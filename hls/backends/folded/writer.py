@@ -65,12 +65,14 @@ def planned(model: Any, build: Build | None) -> Plan:
     try:
         if build is None:
             return plan(model, 1)
-        cut = plan(model, build.firmware.points_per_clock, build.firmware.moved_rows == "banks")
+        firmware = build.firmware
+        cut = plan(model, firmware.points_per_clock, firmware.moved_rows == "banks", firmware.keys_per_clock)
     except Unfolded as unfolded:
         raise ExportRefused(NAME, [refusal_of(unfolded)]) from unfolded
     by_beat = any(cut.fold.axes[named(tensor)] is not None for tensor in model.outputs)
-    if build.firmware.flavour == "vitis" and (cut.fold.moves or by_beat):
-        reason = "rows that an order moves, and outputs of points, are written in Verilog alone. Received: vitis"
+    if build.firmware.flavour == "vitis" and (cut.fold.moves or by_beat or cut.fold.chunks > 1):
+        reason = "rows that an order moves, outputs of points, and folded keys, are written in Verilog alone. "
+        reason += "Received: vitis"
         raise ExportRefused(NAME, [Refusal("firmware.flavour", "setting", reason, "set firmware.flavour: verilog")])
     return cut
 
@@ -191,8 +193,10 @@ def costs(made: Design) -> dict[str, Any]:
         whole = amount(one, 0, made.firmware.multipliers)
         of_beat = sum(group.size for group in kernel.ins if group.kind in BY_BEAT)
         stores = {} if phase.store is None else {
-            "streamed_bits": 2 * phase.beats * phase.store.streamed.width,
-            "filled_bits": 2 * phase.beats * phase.store.filled.width,  # Verilog keeps one beat once
+            "streamed_bits": 2 * phase.rows * phase.store.streamed.width,
+            "keyed_bits": 2 * phase.beats * phase.store.keyed.width,
+            "rows_bits": (2 * phase.rows + 1) * phase.store.row_width,
+            "filled_bits": 2 * phase.rows * phase.store.filled.width,  # Verilog keeps one beat once
             "running_bits": sum(2 * total.total for total in phase.store.running),
             "held_bits": phase.store.held.width,
             "gathered_bits": sum(rows.bits for rows in phase.store.moved if rows.kind == "gathered"),
@@ -204,6 +208,7 @@ def costs(made: Design) -> dict[str, Any]:
                 "kernel": number,
                 "layers": [work.layer.name for work in cut.works[number]],
                 "beats": kernel.beats,
+                "pace": phase.pace,
                 "stages": phase.depth,
                 "lut_estimate": whole.lut,
                 "dsp_estimate": whole.dsp,
@@ -225,7 +230,8 @@ def costs(made: Design) -> dict[str, Any]:
         "flavour": made.firmware.flavour,
         "points": cut.fold.points,
         "points_per_clock": cut.fold.together,
-        "ii_cycles": cut.fold.beats,
+        "keys_per_clock": cut.fold.keys,
+        "ii_cycles": cut.fold.interval,
         "latency_cycles": latency_cycles(phases),
         "events_inside": flight_of(phases),
         "clock_ns": made.firmware.clock_ns,
@@ -238,6 +244,7 @@ def costs(made: Design) -> dict[str, Any]:
         "store_bits": ways_bits + sum(sum(row["stores"].values()) for row in rows),
         "longest_path_ns": max(row["longest_path_ns"] for row in rows),
         "axes": dict(cut.fold.axes),
+        "key_axes": dict(cut.fold.key_axes),
         "spread": dict(cut.fold.spread),
         "moves": {layer: [move.rows, move.order, move.banks] for layer, move in cut.fold.moves.items()},
         "outputs": [named(tensor) for tensor in cut.model.outputs],
