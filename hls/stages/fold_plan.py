@@ -101,8 +101,8 @@ class FoldPlan(Result):
         yield f"alkaid {versions()['alkaid']}, estimate, nothing is synthesised: {error_bar('alkaid')}"
         if scaled := [row for row in self.survey.rows if not row.traced]:
             yield (
-                f"~ from T = {scaled[0].choice.points_per_clock} on: scaled from those T that were traced, for want of "
-                "time (--seconds); II is exact"
+                f"~ from {scaled[0].choice} on: scaled from those that were traced, for want of time (--seconds); "
+                "II is exact"
             )
         if any(row.other_kernels for row in scaled):
             yield (
@@ -115,24 +115,47 @@ class FoldPlan(Result):
 
     def _advice(self) -> Iterator[str]:
         if not self.limits.asked:
-            yield f"in the build file, with the T of a row: {self.survey.rows[0].choice.yaml}"
+            yield f"in the build file, with the {self._words} of a row: {self.survey.rows[0].choice.yaml}"
         elif self.chosen is None:
-            yield f"no T keeps {self.limits}"
+            yield f"no {self._words.replace('and', 'or')} keeps {self.limits}"
         else:
             best = "fewest LUT" if self.limits.timed else "shortest II"
             yield f"{best} with {self.limits}: {self.chosen.choice.yaml}"
 
     def _choices(self) -> Table:
-        title = f"{self.build.name}: T of {self.survey.points} points per clock, clock {self.survey.clock_ns:g} ns"
+        keys = " and K of their keys" if self._keys else ""
+        title = (
+            f"{self.build.name}: T of {self.survey.points} points{keys} per clock, clock {self.survey.clock_ns:g} ns"
+        )
         table = Table(title=title, **STYLE)
-        heads = ("T", "II\nclocks", "II\nns", "latency\nclocks", "latency\nns", "LUT\n(est.)", "products")
-        for head in (*heads, "kernels\nbits", "stores\nbits", "longest\npath ns", "DSP"):
+        heads = ("II\nclocks", "II\nns", "latency\nclocks", "latency\nns", "LUT\n(est.)", "products")
+        for head in (
+            *(("T", "K") if self._keys else ("T",)),
+            *heads,
+            "kernels\nbits",
+            "stores\nbits",
+            "longest\npath ns",
+            "DSP",
+        ):
             table.add_column(head, justify="right", no_wrap=True)
         table.add_column("numbers", no_wrap=True)
         for row in self.survey.rows:
             style = "bold" if row is self.chosen else "dim" if self.limits.asked and not self.limits.kept(row) else None
-            table.add_row(*_cells(row), style=style)
+            table.add_row(*self._place(row), *_cells(row), style=style)
         return table
+
+    def _place(self, row: Row) -> list[str]:
+        """T, and K where keys can be folded."""
+        choice, points = row.choice, self.survey.points
+        return [str(choice.points_per_clock), *([str(choice.keys_per_clock or points)] if self._keys else [])]
+
+    @property
+    def _keys(self) -> bool:
+        return any(row.choice.keys_per_clock is not None for row in self.survey.rows)
+
+    @property
+    def _words(self) -> str:
+        return "T and K" if self._keys else "T"
 
     def _kernels(self, row: Row) -> Table:
         title = f"Kernels at {row.choice}, and the stores behind them"
@@ -168,7 +191,7 @@ class FoldPlan(Result):
 
     def files(self, out: Path) -> tuple[Path, ...]:
         """What `save` writes."""
-        pictures = [f"plan_T{row.choice.points_per_clock}.svg" for row in self.survey.rows if row.facts is not None]
+        pictures = [f"plan_{_file_word(row)}.svg" for row in self.survey.rows if row.facts is not None]
         return tuple(out / name for name in (JSON, CSV, PLOT, *pictures))
 
     def save(self, out: Path | None = None) -> Path:
@@ -197,6 +220,10 @@ class FoldPlan(Result):
         return record
 
 
+def _file_word(row: Row) -> str:
+    return str(row.choice).replace(" = ", "").replace(", ", "_")
+
+
 def flat(row: Row) -> dict[str, Any]:
     """A row as one line of a table."""
     return {
@@ -222,7 +249,7 @@ def _cells(row: Row) -> list[str]:
     about = "" if row.traced else "~"
     places = f"scaled: {', '.join(map(str, row.scaled_from))}{' *' if row.other_kernels else ''}"
     said = f"traced: {row.traced_s:.0f} s" if row.traced_s is not None else places
-    exact = (f"{row.choice.points_per_clock}", f"{row.ii_cycles}", f"{row.ii_ns:g}")
+    exact = (f"{row.ii_cycles}", f"{row.ii_ns:g}")
     scaled = (
         f"{row.latency_cycles}", f"{row.latency_ns:g}", f"{row.lut:,.0f}", f"{row.products:,}",
         f"{row.register_bits:,}", f"{row.store_bits:,}", f"{row.longest_path_ns:.2f}", f"{row.dsp:,}",

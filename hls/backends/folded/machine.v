@@ -64,6 +64,18 @@
     ${top}_permute #(.ROW(${rows.width}), .LANES(${rows.lanes}), .LANE_BITS(${rows.lane_bits})) ${name}_pick (
         .word(${name}_found), .from(k${at + 1}_${rows.words[2]}_found), .rows(${moved}));
 //% endmacro
+/*# `word` is written at address `at` and read at address `from` into `name`; of one word of an event no memory is made #*/
+//% macro memory(place, name, width, address_bits, write, at, word, from, over)
+//% if address_bits
+    reg [${width - 1}:0] ${place} [0:${2 ** (address_bits + 1) - 1}];
+    always @(posedge clk) begin
+        if (${write}) ${place}[{${at}}] <= ${word};
+        ${name} <= ${place}[{${from}}];
+    end
+//% else
+    always @(posedge clk) if (${over}) ${name} <= ${word};
+//% endif
+//% endmacro
 `timescale 1 ns / 1 ps
 // ${phases | length} kernels, ${phases[0].beats} beats per event${", one every %d clocks" % pace if pace > 1 else ""}; outputs wait until they are taken
 module ${top} (
@@ -158,16 +170,18 @@ module ${top} (
         if (rst || k${phase.number}_over) s${phase.number}_beat <= 0;
         else if (k${phase.number}_row) s${phase.number}_beat <= s${phase.number}_beat + 1;
 //% if phase.store.streamed.width or phase.store.keyed.width or phase.store.row_width
-/*# beat by beat: two events, one of which is written while the other one is read #*/
+/*# beat by beat: two events, one of which is written while the other one is read. The word that is read next is fetched a
+    clock before, so that a block RAM will do. #*/
     reg s${phase.number}_bank;
     always @(posedge clk) s${phase.number}_bank <= !rst && (s${phase.number}_bank ^ k${phase.number}_over);
+    wire s${phase.number}_read_bank = s${phase.number}_bank ^ !k${phase.number}_over;
+    wire [${phase.beat_bits - 1}:0] s${phase.number}_read_beat = k${phase.number}_over ? 0 : k${phase.number + 1}_beat + (k${phase.number + 1}_take && k${phase.number + 1}_turn);
 //% endif
 //% if phase.store.streamed.width
-    reg [${phase.store.streamed.width - 1}:0] s${phase.number}_memory [0:${2 ** (phase.beat_bits + 1) - 1}];
-    always @(posedge clk)
-        if (k${phase.number}_made)
-            s${phase.number}_memory[{s${phase.number}_bank, s${phase.number}_beat}] <= k${phase.number}_out[${phase.store.streamed.low} +: ${phase.store.streamed.width}];
-    wire [${phase.store.streamed.width - 1}:0] s${phase.number}_streamed = s${phase.number}_memory[{~s${phase.number}_bank, k${phase.number + 1}_beat}];
+    reg [${phase.store.streamed.width - 1}:0] s${phase.number}_streamed;
+${memory("s%d_memory" % phase.number, "s%d_streamed" % phase.number, phase.store.streamed.width, phase.beat_bits if phase.rows > 1 else 0, "k%d_row" % phase.number,
+    "s%d_bank, s%d_beat" % (phase.number, phase.number), "k%d_out[%d +: %d]" % (phase.number, phase.store.streamed.low, phase.store.streamed.width),
+    "s%d_read_bank, s%d_read_beat" % (phase.number, phase.number), "k%d_over" % phase.number)}
 //% endif
 //% if phase.store.keyed.width
 /*# the same of each part of the keys #*/
@@ -175,11 +189,11 @@ module ${top} (
     always @(posedge clk)
         if (rst || k${phase.number}_row) s${phase.number}_key <= 0;
         else if (k${phase.number}_made) s${phase.number}_key <= s${phase.number}_key + 1;
-    reg [${phase.store.keyed.width - 1}:0] s${phase.number}_keys [0:${2 ** (phase.beat_bits + phase.key_bits + 1) - 1}];
-    always @(posedge clk)
-        if (k${phase.number}_made)
-            s${phase.number}_keys[{s${phase.number}_bank, s${phase.number}_beat, s${phase.number}_key}] <= k${phase.number}_out[${phase.store.keyed.low} +: ${phase.store.keyed.width}];
-    wire [${phase.store.keyed.width - 1}:0] s${phase.number}_keyed = s${phase.number}_keys[{~s${phase.number}_bank, k${phase.number + 1}_beat, k${phase.number + 1}_key}];
+    wire [${phase.key_bits - 1}:0] s${phase.number}_read_key = k${phase.number}_over || (k${phase.number + 1}_take && k${phase.number + 1}_turn) ? 0 : k${phase.number + 1}_key + k${phase.number + 1}_take;
+    reg [${phase.store.keyed.width - 1}:0] s${phase.number}_keyed;
+${memory("s%d_keys" % phase.number, "s%d_keyed" % phase.number, phase.store.keyed.width, phase.beat_bits + phase.key_bits, "k%d_made" % phase.number,
+    "s%d_bank, s%d_beat, s%d_key" % (phase.number, phase.number, phase.number), "k%d_out[%d +: %d]" % (phase.number, phase.store.keyed.low, phase.store.keyed.width),
+    "s%d_read_bank, s%d_read_beat, s%d_read_key" % (phase.number, phase.number, phase.number), "k%d_over" % phase.number)}
 //% endif
 //% if phase.store.row_width
 /*# over the keys of a row: sums, and largest values; with the last keys it goes into the memory of the rows #*/
@@ -195,9 +209,9 @@ module ${top} (
     always @(posedge clk) if (k${phase.number}_made) s${phase.number}_row${loop.index0} <= s${phase.number}_row${loop.index0}_next;
 //% endfor
     wire [${phase.store.row_width - 1}:0] s${phase.number}_whole_row = {/*% for one in phase.store.by_row | reverse %*/s${phase.number}_row${loop.revindex0}_next${"" if loop.last else ", "}/*% endfor %*/};
-    reg [${phase.store.row_width - 1}:0] s${phase.number}_rows [0:${2 ** (phase.beat_bits + 1) - 1}];
-    always @(posedge clk) if (k${phase.number}_row) s${phase.number}_rows[{s${phase.number}_bank, s${phase.number}_beat}] <= s${phase.number}_whole_row;
-    wire [${phase.store.row_width - 1}:0] s${phase.number}_by_row = s${phase.number}_rows[{~s${phase.number}_bank, k${phase.number + 1}_beat}];
+    reg [${phase.store.row_width - 1}:0] s${phase.number}_by_row;
+${memory("s%d_rows" % phase.number, "s%d_by_row" % phase.number, phase.store.row_width, phase.beat_bits if phase.rows > 1 else 0, "k%d_row" % phase.number,
+    "s%d_bank, s%d_beat" % (phase.number, phase.number), "s%d_whole_row" % phase.number, "s%d_read_bank, s%d_read_beat" % (phase.number, phase.number), "k%d_over" % phase.number)}
 //% endif
 //% if phase.store.filled.width
 /*# all at once: filled beat by beat, and copied when the event is complete, its last beat straight from the kernel. Each

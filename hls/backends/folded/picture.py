@@ -25,6 +25,9 @@ WIDEST_STORE = 320
 MOVED = {False: "registers, multiplexers", True: "memory banks"}  # rows that an order moves; True: the host says where
 STORES = {  # kind of store -> what it is for, and what it is made of; "" = see MOVED
     "streamed": ("beat by beat again", "memory of two events"),
+    "keyed": ("key by key again", "memory of two events"),
+    "row_sums": ("sums over the keys of a row", "accumulators, memory of rows"),
+    "row_largest": ("largest of the keys of a row", "comparators, memory of rows"),
     "filled": ("all points at once", "registers, two copies"),
     "running": ("sums over the points", "accumulators"),
     "held": ("values of the event", "registers"),
@@ -95,12 +98,18 @@ def svg(facts: Mapping[str, Any]) -> str:
         TEMPLATE,
         width=WIDTH,
         height=last.y + last.height + MARGIN,
-        title=f"{facts['points']} points, {facts['points_per_clock']} of them per clock",
+        title=_title(facts),
         words=_words(facts),
         boxes=[box for row in rows for box in row],
         arrows=[arrow for above, below in pairwise(rows) for arrow in _arrows(above, below)],
         kernels=len(facts["kernels"]),
     )
+
+
+def _title(facts: Mapping[str, Any]) -> str:
+    keys = facts["keys_per_clock"]
+    each = "" if keys is None else f", {keys} of their keys"
+    return f"{facts['points']} points, {facts['points_per_clock']} of them per clock{each}"
 
 
 def _words(facts: Mapping[str, Any]) -> str:
@@ -129,7 +138,9 @@ def _rows(facts: Mapping[str, Any]) -> list[list[Box]]:
     def across(kind: str, head: str, notes: Sequence[str], names: Sequence[str]) -> None:
         rows.append([Box(kind, MARGIN, under(), whole, head, tuple(notes), _wrapped(names, whole))])
 
-    comes = f"{IN}: {together} of {points} points per clock, {_count(facts['ii_cycles'], 'beat')} per event"
+    pace = kernels[0]["pace"]
+    often = "per clock" if pace == 1 else f"every {pace} clocks"
+    comes = f"{IN}: {together} of {points} points {often}, {_count(kernels[0]['beats'], 'beat')} per event"
     banks = any(in_banks for _, _, in_banks in facts["moves"].values())
     across("port", comes, (), [name for name, kind, *_ in kernels[0]["ins"] if kind == "streamed"])
     for kernel in kernels:

@@ -1,7 +1,7 @@
-"""What folded firmware costs for every number of points per clock (T), without writing it.
+"""What folded firmware costs for every number of points per clock (T) and of their keys (K), without writing it.
 
-The smallest T are traced, as long as the time lasts; the others are scaled, kernel by kernel, from the largest T that
-was traced and has the same kernels:
+The smallest T are traced, as long as the time lasts, and with the smallest T the smallest K; the others are scaled,
+kernel by kernel, from the largest T that was traced with as many keys and has the same kernels:
 
 - LUT, products of two variables, DSP blocks and register bits: what operations take that need no value of a beat is a
   part per event and stays; the rest is a part per point of a beat and grows as T.
@@ -10,6 +10,9 @@ was traced and has the same kernels:
   traced, and one more for every `stage_ns`, or part of it, that its path is longer. A single T says nothing of that.
 - Stores hold an event, whatever T is, and the longest path between two registers is bounded by `stage_ns`: both are
   those of the largest T traced.
+
+What takes K keys grows along a straight line through the two largest K traced, and as K where one was. A row of which
+neither T nor K was traced is scaled by K first.
 
 Where none that was traced has the same kernels, those of the largest T traced are scaled. A plan is cut otherwise where
 that takes less logic, so that LUT are an upper estimate there; registers, stores and latency are those of the kernels
@@ -22,11 +25,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 from hls.backends.alkaid.stages import Amount
-from hls.backends.folded.machine import latency_cycles
+from hls.backends.folded.machine import ii_cycles, latency_cycles
 from hls.backends.folded.writer import NAME, costs, design, planned, stage_ns
 from hls.backends.writing import refusal_of
 from hls.errors import ExportRefused
@@ -35,6 +38,7 @@ from qformers.progress import Reporter, Silent
 from qformers.quant.phases import Unfolded, points_of
 
 SETTING = "firmware.points_per_clock"  # a refusal of it is one of this T alone
+KEYS = "firmware.keys_per_clock"
 Layers = tuple[tuple[str, ...], ...]  # of each kernel
 
 
@@ -44,27 +48,32 @@ class Choice:
 
     Attributes:
         points_per_clock: T.
+        keys_per_clock: K; None where no keys are folded.
     """
 
     points_per_clock: int
+    keys_per_clock: int | None = None
 
     def __str__(self) -> str:
         """As a table has it."""
-        return f"T = {self.points_per_clock}"
+        keys = "" if self.keys_per_clock is None else f", K = {self.keys_per_clock}"
+        return f"T = {self.points_per_clock}{keys}"
 
     @property
     def yaml(self) -> str:
         """The line of a build file."""
-        return f"firmware: {{backend: {NAME}, points_per_clock: {self.points_per_clock}}}"
+        keys = "" if self.keys_per_clock is None else f", keys_per_clock: {self.keys_per_clock}"
+        return f"firmware: {{backend: {NAME}, points_per_clock: {self.points_per_clock}{keys}}}"
 
     def of(self, build: Build) -> Build:
         """The build with this choice."""
-        firmware = build.firmware.model_copy(update={"backend": NAME, "points_per_clock": self.points_per_clock})
-        return build.model_copy(update={"firmware": firmware})
+        update = {"backend": NAME, "points_per_clock": self.points_per_clock, "keys_per_clock": self.keys_per_clock}
+        return build.model_copy(update={"firmware": build.firmware.model_copy(update=update)})
 
 
 def choices(model: Any, build: Build) -> dict[Choice, Layers]:
-    """All choices that a model can be folded with, the one with least logic first, and the layers of their kernels.
+    """All choices that a model can be folded with, and the layers of their kernels: by rising T, then those with folded
+    keys by rising T and K.
 
     Args:
         model: quantised.
@@ -78,14 +87,24 @@ def choices(model: Any, build: Build) -> dict[Choice, Layers]:
     except Unfolded as unfolded:
         raise ExportRefused(NAME, [refusal_of(unfolded)]) from unfolded
     found: dict[Choice, Layers] = {}
-    for choice in (Choice(together) for together in range(1, points + 1) if points % together == 0):
+    parts = [number for number in range(1, points + 1) if points % number == 0]
+    for choice in map(Choice, parts):
         try:
-            works = planned(model, choice.of(build)).works
-            found[choice] = tuple(tuple(work.layer.name for work in kernel) for kernel in works)
+            found[choice] = _layers(model, build, choice)
         except ExportRefused as refused:
             if any(refusal.layer != SETTING for refusal in refused.refusals) or choice.points_per_clock == points:
                 raise
+    for choice in [Choice(one.points_per_clock, keys) for one in found for keys in parts[:-1]]:
+        try:
+            found[choice] = _layers(model, build, choice)
+        except ExportRefused:  # no pairs of all points, or not in this flavour
+            break
     return found
+
+
+def _layers(model: Any, build: Build, choice: Choice) -> Layers:
+    works = planned(model, choice.of(build)).works
+    return tuple(tuple(work.layer.name for work in kernel) for kernel in works)
 
 
 @dataclass(frozen=True)
@@ -105,6 +124,8 @@ class KernelCost:
         store_bits: of the stores behind it.
         longest_path_ns: between two registers, in alkaid's delay model.
         unpipelined_path_ns: from inputs to outputs, without registers.
+        chunks: beats for each beat of points, where keys are folded.
+        pace: clocks between two beats.
     """
 
     number: int
@@ -119,6 +140,8 @@ class KernelCost:
     store_bits: int
     longest_path_ns: float
     unpipelined_path_ns: float
+    chunks: int = 1
+    pace: int = 1
 
 
 @dataclass(frozen=True)
@@ -130,7 +153,7 @@ class Row:
         kernels: in order.
         clock_ns: clock period.
         ways_bits: of the memory of words with which the host says where rows lie.
-        scaled_from: the T from which it was scaled; empty where it was traced.
+        scaled_from: the T, or K, from which it was scaled; empty where it was traced.
         other_kernels: whether these have other kernels than the choice.
         traced_s: how long it was traced; None where it was scaled.
         facts: its ``plan.json`` (`hls.backends.folded.writer.costs`); None where it was scaled.
@@ -158,7 +181,7 @@ class Row:
     @property
     def ii_cycles(self) -> int:
         """Clocks from an event to the next."""
-        return self.kernels[0].beats
+        return ii_cycles(self.kernels)
 
     @property
     def ii_ns(self) -> float:
@@ -213,7 +236,7 @@ class Survey:
     Attributes:
         points: N.
         clock_ns: clock period.
-        rows: by rising T; the first ones were traced.
+        rows: by rising T, then those with folded keys, by rising T and K.
     """
 
     points: int
@@ -227,8 +250,8 @@ def survey(model: Any, build: Build, seconds: float, reporter: Reporter | None =
     Args:
         model: quantised.
         build: its section `firmware` says clock and stages.
-        seconds: for tracing. The smallest T is traced whatever it takes; another one only if there is time left for
-            it, should it take as long per point as the one before.
+        seconds: for tracing. The smallest T is traced whatever it takes, with all keys and with one; another choice
+            only if there is time left for it, should it take as long per point and key as the one before.
         reporter: told of progress.
 
     Raises:
@@ -237,24 +260,30 @@ def survey(model: Any, build: Build, seconds: float, reporter: Reporter | None =
     """
     options = choices(model, build)
     tick = (reporter or Silent()).task("trace folded kernels", len(options))
+    plain = [choice for choice in options if choice.keys_per_clock is None]
+    keyed = [
+        choice for choice in options if choice.keys_per_clock and choice.points_per_clock == plain[0].points_per_clock
+    ]
     known: list[Row] = []
-    left = seconds
-    for choice in options:
-        if known and left < _expected(known[-1], choice):
-            break
-        known.append(traced(model, build, choice))
-        left -= known[-1].traced_s or 0.0
-        tick(note=str(choice))
-    rest = list(options)[len(known) :]
-    points, limit = points_of(model), stage_ns(build.firmware)
-    rows = [*known, *(scaled(known, choice, points, options[choice], limit) for choice in rest)]
-    tick(len(rest))
-    return Survey(points, build.firmware.clock_ns, tuple(rows))
+    left, points = seconds, points_of(model)
+    for some in (plain[:1], keyed, plain[1:]):
+        for choice in some:
+            if known and choice not in keyed[:1] and left < _expected(known[-1], choice, points):
+                break
+            known.append(traced(model, build, choice))
+            left -= known[-1].traced_s or 0.0
+            tick(note=str(choice))
+    found, limit = {row.choice: row for row in known}, stage_ns(build.firmware)
+    for choice in [choice for choice in options if choice not in found]:
+        found[choice] = scaled(known, choice, points, options[choice], limit)
+        tick()
+    return Survey(points, build.firmware.clock_ns, tuple(found[choice] for choice in options))
 
 
-def _expected(last: Row, choice: Choice) -> float:
+def _expected(last: Row, choice: Choice, points: int) -> float:
     """Seconds that tracing a choice may take."""
-    return (last.traced_s or 0.0) * choice.points_per_clock / last.choice.points_per_clock
+    pairs = [one.points_per_clock * (one.keys_per_clock or points) for one in (choice, last.choice)]
+    return (last.traced_s or 0.0) * pairs[0] / pairs[1]
 
 
 def traced(model: Any, build: Build, choice: Choice) -> Row:
@@ -275,6 +304,8 @@ def traced(model: Any, build: Build, choice: Choice) -> Row:
             number=kernel["kernel"],
             layers=tuple(kernel["layers"]),
             beats=kernel["beats"],
+            chunks=kernel["chunks"],
+            pace=kernel["pace"],
             depth=kernel["stages"],
             lut=kernel["lut_estimate"] + kernel["moves_lut_estimate"],
             products=kernel["products"],
@@ -301,30 +332,81 @@ def scaled(known: Sequence[Row], choice: Choice, points: int, layers: Layers, li
         layers: of the kernels that it has.
         limit_ns: longest path between two registers.
     """
+    same = [row for row in known if row.choice.keys_per_clock == choice.keys_per_clock]
+    known = same or [_of_more_keys(known, choice, points)]
     alike = [row for row in known if row.layers == layers]
     used = (alike or [row for row in known if row.layers == known[-1].layers])[-2:]
-    beats = points // choice.points_per_clock
+    parts = points // choice.points_per_clock, points // (choice.keys_per_clock or points)
     kernels = tuple(
-        _scaled([row.kernels[number] for row in used], [row.choice for row in used], choice, beats, limit_ns)
+        _scaled([row.kernels[number] for row in used], [row.choice for row in used], choice, parts, limit_ns)
         for number in range(len(used[-1].kernels))
     )
-    places = tuple(row.choice.points_per_clock for row in used)
+    places = tuple(row.choice.points_per_clock for row in used) if same else used[0].scaled_from
     return Row(choice, kernels, used[-1].clock_ns, used[-1].ways_bits, places, other_kernels=not alike)
 
 
+def _of_more_keys(known: Sequence[Row], choice: Choice, points: int) -> Row:
+    """The row of the smallest T with as many keys as a choice, scaled from some with fewer keys."""
+    last, *others = [row for row in reversed(known) if row.choice.keys_per_clock is not None]
+    before = next((row for row in others if row.layers == last.layers), None)
+    used = [last] if before is None else [before, last]
+    kernels = tuple(
+        _with_keys([row.kernels[number] for row in used], [row.choice.keys_per_clock or points for row in used], choice)
+        for number in range(len(last.kernels))
+    )
+    places = tuple(row.choice.keys_per_clock or points for row in used)
+    return replace(
+        last,
+        choice=Choice(last.choice.points_per_clock, choice.keys_per_clock),
+        kernels=kernels,
+        scaled_from=places,
+        traced_s=None,
+        facts=None,
+    )
+
+
+def _with_keys(known: Sequence[KernelCost], at: Sequence[int], choice: Choice) -> KernelCost:
+    """A kernel that was traced with `at` keys per clock, one or two, with those of a choice."""
+    last, first, keys = known[-1], known[0], choice.keys_per_clock or at[-1]
+    if last.chunks == 1:
+        return last
+    span = at[-1] - (at[0] if len(at) > 1 else 0)
+
+    def line(end: float, start: float) -> float:
+        return end + (end - (start if len(at) > 1 else 0.0)) * (keys - at[-1]) / span
+
+    path = last.unpipelined_path_ns
+    if len(at) > 1:
+        path += (path - first.unpipelined_path_ns) * math.log2(keys / at[-1]) / math.log2(at[-1] / at[0])
+    lut, *counts = map(line, astuple(last.of_event), astuple(first.of_event))
+    stays = Amount(lut, *(round(count) for count in counts))
+    return replace(
+        last,
+        lut=line(last.lut, first.lut),
+        products=round(line(last.products, first.products)),
+        dsp=round(line(last.dsp, first.dsp)),
+        register_bits=round(line(last.register_bits, first.register_bits)),
+        of_event=stays,
+        unpipelined_path_ns=path,
+    )
+
+
 def _scaled(
-    known: Sequence[KernelCost], at: Sequence[Choice], choice: Choice, beats: int, limit_ns: float
+    known: Sequence[KernelCost], at: Sequence[Choice], choice: Choice, parts: tuple[int, int], limit_ns: float
 ) -> KernelCost:
-    """A kernel that was traced for the choices `at`, one or two, for another one of so many beats per event."""
+    """A kernel that was traced for the choices `at`, one or two, for another one, which has B and C `parts`."""
     last, stays = known[-1], known[-1].of_event
     growth = choice.points_per_clock / at[-1].points_per_clock
     path = last.unpipelined_path_ns
     if len(known) > 1:
         octaves = math.log2(at[-1].points_per_clock / at[0].points_per_clock)
         path += (path - known[0].unpipelined_path_ns) * math.log2(growth) / octaves
+    rows, chunks = min(last.beats // last.chunks, parts[0]), min(last.chunks, parts[1])
     return replace(
         last,
-        beats=min(last.beats, beats),
+        beats=rows * chunks,
+        chunks=chunks,
+        pace=parts[1] if last.number == 0 else 1,
         depth=last.depth + max(math.ceil((path - last.unpipelined_path_ns) / limit_ns), 0),
         lut=stays.lut + growth * (last.lut - stays.lut),
         products=round(stays.products + growth * (last.products - stays.products)),

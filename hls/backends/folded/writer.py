@@ -29,7 +29,7 @@ from qformers.precision.fixed import Fixed
 from qformers.progress import Reporter, Silent
 from qformers.quant.formats import model_table
 from qformers.quant.hardware import layer_ebops
-from qformers.quant.phases import Plan, Unfolded, named, plan, shares
+from qformers.quant.phases import BY_ROW, Plan, Unfolded, named, plan, shares
 
 NAME = "folded"
 FLAVOURS = {"verilog": "Verilog", "vitis": "C++ for Vitis HLS"}
@@ -195,7 +195,11 @@ def costs(made: Design) -> dict[str, Any]:
         stores = {} if phase.store is None else {
             "streamed_bits": 2 * phase.rows * phase.store.streamed.width,
             "keyed_bits": 2 * phase.beats * phase.store.keyed.width,
-            "rows_bits": (2 * phase.rows + 1) * phase.store.row_width,
+            **{
+                f"{kind}_bits": (2 * phase.rows + 1)
+                * sum(one.total for one in phase.store.by_row if one.largest == (kind == "row_largest"))
+                for kind in BY_ROW
+            },
             "filled_bits": 2 * phase.rows * phase.store.filled.width,  # Verilog keeps one beat once
             "running_bits": sum(2 * total.total for total in phase.store.running),
             "held_bits": phase.store.held.width,
@@ -208,6 +212,7 @@ def costs(made: Design) -> dict[str, Any]:
                 "kernel": number,
                 "layers": [work.layer.name for work in cut.works[number]],
                 "beats": kernel.beats,
+                "chunks": phase.chunks,
                 "pace": phase.pace,
                 "stages": phase.depth,
                 "lut_estimate": whole.lut,

@@ -231,6 +231,7 @@ class FoldedPlan(Record):
 
     points: int  # N
     points_per_clock: int  # T
+    keys_per_clock: int | None = None  # K; None = all of them
     ii_cycles: int
     latency_cycles: int
     clock_ns: float
