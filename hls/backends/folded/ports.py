@@ -58,6 +58,8 @@ def ports_of(
         f"{beats} words are an event: word b has points {together} b to {together} b + {together - 1}, in order. "
         f"There is no signal for the last one: words are counted, and the first one after a reset begins an event"
     )
+    what += f"; a word is taken every {fold.chunks} clocks at most" if fold.chunks > 1 else ""
+    keys = {"keys_per_clock": fold.keys} if fold.chunks > 1 else {}
     return {
         "about": f"takes an event as {beats} words of {together} of its {fold.points} points, "
         f"gives {'as many words' if by_beat else 'a word'} per event",
@@ -66,7 +68,7 @@ def ports_of(
         "clock": {**control["clock"], "period_ns": clock_ns},
         "reset": control["reset"],
         "control": control["control"],
-        "event": {"points": fold.points, "points_per_clock": together, "beats": beats},
+        "event": {"points": fold.points, "points_per_clock": together, **keys, "beats": beats, "clocks": fold.interval},
         "handshake": _HANDSHAKE,
         "value": _VALUE,
         "streams": {
