@@ -3,6 +3,7 @@
 
     python benchmarks/folded.py --particles 8 16 32                   # measures, keeps and prints the table
     python benchmarks/folded.py --particles 64 128 --seconds 1800
+    python benchmarks/folded.py --particles 16 32 64 128 --pairs deferred   # the keys folded too, T = 1
     python benchmarks/folded.py --particles                           # the table again
 
 The model is that of the build file below with formats that are not learned and weights drawn from its seed; nothing of
@@ -33,6 +34,8 @@ DRAWN = ("onchip", 16, 1)  # form, N and T of the picture of ParT
 HEPT, HEPT_T = "firmware_configs/hept_tracking_demo.yaml", 8  # build and T of the picture of HEPT
 BUILD = "firmware_configs/part_jets16.yaml"
 FORMS = {"none": "without U", "onchip": "with U, computed on the chip"}  # model.pairs -> its words
+KEYED = "deferred"  # with U on the chip and a deferred softmax: the form whose keys are folded
+KEYS = (1, 4, 16)  # K of these rows
 FORMATS = {
     "weight": "fixed<5,1,RND,SAT_SYM>",
     "bias": "fixed<6,2,RND,SAT>",
@@ -48,29 +51,36 @@ def overrides(particles: int, pairs: str) -> list[str]:
     """What of the build file is changed."""
     formats = [f'quant.{slot}="{form}"' for slot, form in FORMATS.items()]
     fixed = ["quant.learn=false", "train.qat.ebops_target=null", "firmware.backend=folded"]
-    return [f"data.num_particles={particles}", f"model.pairs={pairs}", f"name=part_{particles}", *formats, *fixed]
+    form = ["model.pairs=onchip", "model.softmax=deferred"] if pairs == KEYED else [f"model.pairs={pairs}"]
+    return [f"data.num_particles={particles}", f"name=part_{particles}", *form, *formats, *fixed]
 
 
 def measured(particles: int, pairs: str, seconds: float) -> Rows:
     """The rows of one N and form; draws the picture where it is the one that is drawn."""
     from hls.backends.folded.picture import draw
-    from hls.backends.folded.survey import scaled
+    from hls.backends.folded.survey import Choice, scaled, traced
     from hls.backends.folded.writer import stage_ns
     from hls.stages.fold_plan import flat, fold_plan
     from qformers.builds.build import load
     from qformers.progress import bars
 
+    from qformers.builds.models import fresh_model
+
     build = load(ROOT / BUILD, overrides(particles, pairs))
-    with bars() as reporter:
-        survey = fold_plan(build, seconds=seconds, reporter=reporter).survey
-    traced = [row for row in survey.rows if row.traced]
+    if pairs == KEYED:
+        model = fresh_model(build, "hgq")
+        rows = [traced(model, build, Choice(1, keys)) for keys in KEYS if keys < particles]
+    else:
+        with bars() as reporter:
+            rows = list(fold_plan(build, seconds=seconds, reporter=reporter).survey.rows)
+    known = [row for row in rows if row.traced and row.choice.keys_per_clock is None]
     limit = stage_ns(build.firmware)
     errors = {
-        row.choice: scaled(traced[:FITTED], row.choice, particles, row.layers, limit).lut / row.lut - 1.0
-        for row in traced[FITTED:]
-        if row.layers == traced[0].layers
+        row.choice: scaled(known[:FITTED], row.choice, particles, row.layers, limit).lut / row.lut - 1.0
+        for row in known[FITTED:]
+        if row.layers == known[0].layers
     }
-    for row in traced:
+    for row in known:
         if (pairs, particles, row.choice.points_per_clock) == DRAWN and row.facts is not None:
             draw(row.facts, PICTURES / "folded_part.svg")
     facts = {
@@ -82,7 +92,8 @@ def measured(particles: int, pairs: str, seconds: float) -> Rows:
         "machine": machine_words(machine()),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
-    return [{**facts, **flat(row), "scaling_error": errors.get(row.choice)} for row in survey.rows]
+    kept = [row for row in rows if pairs == KEYED or row.choice.keys_per_clock is None]
+    return [{**facts, **flat(row), "scaling_error": errors.get(row.choice)} for row in kept]
 
 
 def draw_hept() -> None:
@@ -101,8 +112,13 @@ def merged(old: Rows, new: Rows) -> Rows:
     """All rows, those of an N and form that were measured anew only as they are now; by form, N and T."""
     anew = {(row["pairs"], row["particles"]) for row in new}
     rows = [row for row in old if (row["pairs"], row["particles"]) not in anew] + new
-    order = list(FORMS)
-    return sorted(rows, key=lambda row: (order.index(row["pairs"]), row["particles"], row["points_per_clock"]))
+    order = [*FORMS, KEYED]
+
+    def place(row: Mapping[str, Any]) -> tuple[int, ...]:
+        choice = row["points_per_clock"], row.get("keys_per_clock") or 0
+        return order.index(row["pairs"]), row["particles"], *choice
+
+    return sorted(rows, key=place)
 
 
 def shown(rows: Sequence[Mapping[str, Any]], pairs: str) -> Iterator[Mapping[str, Any]]:
@@ -131,6 +147,26 @@ def text(content: Mapping[str, Any], pairs: str) -> str:
             ]
         )
     return table(lines)
+
+
+def keys_text(content: Mapping[str, Any]) -> str:
+    """The table of folded keys as Markdown; "" where none were measured."""
+    lines = [["N", "K", "II", "latency", "LUT (est.)", "registers of kernels", "stores", "traced in"]]
+    lines += [
+        [
+            str(row["particles"]),
+            str(row["keys_per_clock"]),
+            f"{row['ii_cycles']:,} = {row['ii_ns']:g} ns",
+            f"{row['latency_cycles']:,} = {row['latency_ns']:g} ns",
+            f"{row['lut_estimate']:,}",
+            f"{row['register_bits']:,} bits",
+            f"{row['store_bits']:,} bits",
+            f"{row['traced_s']:.0f} s",
+        ]
+        for row in content["rows"]
+        if row["pairs"] == KEYED
+    ]
+    return table(lines) if len(lines) > 1 else ""
 
 
 def how(row: Mapping[str, Any]) -> str:
@@ -173,7 +209,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--particles", type=int, nargs="*", default=[8, 16, 32], metavar="N", help="(default: 8 16 32)")
-    parser.add_argument("--pairs", nargs="+", choices=FORMS, default=list(FORMS), help="forms (default: all)")
+    parser.add_argument(
+        "--pairs",
+        nargs="+",
+        choices=[*FORMS, KEYED],
+        default=list(FORMS),
+        help="forms (default: those without folded keys)",
+    )
     parser.add_argument("--seconds", type=float, default=240.0, help="of tracing, per N and form (default: 240)")
     return parser.parse_args(arguments)
 
@@ -184,14 +226,14 @@ def main() -> int:
     content: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"rows": []}
     for pairs in options.pairs:
         for particles in options.particles:
-            print(f"N = {particles}, {FORMS[pairs]}", file=sys.stderr, flush=True)
+            print(f"N = {particles}, {FORMS.get(pairs, pairs)}", file=sys.stderr, flush=True)
             content["rows"] = merged(content["rows"], measured(particles, pairs, options.seconds))
             write_json(RESULTS, content)
     if options.particles:
         draw_hept()
     for pairs, words in forms(content).items():
         print(f"\n{words}\n\n{text(content, pairs)}")
-    print(f"\n{conditions(content)}")
+    print(f"\n{keys_text(content)}\n\n{conditions(content)}")
     return 0
 
 

@@ -76,31 +76,23 @@ def record(run: Path) -> Row:
 
 
 def engine_record(facts: Mapping[str, Any]) -> Row:
-    """What is kept of a block engine: whole events in simulation, and the estimates of its parts."""
-    costs = facts["costs"]
-    return {
-        "clock_ns": facts["clock_ns"],
-        "events": [
-            {
-                key: size[key]
-                for key in ("points", "events", "values", "values_different", "latency_cycles", "latency_us")
-            }
-            for size in facts["events"]
-        ],
-        "lut_estimate": round(costs["lut_estimate_parts"]),
-        "lut_estimate_permutations": costs["lut_estimate_permutations"],
-        "register_bits": costs["register_bits_parts"],
-        "bram36_estimate": costs["bram36_estimate_total"],
-        "most_points": costs["most_blocks"] * costs["block_size"],
-    }
+    """What is kept of a block engine: whole events in simulation, and estimates, by size."""
+    keys = (
+        "points", "events", "values", "values_different", "latency_cycles", "latency_us", "ii_cycles", "lut_estimate",
+        "register_bits", "store_bits",
+    )  # fmt: skip
+    return {"clock_ns": facts["clock_ns"], "events": [{key: size[key] for key in keys} for size in facts["events"]]}
 
 
 def engine_text(engine: Mapping[str, Any]) -> str:
     """Simulated events of a block engine as Markdown; a row per size."""
-    lines = [["points", "events", "outputs that differ from Keras", "latency (RTL simulation)"]]
+    heads = ["points", "events", "outputs that differ from Keras", "latency (RTL simulation)", "II", "LUT", "registers"]
+    lines = [[*heads, "stores"]]
     for size in engine["events"]:
         latency = f"{size['latency_cycles']:,} cycles = {size['latency_us']:g} µs"
-        lines.append([f"{size['points']:,}", f"{size['events']:,}", differing(size), latency])
+        bits = [f"{size[key]:,} bit" for key in ("register_bits", "store_bits")]
+        cells = [f"{size['points']:,}", f"{size['events']:,}", differing(size), latency]
+        lines.append([*cells, f"{size['ii_cycles']:,} cycles", f"{size['lut_estimate']:,}", *bits])
     return table(lines)
 
 

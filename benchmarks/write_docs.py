@@ -112,6 +112,7 @@ def figures() -> dict[str, Any]:
         "steps": {int(size): steps for size, steps in tools_entry["particles"].items()},
         "hept_steps": {int(size): steps for size, steps in tools["runs"]["hept_tracking_demo"]["particles"].items()},
         "folded": {words: folded.text(folds, form) for form, words in folded.forms(folds).items()},
+        "folded_keys": folded.keys_text(folds),
         "folded_on": folded.conditions(folds),
         "folded_error": folded.largest_error(folds),
         "speeds": fast_path.text(speeds),

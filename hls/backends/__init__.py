@@ -10,7 +10,6 @@ from pathlib import Path
 from typing_extensions import get_protocol_members  # of Python 3.13
 
 from hls.backends.alkaid.backend import AlkaidBackend
-from hls.backends.block_engine.backend import BlockEngineBackend
 from hls.backends.folded.backend import FoldedBackend
 from hls.backends.hls4ml.backend import Hls4mlBackend
 from hls.backends.protocol import Backend, Project, read_layout
@@ -21,7 +20,6 @@ BACKENDS: dict[str, Backend] = {
     "vitis": Hls4mlBackend("vitis", "Vitis"),
     "vivado": Hls4mlBackend("vivado", "Vivado"),
     "alkaid": AlkaidBackend(),
-    "block_engine": BlockEngineBackend(),
     "folded": FoldedBackend(),
 }
 

@@ -1,10 +1,11 @@
-"""Block engine of a quantised HEPT: RTL for events of thousands of points, one block per clock, simulated on events.
+"""Block engine of a quantised HEPT: folded firmware for events of thousands of points, one block per clock, simulated.
 
     qformers block-engine firmware_configs/hept_tracking_demo.yaml --points 1000 4000
     qformers block-engine BUILD.yaml --run RUN --points 1000 --set firmware.clock_ns=4
 
-Every output of every event is compared with the quantised Keras model of that many points. Writes engine.json: latency
-in cycles as simulated, resources as estimated. Exit status 1: some value differs, or is not on time.
+For each size a folded project is written to RUN/block_engine, its rows in memory banks, and every output of every event
+is compared with the quantised Keras model of that many points. Writes engine.json: latency in cycles as simulated,
+resources as estimated. Exit status 1: some value differs, or is not on time.
 """
 
 from __future__ import annotations
@@ -29,13 +30,6 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="points of an event (default: 1000 4000)",
     )
     shared.add_events(parser, 2, "events of each size; the smallest also has adversarial ones")
-    parser.add_argument(
-        "--most",
-        type=shared.zero_or_more,
-        default=0,
-        metavar="N",
-        help="points that the engine's memories hold (default: the largest of --points)",
-    )
     shared.add_set(parser, "firmware.clock_ns=4")
     shared.add_quiet(parser)
 
@@ -47,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
 
     folder = shared.run_folder(build, options.run)
     with shared.reporting(options) as reporter:
-        result = simulate_engine(build, folder, options.points, options.events, options.most, reporter)
+        result = simulate_engine(build, folder, options.points, options.events, reporter)
     result.show(shared.terminal(options))
     print(f"written: {result.save()}")
     return status.DONE if result.equal else status.FAILED

@@ -1,8 +1,11 @@
-"""Stage "block engine": HEPT for events of thousands of points, simulated on whole events, its latency and its cost."""
+"""Stage "block engine": HEPT for events of thousands of points, simulated on whole events, its latency and its cost.
+
+An engine is folded firmware that takes one block of points per clock and has their rows in memory banks, written from
+the quantised model for so many points: weights and formats do not depend on their number.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,27 +16,31 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import RenderableType
 
-from hls.backends.block_engine.backend import BlockEngineBackend
-from hls.backends.block_engine.project import COSTS
-from hls.backends.block_engine.writer import hept_of, most_blocks
-from hls.backends.protocol import Project
+from hls.backends import open_backend, open_project
+from hls.backends.folded.project import FoldedProject
+from hls.backends.folded.writer import NAME as FOLDED
 from hls.backends.written import command, using
-from hls.errors import HlsError
+from hls.errors import ExportRefused, HlsError, Refusal
 from hls.proof.adversarial import adversarial, uniform
-from hls.proof.exact import exact, precisely
-from hls.stages.export import export, load_quantised, refuse_other_build
-from hls.stages.rtl import written_before
+from hls.proof.agree import keras_outputs
+from hls.proof.exact import exact
+from hls.stages.csim import check_same_model
+from hls.stages.export import load_quantised, refuse_other_build
 from qformers.builds.build import Build
+from qformers.config.section import architecture_of
+from qformers.config.sections import QuantConfig
 from qformers.data import DataError, open_split
+from qformers.errors import ConfigError
 from qformers.manifest import versions
 from qformers.models.hept.blocks import order_of, resized, slots_of
+from qformers.models.hept.config import HeptConfig
 from qformers.progress import Reporter, Silent
 from qformers.records import write_record
 from qformers.results import Result
 
-FOLDER = "firmware/block_engine"  # in the run folder
-AT_ONCE = 8192  # points through Keras
-FORMULA = "M (1 + L (O + 1)) + stages of all parts + 6 L - 1, for M blocks, L layers, O orders"
+FOLDER = "block_engine"  # in the run folder: a project per size
+NAME = "block engine"
+LEVEL = "verilator"
 
 Array = NDArray[Any]
 
@@ -50,8 +57,10 @@ class EngineCheck:
         values_different: from those of the quantised model of so many points.
         latency_cycles: measured: clock edges from the one that takes the first block in to the one that brings the
             last block's output out; None where it was not the same for all events.
-        latency_expected: by the formula.
+        latency_expected: by the formula of the plan.
         latency_us: measured, at the clock of the build.
+        ii_cycles: clocks from an event to the next one; M.
+        lut_estimate, register_bits, store_bits: alkaid's estimates, nothing is synthesised.
     """
 
     points: int
@@ -62,6 +71,10 @@ class EngineCheck:
     latency_cycles: int | None
     latency_expected: int
     latency_us: float | None
+    ii_cycles: int
+    lut_estimate: int
+    register_bits: int
+    store_bits: int
 
     @property
     def equal(self) -> bool:
@@ -74,23 +87,25 @@ class EngineCheck:
         return (
             f"{self.points} points, {self.blocks} blocks: {self.values_different} of {self.values} values in "
             f"{self.events} events differ from quantised Keras; latency {cycles}{time} (Verilator), "
-            f"{self.latency_expected} expected"
+            f"{self.latency_expected} expected; an event every {self.ii_cycles} cycles\n"
+            f"  {self.lut_estimate:,} LUT, {self.register_bits:,} register bits, {self.store_bits:,} bits in stores "
+            f"(estimates, nothing synthesised)"
         )
 
 
 @dataclass(frozen=True, repr=False)
 class EngineResult(Result):
-    """Block engine beside the quantised models of the sizes that were asked for.
+    """Engines beside the quantised models of the sizes that were asked for.
 
     Attributes:
         run: the run folder.
-        project: the engine.
+        projects: the engines.
         sizes: one per size of events.
         facts: for the JSON.
     """
 
     run: Path
-    project: Project
+    projects: tuple[FoldedProject, ...]
     sizes: tuple[EngineCheck, ...]
     facts: dict[str, Any] = field(repr=False)
 
@@ -105,92 +120,108 @@ class EngineResult(Result):
         return all(checked.equal for checked in self.sizes)
 
     def pieces(self) -> Iterator[RenderableType]:
-        """Costs, then a line per size."""
-        costs = self.facts["costs"]
-        yield (
-            f"engine of at most {costs['most_blocks']} blocks of {costs['block_size']} points: "
-            f"{costs['lut_estimate_parts']:.0f} LUT of parts, {costs['lut_estimate_permutations']} of permutations, "
-            f"{costs['register_bits_parts']} register bits, {costs['memory_bits_total']} memory bits in "
-            f"{costs['bram36_estimate_total']} BRAM36 (all estimates, nothing synthesised)"
-        )
+        """What is compared and taken at each size."""
         yield from (str(size) for size in self.sizes)
 
     def save(self) -> Path:
-        """Write ``engine.json``; the project itself was written to be simulated."""
+        """Write ``engine.json``; the projects themselves were written to be simulated."""
         write_record(self.path, self.facts)
         return self.path
 
 
 def simulate_engine(
-    build: Build,
-    run: Path | str,
-    points: Sequence[int],
-    events: int = 2,
-    most: int = 0,
-    reporter: Reporter | None = None,
+    build: Build, run: Path | str, points: Sequence[int], events: int = 2, reporter: Reporter | None = None
 ) -> EngineResult:
-    """Write the block engine of a build, simulate whole events, compare them with the quantised model of that size.
+    """Write the block engine of a build for each size, simulate whole events, compare them with the quantised model.
 
-    Reads ``qat/model.keras`` of the run folder; writes ``firmware/block_engine``.
+    Reads ``qat/model.keras`` of the run folder; writes ``block_engine/<slots>``.
 
     Args:
         build: the build.
         run: its run folder.
         points: sizes of events.
         events: of each size; the smallest one also has adversarial ones.
-        most: points of the largest event that the engine's memories hold, if more than the largest of `points`.
         reporter: told of progress.
 
     Raises:
         HlsError: no HEPT, no model, no size, or Verilator is missing.
     """
     run, reporter = Path(run), reporter or Silent()
-    hept_of(build)
+    cfg, quant = _hept_of(build)
     if not points or min(points) < 1 or events < 1:
         raise HlsError(f"sizes and numbers of events are at least 1. Received: points {list(points)}, events {events}")
-    refuse_other_build(run / "qat" / "model.keras", build)
-    with using(run / FOLDER, command()):
-        return _simulate(build, run, points, (events, most), reporter)
-
-
-def _simulate(
-    build: Build, run: Path, points: Sequence[int], sizes: tuple[int, int], reporter: Reporter
-) -> EngineResult:
-    """`simulate_engine`, while the project is held; `sizes` are its `events` and `most`."""
-    (cfg, quant), (events, most) = hept_of(build), sizes
-    path, clock_ns = run / "qat" / "model.keras", build.firmware.clock_ns
-    model = load_quantised(path)
-    project = _engine(build, run, path, max(*points, most), cfg.block_size, reporter)
-    costs = json.loads((project.path / COSTS).read_text())
+    path = run / "qat" / "model.keras"
+    refuse_other_build(path, build)
+    model = load_quantised(path, build)
     pool = _points_of(build, model)
-    project.compile(reporter=reporter)
-    checked = []
+    projects, checked = [], []
     for count in points:
-        whole = exact(resized(cfg, quant, model, -(-count // cfg.block_size) * cfg.block_size), project)
-        groups = [_events(pool, model, whole, count, events, build.seed)]
-        if count == min(points):  # arithmetic and control are the same at every size
-            groups.append(_hard(whole, build.seed))
-        blocks = slots_of(whole) // cfg.block_size
-        checked.append(_check(project, whole, groups, (count, blocks, clock_ns), reporter))
+        slots = -(-count // cfg.block_size) * cfg.block_size
+        whole = _resized(cfg, quant, model, slots)
+        with using(run / FOLDER / str(slots), command()):
+            project = _engine(_build_of(build, cfg, slots), run / FOLDER / str(slots), whole, reporter)
+            groups = [_events(pool, model, whole, count, events, build.seed)]
+            if count == min(points):  # arithmetic and control are the same at every size
+                groups.append(_hard(whole, build.seed))
+            checked.append(_check(project, exact(whole, project), groups, count, reporter))
+        projects.append(project)
     facts = {
         "build": build.name,
         "build_hash": build.hash,
         "points": pool[2],
-        "clock_ns": clock_ns,
-        "latency_formula": FORMULA,
+        "clock_ns": build.firmware.clock_ns,
         "events": [{**asdict(size), "source": "simulated by Verilator", "equal": size.equal} for size in checked],
-        "costs": costs,
         "equal": all(size.equal for size in checked),
         "versions": versions(),
     }
-    return EngineResult(run, project, tuple(checked), facts)
+    return EngineResult(run, tuple(projects), tuple(checked), facts)
 
 
-def _engine(build: Build, run: Path, model: Path, most: int, block_size: int, reporter: Reporter) -> Project:
-    """The engine of a run for events of `most` points; written (again) where there is no such one."""
-    path, blocks = (run / FOLDER).resolve(), most_blocks(most, block_size)
-    before = written_before(build, path, model, most_blocks=blocks)
-    return before or export(build, model, path, BlockEngineBackend(most_points=most), reporter=reporter).project
+def _hept_of(build: Build) -> tuple[HeptConfig, QuantConfig]:
+    """Sections `model` and `quant` of a build that can become an engine.
+
+    Raises:
+        ExportRefused: another architecture, or no section `quant`.
+    """
+    if isinstance(build.model, HeptConfig) and build.quant is not None:
+        return build.model, build.quant
+    given = f"{architecture_of(build.model)}, quant {'missing' if build.quant is None else 'given'}"
+    reason = f"the block engine is for a quantised model of architecture hept. Received: {given}"
+    raise ExportRefused(NAME, [Refusal("model", "build", reason, "set model.architecture and a section quant")])
+
+
+def _resized(cfg: HeptConfig, quant: QuantConfig, model: keras.Model, slots: int) -> keras.Model:
+    try:
+        return resized(cfg, quant, model, slots)
+    except ConfigError as error:
+        raise ExportRefused(NAME, [Refusal("model", "build", str(error), "give the build of this model")]) from error
+
+
+def _build_of(build: Build, cfg: HeptConfig, slots: int) -> Build:
+    """The build of an engine: a block per clock, rows in banks."""
+    one_by_one = {"backend": FOLDED, "points_per_clock": cfg.block_size, "keys_per_clock": None, "moved_rows": "banks"}
+    firmware = build.firmware.model_copy(update={**one_by_one, "flavour": "verilog"})
+    data = build.data.model_copy(update={"num_particles": slots})
+    return build.model_copy(update={"firmware": firmware, "data": data})
+
+
+def _engine(build: Build, path: Path, whole: keras.Model, reporter: Reporter) -> FoldedProject:
+    """The engine of a size; written (again) where there is no such one."""
+    project = _written(build, path, whole) or open_backend(FOLDED).write(whole, build, path, reporter)
+    if not isinstance(project, FoldedProject):
+        raise HlsError(f"{path} is a project of backend '{project.layout.backend}'; remove it and run again")
+    return project
+
+
+def _written(build: Build, path: Path, whole: keras.Model) -> FoldedProject | None:
+    """The project of a folder, where it is of this model and firmware section."""
+    try:
+        project = open_project(path)
+        manifest = check_same_model(project, whole)
+    except HlsError:
+        return None
+    same = manifest.get("firmware") == build.firmware.model_dump(mode="json")
+    return project if same and isinstance(project, FoldedProject) else None
 
 
 def _points_of(build: Build, model: keras.Model) -> tuple[Array, Array, str]:
@@ -224,35 +255,29 @@ def _hard(whole: keras.Model, seed: int) -> dict[str, Array]:
 
 
 def _check(
-    project: Project,
+    project: FoldedProject,
     whole: keras.Model,
     groups: Sequence[Mapping[str, Array]],
-    asked: tuple[int, int, float],
+    points: int,
     reporter: Reporter,
 ) -> EngineCheck:
-    """All events one after the other; `asked` is points, blocks and the clock period (ns)."""
-    points, blocks, clock_ns = asked
-    name, values, different, events = project.layout.outputs[0].name, 0, 0, 0
-    latencies, expected = set[int | None](), 0
-    for group in groups:
-        with precisely(whole):
-            wanted = np.stack(list(_outputs(whole, group)))
-        clocked = project.clock(group, {name: wanted}, None, reporter)
-        answers, expected = clocked.outputs[name], clocked.latency_expected
-        values, different, events = (
-            values + wanted.size,
-            different + int(np.sum(answers != wanted)),
-            events + len(wanted),
-        )
-        latencies.add(clocked.timing.latency_cycles if clocked.timing else None)
-    measured = latencies.pop() if len(latencies) == 1 else None
-    time = None if measured is None else measured * clock_ns / 1000
-    return EngineCheck(points, blocks, events, values, different, measured, expected, time)
-
-
-def _outputs(model: keras.Model, group: Mapping[str, Array]) -> Iterator[Array]:
-    """Of each event, (N, E); as many events at once as fit."""
-    slots = slots_of(model)
-    batch = max(AT_ONCE // slots, 1)
-    for start in range(0, len(group["mask"]), batch):
-        yield from np.asarray(model({name: array[start : start + batch] for name, array in group.items()}))
+    """All events, back to back."""
+    inputs = {name: np.concatenate([group[name] for group in groups]) for name in groups[0]}
+    wanted = keras_outputs(whole, inputs)
+    clocked = project.clock(inputs, wanted, LEVEL, reporter)
+    (name, values), facts = next(iter(wanted.items())), project.facts
+    measured = clocked.timing.latency_cycles if clocked.timing else None
+    return EngineCheck(
+        points=points,
+        blocks=project.fold.beats,
+        events=len(values),
+        values=values.size,
+        values_different=int(np.sum(clocked.outputs[name] != values)),
+        latency_cycles=measured,
+        latency_expected=clocked.latency_expected,
+        latency_us=None if measured is None else measured * facts["clock_ns"] / 1000,
+        ii_cycles=facts["ii_cycles"],
+        lut_estimate=round(facts["lut_estimate"]),
+        register_bits=facts["register_bits"],
+        store_bits=facts["store_bits"],
+    )

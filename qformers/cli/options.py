@@ -125,7 +125,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 def add_backend(parser: argparse.ArgumentParser, rtl: bool = False) -> None:
     """``--backend``, instead of the one of the build; with `rtl` that of the RTL."""
-    text = "instead of firmware.backend: vitis, vivado, alkaid, block_engine or folded"
+    text = "instead of firmware.backend: vitis, vivado, alkaid or folded"
     text = "that writes the RTL (default: the build's if it writes any, else alkaid)" if rtl else text
     parser.add_argument("--backend", metavar="NAME", help=text)
 

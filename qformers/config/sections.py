@@ -222,7 +222,7 @@ class FirmwareConfig(Section):
     """The project that `qformers export` writes (read by `hls`)."""
 
     backend: Word = "vitis"  # a key of hls.backends.BACKENDS: vitis or vivado (HLS by hls4ml), alkaid (RTL),
-    # block_engine (RTL of a HEPT, for events larger than a chip), folded (RTL that takes some points per clock)
+    # folded (RTL that takes some points per clock)
     points_per_clock: Annotated[int, Field(ge=1, le=4096, exclude_if=lambda points: points == 1)] = (
         1  # folded: a divisor
     )

@@ -16,7 +16,6 @@ import pytest
 from hgq.layers import QEinsum
 from support import hls_models as h
 from support.battery import build_of, models_of
-from support.hept_fixed import NARROW
 
 from hls.backends import open_backend
 from hls.backends.alkaid import multipliers
@@ -28,7 +27,6 @@ from hls.proof.agree import agree, keras_outputs
 from hls.proof.exact import exact
 from hls.reports.yosys.synthesis import synthesise
 from hls.stages.synth import dsp_of
-from qformers.models import MODELS
 
 needs_yosys = pytest.mark.skipif(shutil.which("yosys") is None, reason="yosys not found: apt-get install yosys")
 
@@ -210,13 +208,6 @@ def test_firmware_that_cannot_say_it_refuses(backend: str, firmware: dict[str, A
     refusals = open_backend(backend).supports(model(), build)
     assert len(refusals) == 1
     assert re.search(said, str(refusals[0]))
-
-
-def test_the_block_engine_refuses() -> None:
-    build = build_of("hept", MODELS["hept"].forms["two_orders"], NARROW, "block_engine")
-    firmware = build.firmware.model_copy(update={"multipliers": "lut"})
-    refusals = open_backend("block_engine").supports(None, build.model_copy(update={"firmware": firmware}))
-    assert [refusal.layer for refusal in refusals] == ["firmware.multipliers"]
 
 
 def test_another_module_of_alkaid_is_refused(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from support.toy_backend import ToyBackend, ToyProject
 
 from hls.backends import BACKENDS, open_backend, open_project
 from hls.backends.alkaid.project import AlkaidProject
-from hls.backends.block_engine.project import EngineProject
+from hls.backends.folded.project import FoldedProject
 from hls.backends.hls4ml.project import Hls4mlProject
 from hls.backends.protocol import Backend, Project
 from hls.compare.read.run import read_run
@@ -60,7 +60,7 @@ def test_what_is_only_half_a_backend_is_refused_by_what_it_lacks(monkeypatch: py
         open_backend("half")
 
 
-@pytest.mark.parametrize("kind", [Hls4mlProject, AlkaidProject, EngineProject, ToyProject])
+@pytest.mark.parametrize("kind", [Hls4mlProject, AlkaidProject, FoldedProject, ToyProject])
 def test_a_project_keeps_the_protocol(kind: type) -> None:
     assert {"levels", "timed", "outputs", "clock", "reports", "sources"} <= set(MEMBERS)
     for name in set(MEMBERS) - {"path", "layout"}:  # fields of the record

@@ -22,7 +22,6 @@ NOT_WRITTEN: dict[str, set[str]] = {  # what each backend refuses
     "vitis": set(),
     "vivado": set(),
     "alkaid": set(),
-    "block_engine": set(FIXED),  # it takes whole HEPTs
     "folded": {"einsum", "minus", "logits", "class_logits", "key_logits"},  # one axis of points and another one at once
 }
 

@@ -39,7 +39,6 @@ TABLES: dict[str, dict[type, Any]] = {
     "vitis": hls4ml_kinds.HANDLERS,
     "vivado": hls4ml_kinds.HANDLERS,
     "alkaid": alkaid_kinds.HANDLERS,
-    "block_engine": alkaid_kinds.HANDLERS,  # which traces its parts
     "folded": alkaid_kinds.HANDLERS,  # which traces its kernels
 }
 FORM = "fixed<6,3,RND,SAT>"

@@ -41,7 +41,10 @@ def build_file(tmp_path: Path) -> Path:
         ("firmware.layers={phi9: {reuse_factor: 2}}", ExportRefused, "firmware.layers.phi9 .*no layer has this name"),
         ("firmware.strategy=resource", ExportRefused, "einsum layers for strategy latency only. Received: resource"),
         ("firmware={backend: alkaid, reuse_factor: 2}", ExportRefused, "takes an event every clock cycle. Received: 2"),
-        ("firmware.backend=block_engine", ExportRefused, "for a quantised model of architecture hept.*deepsets"),
+        (
+            "firmware={backend: folded, keys_per_clock: 2}", ExportRefused,
+            r"firmware.keys_per_clock \(setting\): no layer of this model works on pairs of its 4 points. Received: 2",
+        ),
         (
             "firmware={backend: folded, points_per_clock: 3}", ExportRefused,
             r"firmware.points_per_clock \(setting\): must divide the 4 points of an event. Received: 3",

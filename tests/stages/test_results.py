@@ -6,7 +6,6 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -68,8 +67,7 @@ def synthesised(run: Path) -> Synthesised:
 
 
 def engine(run: Path) -> EngineResult:
-    project: Any = None
-    return EngineResult(run, project, (EngineCheck(14, 1, 2, 50, 0, 99, 99, 0.5),), {"costs": COSTS})
+    return EngineResult(run, (), (EngineCheck(14, 1, 2, 50, 0, 99, 99, 0.5, 1, 7, 8, 9),), {"equal": True})
 
 
 def replayed(run: Path) -> Replayed:

@@ -27,11 +27,9 @@ IN_EVERY_RUN = {
 }  # fmt: skip
 
 # (architecture, backend) -> why it is refused.
-ONLY_HEPT = "the block engine is for a quantised model of architecture hept"
-REFUSED: dict[tuple[str, str], str] = {(name, "block_engine"): ONLY_HEPT for name in MODELS if name != "hept"}
-# Each of the engine's events is simulated for itself, from its first clock: tests/backends/test_block_engine.py
+REFUSED: dict[tuple[str, str], str] = {}
 # Folded firmware: tests/backends/test_folded.py
-ELSEWHERE = {("hept", "block_engine"), *((name, "folded") for name in MODELS)}
+ELSEWHERE = {(name, "folded") for name in MODELS}
 
 SLOTS = {"part": 5, "hept": 8}  # particles; 3 of all others
 QUANT = {"hept": hept_fixed_helpers.NARROW}  # all others: NARROW

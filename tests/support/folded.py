@@ -44,14 +44,14 @@ def refuse_other_rtl(model: Any, project: FoldedProject) -> None:
     assert (clocked.outputs[name] != expected).sum() == 0
     assert clocked.on_time
     assert clocked.timing is not None
-    assert clocked.timing.ii_cycles == project.fold.beats == project.facts["ii_cycles"]
+    assert clocked.timing.ii_cycles == project.fold.interval == project.facts["ii_cycles"]
     flat = expected.reshape(len(expected), -1)
     for pauses in PAUSES:
         streamed = project.stream(events, pauses)
         assert (streamed.outputs[streamed.came] != flat[streamed.came]).sum() == 0, pauses
         assert streamed.came.all() == (not pauses.resets)
         if pauses.gaps:
-            assert np.diff(streamed.taken).max() > project.fold.beats
+            assert np.diff(streamed.taken).max() > project.fold.interval
         refuse_other_edges(project, events, pauses, "verilator")
 
 
