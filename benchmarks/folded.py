@@ -62,9 +62,8 @@ def measured(particles: int, pairs: str, seconds: float) -> Rows:
     from hls.backends.folded.writer import stage_ns
     from hls.stages.fold_plan import flat, fold_plan
     from qformers.builds.build import load
-    from qformers.progress import bars
-
     from qformers.builds.models import fresh_model
+    from qformers.progress import bars
 
     build = load(ROOT / BUILD, overrides(particles, pairs))
     if pairs == KEYED:
