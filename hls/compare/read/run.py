@@ -23,8 +23,7 @@ from hls.errors import HlsError
 from hls.reports.report import Report, load_reports
 from qformers.builds.build import Build, load
 from qformers.builds.saved import content_sha256
-from qformers.builds.settings import hardware_of
-from qformers.config.sections import FirmwareConfig
+from qformers.builds.settings import hardware_of, unsaid
 from qformers.errors import ConfigError
 from qformers.files import sha256
 from qformers.records import WRITTEN, Fault, check_written
@@ -34,11 +33,6 @@ QAT_FILE = "qat/manifest.json"
 SHOWN = ("model.keras", "metrics.json")  # files of a training phase
 SHOWN_OF_PROJECT = ("plan.json", "layers.json", "precision.json", "precision.yaml")
 FREE = ("quant.layers",)  # its keys are layer names, not keys of the schema: compared as a whole
-UNSAID = {  # defaults of the section `firmware` that files leave out
-    f"firmware.{name}": field.default
-    for name, field in FirmwareConfig.model_fields.items()
-    if field.exclude_if is not None and isinstance(field.default, int | float | str)
-}
 
 
 @dataclass(frozen=True)
@@ -307,7 +301,7 @@ def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Keys that both have with different values; a key that the schema gained or lost says nothing."""
     before = leaves(old)
     if "firmware" in old:  # a default that is not spelt is no key that is unknown
-        before, new = {**UNSAID, **before}, {**UNSAID, **new}
+        before, new = {**unsaid(), **before}, {**unsaid(), **new}
     return [f"{key} {before[key]!r} -> {new[key]!r}" for key in before if key in new and before[key] != new[key]]
 
 
