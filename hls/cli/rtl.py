@@ -1,4 +1,4 @@
-"""RTL of a build (alkaid), simulated: bit for bit against the quantised model, one event per clock cycle.
+"""RTL of a build, simulated: bit for bit against the quantised model, and on time in clock cycles.
 
     qformers rtl firmware_configs/part_demo.yaml
     qformers rtl firmware_configs/part_demo.yaml --events 50000 --set firmware.clock_ns=4

@@ -31,6 +31,13 @@ def layer_table(fidelity: Fidelity) -> Table:
     return table
 
 
+def no_layers(fidelity: Fidelity) -> str:
+    """Why there is no `layer_table`."""
+    reasons = sorted({skipped.reason for skipped in fidelity.skipped})
+    shown = "this firmware shows its outputs alone; layers are seen in that of vitis, vivado and alkaid (--backend)"
+    return f"no layer is compared with the float model: {'; '.join(reasons) or shown}"
+
+
 def end_table(end: Mapping[str, Any]) -> Table:
     """Accuracy, AUC and rejection of each form of the model."""
     reports = end["metrics"]

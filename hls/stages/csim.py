@@ -63,8 +63,8 @@ class BesideFloat:
     class_names: tuple[str, ...] = ()
 
     def pieces(self) -> Iterator[RenderableType]:
-        """Tables of the layers, of the whole model and of what changes."""
-        yield show.layer_table(self.fidelity)
+        """Tables of the layers, where any is seen, of the whole model and of what changes."""
+        yield show.layer_table(self.fidelity) if self.fidelity.layers else show.no_layers(self.fidelity)
         yield from self.words
         if self.end is not None:
             yield show.end_table(self.end) if self.class_names else show.points_table(self.end)
@@ -310,6 +310,10 @@ def _single(outputs: dict[str, Array]) -> Array:
 
 def _pictures(beside: BesideFloat, folder: Path, name: str) -> None:
     firmware, ideal = beside.drawn["csim"], beside.drawn["float"]
-    show.plot_layers(beside.fidelity.layers, folder / f"{name}_layers.png")
+    layers = folder / f"{name}_layers.png"
+    if beside.fidelity.layers:
+        show.plot_layers(beside.fidelity.layers, layers)
+    else:  # one of firmware that showed its layers is not of this one
+        layers.unlink(missing_ok=True)
     show.plot_scatter(firmware, ideal, beside.class_names, folder / f"{name}_scatter.png")
     show.plot_differences(firmware, ideal, beside.class_names, folder / f"{name}_differences.png")

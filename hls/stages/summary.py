@@ -84,7 +84,8 @@ def summary(run: Path | str) -> Summary:
     lines += _costs(run, str(report.get("backend", "")))
     lines += _kernels(run)
     lines.append(f"project    {report['project']}")
-    lines.append(f"per layer  {run / 'csim.json'} and {run / 'plots'}/csim_*.png")
+    shown = "per layer " if (report.get("fidelity") or {}).get("layers") else "details   "
+    lines.append(f"{shown} {run / 'csim.json'} and {run / 'plots'}/csim_*.png")
     page = run / "comparison" / "report.html"
     return Summary(run, tuple([*lines, f"page       {page}"] if page.is_file() else lines))
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from qformers.builds.build import Build
+from qformers.config.sections import FirmwareConfig
 
 MADE_BY = ("spec", "seed", "data", "model", "quant", "train")  # sections that a trained model follows from
 EVENTS = ("train", "val", "test", "max_jets", "shuffle_jets")  # keys of `data`: which events
@@ -31,11 +33,26 @@ def hardware_of(build: Build) -> dict[str, Any]:
     return {"firmware": {"backend": firmware.backend, "points_per_clock": firmware.together, **keys}}
 
 
+@cache
+def unsaid() -> Mapping[str, int | float | str]:
+    """Defaults of the section `firmware` that files leave out, by dotted key."""
+    return {
+        f"firmware.{name}": field.default
+        for name, field in FirmwareConfig.model_fields.items()
+        if field.exclude_if is not None and isinstance(field.default, int | float | str)
+    }
+
+
 def differences(old: Any, new: Any, place: str = "") -> list[str]:
-    """Lines ``key: old -> new`` for every leaf in which two trees of settings differ."""
+    """Lines ``key: old -> new`` for every leaf in which two trees of settings differ; `unsaid` ones are spelt."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         keys = [*old, *(key for key in new if key not in old)]
-        return [line for key in keys for line in differences(old.get(key), new.get(key), f"{place}.{key}".lstrip("."))]
+        lines = []
+        for key in keys:
+            name = f"{place}.{key}".lstrip(".")
+            before, after = (side.get(key, unsaid().get(name)) for side in (old, new))
+            lines += differences(before, after, name)
+        return lines
     return [] if old == new else [f"{place}: {old!r} -> {new!r}"]
 
 

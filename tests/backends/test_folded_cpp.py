@@ -323,6 +323,7 @@ def test_ports_say_how_the_firmware_is_wired(deepsets: Projects) -> None:
             assert ends[-1] == stream["width"] <= stream["data_width"]
         beat = tree["streams"]["in_beat"]
         assert beat["words_per_event"] == 3
+        assert beat["order"].startswith("3 words are an event: word b has point b. There is no signal for the last one")
         assert [(row["name"], row["shape"], row["shape_of_word"]) for row in beat["tensors"]] == [
             ("features", [3, 3], [1, 3]), ("mask", [3], [1]),
         ]  # fmt: skip

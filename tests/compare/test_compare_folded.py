@@ -22,6 +22,7 @@ from hls.errors import HlsError
 from hls.reports.report import Report, load_report
 from hls.stages.compare import Compared, compare
 from hls.stages.summary import _costs, _ebops, _kernels
+from qformers.records import hashes
 
 
 @pytest.fixture
@@ -150,6 +151,23 @@ def test_a_project_of_another_fold_is_stale(written: int, says: int, tmp_path: P
     assert table.cells[0]["folded.lut"].flag
     assert table.cells[0]["ebops"].command == f"qformers export {run / 'build.yaml'}"
     assert not table.cells[0]["accuracy"].flag  # the model is the same
+
+
+@pytest.mark.parametrize("name", ["plan.json", "layers.json"])
+def test_a_file_of_a_project_that_was_edited_is_stale(name: str, tmp_path: Path) -> None:
+    run = folded(tmp_path, "fold", 0.699, 30_000, together=1)
+    project = run / "firmware" / "folded"
+    manifest = json.loads((project / "manifest.json").read_text())
+    put(project / "manifest.json", {**manifest, "written": hashes(project, [name])})
+    assert "firmware/folded" not in (read_run(run).stale or {})
+    put(project / name, {**json.loads((project / name).read_text()), "latency_cycles": 7})
+    read, table = read_run(run), compare([run])
+    wanted = f"{project / name}: is not the file that was written there (damaged or exchanged): export it again"
+    assert (read.stale or {})["firmware/folded"] == wanted
+    (shown,) = table.kernels
+    assert shown.title.endswith(" STALE")
+    (project / name).unlink()
+    assert (read_run(run).stale or {})["firmware/folded"] == f"{project / name}: is missing: export it again"
 
 
 def test_kernels_and_stores_stand_in_every_form(compared: Compared, tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ import pytest
 from rich.console import Console
 
 from hls.proof.agree import Agreement
+from hls.proof.fidelity import Fidelity, Skipped
 from hls.reports.report import Report
 from hls.stages.block_engine import EngineCheck, EngineResult
+from hls.stages.csim import BesideFloat, _pictures
 from hls.stages.replay import Replayed
 from hls.stages.rtl import LEFT_OUT, LevelCheck, RtlResult
 from hls.stages.summary import Summary
@@ -126,3 +128,21 @@ def test_a_training_that_was_stopped_says_so(tmp_path: Path) -> None:
     assert not trained(tmp_path).complete
     assert "stopped before the end" in trained(tmp_path)._repr_html_()
     assert json.loads(trained(tmp_path).save().read_text())["complete"] is False
+
+
+def test_firmware_that_shows_no_layers_has_neither_table_nor_picture_of_them(tmp_path: Path) -> None:
+    values = {form: np.arange(6.0).reshape(3, 2) for form in ("float", "csim")}
+    older = tmp_path / "csim_layers.png"
+    older.write_bytes(b"of firmware that showed its layers")
+    shown = {}
+    for reason in ("the float model has no layer of this name", ""):
+        skipped = (Skipped("embed0", reason),) if reason else ()
+        beside = BesideFloat(Fidelity((), skipped), None, (), values, ("a", "b"))
+        (shown[reason],) = beside.pieces()
+        _pictures(beside, tmp_path, "csim")
+    assert {reason: str(said).removeprefix("no layer is compared with the float model: ")
+            for reason, said in shown.items()} == {
+        "the float model has no layer of this name": "the float model has no layer of this name",
+        "": "this firmware shows its outputs alone; layers are seen in that of vitis, vivado and alkaid (--backend)",
+    }  # fmt: skip
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["csim_differences.png", "csim_scatter.png"]

@@ -44,6 +44,9 @@ def test_the_summary_of_an_imported_model_has_no_training(tmp_path: Path) -> Non
     )
     assert "RTL arithmetic == quantised model on 10 events: 0 of 50 outputs differ" in lines
     assert not any("accuracy" in line or "EBOPs" in line for line in lines)
+    assert f"details    {tmp_path}/csim.json and {tmp_path}/plots/csim_*.png" in lines  # it shows no layers
+    (tmp_path / "csim.json").write_text(json.dumps({**report, "fidelity": {"layers": [{"layer": "embed0"}]}}))
+    assert f"per layer  {tmp_path}/csim.json and {tmp_path}/plots/csim_*.png" in summary(tmp_path).lines
 
 
 def test_the_summary_has_the_synthesis_of_this_model_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

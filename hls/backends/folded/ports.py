@@ -53,9 +53,10 @@ def ports_of(
     out, answers = (OUT_BEAT, beats) if by_beat else (OUT, 1)
     came = "in the order of the events; a word stays until it is taken"
     came += f"; {beats} words are an event, with the points of the words that went in" if by_beat else ""
+    points = f"points {together} b to {together} b + {together - 1}, in order" if together > 1 else "point b"
     control = _cxx(layout.top) if flavour == "vitis" else _verilog(layout.top)
     what = (
-        f"{beats} words are an event: word b has points {together} b to {together} b + {together - 1}, in order. "
+        f"{beats} words are an event: word b has {points}. "
         f"There is no signal for the last one: words are counted, and the first one after a reset begins an event"
     )
     what += f"; a word is taken every {fold.chunks} clocks at most" if fold.chunks > 1 else ""

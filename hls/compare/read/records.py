@@ -112,6 +112,7 @@ class FirmwareManifest(Record):
     firmware: Mapping[str, Any] | None = None  # section of the build that it was written with
     ebops: int | None = None  # of this hardware
     ii_cycles: int | None = None  # of a project that takes an event beat by beat
+    written: Mapping[str, str] = {}  # file of the project -> its SHA-256
 
 
 class Agreement(Record):

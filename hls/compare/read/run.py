@@ -23,8 +23,7 @@ from hls.errors import HlsError
 from hls.reports.report import Report, load_reports
 from qformers.builds.build import Build, load
 from qformers.builds.saved import content_sha256
-from qformers.builds.settings import hardware_of
-from qformers.config.sections import FirmwareConfig
+from qformers.builds.settings import hardware_of, unsaid
 from qformers.errors import ConfigError
 from qformers.files import sha256
 from qformers.records import WRITTEN, Fault, check_written
@@ -32,12 +31,8 @@ from qformers.records import WRITTEN, Fault, check_written
 RTL_FILE = "rtl.json"
 QAT_FILE = "qat/manifest.json"
 SHOWN = ("model.keras", "metrics.json")  # files of a training phase
+SHOWN_OF_PROJECT = ("plan.json", "layers.json", "precision.json", "precision.yaml")
 FREE = ("quant.layers",)  # its keys are layer names, not keys of the schema: compared as a whole
-UNSAID = {  # defaults of the section `firmware` that files leave out
-    f"firmware.{name}": field.default
-    for name, field in FirmwareConfig.model_fields.items()
-    if field.exclude_if is not None and isinstance(field.default, int | float | str)
-}
 
 
 @dataclass(frozen=True)
@@ -244,12 +239,15 @@ def find_stale(run: Run) -> dict[str, str]:
         made_by = {key: value for key, value in manifest.settings.items() if key != "firmware"} if manifest else {}
         if changed := _changed(made_by, settings(run.build)):
             stale[f"{phase}/manifest.json"] = f"trained with other settings than build.yaml has: {'; '.join(changed)}"
-        changed_files = [str(fault) for fault in _exchanged(run.path / phase, manifest)]
+        changed_files = [str(fault) for fault in _exchanged(run.path / phase, manifest, SHOWN)]
         if changed_files and f"{phase}/manifest.json" not in stale:
             stale[f"{phase}/manifest.json"] = f"{'; '.join(changed_files)}: put it back, or train again"
     if _other_float(run):
         words = "is not the float model that qat/model.keras was trained from: put that back"
         stale.setdefault("float/manifest.json", words)
+    for name, project in (run.firmware or {}).items():
+        if exchanged := [str(fault) for fault in _exchanged(run.path / "firmware" / name, project, SHOWN_OF_PROJECT)]:
+            stale[f"firmware/{name}"] = f"{'; '.join(exchanged)}: export it again"
     good = {run.build.hash, *([run.manifest.build_hash] if run.manifest else [])}
     hashes: dict[str, Any] = {f"reports/{name}.json": r.detail.get("build_hash") for name, r in _reports(run)}
     hashes |= {file: simulated.build_hash for file, simulated in _simulations(run)}
@@ -262,9 +260,11 @@ def find_stale(run: Run) -> dict[str, str]:
     return {**stale, **_other_model(run, stale)}
 
 
-def _exchanged(folder: Path, manifest: Manifest | None) -> list[Fault]:
-    """Of the files that a training left and the table shows or names, those that are not as it left them."""
-    shown = {name: manifest.written[name] for name in SHOWN if name in manifest.written} if manifest else {}
+def _exchanged(folder: Path, manifest: Manifest | FirmwareManifest | None, names: Sequence[str]) -> list[Fault]:
+    """Of the files that a training or an export left and the table shows or names, those that are not as it left
+    them.
+    """
+    shown = {name: manifest.written[name] for name in names if name in manifest.written} if manifest else {}
     return check_written(folder, {WRITTEN: shown})
 
 
@@ -301,7 +301,7 @@ def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Keys that both have with different values; a key that the schema gained or lost says nothing."""
     before = leaves(old)
     if "firmware" in old:  # a default that is not spelt is no key that is unknown
-        before, new = {**UNSAID, **before}, {**UNSAID, **new}
+        before, new = {**unsaid(), **before}, {**unsaid(), **new}
     return [f"{key} {before[key]!r} -> {new[key]!r}" for key in before if key in new and before[key] != new[key]]
 
 
