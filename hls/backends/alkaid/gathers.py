@@ -103,9 +103,10 @@ def _regions(ranks: Any, lengths: Any, count: Any) -> Any:
     """Whole part of rank / length (N,), where `lengths` (N + 1,) is known for each count of real points."""
     most = max(int((number - 1) // length) for number, length in enumerate(lengths) if number)
     total = ranks * 0
+    counts = np.arange(round(float(count.low)), round(float(count.high)) + 1)  # fewer where bits of the mask are dead
     for run in range(1, most + 1):
-        ends = np.minimum(run * lengths, len(ranks)).astype(np.float64)
-        total = total + (ranks >= count.lookup(ends))
+        ends = np.minimum(run * lengths, len(ranks)).astype(np.float64)[counts]
+        total = total + (ranks >= (float(ends[0]) if len(ends) == 1 else count.lookup(ends)))
     return total
 
 

@@ -375,6 +375,9 @@ def _pick(number: Any, sums: Sequence[Any]) -> Any:
     picked = sums[0]
     for which, one in enumerate(sums[1:], start=1):
         hit = number if len(sums) == 2 else number == float(which)
+        if isinstance(hit, bool | np.bool_):  # a number that this one is never, or always
+            picked = one if hit else picked
+            continue
         picked = type(one)(np.array([hit.msb_mux(a, b) for a, b in zip(one, picked, strict=True)]))
     return picked
 

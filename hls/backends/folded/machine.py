@@ -27,6 +27,7 @@ import numpy as np
 
 from hls.backends.alkaid.ports import Value, encode, joined, place, wires
 from hls.backends.alkaid.stages import Pipeline
+from hls.backends.alkaid.trace import predict
 from hls.backends.folded import orders
 from hls.backends.folded.kernels import Group, Kernel, kept_shape
 from hls.backends.folded.ports import OUT, OUT_BEAT
@@ -116,6 +117,7 @@ class Phase:
         pace: clocks between two beats: C of the first phase, 1 of others.
         picked: Verilog of what is read of all keys, K of them at a time, for each of C parts.
         picked_width: bits of a part.
+        constant: Verilog of what it gives where nothing goes in, or nothing comes out: it has no module then.
     """
 
     number: int
@@ -134,6 +136,7 @@ class Phase:
     pace: int = 1
     picked: tuple[str, ...] = ()
     picked_width: int = 0
+    constant: str = ""
 
     @property
     def rows(self) -> int:
@@ -272,9 +275,19 @@ def phases_of(
                 pace=1 if number else fold.chunks,
                 picked=tuple(picked),
                 picked_width=picked_width,
+                constant=_constant(kernel, port),
             )
         )
     return tuple(phases)
+
+
+def _constant(kernel: Kernel, port: Ports) -> str:
+    """What a kernel of no bits, going in or coming out, gives; "" of all others."""
+    if port.in_width and port.out_width:
+        return ""
+    values = [value for _, some in port.outs for value in some]
+    (word,) = encode(values, predict(kernel.comb, np.zeros((1, kernel.comb.shape[0]))))
+    return f"{max(port.out_width, 1)}'h{word:x}"
 
 
 def _waiting(phase: int, banked: Collection[str], sources: Sequence[Source]) -> tuple[list[Source], list[Source]]:
@@ -550,11 +563,11 @@ def _machine(top: str, phases: Sequence[Phase], words: Sequence[Word]) -> str:
         phases=phases,
         flight=flight,
         flight_bits=flight.bit_length() - 1,
-        out_width=last.out_width,
+        out_width=max(last.out_width, 1),
         out=OUT_BEAT if last.by_beat else OUT,
         answers=last.rows if last.by_beat else 1,
         pace=phases[0].pace,
-        in_width=phases[0].in_width - phases[0].rom_width + sum(word.width for word in words),
+        in_width=max(phases[0].in_width - phases[0].rom_width + sum(word.width for word in words), 1),
         words=words,
         widths={word.name: word.width for word in words},
     )

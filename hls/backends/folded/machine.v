@@ -125,9 +125,14 @@ module ${top} (
     reg [${phase.waited_width - 1}:0] k${phase.number}_waited;
     always @(posedge clk) k${phase.number}_waited <= ${phase.waited};
 //% endif
+//% if phase.constant
+    // whatever comes, it gives
+    wire [${[phase.out_width, 1] | max - 1}:0] k${phase.number}_out = ${phase.constant};
+//% else
     wire [${phase.in_width - 1}:0] k${phase.number}_in = ${phase.given};
     wire [${phase.out_width - 1}:0] k${phase.number}_out;
     ${top}_k${phase.number} k${phase.number} (.clk(clk), .model_inp(k${phase.number}_in), .model_out(k${phase.number}_out));
+//% endif
     reg [${phase.depth}:0] k${phase.number}_valid, k${phase.number}_first, k${phase.number}_last;
     always @(posedge clk) begin
         k${phase.number}_valid <= rst ? 0 : {k${phase.number}_valid[${phase.depth - 1}:0], k${phase.number}_take};

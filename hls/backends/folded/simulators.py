@@ -78,7 +78,7 @@ class Rtl:
         """
         (events, beats), words = rows.shape[:2], self._encoded(rows)
         each = beats if self.by_beat else 1
-        stride, room = (port_bytes(sum(value.width for value in side)) for side in (self.ins, self.outs))
+        stride, room = (port_bytes(max(sum(value.width for value in side), 1)) for side in (self.ins, self.outs))
         given_bytes = np.frombuffer(b"".join(word.to_bytes(stride, "little") for word in words), np.uint8)
         out, times = np.zeros((events * each, room), np.uint8), np.full((2, events), -1, np.int64)
         bits = _bits(script)
@@ -111,8 +111,8 @@ class Rtl:
         test = fill(
             Path(__file__).with_name(BENCH),
             top=self.top,
-            in_high=sum(value.width for value in self.ins) - 1,
-            out_high=sum(value.width for value in self.outs) - 1,
+            in_high=max(sum(value.width for value in self.ins) - 1, 0),
+            out_high=max(sum(value.width for value in self.outs) - 1, 0),
             beats=events * beats,
             per_event=beats,
             words=each,

@@ -148,7 +148,7 @@ def write(
             write_cpp(folder / "src", build.name, cut.fold, made.kernels, [one.comb for one in cuts], ports, layers)
             write_hls_scripts(folder, build)
         else:
-            modules = {f"k{phase.number}": one for phase, one in zip(phases, cuts, strict=True)}
+            modules = {f"k{phase.number}": one for phase, one in zip(phases, cuts, strict=True) if not phase.constant}
             own = verilog(build.name, phases, made.words)
             write_modules(folder / "src", build.name, modules, own, firmware.multipliers)
             write_rtl_scripts(folder, build, OUT_BEAT if phases[-1].by_beat else OUT)

@@ -1,0 +1,58 @@
+"""Folded firmware of tensors without bits: kernels that nothing goes into, or comes out of, are constants."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.battery import build_of, models_of
+from support.dead import Share, kill
+
+from hls.backends import open_backend
+from hls.proof.adversarial import adversarial
+from hls.proof.agree import keras_outputs
+from qformers.quant.quantisers import quantisers
+
+EVERY = None  # quantiser
+SLOW = pytest.mark.slow
+LEVELS = ("interpreter", "compiled", "emulator", "icarus" if shutil.which("iverilog") else "verilator")
+
+
+@pytest.mark.parametrize(
+    ("name", "form", "points", "together", "killed", "share"),
+    [
+        ("deepsets", "mean", 6, 1, ("logits.kq", "rho0.bq", "phi1.iq"), "all"),
+        ("deepsets", "mean", 6, 2, EVERY, "all"),
+        ("deepsets", "mean", 6, 2, EVERY, "some"),
+        pytest.param("part", "none_mean", 6, 1, EVERY, "all", marks=SLOW),
+        pytest.param("part", "onchip_mean", 6, 2, EVERY, "all", marks=SLOW),
+        pytest.param("part", "onchip_mean", 6, 2, EVERY, "some", marks=SLOW),
+        pytest.param("hept", "onchip", 16, 8, EVERY, "all", marks=SLOW),
+        pytest.param("hept", "onchip", 16, 8, EVERY, "some", marks=SLOW),
+        pytest.param("hept", "one_order", 16, 8, EVERY, "all", marks=SLOW),
+    ],
+)
+def test_every_level_is_exact(
+    name: str, form: str, points: int, together: int, killed: tuple[str, ...] | None, share: Share, tmp_path: Path
+) -> None:
+    cfg, quant, _, model = models_of(name, form, points)
+    hit = [one for one in quantisers(model) if killed is EVERY or f"{one.layer.name}.{one.part}" in killed]
+    assert len(hit) >= len(killed or ("any",))
+    for one in hit:
+        kill(one, share)
+    build = build_of(name, cfg, quant, "folded")
+    firmware = build.firmware.model_copy(update={"points_per_clock": together})
+    project = open_backend("folded").write(model, build.model_copy(update={"firmware": firmware}), tmp_path / "rtl")
+    assert not any("[-1:0]" in path.read_text() for path in project.sources)
+    events = {key: array[:120] for key, array in adversarial(model).inputs.items()}
+    (output, values), *_ = (wanted := keras_outputs(model, events)).items()
+    for level in LEVELS:
+        if level in project.timed:
+            clocked = project.clock(events, wanted, level)
+            assert clocked.on_time, level
+            outputs = clocked.outputs
+        else:
+            outputs = project.outputs(events, level)
+        np.testing.assert_array_equal(outputs[output], values, err_msg=level)
