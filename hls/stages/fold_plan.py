@@ -109,6 +109,12 @@ class FoldPlan(Result):
                 "* its plan has other kernels than any that was traced: LUT are an upper estimate, all else is that of "
                 "the kernels that were scaled"
             )
+        clock = self.survey.clock_ns
+        if slow := [row for row in self.survey.rows if row.longest_path_ns > clock]:
+            yield (
+                f"longest path of {slow[0].choice} {slow[0].longest_path_ns:.2f} ns in alkaid's delay model, more than "
+                f"the clock of {clock:g} ns: an operation that no register cuts; take a smaller table, or a longer clock"
+            )
         if self.model is None:
             yield UNTRAINED.format(seed=self.build.seed)
         yield from self._advice()

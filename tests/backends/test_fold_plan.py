@@ -181,6 +181,8 @@ def test_choices_divide_the_points_and_spell_the_build_file() -> None:
     model, build = quantised("deepsets", "mean", 12)
     assert [choice.points_per_clock for choice in choices(model, build)] == [1, 2, 3, 4, 6, 12]
     assert Choice(4).of(build).firmware == build.firmware.model_copy(update={"points_per_clock": 4})
+    keyed = build.model_copy(update={"firmware": build.firmware.model_copy(update={"keys_per_clock": 3})})
+    assert Choice(4).of(keyed).firmware == Choice(4).of(build).firmware
     assert Choice(4).yaml == "firmware: {backend: folded, points_per_clock: 4}"
 
 
@@ -227,13 +229,20 @@ def test_the_choice_keeps_the_limits(limits: Limits, together: int | None, said:
     assert repr(result).splitlines()[-1] == said
 
 
+def test_a_path_longer_than_the_clock_is_said() -> None:
+    slow = Row(Choice(1), (kernel(0, "a", 4, longest_path_ns=5.2),), 5.0, traced_s=1.0)
+    said = repr(FoldPlan(load(PART), None, Survey(4, 5.0, (slow,)), Limits()))
+    assert "longest path of T = 1 5.20 ns in alkaid's delay model, more than the clock of 5 ns" in said
+    assert "longest path of" not in repr(planned(Limits()))
+
+
 def test_a_model_made_anew_needs_no_data_and_says_that_it_is_untrained(tmp_path: Path) -> None:
     build = load(DEEPSETS, [word for word in SMALL if "=" in word] + ["data.train=[nowhere/*.h5]"])
     result = fold_plan(build, seconds=1e-9)
     text = repr(result)
     assert "untrained: a model made anew from the build file, weights drawn from seed 1. Its widths are those" in text
     assert "LUT and registers are an upper estimate" in text
-    assert "~ from T = 2 on: scaled from those T that were traced, for want of time" in text
+    assert "~ from T = 2 on: scaled from those that were traced, for want of time" in text
     path = tmp_path / "model.keras"
     save_model(fresh_model(build, "hgq"), path)
     own = fold_plan(build, path, seconds=1e-9)
@@ -282,7 +291,7 @@ def test_the_command_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFix
     for one, kept in zip(rows, record["rows"], strict=True):
         assert {key: "" if kept[key] is None else str(kept[key]) for key in one} == one
         assert kept["latency_cycles"] == sum(k["beats"] + k["depth"] + 1 for k in kept["kernels"]) - 1
-    assert record["chosen"] == {"points_per_clock": 4}
+    assert record["chosen"] == {"points_per_clock": 4, "keys_per_clock": None}
     assert (out / "fold_plan.png").read_bytes().startswith(b"\x89PNG")
     assert cli.main([*words, "--max-ii", "0.1"]) == 1
     assert "no T keeps II <= 0.1 ns, LUT <= 1,000,000,000" in capsys.readouterr().out
