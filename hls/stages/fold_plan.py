@@ -113,7 +113,7 @@ class FoldPlan(Result):
         if slow := [row for row in self.survey.rows if row.longest_path_ns > clock]:
             yield (
                 f"longest path of {slow[0].choice} {slow[0].longest_path_ns:.2f} ns in alkaid's delay model, more than "
-                f"the clock of {clock:g} ns: an operation that no register cuts; take a smaller table, or a longer clock"
+                f"the clock of {clock:g} ns: no register cuts an operation; a smaller table or a longer clock helps"
             )
         if self.model is None:
             yield UNTRAINED.format(seed=self.build.seed)

@@ -44,6 +44,7 @@ from qformers.train.stop import StopRequest, forget_stop, stop_requests
 PROTOCOL = 1  # raised when the events of a seed, or what is counted, come to be others: journals start over
 EVENTS = 1_000_000
 CHUNK = 4096  # events between two lines of the journal
+SLOW, SLOW_CHUNK = ("icarus", "emulator"), 100  # levels of some ten events per second; the same for them
 EAGER = 256  # of these, events that Keras also computes layer by layer
 POOL = 100_000  # real events to draw from, at most
 SAVED = 16  # events that differ, kept for a replay
@@ -257,16 +258,18 @@ def _prove(build: Build, path: Path, asked: _Asked, stop: StopRequest, reporter:
         "machine": machine(),
     }
     journal = asked.run / f"{asked.name}.jsonl"
-    key = seal_of({name: facts[name] for name in facts if name not in ("project", "build", "machine")} | _PROTOCOL)
+    most = min(CHUNK, SLOW_CHUNK) if level in SLOW else CHUNK
+    own = {name: facts[name] for name in facts if name not in ("project", "build", "machine")}
+    key = seal_of(own | {"protocol": PROTOCOL, "chunk": most})
     if asked.fresh:
         journal.unlink(missing_ok=True)
     known = {line["number"]: Chunk.from_json(line) for line in read_journal(journal, AFRESH) if line["key"] == key}
-    sizes = [min(CHUNK, asked.events - start) for start in range(0, asked.events, CHUNK)]
+    sizes = [min(most, asked.events - start) for start in range(0, asked.events, most)]
     chunks = {n: known[n] for n, size in enumerate(sizes) if n in known and known[n].events == size}
     wrong = sum(chunk.values_different for chunk in chunks.values())
     tick = reporter.task(f"{level} beside Keras", asked.events, sum(chunk.events for chunk in chunks.values()))
     project.compile(level, reporter)
-    comparing = _Comparing(project, exact(model, project), level, asked.run / f"{asked.name}_events.npz")
+    comparing = _Comparing(project, exact(model, project), level, most, asked.run / f"{asked.name}_events.npz")
     if len(chunks) < len(sizes):
         comparing.prepare(draws.chunk(0, 1)[0])
     for number, size in enumerate(sizes):
@@ -282,21 +285,20 @@ def _prove(build: Build, path: Path, asked: _Asked, stop: StopRequest, reporter:
     return Proof(asked.run, asked.name, level, tuple(chunks[number] for number in sorted(chunks)), asked.events, facts)
 
 
-_PROTOCOL = {"protocol": PROTOCOL, "chunk": CHUNK}
-
-
 @dataclass(frozen=True)
 class _Comparing:
     """Firmware and model side by side.
 
     Attributes:
         project, model, level: the two sides.
+        most: events of a chunk.
         saved: file for the first events that differ.
     """
 
     project: Project
     model: keras.Model
     level: str
+    most: int
     saved: Path
 
     def chunk(self, number: int, inputs: Mapping[str, NDArray[Any]], kinds: Mapping[str, int], follow: bool) -> Chunk:
@@ -311,7 +313,7 @@ class _Comparing:
         rows = np.flatnonzero(unequal.any(axis=1))
         first = ""
         if follow and len(rows):
-            first = self._followed(number * CHUNK + rows, {name: array[rows] for name, array in inputs.items()})
+            first = self._followed(number * self.most + rows, {name: array[rows] for name, array in inputs.items()})
         return Chunk(
             number=number,
             events=events,
@@ -334,7 +336,7 @@ class _Comparing:
 
     @cached_property
     def _keras(self) -> CompiledKeras:
-        return CompiledKeras(self.model, CHUNK)
+        return CompiledKeras(self.model, self.most)
 
     def _wanted(self, inputs: Mapping[str, NDArray[Any]], found: Mapping[str, Array]) -> tuple[dict[str, Array], int]:
         """What the model makes of events, and how many of them it computed layer by layer.

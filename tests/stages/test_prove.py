@@ -253,6 +253,15 @@ class _Given:
 
 
 @pytest.mark.usefixtures("uncompiled")
+def test_slow_levels_stop_and_tell_sooner(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "SLOW", ("interpreter",))
+    monkeypatch.setattr(stage, "SLOW_CHUNK", 20)
+    proof = prove(build(), run, 50, level="interpreter")
+    assert [chunk.events for chunk in proof.chunks] == [20, 20, 10]
+    assert proof.equal
+
+
+@pytest.mark.usefixtures("uncompiled")
 def test_another_backend_stands_beside_with_its_own_level(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(BACKENDS, "toy", ToyBackend())
     written(run, "toy")
