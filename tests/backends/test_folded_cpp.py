@@ -316,7 +316,7 @@ def test_ports_say_how_the_firmware_is_wired(deepsets: Projects) -> None:
     for flavour in ("verilog", "vitis"):
         _, project = deepsets(flavour)
         trees[flavour] = tree = json.loads((project.path / "ports.json").read_text())
-        assert tree["event"] == {"points": 3, "points_per_clock": 1, "beats": 3}
+        assert tree["event"] == {"points": 3, "points_per_clock": 1, "beats": 3, "clocks": 3}
         for stream in tree["streams"].values():
             ends = [0, *np.cumsum([value["width"] for value in stream["values"]])]
             assert [value["low"] for value in stream["values"]] == ends[:-1]

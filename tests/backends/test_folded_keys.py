@@ -137,14 +137,28 @@ def test_what_has_no_keys_to_fold_is_refused(name: str, form: str, keys: int, wo
         plan(model, 1, keys=keys)
 
 
-def test_hept_and_cpp_have_no_folded_keys(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("form", "points", "together", "keys"),
+    [
+        ("deferred", 4, 1, 2),
+        pytest.param("onchip_mean", 6, 2, 3, marks=pytest.mark.slow),
+        pytest.param("input_class_token", 6, 3, 2, marks=pytest.mark.slow),
+        pytest.param("none_mean", 6, 6, 1, marks=pytest.mark.slow),
+    ],
+)
+def test_the_cpp_is_exact(form: str, points: int, together: int, keys: int, tmp_path: Path) -> None:
+    model, project = written("part", form, together, tmp_path / "cpp", points, keys_per_clock=keys, flavour="vitis")
+    events = adversarial(model).inputs
+    (output, values), *_ = keras_outputs(model, events).items()
+    np.testing.assert_array_equal(project.outputs(events, "csim")[output], values)
+
+
+def test_hept_has_no_folded_keys(tmp_path: Path) -> None:
     cfg, quant, _, hept = models_of("hept", "two_orders")
     build = build_of("hept", cfg, quant, "folded")
     firmware = build.firmware.model_copy(update={"points_per_clock": 4, "keys_per_clock": 4})
     with pytest.raises(ExportRefused, match=r"no layer of this model works on pairs of its 8 points. Received: 4"):
         open_backend("folded").write(hept, build.model_copy(update={"firmware": firmware}), tmp_path / "hept")
-    with pytest.raises(ExportRefused, match=r"folded keys, are written in Verilog alone. Received: vitis"):
-        written("part", "none_mean", 1, tmp_path / "cpp", POINTS, keys_per_clock=2, flavour="vitis")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -4,12 +4,16 @@ A process goes through the beats of one event after the other, a beat per clock,
 C++. What a store of the Verilog keeps, streams carry from a process to the next one; two words in a stream are the two
 copies of a store, of which one is written while the other one is read:
 
-- ``streamed``: a word per beat, room for the beats of two events;
+- ``streamed``: a word per beat, room for the beats of two events; a word for all keys of its points;
+- ``keyed``: a word per beat with its keys, room for those of two events;
+- ``row_sums``, ``row_largest``: a word per beat of points, written with its last keys;
 - ``filled``: a stream for each beat of an event, of two words; all of them are read when the event is complete, into
   registers that the beats of the next phase share;
 - ``spread``: the same, but each beat of the next phase reads its own stream alone;
 - ``rom``: a table for each value, of which a beat reads its entry;
 - ``running``, ``held``: one word, written with the last beat of an event and read with the first one of the next phase.
+
+Of what stands there for all keys, a beat picks its own K.
 
 So a process waits where a word is missing or has no place yet, and several events are on their way. Streams join
 neighbours alone and hold at least an event, so that no two processes can wait for each other. A word has a field for
@@ -32,12 +36,12 @@ from typing import Any
 import numpy as np
 
 from hls.backends.alkaid.ports import Value
-from hls.backends.folded.kernels import Group, Kernel
-from hls.backends.folded.machine import Ports
+from hls.backends.folded.kernels import Group, Kernel, kept_shape
+from hls.backends.folded.machine import Ports, beat_of
 from hls.errors import HlsError
 from hls.templates import fill
 from qformers.files import replacing
-from qformers.quant.phases import CARRIED, Folding
+from qformers.quant.phases import BY_ROW, CARRIED, Folding
 
 HERE = Path(__file__).parent
 KERNELS = "kernels"  # folder below src/: alkaid's functions; the C simulation takes them in parts instead
@@ -58,14 +62,14 @@ class Field:
         name: in the word.
         type, width: in C++, and bits.
         out, out_step: number among the outputs of the kernel in front; what to add for the word of the next beat.
-        into, into_step: the same among the inputs of the kernel behind.
+        into, into_step: the same among the inputs of the kernel behind; `into` None where only some keys are read.
     """
 
     name: str
     type: str
     width: int
     out: int
-    into: int
+    into: int | None
     out_step: int = 0
     into_step: int = 0
 
@@ -120,31 +124,55 @@ class Rom:
 
 
 @dataclass(frozen=True)
+class Pick:
+    """An input of a kernel that is another value of a store for each of C parts of the keys.
+
+    Attributes:
+        number: among the inputs.
+        type: in C++.
+        sources: C++ of the value, by part.
+    """
+
+    number: int
+    type: str
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Process:
     """A phase.
 
     Attributes:
         number: from 0.
         beats: of an event.
+        chunks: of these for each beat of points.
         layers: in its kernel.
         types: C++ types of the kernel's inputs and outputs.
         sizes: inputs and outputs of the kernel.
         zeros: inputs without bits.
         roms: inputs from tables.
+        picks: inputs that depend on which keys they are.
         takes, gives: streams.
         last: of all.
     """
 
     number: int
     beats: int
+    chunks: int
     layers: tuple[str, ...]
     types: tuple[str, str]
     sizes: tuple[int, int]
     zeros: tuple[int, ...]
     roms: tuple[Rom, ...]
+    picks: tuple[Pick, ...]
     takes: tuple[Channel, ...]
     gives: tuple[Channel, ...]
     last: bool
+
+    @property
+    def rows(self) -> int:
+        """Beats of points."""
+        return self.beats // self.chunks
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -222,10 +250,7 @@ def processes_of(
     """The phases as the template takes them."""
     from alkaid.codegen.hls.hls_codegen import get_io_types
 
-    between = [
-        channels_of(fold, number, made[number].beats, before, behind)
-        for number, (before, behind) in enumerate(pairwise(ports))
-    ]
+    between = [channels_of(fold, number, before, behind) for number, (before, behind) in enumerate(pairwise(ports))]
     processes = []
     for number, (kernel, comb, port) in enumerate(zip(made, combs, ports, strict=True)):
         takes = between[number - 1] if number else ()
@@ -235,10 +260,13 @@ def processes_of(
             Rom(bits.number, bits.type, tuple(map(repr, kernel.rom[:, bits.number].tolist())))
             for bits in _bits(port.ins, "rom")
         )
-        zeros = tuple(sorted({*range(comb.shape[0])} - brought - {rom.number for rom in roms}))
+        picks = tuple(_picks(fold, takes, ports[number - 1], port)) if number else ()
+        known = brought | {rom.number for rom in roms} | {pick.number for pick in picks}
+        zeros = tuple(sorted({*range(comb.shape[0])} - known))
         _refuse_unknown(number, port.ins, zeros)
-        about = number, kernel.beats, tuple(layers[number]), get_io_types(comb, "vitis"), tuple(comb.shape)
-        processes.append(Process(*about, zeros, roms, takes, gives, number == len(between)))
+        chunks = max(kernel.beats // fold.beats, 1)
+        about = number, kernel.beats, chunks, tuple(layers[number]), get_io_types(comb, "vitis"), tuple(comb.shape)
+        processes.append(Process(*about, zeros, roms, picks, takes, gives, number == len(between)))
     return tuple(processes)
 
 
@@ -252,9 +280,9 @@ def _refuse_unknown(phase: int, ins: Side, zeros: Sequence[int]) -> None:
             )
 
 
-def channels_of(fold: Folding, number: int, beats: int, before: Ports, behind: Ports) -> tuple[Channel, ...]:
-    """The streams behind phase `number`, which has `beats` beats."""
-    depths = {"streamed": 2 * beats}
+def channels_of(fold: Folding, number: int, before: Ports, behind: Ports) -> tuple[Channel, ...]:
+    """The streams behind phase `number`."""
+    depths = dict.fromkeys(("streamed", *BY_ROW), 2 * fold.beats) | {"keyed": 2 * fold.interval}
     made = []
     for kind in CARRIED:
         streams = fold.beats if kind in ("filled", "spread") else 0
@@ -279,19 +307,61 @@ def _words(fields: Iterator[Field]) -> list[tuple[Field, ...]]:
 
 def _fields(fold: Folding, kind: str, before: Ports, behind: Ports) -> Iterator[Field]:
     """Values of a kind of store that have bits, and where they come from and go to."""
-    targets = {group.tensor: (group, values, at) for group, values, at in _starts(behind.ins) if group.kind == kind}
+    read = [one for one in _starts(behind.ins) if one[0].kind == kind]
+    targets = {group.tensor: (group, values, at) for group, values, at in read if group.keys is None}
+    some_keys = {group.tensor for group, _, _ in read if group.keys is not None}
     for source, given, at in _starts(before.outs):
         if source.kind != kind:
+            continue
+        if source.tensor in some_keys and kind == "spread":
+            raise HlsError(f"tensor {source.tensor}: keys of values of the event; set firmware.flavour: verilog")
+        if source.tensor in some_keys:
+            yield from _whole(fold, source, given, at, targets.get(source.tensor))
             continue
         target, taken, into = targets[source.tensor]
         outs, out_step = _places(source, fold, fold.spread.get(source.tensor) if kind == "spread" else None)
         ins, into_step = _places(target, fold, fold.axes[source.tensor] if kind == "filled" else None)
         for out, place in zip(outs, ins, strict=True):
             value, bits = taken[place], given[out].width
-            if kind not in ("running", "spread") and value.width and bits != value.width:  # 0: it is not read
+            if kind not in ("running", "spread", *BY_ROW) and value.width and bits != value.width:  # 0: it is not read
                 raise HlsError(f"tensor {source.tensor}: a stream carries {bits} bits of which {value.width} are read")
             if value.width and (bits or kind == "spread"):
                 yield Field(f"v{at + out}", _type(value), value.width, at + out, into + place, out_step, into_step)
+
+
+Read = tuple[Group, Sequence[Value], int]
+
+
+def _whole(fold: Folding, source: Group, given: Sequence[Value], at: int, target: Read | None) -> Iterator[Field]:
+    """Values of a store of which some keys are read, and perhaps all of them as well."""
+    axis = fold.axes[source.tensor] if source.kind == "filled" else None
+    ins, step = ([None] * source.size, 0) if target is None else _places(target[0], fold, axis)
+    for out, (value, place) in enumerate(zip(given, ins, strict=True)):
+        into = None if place is None or target is None or not target[1][place].width else target[2] + place
+        if value.width:
+            yield Field(f"v{at + out}", _type(value), value.width, at + out, into, 0, step)
+
+
+def _picks(fold: Folding, takes: Sequence[Channel], before: Ports, port: Ports) -> Iterator[Pick]:
+    """Inputs of which a beat reads K keys."""
+    carried = {(channel.kind, field.name): channel for channel in takes for field in channel.fields}
+    outs = {(group.tensor, group.kind): (group, at) for group, _, at in _starts(before.outs)}
+    for group, values, into in _starts(port.ins):
+        if group.keys is None:
+            continue
+        source, at = outs[group.tensor, group.kind]
+        shape = kept_shape(fold, source)
+        parts = np.split(np.arange(math.prod(shape)).reshape(shape), fold.chunks, axis=group.keys)
+        for place, value in enumerate(values):
+            if not value.width:
+                continue
+            words = []
+            for part in parts:
+                beat, out = beat_of(fold, group, source, int(part.ravel()[place]))
+                channel = carried.get((group.kind, f"v{at + out}"))
+                one = f"[{beat}]" if group.kind == "filled" else ""
+                words.append("0" if channel is None else f"{channel.name}_now{one}.v{at + out}")
+            yield Pick(into + place, _type(value), tuple(words))
 
 
 def _places(group: Group, fold: Folding, axis: int | None) -> tuple[list[int], int]:
@@ -317,6 +387,7 @@ def _brought(channels: Sequence[Channel]) -> set[int]:
         field.into + stream * field.into_step
         for channel in channels
         for field in channel.fields
+        if field.into is not None
         for stream in range(max(channel.streams, 1))
     }
 

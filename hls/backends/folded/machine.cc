@@ -40,14 +40,19 @@ struct ${channel.word} {
 
 //% for process in processes
 //% set number = process.number
+//% set chunked = process.chunks > 1
+//% set first = "number == 0" if chunked else "beat == 0"
+//% set ends = "number == %d" % (process.beats - 1) if chunked else "beat == %d" % (process.beats - 1)
+//% set opens = "key == 0" if chunked else "true"
+//% set turns = "key == %d" % (process.chunks - 1) if chunked else "true"
 // phase ${number}: ${process.layers | join(", ")}
 static void ${top}_phase${number}(
     unsigned events,
     ${process.parameters(top) | join(",\n    ")}
 ) {
 //% for channel in process.takes
-//% if channel.kind != "streamed"
-/*# what all beats of an event read #*/
+//% if channel.kind not in ("streamed", "keyed", "row_sums", "row_largest") or process.chunks > 1
+/*# what several beats read #*/
     ${channel.word} ${channel.name}_now${"[%d]" % channel.streams if channel.kind == "filled" else ""};
 //% if channel.kind == "filled"
 #pragma HLS ARRAY_PARTITION variable=${channel.name}_now complete
@@ -63,8 +68,14 @@ static void ${top}_phase${number}(
 event:
     for (unsigned event = 0; event < events; ++event) {
 #pragma HLS LOOP_TRIPCOUNT min=1 max=1
+//% if process.chunks > 1
+        unsigned beat = 0, key = 0; // of points, and of their keys
+    keys:
+        for (unsigned number = 0; number < ${process.beats}; ++number) {
+//% else
     beat:
         for (unsigned beat = 0; beat < ${process.beats}; ++beat) {
+//% endif
 #pragma HLS LOOP_FLATTEN
 #pragma HLS PIPELINE II=1 style=flp
 /*# flushable: a beat goes on where the next one is still to come #*/
@@ -80,7 +91,7 @@ event:
 //% endif
 //% for channel in process.takes
 //% if channel.kind == "filled"
-            if (beat == 0) {
+            if (${first}) {
                 for (unsigned one = 0; one < ${channel.streams}; ++one) {
 #pragma HLS UNROLL
                     ${channel.name}_now[one] = ${channel.name}[one].read();
@@ -88,12 +99,16 @@ event:
             }
             for (unsigned one = 0; one < ${channel.streams}; ++one) {
 #pragma HLS UNROLL
-//% for field in channel.fields
+//% for field in channel.fields if field.into is not none
                 given[${field.into} + ${field.into_step} * one] = ${channel.name}_now[one].${field.name};
 //% endfor
             }
 //% else
-//% if channel.kind == "streamed"
+//% if channel.kind in ("streamed", "row_sums", "row_largest") and process.chunks > 1
+            if (key == 0) ${channel.name}_now = ${channel.name}.read();
+//% elif channel.kind == "keyed" and process.chunks > 1
+            ${channel.name}_now = ${channel.name}.read();
+//% elif channel.kind in ("streamed", "keyed", "row_sums", "row_largest")
             const ${channel.word} ${channel.name}_now = ${channel.name}.read();
 //% elif channel.kind == "spread"
             for (unsigned one = 0; one < ${channel.streams}; ++one) {
@@ -101,28 +116,48 @@ event:
                 if (one == beat) ${channel.name}_now = ${channel.name}[one].read();
             }
 //% else
-            if (beat == 0) ${channel.name}_now = ${channel.name}.read();
+            if (${first}) ${channel.name}_now = ${channel.name}.read();
 //% endif
-//% for field in channel.fields
+//% for field in channel.fields if field.into is not none
             given[${field.into}] = ${channel.name}_now.${field.name};
 //% endfor
 //% endif
 //% endfor
 //% for rom in process.roms
-            given[${rom.number}] = rom${rom.number}[beat];
+            given[${rom.number}] = rom${rom.number}[${"number" if process.chunks > 1 else "beat"}];
+//% endfor
+//% for pick in process.picks
+            given[${pick.number}] = /*% for source in pick.sources %*/${"" if loop.last else "key == %d ? " % loop.index0}${pick.type}(${source})${"" if loop.last else " : "}/*% endfor %*/;
 //% endfor
 //% for zero in process.zeros
             given[${zero}] = 0;
 //% endfor
             ${room}::${top}_k${number}<${process.types[0]}, ${process.types[1]}>(given, made);
 //% for channel in process.gives
-//% if channel.kind == "running"
+//% if channel.kind in ("row_sums", "row_largest")
+//% for field in channel.fields
+//% if channel.kind == "row_sums"
+            ${channel.name}_next.${field.name} = (${opens} ? ${field.type}(0) : ${channel.name}_next.${field.name}) + ${field.type}(made[${field.out}]);
+//% else
+            if (${opens} || ${field.type}(made[${field.out}]) > ${channel.name}_next.${field.name}) ${channel.name}_next.${field.name} = ${field.type}(made[${field.out}]);
+//% endif
+//% endfor
+            if (${turns}) ${channel.name}.write(${channel.name}_next);
+//% elif channel.kind == "running"
+//% if process.chunks > 1
+            if (${turns})
+/*# sums over points take a row once, with its last keys #*/
+            {
+//% endif
 //% for field in channel.fields
             ${channel.name}_next.${field.name} = (beat == 0 ? ${field.type}(0) : ${channel.name}_next.${field.name}) + ${field.type}(made[${field.out}]);
 //% endfor
-            if (beat == ${process.beats - 1}) ${channel.name}.write(${channel.name}_next);
+//% if process.chunks > 1
+            }
+//% endif
+            if (${ends}) ${channel.name}.write(${channel.name}_next);
 //% elif channel.kind == "spread"
-            if (beat == ${process.beats - 1}) {
+            if (${ends}) {
                 for (unsigned one = 0; one < ${channel.streams}; ++one) {
 #pragma HLS UNROLL
 //% for field in channel.fields
@@ -135,15 +170,17 @@ event:
 //% for field in channel.fields
             ${channel.name}_next.${field.name} = ${field.type}(made[${field.out}]);
 //% endfor
-//% if channel.kind == "streamed"
+//% if channel.kind == "keyed"
             ${channel.name}.write(${channel.name}_next);
+//% elif channel.kind == "streamed"
+            ${"if (%s) " % turns if process.chunks > 1 else ""}${channel.name}.write(${channel.name}_next);
 //% elif channel.kind == "filled"
             for (unsigned one = 0; one < ${channel.streams}; ++one) {
 #pragma HLS UNROLL
-                if (one == beat) ${channel.name}[one].write(${channel.name}_next);
+                if (one == beat${" && %s" % turns if process.chunks > 1 else ""}) ${channel.name}[one].write(${channel.name}_next);
             }
 //% else
-            if (beat == ${process.beats - 1}) ${channel.name}.write(${channel.name}_next);
+            if (${ends}) ${channel.name}.write(${channel.name}_next);
 //% endif
 //% endif
 //% endfor
@@ -152,7 +189,11 @@ event:
 //% for bits in made
             result.range(${bits.high}, ${bits.low}) = ${bits.type}(made[${bits.number}]).range();
 //% endfor
-            if (beat == ${process.beats - 1}) out_event.write(result);
+            if (${ends}) out_event.write(result);
+//% endif
+//% if process.chunks > 1
+            key = ${turns} ? 0 : key + 1;
+            if (key == 0) ++beat;
 //% endif
         }
     }

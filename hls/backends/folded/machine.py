@@ -491,7 +491,7 @@ class _Kept:
             return f"{self._name}_moved{store.name}", store.low(order, lane), store.row[spot]
         if group.kind in ("running", *BY_ROW):
             return self._sum(group, flat)
-        beat, place_in_beat = _beat_of(self._fold, group, source, flat)
+        beat, place_in_beat = beat_of(self._fold, group, source, flat)
         return f"{self._name}_{group.kind}", beat * self._filled - self._lows[group.kind], outs[place_in_beat]
 
     def _sum(self, group: Group, flat: int) -> tuple[str, int, Value]:
@@ -512,7 +512,7 @@ def _read(group: Group, kept: Value, read: Value) -> int:
     return read.width
 
 
-def _beat_of(fold: Folding, group: Group, source: Group, flat: int) -> tuple[int, int]:
+def beat_of(fold: Folding, group: Group, source: Group, flat: int) -> tuple[int, int]:
     """Beat and place within it of a value that is filled in beat by beat; (0, its place) of others."""
     axis = fold.axes[group.tensor]
     if group.kind != "filled" or axis is None:

@@ -70,9 +70,8 @@ def planned(model: Any, build: Build | None) -> Plan:
     except Unfolded as unfolded:
         raise ExportRefused(NAME, [refusal_of(unfolded)]) from unfolded
     by_beat = any(cut.fold.axes[named(tensor)] is not None for tensor in model.outputs)
-    if build.firmware.flavour == "vitis" and (cut.fold.moves or by_beat or cut.fold.chunks > 1):
-        reason = "rows that an order moves, outputs of points, and folded keys, are written in Verilog alone. "
-        reason += "Received: vitis"
+    if build.firmware.flavour == "vitis" and (cut.fold.moves or by_beat):
+        reason = "rows that an order moves, and outputs of points, are written in Verilog alone. Received: vitis"
         raise ExportRefused(NAME, [Refusal("firmware.flavour", "setting", reason, "set firmware.flavour: verilog")])
     return cut
 
