@@ -107,14 +107,18 @@ def measure(particles: int, again: bool) -> Row:
 
 
 def step_text(figures: Mapping[str, Any]) -> str:
-    """Seconds and memory; events per second."""
-    text = f"{figures['wall_s']:,.0f} s, {figures['together_mib'] / 1024:.1f} GB"
-    return f"{text}, {figures['events'] / figures['wall_s']:,.0f}/s" if "events" in figures else text
+    """Seconds and memory; events, and how many of them per second."""
+    text = f"{figures['wall_s']:,.0f} s, {figures['cpu_s']:,.0f} s CPU, {figures['together_mib'] / 1024:.1f} GB"
+    if "events" not in figures:
+        return text
+    return f"{text}: {figures['events']:,} events, {figures['events'] / figures['wall_s']:,.0f}/s"
 
 
 def different(row: Mapping[str, Any]) -> str:
     """Values that differ from Keras, of the events of both simulations."""
-    return ", ".join(f"{step['different']:,} in {step['events']:,}" for step in compared(row))
+    return ", ".join(
+        f"{step['different']:,}{'' if step.get('on_time', True) else ' (not in time)'}" for step in compared(row)
+    )
 
 
 def compared(row: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -26,7 +26,8 @@ from qformers.progress import Reporter, Silent
 DRIVER = "machine_driver.cc"
 BENCH = "machine_bench.v"
 EDGES = 20_000  # of a call of the compiled simulation
-# bytes of Verilog beyond which each kernel is compiled by itself: of 200,000 LUT, PLACE; below, that only takes longer
+# bytes of Verilog beyond which each kernel is compiled by itself: 10 MB, of 200,000 LUT, took Verilator 2.8 GB in one
+# piece, and 1.5 GB as four; of less, reading more headers takes longer
 APART = 4_000_000
 WRONG = {  # what a driver says -> in words
     -1: "an output came, and no event is complete that it could be of",

