@@ -21,7 +21,7 @@ def row(particles: int, different: int = 0, date: str = "2026-01-01") -> dict[st
     }  # fmt: skip
     steps = {
         "write": {**took, **plan}, "verilate": took, "kernels": {**took, "together_mib": 3072.0},
-        "simulate": {**took, "events": 9000, "different": different, "on_time": True},
+        "simulate": {**took, "events": 9000, "different": different, "on_time": True, "keras_s": 30.0},
         "prove": {**took, "events": 90_000, "different": 0, "firmware_per_s": 5000.0, "keras_per_s": 2500.0},
     }  # fmt: skip
     return {"particles": particles, "tool": "alkaid 1", "machine": "2 cores", "date": date, "steps": steps}
@@ -34,7 +34,8 @@ def test_a_column_says_what_an_n_took_and_whether_anything_differs() -> None:
     assert lines[0] == ["", "N = 16", "N = 32"]
     assert cells["compile for Verilator"] == ["90 s, 120 s CPU, 2.0 GB"] * 2
     assert cells["simulate in Verilator"][0] == "90 s, 120 s CPU, 2.0 GB: 9,000 events, 100/s"
-    assert cells["all of it"][0] == "7.5 min, 3.0 GB"
+    assert cells["Keras for these events, layer by layer"][0] == "30 s"
+    assert cells["all of it"][0] == "8.0 min, 3.0 GB"
     assert cells["values that differ (Verilator, kernels)"] == ["0, 0", "3, 0"]
     assert cells["kernels alone"][0] == "5,000 events/s"
     assert cells["LUT (est.)"] == ["16,006", "32,013"]

@@ -95,6 +95,10 @@ def test_folded_steps_stand_beside_those_of_an_event_per_clock() -> None:
     assert rows["folded, T = 1: trace, cut, write RTL"][:2] == ["2.0 s, 3 s CPU, 1.0 GB"] * 2
     assert rows["folded, Verilator: compile"][1] == ""
     assert toolchain.NEEDS["fold verilator"] == "fold verilate"
+    entry |= {"machine": "1 core", "date": "2026-01-01", "fold": {"machine": "2 cores", "date": "2026-02-01"}}
+    assert "1 core, 2026-01-01; folded: 2 cores, 2026-02-01; LUT" in toolchain.conditions("jets", entry)
+    entry["fold"] = {"machine": "1 core", "date": "2026-01-01"}
+    assert "1 core, 2026-01-01; LUT" in toolchain.conditions("jets", entry)
     assert set(toolchain.NEEDS) == set(toolchain.WORDS)
 
 
