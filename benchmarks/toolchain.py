@@ -126,7 +126,7 @@ def measured(folder: Path, step: str, limit: float, script: str = "toolchain_ste
     if process.returncode:
         return {"error": "failed", "why": f"exit status {process.returncode}, see {folder / 'log.txt'}"}
     figures: dict[str, Any] = json.loads(answer.strip().splitlines()[-1])
-    return {**figures, "together_mib": max(memory, default=0.0)}
+    return {**figures, "together_mib": max([*memory, figures["peak_mib"]])}  # a look may miss the peak
 
 
 @contextmanager
@@ -234,8 +234,9 @@ def text(entry: Mapping[str, Any], kind: str) -> str:
 
 def conditions(name: str, entry: Mapping[str, Any]) -> str:
     """What the tables of a run were measured on."""
-    folded = entry.get(FOLDED)
-    later = "" if folded in (None, {key: entry[key] for key in folded}) else f"; folded: {', '.join(folded.values())}"
+    folded = entry.get(FOLDED, {})
+    same = all(entry[key] == value for key, value in folded.items())
+    later = "" if same else f"; folded: {', '.join(folded.values())}"
     return f"Run {name}, {entry['machine']}, {entry['date']}{later}; LUT estimated by alkaid."
 
 
@@ -270,7 +271,8 @@ def main() -> int:
     for kind in KINDS if options.run is not None else ():
         for size in getattr(options, kind):
             entry = tree["runs"].setdefault(options.run.name, {})
-            entry.setdefault(kind, {})[str(size)] = bench(options.run, kind, size, options.steps, options.limit)
+            steps = bench(options.run, kind, size, options.steps, options.limit)
+            entry.setdefault(kind, {}).setdefault(str(size), {}).update(steps)  # others were measured elsewhere
             today = datetime.datetime.now(datetime.UTC).date().isoformat()
             now = {"machine": machine_words(machine()), "date": today}
             own = {step.startswith(FOLDED) for step in options.steps}
