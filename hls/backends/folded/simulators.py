@@ -70,9 +70,14 @@ class Rtl:
 
     @property
     def _kernels(self) -> dict[str, list[Path]]:
-        """Module of a kernel -> its files: those in the folder in which it lies."""
-        folders = sorted({path.parent for path in self.sources if path.stem == f"{self.top}_{path.parent.name}"})
-        return {f"{self.top}_{one.name}": [path for path in self.sources if path.parent == one] for one in folders}
+        """Module of a kernel -> its files: those in the folder in which it lies; the largest first.
+
+        While Verilator takes that, nothing else is compiled that would take memory beside it.
+        """
+        folders = {path.parent for path in self.sources if path.stem == f"{self.top}_{path.parent.name}"}
+        files = {one: [path for path in self.sources if path.parent == one] for one in folders}
+        sizes = {one: sum(path.stat().st_size for path in some) for one, some in files.items()}
+        return {f"{self.top}_{one.name}": files[one] for one in sorted(folders, key=lambda one: (-sizes[one], one))}
 
     def verilated(self, folder: Path, rows: Array, script: Script, reporter: Reporter | None = None) -> Words:
         """Play a stream in Verilator.

@@ -79,7 +79,7 @@ class Verilator:
         """
         apart = apart or {}
         binder = sorted(folder.glob("*.cc")) + sorted(folder.glob("*.hh"))
-        key = cxx.digest([*sources, *binder], self.version, *WARNINGS, *LAYOUT, optimise, *FLAGS, *apart)[:16]
+        key = cxx.digest([*sources, *binder], self.version, *WARNINGS, *LAYOUT, optimise, *FLAGS, *sorted(apart))[:16]
         library = folder / f"{top}-{key}.so"
         if cxx.whole(library):
             return library
