@@ -133,7 +133,10 @@ def text(content: Mapping[str, Any]) -> str:
     lines += [[words, *(step_text(row["steps"][step]) for row in rows)] for step, words in STEPS.items()]
     write = [row["steps"]["write"] for row in rows]
     lines += [
-        ["Keras for these events, layer by layer", *(f"{row['steps']['simulate']['keras_s']:,.0f} s" for row in rows)],
+        [
+            "Keras for Verilator's events, layer by layer",
+            *(f"{row['steps']['simulate']['keras_s']:,.0f} s" for row in rows),
+        ],
         ["all of it", *(f"{minutes(row):.1f} min, {peak(row):.1f} GB" for row in rows)],
         ["kernels alone", *(f"{row['steps']['prove']['firmware_per_s']:,.0f} events/s" for row in rows)],
         ["Keras, compiled", *(f"{row['steps']['prove']['keras_per_s']:,.0f} events/s" for row in rows)],

@@ -34,7 +34,7 @@ def test_a_column_says_what_an_n_took_and_whether_anything_differs() -> None:
     assert lines[0] == ["", "N = 16", "N = 32"]
     assert cells["compile for Verilator"] == ["90 s, 120 s CPU, 2.0 GB"] * 2
     assert cells["simulate in Verilator"][0] == "90 s, 120 s CPU, 2.0 GB: 9,000 events, 100/s"
-    assert cells["Keras for these events, layer by layer"][0] == "30 s"
+    assert cells["Keras for Verilator's events, layer by layer"][0] == "30 s"
     assert cells["all of it"][0] == "8.0 min, 3.0 GB"
     assert cells["values that differ (Verilator, kernels)"] == ["0, 0", "3, 0"]
     assert cells["kernels alone"][0] == "5,000 events/s"
