@@ -4,6 +4,7 @@
     python benchmarks/toolchain.py runs/part_demo --particles 4 8 16
     python benchmarks/toolchain.py runs/part_demo --particles 32 64 128 --steps convert compile trace verilate
     python benchmarks/toolchain.py runs/part_demo --widths 16 32 64 --steps convert compile trace verilate
+    python benchmarks/toolchain.py runs/part_demo --particles 32 64 --steps fold "fold verilate" "fold verilator"
     python benchmarks/toolchain.py runs/hept_tracking_demo --particles 16 32 --steps convert compile csim trace \
         "alkaid compile" "alkaid csim"
 
@@ -23,10 +24,13 @@ import datetime
 import json
 import math
 import os
+import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,6 +41,8 @@ from benchmarks.toolchain_steps import ICARUS_EVENTS, JETS, resized, widened  # 
 
 RUNS = Path("runs/toolchain")
 RESULTS = ROOT / "benchmarks" / "results" / "toolchain.json"
+FOLDED = "fold"  # first word of the steps of folded firmware; measured later than the others, in the file, too
+LOOK_S = 0.5  # between two looks at the memory
 
 
 class Kind(NamedTuple):
@@ -60,6 +66,13 @@ NEEDS = {  # step -> the step whose result it works on; in the order of the tabl
     "verilator": "verilate",
     "icarus": "trace",
     "yosys": "trace",
+    "fold": None,
+    "fold compile": "fold",
+    "fold kernels": "fold compile",
+    "fold verilate": "fold",
+    "fold verilator": "fold verilate",
+    "fold icarus": "fold",
+    "fold yosys": "fold",
     "hls4ml alone": None,
 }
 WORDS = {
@@ -74,30 +87,80 @@ WORDS = {
     "verilator": f"Verilator: {JETS:,} events",
     "icarus": f"Icarus: compile, {ICARUS_EVENTS} events",
     "yosys": "Yosys: synthesis",
+    "fold": "folded, T = 1: trace, cut, write RTL",
+    "fold compile": "folded, kernels: compile (g++)",
+    "fold kernels": f"folded, kernels: {JETS:,} events",
+    "fold verilate": "folded, Verilator: compile",
+    "fold verilator": f"folded, Verilator: {JETS:,} events",
+    "fold icarus": f"folded, Icarus: compile, {ICARUS_EVENTS} events",
+    "fold yosys": "folded, Yosys: synthesis",
     "hls4ml alone": f"hls4ml alone: convert, compile, {JETS:,} events",
 }
 
 
-def measured(folder: Path, step: str, limit: float) -> dict[str, Any]:
-    """Run a step in a process group of its own, with a limit."""
-    command = [sys.executable, str(ROOT / "benchmarks" / "toolchain_steps.py"), str(folder), step]
+def measured(folder: Path, step: str, limit: float, script: str = "toolchain_steps.py", *more: str) -> dict[str, Any]:
+    """Run a step in a process group of its own, with a limit.
+
+    Args:
+        folder: of the model.
+        step: its name.
+        limit: seconds.
+        script: has the steps.
+        more: arguments behind the name.
+    """
+    command = [sys.executable, str(ROOT / "benchmarks" / script), str(folder), step, *more]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
     with (folder / "log.txt").open("a") as log:
         process = subprocess.Popen(  # noqa: S603  no shell
             command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment, start_new_session=True
         )
-        try:
-            answer, _ = process.communicate(timeout=limit)
-        except subprocess.TimeoutExpired:
-            return {"error": f"> {limit / 60:g} min"}
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+        with together(process.pid) as memory:
+            try:
+                answer, _ = process.communicate(timeout=limit)
+            except subprocess.TimeoutExpired:
+                return {"error": f"> {limit / 60:g} min"}
+            finally:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
     if process.returncode:
         return {"error": "failed", "why": f"exit status {process.returncode}, see {folder / 'log.txt'}"}
     figures: dict[str, Any] = json.loads(answer.strip().splitlines()[-1])
-    return figures
+    return {**figures, "together_mib": max([*memory, figures["peak_mib"]])}  # a look may miss the peak
+
+
+@contextmanager
+def together(session: int) -> Iterator[list[float]]:
+    """MiB that all processes of a session hold, looked at every now and then; what they share counts in each."""
+    seen, over = list[float](), threading.Event()
+
+    def look() -> None:
+        while not over.wait(LOOK_S):
+            seen.append(sum(_held(place) for place in Path("/proc").glob("[0-9]*") if _session(place) == session))
+
+    watcher = threading.Thread(target=look, daemon=True)
+    watcher.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        watcher.join()
+
+
+def _session(process: Path) -> int | None:
+    """Of a process; None where it is gone."""
+    try:
+        return int((process / "stat").read_text().rpartition(")")[2].split()[3])
+    except OSError:
+        return None
+
+
+def _held(process: Path) -> float:
+    """MiB of a process; 0 where it is gone."""
+    try:
+        return int((process / "statm").read_text().split()[1]) * resource.getpagesize() / 2**20
+    except OSError:
+        return 0.0
 
 
 def bench(run: Path, kind: str, size: int, steps: list[str], limit: float) -> dict[str, Any]:
@@ -135,9 +198,12 @@ def cell(figures: Mapping[str, Any] | None) -> str:
 
 
 def estimated(steps: Mapping[str, Any]) -> str:
-    """LUT of a traced model."""
-    lut = steps.get("trace", {}).get("lut_estimate")
-    return "not traced" if lut is None else f"{lut:,.0f} LUT"
+    """LUT of a traced model, with an event per clock and folded."""
+    unrolled, folded = (steps.get(step, {}).get("lut_estimate") for step in ("trace", "fold"))
+    text = "not traced" if unrolled is None else f"{unrolled:,.0f} LUT"
+    if folded is None:
+        return text
+    return f"{folded:,.0f} LUT folded" if "trace" not in steps else f"{text}, {folded:,.0f} folded"
 
 
 def growth(rows: Mapping[int, Mapping[str, Any]], step: str, sign: str = "N") -> str:
@@ -168,7 +234,10 @@ def text(entry: Mapping[str, Any], kind: str) -> str:
 
 def conditions(name: str, entry: Mapping[str, Any]) -> str:
     """What the tables of a run were measured on."""
-    return f"Run {name}, {entry['machine']}, {entry['date']}; LUT estimated by alkaid."
+    folded = entry.get(FOLDED, {})
+    same = all(entry[key] == value for key, value in folded.items())
+    later = "" if same else f"; folded: {', '.join(folded.values())}"
+    return f"Run {name}, {entry['machine']}, {entry['date']}{later}; LUT estimated by alkaid."
 
 
 def show(tree: Mapping[str, Any]) -> None:
@@ -202,9 +271,12 @@ def main() -> int:
     for kind in KINDS if options.run is not None else ():
         for size in getattr(options, kind):
             entry = tree["runs"].setdefault(options.run.name, {})
-            entry.setdefault(kind, {})[str(size)] = bench(options.run, kind, size, options.steps, options.limit)
-            entry["machine"] = machine_words(machine())
-            entry["date"] = datetime.datetime.now(datetime.UTC).date().isoformat()
+            steps = bench(options.run, kind, size, options.steps, options.limit)
+            entry.setdefault(kind, {}).setdefault(str(size), {}).update(steps)  # others were measured elsewhere
+            today = datetime.datetime.now(datetime.UTC).date().isoformat()
+            now = {"machine": machine_words(machine()), "date": today}
+            own = {step.startswith(FOLDED) for step in options.steps}
+            entry |= (now if False in own or "machine" not in entry else {}) | ({FOLDED: now} if True in own else {})
             RESULTS.parent.mkdir(parents=True, exist_ok=True)
             write_json(RESULTS, tree)
     show(tree)

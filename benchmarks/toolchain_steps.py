@@ -17,13 +17,21 @@ COMPILED = {  # step -> what is compiled
     "compile": ("vitis", "csim"),
     "alkaid compile": ("alkaid", "csim"),
     "verilate": ("alkaid", "verilator"),
+    "fold compile": ("folded", "compiled"),
+    "fold verilate": ("folded", "verilator"),
 }
+WRITTEN = {"convert": "vitis", "trace": "alkaid", "fold": "folded"}  # step -> backend that writes
+LEVELS = {"alkaid csim": "csim", "fold kernels": "compiled"}  # step -> level of simulation, where the name is another
 OUTSIDE = (
     "compile",
     "alkaid compile",
     "verilate",
     "icarus",
     "yosys",
+    "fold compile",
+    "fold verilate",
+    "fold icarus",
+    "fold yosys",
     "hls4ml alone",
 )  # the work is done by other programs
 
@@ -119,22 +127,22 @@ class Bench:
         """What the clock is to see of a step; all else is done here."""
         from hls.backends import open_backend
 
-        if step in ("convert", "trace"):
-            backend = {"convert": "vitis", "trace": "alkaid"}[step]
+        if step in WRITTEN:
+            backend = WRITTEN[step]
             return lambda: self.written(open_backend(backend).write(self.model, self.build, self.folder / backend))
         if step in COMPILED:
             backend, level = COMPILED[step]
             project = self.project(backend)
             return lambda: project.compile(level) or {}
-        if step == "yosys":
-            return self.yosys
+        own = "folded" if step.startswith("fold ") else "vitis" if step == "csim" else "alkaid"
+        if step.endswith("yosys"):
+            return lambda: self.yosys(own)
         jets = self.jets()
         if step == "hls4ml alone":
             return lambda: self.hls4ml_alone(jets)
-        if step == "icarus":
+        if step.endswith("icarus"):
             jets = {name: array[:ICARUS_EVENTS] for name, array in jets.items()}
-        project = self.project("vitis" if step == "csim" else "alkaid")
-        level = step.removeprefix("alkaid ")
+        project, level = self.project(own), LEVELS.get(step, step.removeprefix("fold "))
         return lambda: {"outputs": project.outputs(jets, level), "jets": jets}
 
     def written(self, project: Any) -> dict[str, Any]:
@@ -150,12 +158,13 @@ class Bench:
         wrong = sum(int((outputs[name].reshape(expected[name].shape) != expected[name]).sum()) for name in expected)
         return {"events": len(next(iter(jets.values()))), "different": wrong}
 
-    def yosys(self) -> dict[str, Any]:
+    def yosys(self, backend: str) -> dict[str, Any]:
         """Logic synthesis without DSP."""
         from hls.reports.yosys.synthesis import synthesise
 
-        project = self.project("alkaid")
-        place = {"folder": self.folder / "yosys", "dsp": False, "time_limit_s": 1e6}
+        project = self.project(backend)
+        folder = self.folder / ("yosys" if backend == "alkaid" else f"yosys_{backend}")
+        place = {"folder": folder, "dsp": False, "time_limit_s": 1e6}
         report = synthesise(project.sources, project.layout.top, **place)
         return {"lut": report.resources["lut"], "peak_mib": report.detail["peak_mib"]}
 
@@ -189,18 +198,35 @@ class Bench:
         }
 
 
+def timed(
+    action: Callable[[], dict[str, Any]],
+    outside: bool,
+    behind: Callable[[dict[str, Any]], dict[str, Any]] = lambda facts: facts,
+) -> None:
+    """Print the figures of a step as the last line.
+
+    Args:
+        action: the step; returns what is worth a remark.
+        outside: the work is done by other programs, so that the memory is theirs.
+        behind: makes the remarks of what the step returned, beyond the clock.
+    """
+    wall, cpu = time.perf_counter(), sum(os.times()[:4])
+    facts = action()
+    seconds = {"wall_s": time.perf_counter() - wall, "cpu_s": sum(os.times()[:4]) - cpu}
+    facts = behind(facts)
+    who = resource.RUSAGE_CHILDREN if outside else resource.RUSAGE_SELF
+    print(json.dumps({"peak_mib": resource.getrusage(who).ru_maxrss / 1024, **seconds, **facts}))
+
+
 def main() -> None:
     """One step, in this process; its figures are the last line printed."""
     folder, step = Path(sys.argv[1]), sys.argv[2]
     bench = Bench(folder)
-    action = bench.prepare(step)
-    wall, cpu = time.perf_counter(), sum(os.times()[:4])
-    facts = action()
-    seconds = {"wall_s": time.perf_counter() - wall, "cpu_s": sum(os.times()[:4]) - cpu}
-    if "outputs" in facts:
-        facts = bench.compared(facts["outputs"], facts["jets"])
-    who = resource.RUSAGE_CHILDREN if step in OUTSIDE else resource.RUSAGE_SELF
-    print(json.dumps({"peak_mib": resource.getrusage(who).ru_maxrss / 1024, **seconds, **facts}))
+    timed(
+        bench.prepare(step),
+        step in OUTSIDE,
+        lambda facts: bench.compared(facts["outputs"], facts["jets"]) if "outputs" in facts else facts,
+    )
 
 
 if __name__ == "__main__":

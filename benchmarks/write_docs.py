@@ -23,6 +23,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks import (  # noqa: E402
     fast_path,
     folded,
+    folded_sizes,
     hept_cost,
     hept_table,
     pair_features,
@@ -70,7 +71,7 @@ def figures() -> dict[str, Any]:
         read(name) for name in ("precision_routes", "pair_features", "stream_memory", "toolchain", "verbs")
     )
     tools_entry = tools["runs"][HEADLINE]
-    folds, speeds = read("folded"), read("fast_path")
+    folds, sizes, speeds = (read(name) for name in ("folded", "folded_sizes", "fast_path"))
     by_name = {row["name"]: row for row in [*routes["float"], *routes["rows"]]}
     order = [name for name in (HEADLINE, "hept_tracking_demo") if name in runs]
     normed = [name for name in NORMED if name in runs]
@@ -115,6 +116,8 @@ def figures() -> dict[str, Any]:
         "folded_keys": folded.keys_text(folds),
         "folded_on": folded.conditions(folds),
         "folded_error": folded.largest_error(folds),
+        "sizes": folded_sizes.text(sizes),
+        "sizes_on": folded_sizes.conditions(sizes),
         "speeds": fast_path.text(speeds),
         "speeds_on": fast_path.conditions(speeds),
         "widths": {int(size): steps for size, steps in tools_entry["widths"].items()},

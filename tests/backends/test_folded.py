@@ -16,9 +16,11 @@ from support.battery import PER_ELEMENT, build_of, models_of
 from support.folded import PAUSES, refuse_other_edges, refuse_other_resets, refuse_other_rtl, written
 
 from hls.backends import open_backend, open_project
+from hls.backends.folded import simulators
 from hls.backends.folded.project import FoldedProject
 from hls.backends.folded.stream import Pauses
 from hls.backends.protocol import Timing
+from hls.backends.simulators.verilator import Verilator
 from hls.errors import ExportRefused, HlsError
 from hls.proof.adversarial import adversarial
 from hls.proof.agree import keras_outputs
@@ -142,6 +144,25 @@ def test_the_rtl_is_exact_for_every_number_of_points_per_clock(
 )
 def test_the_rtl_is_exact_and_on_time(name: str, form: str, together: int, made: Written) -> None:
     refuse_other_rtl(*made(name, form, together))
+
+
+def test_kernels_that_are_compiled_apart_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simulators, "APART", 0)
+    read = list[str]()
+    whole = Verilator._verilate
+
+    def spied(self: Verilator, sources: Any, top: str, *more: Any) -> None:
+        read.append(top)
+        whole(self, sources, top, *more)
+
+    monkeypatch.setattr(Verilator, "_verilate", spied)
+    model, project = written("deepsets", "mean", 1, tmp_path / "rtl")
+    refuse_other_rtl(model, project)
+    top = project.layout.top
+    assert sorted(read[:-1]) == [f"{top}_k{number}" for number in range(len(project.kernels))]
+    assert read[-1] == top
+    sizes = [sum(path.stat().st_size for path in project.sources if path.stem.startswith(name)) for name in read[:-1]]
+    assert sizes == sorted(sizes, reverse=True)
 
 
 @pytest.mark.parametrize("level", ["emulator", "verilator"])

@@ -218,13 +218,14 @@ def test_a_compiled_header_is_what_files_get(tmp_path: Path) -> None:
     header, source = tmp_path / "big.h", tmp_path / "small.cpp"
     header.write_text("inline int answer() { return 42; }\n")
     source.write_text('#include "big.h"\nextern "C" int ask() { return answer(); }\n')
-    options = ("-O0", "-fPIC", f"-I{tmp_path}")
-    cxx.precompile(header, options)
+    options, levels = ("-fPIC", f"-I{tmp_path}"), ("-O1", "-O0")
+    cxx.precompile(header, options, levels)
     header.write_text("#error read again\n")
-    cxx.compile_all([cxx.Job(source, tmp_path / "small-1.o")], options, Silent())
+    jobs = [cxx.Job(source, tmp_path / f"small{level}-1.o", (level,)) for level in levels]
+    cxx.compile_all(jobs, options, Silent())
     header.write_text("int answer(\n")
     with pytest.raises(CompileError, match=r"whole log: .*big\.log"):
-        cxx.precompile(header, options)
+        cxx.precompile(header, options, levels)
 
 
 def test_products_of_a_layer_may_be_more_than_a_usual_stack_holds(tmp_path: Path) -> None:

@@ -83,11 +83,30 @@ def test_growth_is_the_power_of_cpu_time() -> None:
     assert toolchain.growth({8: rows[8]}, "trace") == ""
 
 
+def test_folded_steps_stand_beside_those_of_an_event_per_clock() -> None:
+    took = {"wall_s": 2.0, "cpu_s": 3.0, "peak_mib": 1024.0}
+    both = {"trace": {**took, "lut_estimate": 9000.2}, "fold": {**took, "lut_estimate": 1000.0}, "fold verilate": took}
+    entry = {"particles": {"8": both, "32": {"fold": {**took, "lut_estimate": 4000.0}}}}
+    lines = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in toolchain.text(entry, "particles").splitlines()
+    ]
+    assert lines[0][1:3] == ["N = 8: 9,000 LUT, 1,000 folded", "N = 32: 4,000 LUT folded"]
+    rows = {line[0]: line[1:] for line in lines[2:]}
+    assert rows["folded, T = 1: trace, cut, write RTL"][:2] == ["2.0 s, 3 s CPU, 1.0 GB"] * 2
+    assert rows["folded, Verilator: compile"][1] == ""
+    assert toolchain.NEEDS["fold verilator"] == "fold verilate"
+    entry |= {"machine": "1 core", "date": "2026-01-01", "fold": {"machine": "2 cores", "date": "2026-02-01"}}
+    assert "1 core, 2026-01-01; folded: 2 cores, 2026-02-01; LUT" in toolchain.conditions("jets", entry)
+    entry["fold"] = {"machine": "1 core", "date": "2026-01-01"}
+    assert "1 core, 2026-01-01; LUT" in toolchain.conditions("jets", entry)
+    assert set(toolchain.NEEDS) == set(toolchain.WORDS)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", COMMANDS, ids=lambda path: path.stem)
 def test_every_benchmark_starts(path: Path) -> None:
     command = [sys.executable, str(path), "--help"]
-    if path.stem in ("hls_compile", "toolchain_steps"):  # arguments without a parser
+    if path.stem in ("hls_compile", "toolchain_steps", "folded_sizes_steps"):  # arguments without a parser
         command = [sys.executable, "-c", f"import runpy; runpy.run_path({str(path)!r})"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr

@@ -27,7 +27,10 @@ extern "C" void *machine_create() {
     bench->rise();
     return bench;
 }
-extern "C" void machine_destroy(void *handle) { delete static_cast<Bench *>(handle); }
+extern "C" void machine_destroy(void *handle) {
+    static_cast<Bench *>(handle)->machine.final(); // kernels that were compiled apart are freed here
+    delete static_cast<Bench *>(handle);
+}
 
 // Goes on with a stream of `beats` beats, `per_event` of them each event's, up to clock edge `edges` or its end; an event
 // has `words` outputs. At each edge the script has bits 0: a beat is offered, 1: an output is taken, 2: reset. taken[e],

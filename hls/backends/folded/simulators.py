@@ -26,6 +26,9 @@ from qformers.progress import Reporter, Silent
 DRIVER = "machine_driver.cc"
 BENCH = "machine_bench.v"
 EDGES = 20_000  # of a call of the compiled simulation
+# bytes of Verilog beyond which each kernel is compiled by itself: 10 MB, of 200,000 LUT, took Verilator 2.8 GB in one
+# piece, and 1.5 GB as four; of less, reading more headers takes longer
+APART = 4_000_000
 WRONG = {  # what a driver says -> in words
     -1: "an output came, and no event is complete that it could be of",
     -2: "out_last does not stand at the last output of an event",
@@ -62,7 +65,19 @@ class Rtl:
         """Compile it for Verilator in a folder; what has not changed is not compiled again."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / DRIVER).write_text(fill(Path(__file__).with_name(DRIVER), top=self.top, **self._port))
-        return find_verilator().compile(self.sources, self.top, folder, reporter, DRIVER, MANY_CLOCKS)
+        apart = self._kernels if sum(path.stat().st_size for path in self.sources) > APART else {}
+        return find_verilator().compile(self.sources, self.top, folder, reporter, DRIVER, MANY_CLOCKS, apart)
+
+    @property
+    def _kernels(self) -> dict[str, list[Path]]:
+        """Module of a kernel -> its files: those in the folder in which it lies; the largest first.
+
+        While Verilator takes that, nothing else is compiled that would take memory beside it.
+        """
+        folders = {path.parent for path in self.sources if path.stem == f"{self.top}_{path.parent.name}"}
+        files = {one: [path for path in self.sources if path.parent == one] for one in folders}
+        sizes = {one: sum(path.stat().st_size for path in some) for one, some in files.items()}
+        return {f"{self.top}_{one.name}": files[one] for one in sorted(folders, key=lambda one: (-sizes[one], one))}
 
     def verilated(self, folder: Path, rows: Array, script: Script, reporter: Reporter | None = None) -> Words:
         """Play a stream in Verilator.

@@ -67,16 +67,23 @@ def compile_all(jobs: Sequence[Job], options: Sequence[str], reporter: Reporter)
             tick()
 
 
-def precompile(header: Path, options: Sequence[str]) -> None:
+def precompile(header: Path, options: Sequence[str], levels: Sequence[str]) -> None:
     """Compile a header for the files that include it first, with the same options; g++ finds it beside the header.
 
     Verilator's header has every signal: reading it is half the work of compiling 80,000 LUT, and more of larger ones.
 
+    Args:
+        header: to compile.
+        options: of the files.
+        levels: of optimisation, one of which each file adds to them.
+
     Raises:
         CompileError: as for `compile_all`.
     """
-    command = [compiler(), *options, "-x", "c++-header", str(header)]
-    run(command, header.with_name(f"{header.name}.gch"), header.with_suffix(".log"))
+    made = header.with_name(f"{header.name}.gch")  # a folder, in which g++ takes what fits the options
+    for level in dict.fromkeys(levels):
+        command = [compiler(), *options, level, "-x", "c++-header", str(header)]
+        run(command, made / f"{level.lstrip('-')}.gch", header.with_suffix(".log"))
 
 
 def link(objects: Sequence[Path], library: Path, log: Path) -> None:
