@@ -7,7 +7,8 @@ depend on them.
 
 Folded firmware is several such pipelines, its kernels, with stores between them: each kernel is a top of its own, what
 stands around the kernels is synthesised with them as black boxes, and all are added up. Both ends of a store are then
-registers or memories of one part, so that the borders cost next to nothing: PLACEHOLDER
+registers or memories of one part, so that the borders cost little: `part_demo` at one point per clock takes 19,139 LUT
+in parts and 18,212 in one piece.
 
 Measured on da4ml's public pipelined design (11 stages, xcvu13p): stage by stage 5,534 LUT, 4,176 FF, 222 SRL, 1,444
 CARRY4, 80 DSP in 108 s and 164 MiB; in one piece 5,531 LUT and the same others; routed by Vivado 2025.1 5,640 LUT as
