@@ -33,6 +33,11 @@ REFUSED: dict[str, str] = {
     "libero": "it simulates only with the vendor's compiler, so that exactness cannot be shown here",
 }
 
+GONE = {  # backend of older versions -> what there is in its place
+    "block_engine": "'qformers block-engine' writes the engine with backend folded, whatever the build says; for the "
+    "project of a build set firmware.backend: folded, points_per_clock: <model.block_size> and moved_rows: banks"
+}
+
 
 def open_backend(name: str) -> Backend:
     """The backend called `name`.
@@ -42,6 +47,8 @@ def open_backend(name: str) -> Backend:
     """
     if name in REFUSED:
         raise HlsError(f"backend '{name}' is refused: {REFUSED[name]}; use one of {', '.join(BACKENDS)}")
+    if name in GONE:
+        raise HlsError(f"there is no backend '{name}' any more: {GONE[name]}")
     if name not in BACKENDS:
         raise HlsError(f"unknown backend '{name}'{nearest(name, BACKENDS)}")
     lacking = sorted(verb for verb in get_protocol_members(Backend) if not hasattr(BACKENDS[name], verb))

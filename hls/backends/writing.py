@@ -63,8 +63,12 @@ def new_project(
         _replace(folder, out)
 
 
-def refuse_foreign(out: Path) -> None:
+def refuse_foreign(out: Path, way_out: str = "name another place with --out") -> None:
     """Leave a place alone that is neither free, nor an empty folder, nor a project.
+
+    Args:
+        out: the place.
+        way_out: what to do instead, as the command that writes there has it.
 
     Raises:
         HlsError: naming it.
@@ -72,11 +76,9 @@ def refuse_foreign(out: Path) -> None:
     if not os.path.lexists(out) or (out.is_dir() and not any(out.iterdir())):
         return
     if not out.is_dir():
-        raise HlsError(f"{out}: is no folder, and a project is one; name another place with --out")
+        raise HlsError(f"{out}: is no folder, and a project is one; {way_out}")
     if not (out / LAYOUT).is_file() and not _exported(out):
-        raise HlsError(
-            f"{out}: holds files and no firmware project ({LAYOUT}), and they would go; name another place with --out"
-        )
+        raise HlsError(f"{out}: holds files and no firmware project ({LAYOUT}), and they would go; {way_out}")
 
 
 def _without_time(path: Path) -> None:

@@ -1,4 +1,5 @@
-"""What folded firmware takes for every number of points per clock (T), without writing it: II, latency, LUT, registers.
+"""What folded firmware takes for every number of points per clock (T) and, where attention has pairs of all points, of
+their keys (K), without writing it: II, latency, LUT, registers.
 
     qformers fold-plan firmware_configs/part_demo.yaml
     qformers fold-plan firmware_configs/part_demo.yaml --max-ii 40 --max-lut 60000 --out runs/part_demo/fold_plan
@@ -8,10 +9,11 @@ The trained model of the run is planned with its own weights and formats. Where 
 a model is made anew from the build file, without any data: its widths are those that the build starts with, so that
 LUT are an upper estimate.
 
-The smallest T are traced by alkaid as long as --seconds last. What larger T take is scaled from the largest one traced
-(marked ~): of LUT, products of two variables, DSP and registers of each kernel the part per event stays, the part per
-point grows as T; stages follow from its path, which grows as log2 T; stores hold an event, whatever T is. II is exact,
-and so is the latency of traced rows.
+The smallest T are traced by alkaid as long as --seconds last, and with the smallest T the smallest K; the smallest of
+both whatever it takes. What larger ones take is scaled from the largest one traced (marked ~): of LUT, products of two
+variables, DSP and registers of each kernel the part per event stays, the part per point grows as T, and with K along a
+line through the two largest traced; stages follow from its path, which grows as log2 T; stores hold an event, whatever
+T is. II is exact, and so is the latency of traced rows.
 
 The last line is what to write into the build file: of the rows that keep the limits the one with the fewest LUT, or
 where no time is limited the one with the shortest II. Exit status 1 where none keeps them.

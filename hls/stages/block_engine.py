@@ -19,6 +19,7 @@ from rich.console import RenderableType
 from hls.backends import open_backend, open_project
 from hls.backends.folded.project import FoldedProject
 from hls.backends.folded.writer import NAME as FOLDED
+from hls.backends.writing import refuse_foreign
 from hls.backends.written import command, using
 from hls.errors import ExportRefused, HlsError, Refusal
 from hls.proof.adversarial import adversarial, uniform
@@ -152,11 +153,13 @@ def simulate_engine(
         raise HlsError(f"sizes and numbers of events are at least 1. Received: points {list(points)}, events {events}")
     path = run / "qat" / "model.keras"
     refuse_other_build(path, build)
+    for count in points:
+        refuse_foreign(run / FOLDER / str(_slots(cfg, count)), "move them away, or name another run folder with --run")
     model = load_quantised(path, build)
     pool = _points_of(build, model)
     projects, checked = [], []
     for count in points:
-        slots = -(-count // cfg.block_size) * cfg.block_size
+        slots = _slots(cfg, count)
         whole = _resized(cfg, quant, model, slots)
         with using(run / FOLDER / str(slots), command()):
             project = _engine(_build_of(build, cfg, slots), run / FOLDER / str(slots), whole, reporter)
@@ -175,6 +178,11 @@ def simulate_engine(
         "versions": versions(),
     }
     return EngineResult(run, tuple(projects), tuple(checked), facts)
+
+
+def _slots(cfg: HeptConfig, points: int) -> int:
+    """Slots of an event: whole blocks."""
+    return -(-points // cfg.block_size) * cfg.block_size
 
 
 def _hept_of(build: Build) -> tuple[HeptConfig, QuantConfig]:

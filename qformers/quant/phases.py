@@ -534,7 +534,10 @@ class _Planner:
             there = [number for number in range(len(after)) if math.prod(after[:number]) == outer]
             if not there:
                 raise _refuse(layer, f"it joins other values with the axis of points. Received: {before}", ELSE)
-            place = axis if axis in there and after[axis] == before[axis] else there[-1]
+            same = [
+                number for number in there if after[number] == before[axis]
+            ]  # a single block looks like any axis of 1
+            place = axis if axis in same else (same or there)[-1]
             self._refuse_cut_blocks(layer, after[place], before[axis] // after[place])
         self._add(Work(layer, 0, (Use(named(tensor), axis),), layer.name, place))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -56,3 +57,20 @@ def test_every_level_is_exact(
         else:
             outputs = project.outputs(events, level)
         np.testing.assert_array_equal(outputs[output], values, err_msg=level)
+
+
+@pytest.mark.parametrize("killed", [("logits.kq", "rho0.bq", "phi1.iq"), pytest.param(EVERY, marks=SLOW)])
+def test_the_cpp_is_exact_where_a_process_has_no_streams(killed: tuple[str, ...] | None, tmp_path: Path) -> None:
+    cfg, quant, _, model = models_of("deepsets", "mean", 4)
+    for one in quantisers(model):
+        if killed is EVERY or f"{one.layer.name}.{one.part}" in killed:
+            kill(one)
+    build = build_of("deepsets", cfg, quant, "folded")
+    firmware = build.firmware.model_copy(update={"points_per_clock": 2, "flavour": "vitis"})
+    project = open_backend("folded").write(model, build.model_copy(update={"firmware": firmware}), tmp_path / "cpp")
+    events = {key: array[:120] for key, array in adversarial(model).inputs.items()}
+    (output, values), *_ = keras_outputs(model, events).items()
+    np.testing.assert_array_equal(project.outputs(events, "csim")[output], values)
+    assert "ap_uint<0>" not in (project.path / "src/deepsets.hh").read_text()
+    stream = json.loads((project.path / "ports.json").read_text())["streams"]["out_event"]
+    assert (stream["width"], stream["data_width"]) == (0, 8)

@@ -228,3 +228,14 @@ def test_what_cannot_fold_is_refused(firmware: dict[str, Any], said: str, made: 
     with pytest.raises(ExportRefused, match=said):
         open_backend("folded").write(model, changed, tmp_path / "rtl")
     assert not (tmp_path / "rtl").exists()
+
+
+@pytest.mark.parametrize("rows", ["registers", "banks"])
+def test_an_event_of_a_single_block_is_exact(rows: str, tmp_path: Path) -> None:
+    cfg, quant, _, model = models_of("hept", "two_orders", 4)
+    assert cfg.block_size == 4
+    project = written(model, "hept", cfg, quant, 4, tmp_path / "rtl", rows)
+    events = adversarial(model).inputs
+    (output, values), *_ = keras_outputs(model, events).items()
+    np.testing.assert_array_equal(project.outputs(events, "interpreter")[output], values)
+    assert project.facts["ii_cycles"] == 1

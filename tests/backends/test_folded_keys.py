@@ -17,7 +17,7 @@ from hls.backends.alkaid.ports import port_formats
 from hls.backends.folded.kernels import kernels, run
 from hls.backends.folded.survey import Choice, scaled, survey, traced
 from hls.backends.folded.writer import stage_ns
-from hls.errors import ExportRefused
+from hls.errors import ExportRefused, HlsError
 from hls.proof.adversarial import adversarial
 from hls.proof.agree import keras_outputs
 from qformers.models import MODELS
@@ -208,3 +208,23 @@ def test_the_plan_has_rows_for_every_k() -> None:
     assert [row.choice for row in found.rows if row.traced] == [Choice(1), Choice(1, 1)]
     assert str(Choice(1, 2)) == "T = 1, K = 2"
     assert Choice(1, 2).yaml == "firmware: {backend: folded, points_per_clock: 1, keys_per_clock: 2}"
+
+
+def test_a_plan_of_an_older_version_is_refused_by_what_it_lacks(tmp_path: Path) -> None:
+    model, project = written("part", "none_mean", 2, tmp_path / "rtl", 2)
+    path, events = project.path / "plan.json", adversarial(model).inputs
+    whole = json.loads(path.read_text())
+    older = {key: value for key, value in whole.items() if key not in ("keys_per_clock", "key_axes")}
+    path.write_text(json.dumps(older))
+    again = r"; write the project again with qformers export"
+    with pytest.raises(
+        HlsError, match=r"plan.json: an older version wrote it, it lacks keys_per_clock, key_axes" + again
+    ):
+        open_project(project.path).outputs(events, "interpreter")
+    path.write_text(json.dumps({**whole, "kernels": [{"kernel": 0}]}))
+    with pytest.raises(HlsError, match="it lacks beats of a kernel, stages of a kernel"):
+        open_project(project.path).outputs(events, "emulator")
+    for text in ("[]", "{", '{"kernels": 3}'):
+        path.write_text(text)
+        with pytest.raises(HlsError, match=r"plan\.json.*(is damaged|lacks)"):
+            open_project(project.path).outputs(events, "interpreter")

@@ -162,6 +162,12 @@ def test_backend_tables() -> None:
     assert {name: open_backend(name).name for name in BACKENDS} == {name: name for name in BACKENDS}
 
 
+def test_a_backend_of_older_versions_is_named_with_what_there_is_in_its_place() -> None:
+    words = r"no backend 'block_engine' any more: 'qformers block-engine' .* set firmware.backend: folded"
+    with pytest.raises(HlsError, match=words):
+        open_backend("block_engine")
+
+
 def test_a_supported_model_has_no_refusals() -> None:
     assert refusals(h.operations_model()) == []
     assert open_backend("vitis").supports(h.part_model(3), h.build_of("fine")) == []

@@ -183,3 +183,14 @@ def test_what_is_no_quantised_hept_is_refused(tiny: Run, tmp_path: Path) -> None
     model = wider.model.model_copy(update={"hashes": 3})
     with pytest.raises(HlsError):
         simulate_engine(wider.model_copy(update={"model": model}), tiny.folder, [8])
+
+
+def test_files_of_somebody_else_stay_where_an_engine_would_be(tmp_path: Path) -> None:
+    (tmp_path / "qat").mkdir()
+    (tmp_path / "qat/model.keras").touch()  # they are looked for before it is read
+    notes = tmp_path / "block_engine/12/notes.txt"
+    notes.parent.mkdir(parents=True)
+    notes.write_text("mine")
+    with pytest.raises(HlsError, match=r"block_engine.12: holds files .*; move them away, or name another run folder"):
+        simulate_engine(build_of_points(), tmp_path, [9])
+    assert notes.read_text() == "mine"

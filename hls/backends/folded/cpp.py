@@ -176,14 +176,16 @@ class Process:
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """Streams that it is called with; the first phase takes beats from outside, the last one gives events."""
+        """What it is called with: the number of events, and streams; none of these where no value has bits. The first
+        phase takes beats from outside, the last one gives events."""
         names = [channel.name for channel in (*self.takes, *self.gives)]
-        return (*([] if self.number else ["in_beat"]), *names, *(["out_event"] if self.last else []))
+        return ("events", *([] if self.number else ["in_beat"]), *names, *(["out_event"] if self.last else []))
 
     def parameters(self, top: str) -> tuple[str, ...]:
         """The same as they are declared."""
         ports = {"in_beat": f"{top}_beat", "out_event": f"{top}_event"}
         known = {channel.name: channel.parameter for channel in (*self.takes, *self.gives)}
+        known["events"] = "unsigned events"
         return tuple(known.get(name) or f"hls::stream<{ports[name]}> &{name}" for name in self.arguments)
 
 
@@ -230,7 +232,7 @@ def write_cpp(
         HERE / "machine.hh",
         top=top,
         beats=fold.beats,
-        widths=(in_width, ports[-1].out_width),
+        widths=(max(in_width, 1), max(ports[-1].out_width, 1)),  # an ap_uint has a bit, even where no value has one
         most_bits=MOST_BITS,
     )
     (source / f"{top}.hh").write_text(header)

@@ -47,7 +47,6 @@ struct ${channel.word} {
 //% set turns = "key == %d" % (process.chunks - 1) if chunked else "true"
 // phase ${number}: ${process.layers | join(", ")}
 static void ${top}_phase${number}(
-    unsigned events,
     ${process.parameters(top) | join(",\n    ")}
 ) {
 //% for channel in process.takes
@@ -218,7 +217,7 @@ void ${top}(hls::stream<${top}_beat> &in_beat, hls::stream<${top}_event> &out_ev
 //% endfor
 //% endfor
 //% for process in processes
-    ${top}_phase${process.number}(events, ${process.arguments | join(", ")});
+    ${top}_phase${process.number}(${process.arguments | join(", ")});
 //% endfor
 #ifndef __SYNTHESIS__
 //% for process in processes

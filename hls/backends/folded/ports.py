@@ -113,13 +113,14 @@ def _cxx(top: str) -> dict[str, Any]:
 def _stream(name: str, side: Side, flavour: str, ways: Sequence[Value] = ()) -> dict[str, Any]:
     """Names and width of the signals; Verilog has a valid and a ready of in and out, C++ a stream of AXI."""
     width = sum(value.width for _, values in side for value in values) + sum(value.width for value in ways)
+    bits = max(width, 1)  # a signal has one even where no value does
     if flavour == "vitis":
-        bytes_of = 8 * math.ceil(width / 8)
+        bytes_of = 8 * math.ceil(bits / 8)
         signals = {"data": f"{name}_TDATA", "valid": f"{name}_TVALID", "ready": f"{name}_TREADY"}
         return {**signals, "width": width, "data_width": bytes_of, "last": None}
     head = name.partition("_")[0]
     signals = {"data": name, "valid": f"{head}_valid", "ready": f"{head}_ready"}
-    return {**signals, "width": width, "data_width": width, "last": "out_last" if name == OUT_BEAT else None}
+    return {**signals, "width": width, "data_width": bits, "last": "out_last" if name == OUT_BEAT else None}
 
 
 def _tensor(group: Group, port: Port, axis: int | None) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from hls.backends.folded.vendor import build_project
 from hls.backends.folder import ProjectFolder
 from hls.backends.protocol import Clocked, Disturbed, Timing
 from hls.backends.simulators.levels import TIMED
+from hls.backends.written import AGAIN
 from hls.errors import HlsError
 from hls.reports.error_bars import error_bar
 from hls.reports.report import Report
@@ -36,6 +37,12 @@ from qformers.quant.phases import Folding, Move
 
 PORTS = "ports.json"
 PLAN = "plan.json"
+NEEDED = (  # keys of a plan
+    "flavour", "points", "points_per_clock", "keys_per_clock", "ii_cycles", "latency_cycles", "events_inside",
+    "clock_ns", "lut_estimate", "dsp_estimate", "register_bits", "store_bits", "longest_path_ns", "axes", "key_axes",
+    "spread", "moves", "outputs", "kernels",
+)  # fmt: skip
+OF_KERNEL = ("kernel", "beats", "stages", "ins", "outs", "rom")
 KERNELS = ("interpreter", "compiled")  # levels without a clock
 CHUNK = 1000  # events per call of the kernels
 MARGIN = 100  # clock edges simulated beyond those that a stream takes
@@ -89,8 +96,22 @@ class FoldedProject(ProjectFolder):
 
     @cached_property
     def facts(self) -> dict[str, Any]:
-        """``plan.json``: kernels, stores, cost."""
-        tree: dict[str, Any] = json.loads((self.path / PLAN).read_text())
+        """``plan.json``: kernels, stores, cost.
+
+        Raises:
+            HlsError: it is no plan, or one of an older version.
+        """
+        path = self.path / PLAN
+        try:
+            tree: dict[str, Any] = json.loads(path.read_text())
+            lacking = [key for key in NEEDED if key not in tree]
+            lacking += [
+                f"{key} of a kernel" for key in OF_KERNEL if any(key not in row for row in tree.get("kernels", ()))
+            ]
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise HlsError(f"{path} is damaged ({error}); {AGAIN}") from error
+        if lacking:
+            raise HlsError(f"{path}: an older version wrote it, it lacks {', '.join(lacking)}; {AGAIN}")
         return tree
 
     @property
