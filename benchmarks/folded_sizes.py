@@ -3,6 +3,7 @@
 
     python benchmarks/folded_sizes.py                                # N = 16, 32, 64, 128: measures, keeps, prints
     python benchmarks/folded_sizes.py --particles 64 --again
+    python benchmarks/folded_sizes.py --particles 128 --keys 16      # the keys folded too
     python benchmarks/folded_sizes.py --particles                    # the table again
 
 One model, trained once on the jets of the repository with widths that are learned: ParT of width 32, two blocks, U on
@@ -56,7 +57,7 @@ STEPS = {  # step -> its words
     "kernels": "compile kernels",
     "prove": "prove with kernels",
 }
-EVENTS = {"simulate": {16: 10_000, 32: 10_000, 64: 2_000, 128: 500}, "prove": {}}  # step -> N -> events
+EVENTS = {"simulate": {16: 10_000, 32: 10_000, 64: 2_000, 128: 500}, "prove": {128: 2_000}}  # step -> N -> events
 OTHER_EVENTS = {"simulate": 500, "prove": 100_000}  # of other N
 LIMIT_S = 3600.0  # of a step
 Row = dict[str, Any]
@@ -78,11 +79,12 @@ def trained() -> Path:
     return run
 
 
-def measure(particles: int, again: bool) -> Row:
-    """The row of one N; a step that fails ends it, with what was measured."""
+def measure(particles: int, again: bool, keys: int | None = None) -> Row:
+    """The row of one N, and of K keys per clock; a step that fails ends it, with what was measured."""
+    from qformers.builds.build import load
     from qformers.manifest import machine, versions
 
-    folder = RUNS / f"n{particles}"
+    folder = RUNS / (f"n{particles}" if keys is None else f"n{particles}_k{keys}")
     if again:
         shutil.rmtree(folder, ignore_errors=True)
     place = folder / "steps.json"
@@ -90,6 +92,9 @@ def measure(particles: int, again: bool) -> Row:
     if not (folder / "qat" / "model.keras").exists():
         folder.mkdir(parents=True, exist_ok=True)
         resized(trained(), particles, folder)
+        if keys is not None:
+            path = folder / "build.yaml"
+            path.write_text(load(path, [f"firmware.keys_per_clock={keys}"]).to_yaml())
     for step in (step for step in STEPS if step not in done):
         print(f"N = {particles}: {STEPS[step]}", file=sys.stderr, flush=True)
         figures = measured(folder, step, LIMIT_S, SCRIPT, str(events_of(step, particles)))
@@ -99,6 +104,7 @@ def measure(particles: int, again: bool) -> Row:
         write_json(place, done)
     return {
         "particles": particles,
+        "keys": keys,
         "tool": f"alkaid {versions()['alkaid']}",
         "machine": machine_words(machine()),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -129,7 +135,7 @@ def compared(row: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 def text(content: Mapping[str, Any]) -> str:
     """The table as Markdown; a column per N."""
     rows: Sequence[Row] = content["rows"]
-    lines = [["", *(f"N = {row['particles']}" for row in rows)]]
+    lines = [["", *map(head, rows)]]
     lines += [[words, *(step_text(row["steps"][step]) for row in rows)] for step, words in STEPS.items()]
     write = [row["steps"]["write"] for row in rows]
     lines += [
@@ -148,6 +154,11 @@ def text(content: Mapping[str, Any]) -> str:
         ["latency", *(f"{one['latency_cycles']} = {one['latency_cycles'] * one['clock_ns']:g} ns" for one in write)],
     ]
     return table(lines)
+
+
+def head(row: Mapping[str, Any]) -> str:
+    """N, and K where keys are folded."""
+    return f"N = {row['particles']}" if row.get("keys") is None else f"N = {row['particles']}, K = {row['keys']}"
 
 
 def minutes(row: Mapping[str, Any]) -> float:
@@ -172,16 +183,19 @@ def conditions(content: Mapping[str, Any]) -> str:
 
 
 def merged(old: Sequence[Row], new: Row) -> list[Row]:
-    """Rows by N, with a new one in the place of an old one of its N."""
-    return sorted(
-        [*(row for row in old if row["particles"] != new["particles"]), new], key=lambda row: row["particles"]
-    )
+    """Rows by N and K, with a new one in the place of an old one of the same."""
+
+    def place(row: Row) -> tuple[int, int]:
+        return row["particles"], row.get("keys") or 0
+
+    return sorted([*(row for row in old if place(row) != place(new)), new], key=place)
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--particles", type=int, nargs="*", default=[16, 32, 64, 128], metavar="N")
+    parser.add_argument("--keys", type=int, metavar="K", help="keys per clock (default: all)")
     parser.add_argument("--again", action="store_true", help="run steps that are done once more")
     return parser.parse_args(arguments)
 
@@ -193,7 +207,10 @@ def main() -> int:
 
     content: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"rows": []}
     for particles in options.particles:
-        content = {"seed": load(ROOT / BUILD).seed, "rows": merged(content["rows"], measure(particles, options.again))}
+        content = {
+            "seed": load(ROOT / BUILD).seed,
+            "rows": merged(content["rows"], measure(particles, options.again, options.keys)),
+        }
         write_json(RESULTS, content)
     print(f"{text(content)}\n\n{conditions(content)}")
     wrong = sum(step["different"] for row in content["rows"] for step in compared(row))
