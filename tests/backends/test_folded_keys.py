@@ -113,7 +113,7 @@ def test_the_ebops_of_layers_on_pairs_are_shared_by_keys_too() -> None:
     *_, model = models_of("part", "onchip_mean", POINTS)
     some, all_keys = plan(model, 1, keys=2), plan(model, 1)
     for layer, share in shares(all_keys).items():
-        on_pairs = layer.startswith(("b0_attn_scores", "b0_attn_logits", "b0_attn_softmax", "b0_attn_context"))
+        on_pairs = layer.startswith(("b0_attn_scores", "b0_attn_logits", "b0_attn_weights", "b0_attn_context"))
         assert shares(some)[layer] == pytest.approx(share / 3 if on_pairs or layer == "pair_bias" else share) or (
             layer.startswith("pair")  # a row of T K pairs, of T N
             and shares(some)[layer] == pytest.approx(share / 3)
