@@ -153,6 +153,13 @@ def test_the_cpp_is_exact(form: str, points: int, together: int, keys: int, tmp_
     np.testing.assert_array_equal(project.outputs(events, "csim")[output], values)
 
 
+def test_formats_that_differ_from_key_to_key_are_refused() -> None:
+    *_, model = models_of("transformer", "flat", POINTS)
+    assert plan(model, POINTS).fold.chunks == 1
+    with pytest.raises(Unfolded, match=r"b0_attn_scores \(QEinsum\): its formats differ from key to key; leave"):
+        plan(model, POINTS, keys=3)
+
+
 def test_hept_has_no_folded_keys(tmp_path: Path) -> None:
     cfg, quant, _, hept = models_of("hept", "two_orders")
     build = build_of("hept", cfg, quant, "folded")
