@@ -841,10 +841,17 @@ def _refuse_uneven(plan: Plan, work: Work) -> None:
             continue
         tensor = seen.get(id(quantiser))
         read = [use for use in work.uses if use.tensor == tensor]
-        axes = [work.axis, work.keys] if tensor is None else [axis for use in read for axis in (use.axis, use.keys)]
+        rows = [work.axis] if tensor is None else [use.axis for use in read]
+        keys = [work.keys] if tensor is None else [use.keys for use in read]
         shapes = {tuple(variable.shape) for variable in quantiser.quantizer.variables}  # with the event's axis, or ()
-        if any(axis is not None and len(shape) > axis + 1 and shape[axis + 1] > 1 for axis in axes for shape in shapes):
+        if plan.fold.beats > 1 and any(_differs(shape, axis) for axis in rows for shape in shapes):
             raise _refuse(layer, "its formats differ from point to point", SAME)
+        if plan.fold.chunks > 1 and any(_differs(shape, axis) for axis in keys for shape in shapes):
+            raise _refuse(layer, "its formats differ from key to key", ALL_KEYS)
+
+
+def _differs(shape: Sequence[int], axis: int | None) -> bool:
+    return axis is not None and len(shape) > axis + 1 and shape[axis + 1] > 1
 
 
 def _plan(planner: _Planner, together: int) -> Plan:

@@ -113,7 +113,7 @@ def test_the_ebops_of_layers_on_pairs_are_shared_by_keys_too() -> None:
     *_, model = models_of("part", "onchip_mean", POINTS)
     some, all_keys = plan(model, 1, keys=2), plan(model, 1)
     for layer, share in shares(all_keys).items():
-        on_pairs = layer.startswith(("b0_attn_scores", "b0_attn_logits", "b0_attn_softmax", "b0_attn_context"))
+        on_pairs = layer.startswith(("b0_attn_scores", "b0_attn_logits", "b0_attn_weights", "b0_attn_context"))
         assert shares(some)[layer] == pytest.approx(share / 3 if on_pairs or layer == "pair_bias" else share) or (
             layer.startswith("pair")  # a row of T K pairs, of T N
             and shares(some)[layer] == pytest.approx(share / 3)
@@ -151,6 +151,13 @@ def test_the_cpp_is_exact(form: str, points: int, together: int, keys: int, tmp_
     events = adversarial(model).inputs
     (output, values), *_ = keras_outputs(model, events).items()
     np.testing.assert_array_equal(project.outputs(events, "csim")[output], values)
+
+
+def test_formats_that_differ_from_key_to_key_are_refused() -> None:
+    *_, model = models_of("transformer", "flat", POINTS)
+    assert plan(model, POINTS).fold.chunks == 1
+    with pytest.raises(Unfolded, match=r"b0_attn_scores \(QEinsum\): its formats differ from key to key; leave"):
+        plan(model, POINTS, keys=3)
 
 
 def test_hept_has_no_folded_keys(tmp_path: Path) -> None:

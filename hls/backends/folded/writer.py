@@ -33,7 +33,14 @@ from qformers.quant.phases import BY_ROW, Plan, Unfolded, named, plan, shares
 
 NAME = "folded"
 FLAVOURS = {"verilog": "Verilog", "vitis": "C++ for Vitis HLS"}
-SAID = ("points_per_clock", "ii_cycles", "latency_cycles", "lut_estimate", "dsp_estimate")  # of the plan, in a manifest
+SAID = (
+    "points_per_clock",
+    "keys_per_clock",
+    "ii_cycles",
+    "latency_cycles",
+    "lut_estimate",
+    "dsp_estimate",
+)  # of the plan, in a manifest
 
 
 def supports(model: Any, build: Build | None = None) -> list[Refusal]:
