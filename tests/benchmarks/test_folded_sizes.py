@@ -63,7 +63,7 @@ def test_a_row_measured_anew_takes_the_place_of_the_old_one() -> None:
 def test_events_of_a_simulation_are_fewer_for_more_points() -> None:
     counts = [folded_sizes.events_of("simulate", particles) for particles in (16, 64, 128, 256)]
     assert counts == sorted(counts, reverse=True)
-    assert folded_sizes.events_of("prove", 128) == 100_000
+    assert [folded_sizes.events_of("prove", particles) for particles in (64, 128)] == [100_000, 2_000]
     assert folded_sizes.events_of("write", 16) == 0
 
 
@@ -81,3 +81,10 @@ def test_the_memory_of_a_session_is_that_of_all_its_processes() -> None:
                 time.sleep(0.05)
         process.stdin.close()
     assert 100 < seen[0] < 500, "50 MB in each of two"
+
+
+def test_rows_of_folded_keys_stand_beside_those_of_all_keys() -> None:
+    rows = [{"particles": 64}, {"particles": 128, "keys": None}]
+    found = folded_sizes.merged(rows, {"particles": 64, "keys": 16})
+    assert [folded_sizes.head(row) for row in found] == ["N = 64", "N = 64, K = 16", "N = 128"]
+    assert folded_sizes.merged(found, {"particles": 64, "keys": None})[0] == {"particles": 64, "keys": None}
