@@ -132,36 +132,27 @@ def text(content: Mapping[str, Any], pairs: str) -> str:
     """The table of a form as Markdown."""
     lines = [["N", "T", "II", "latency", "LUT (est.)", "registers of kernels", "stores", "how"]]
     for row in shown(content["rows"], pairs):
-        about = "" if row["traced"] else "~"
-        lines.append(
-            [
-                str(row["particles"]),
-                str(row["points_per_clock"]),
-                f"{row['ii_cycles']} = {row['ii_ns']:g} ns",
-                f"{about}{row['latency_cycles']} = {about}{row['latency_ns']:g} ns",
-                f"{about}{row['lut_estimate']:,}",
-                f"{about}{row['register_bits']:,} bits",
-                f"{about}{row['store_bits']:,} bits",
-                how(row),
-            ]
-        )
+        lines.append([str(row["particles"]), str(row["points_per_clock"]), *cells(row), how(row)])
     return table(lines)
+
+
+def cells(row: Mapping[str, Any]) -> list[str]:
+    """II, latency, LUT, registers and stores of a row."""
+    about = "" if row["traced"] else "~"
+    return [
+        f"{row['ii_cycles']:,} = {row['ii_ns']:g} ns",
+        f"{about}{row['latency_cycles']:,} = {about}{row['latency_ns']:g} ns",
+        f"{about}{row['lut_estimate']:,}",
+        f"{about}{row['register_bits']:,} bits",
+        f"{about}{row['store_bits']:,} bits",
+    ]
 
 
 def keys_text(content: Mapping[str, Any]) -> str:
     """The table of folded keys as Markdown; "" where none were measured."""
     lines = [["N", "K", "II", "latency", "LUT (est.)", "registers of kernels", "stores", "traced in"]]
     lines += [
-        [
-            str(row["particles"]),
-            str(row["keys_per_clock"]),
-            f"{row['ii_cycles']:,} = {row['ii_ns']:g} ns",
-            f"{row['latency_cycles']:,} = {row['latency_ns']:g} ns",
-            f"{row['lut_estimate']:,}",
-            f"{row['register_bits']:,} bits",
-            f"{row['store_bits']:,} bits",
-            f"{row['traced_s']:.0f} s",
-        ]
+        [str(row["particles"]), str(row["keys_per_clock"]), *cells(row), f"{row['traced_s']:.0f} s"]
         for row in content["rows"]
         if row["pairs"] == KEYED
     ]

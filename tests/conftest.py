@@ -50,10 +50,8 @@ def operations(tmp_path_factory: pytest.TempPathFactory) -> Compared:
 def process_as_before() -> Iterator[None]:
     """Undo what a test that trains set for its whole process; else what fails hangs on which tests ran before."""
     yield
-    determinism = sys.modules.get("tensorflow.python.framework.config")
-    if determinism is not None and determinism.is_op_determinism_enabled():
-        determinism.disable_op_determinism()
-        sys.modules["tensorflow"].config.optimizer.set_experimental_options({"arithmetic_optimization": True})
+    if (phases := sys.modules.get("qformers.train.phases")) is not None:
+        phases.indeterministic()
 
 
 LEFT_OUT = pytest.StashKey[Counter[str]]()

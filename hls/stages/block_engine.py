@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import RenderableType
 
-from hls.backends import open_backend, open_project
+from hls.backends import open_backend
 from hls.backends.folded.project import FoldedProject
 from hls.backends.folded.writer import NAME as FOLDED
 from hls.backends.writing import refuse_foreign
@@ -25,8 +25,8 @@ from hls.errors import ExportRefused, HlsError, Refusal
 from hls.proof.adversarial import adversarial, uniform
 from hls.proof.agree import keras_outputs
 from hls.proof.exact import exact
-from hls.stages.csim import check_same_model
 from hls.stages.export import load_quantised, refuse_other_build
+from hls.stages.rtl import written_before
 from qformers.builds.build import Build
 from qformers.config.section import architecture_of
 from qformers.config.sections import QuantConfig
@@ -215,21 +215,10 @@ def _build_of(build: Build, cfg: HeptConfig, slots: int) -> Build:
 
 def _engine(build: Build, path: Path, whole: keras.Model, reporter: Reporter) -> FoldedProject:
     """The engine of a size; written (again) where there is no such one."""
-    project = _written(build, path, whole) or open_backend(FOLDED).write(whole, build, path, reporter)
+    project = written_before(build, path, whole) or open_backend(FOLDED).write(whole, build, path, reporter)
     if not isinstance(project, FoldedProject):
         raise HlsError(f"{path} is a project of backend '{project.layout.backend}'; remove it and run again")
     return project
-
-
-def _written(build: Build, path: Path, whole: keras.Model) -> FoldedProject | None:
-    """The project of a folder, where it is of this model and firmware section."""
-    try:
-        project = open_project(path)
-        manifest = check_same_model(project, whole)
-    except HlsError:
-        return None
-    same = manifest.get("firmware") == build.firmware.model_dump(mode="json")
-    return project if same and isinstance(project, FoldedProject) else None
 
 
 def _points_of(build: Build, model: keras.Model) -> tuple[Array, Array, str]:

@@ -134,15 +134,12 @@ class FoldPlan(Result):
             f"{self.build.name}: T of {self.survey.points} points{keys} per clock, clock {self.survey.clock_ns:g} ns"
         )
         table = Table(title=title, **STYLE)
-        heads = ("II\nclocks", "II\nns", "latency\nclocks", "latency\nns", "LUT\n(est.)", "products")
-        for head in (
+        heads = (
             *(("T", "K") if self._keys else ("T",)),
-            *heads,
-            "kernels\nbits",
-            "stores\nbits",
-            "longest\npath ns",
-            "DSP",
-        ):
+            *("II\nclocks", "II\nns", "latency\nclocks", "latency\nns", "LUT\n(est.)", "products"),
+            *("kernels\nbits", "stores\nbits", "longest\npath ns", "DSP"),
+        )
+        for head in heads:
             table.add_column(head, justify="right", no_wrap=True)
         table.add_column("numbers", no_wrap=True)
         for row in self.survey.rows:

@@ -190,15 +190,14 @@ class RtlResult(Result):
         return self.path
 
 
-def written_before(build: Build, path: Path, model_path: Path, **said: Any) -> Project | None:
-    """The project in a folder, where it is of this model and firmware section, and its manifest says `said`."""
+def written_before(build: Build, path: Path, model: keras.Model | Path) -> Project | None:
+    """The project in a folder, where it is of this model (or that of a file) and firmware section."""
     try:
         project = open_project(path)
-        manifest = check_same_model(project, load_quantised(model_path))
+        manifest = check_same_model(project, load_quantised(model) if isinstance(model, Path) else model)
     except HlsError:
         return None
-    wanted = {"firmware": build.firmware.model_dump(mode="json"), **said}
-    return project if all(manifest.get(key) == value for key, value in wanted.items()) else None
+    return project if manifest.get("firmware") == build.firmware.model_dump(mode="json") else None
 
 
 def open_rtl(build: Build, run: Path, reporter: Reporter | None = None, backend: str | None = None) -> Project:

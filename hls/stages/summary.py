@@ -128,9 +128,7 @@ def _kernels(run: Path) -> list[str]:
     """A line per kernel of folded firmware, with the stores behind it."""
     lines = []
     for plan in plans_of(run).values():
-        keys = "" if plan.keys_per_clock is None else f", {plan.keys_per_clock} of their keys"
-        taken = f"{plan.points_per_clock} of {plan.points} points per clock{keys}"
-        lines.append(f"folded     {taken}, II = {plan.ii_cycles}")
+        lines.append(f"folded     {plan.taken}, II = {plan.ii_cycles}")
         for row in plan.kernels:
             stores = ", ".join(f"{bits:,} {kind.removesuffix(BITS)}" for kind, bits in row.memories.items())
             behind = f"; bits in memories: {stores}" if stores else ""

@@ -249,6 +249,10 @@ class Folding:
         """Clocks from an event to the next one, at best: B C."""
         return self.beats * self.chunks
 
+    def chunks_in(self, beats: int) -> int:
+        """Beats for each beat of points, of a phase with so many beats per event: C of B C, else 1."""
+        return max(beats // self.beats, 1)
+
     @property
     def host_orders(self) -> tuple[str, ...]:
         """Inputs of the model that no kernel reads: the host gives banks in their place."""
@@ -534,9 +538,7 @@ class _Planner:
             there = [number for number in range(len(after)) if math.prod(after[:number]) == outer]
             if not there:
                 raise _refuse(layer, f"it joins other values with the axis of points. Received: {before}", ELSE)
-            same = [
-                number for number in there if after[number] == before[axis]
-            ]  # a single block looks like any axis of 1
+            same = [number for number in there if after[number] == before[axis]]  # of length 1: any axis of it
             place = axis if axis in same else (same or there)[-1]
             self._refuse_cut_blocks(layer, after[place], before[axis] // after[place])
         self._add(Work(layer, 0, (Use(named(tensor), axis),), layer.name, place))

@@ -70,6 +70,16 @@ def deterministic(seed: int, jit_compile: bool) -> None:
         tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
 
 
+def indeterministic() -> None:
+    """Undo what `deterministic` sets for the whole process."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+        from tensorflow.python.framework.config import disable_op_determinism
+
+        disable_op_determinism()
+        tf.config.optimizer.set_experimental_options({"arithmetic_optimization": True})
+
+
 def settings_of(build: Build, phase: PhaseName) -> dict[str, Any]:
     """All of a build that the result of a phase depends on: without the cache's place, and of the section `firmware`
     with what EBOPs depend on alone."""

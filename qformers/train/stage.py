@@ -19,7 +19,7 @@ from qformers.progress import Reporter
 from qformers.records import write_record
 from qformers.results import Result, spell
 from qformers.train.finish import Finished
-from qformers.train.phases import PhaseName, train_build
+from qformers.train.phases import PhaseName, indeterministic, train_build
 
 
 @dataclass(frozen=True, repr=False)
@@ -140,9 +140,4 @@ def as_before() -> Iterator[None]:
         yield
     finally:
         keras.backend.clear_session()
-        if keras.backend.backend() == "tensorflow":
-            import tensorflow as tf
-            from tensorflow.python.framework.config import disable_op_determinism
-
-            disable_op_determinism()
-            tf.config.optimizer.set_experimental_options({"arithmetic_optimization": True})
+        indeterministic()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.battery import PER_ELEMENT, build_of, models_of
-from support.folded import refuse_other_rtl, written
+from support.folded import refuse_other_levels, refuse_other_rtl, written
 
 from hls.backends import open_backend, open_project
 from hls.backends.alkaid.ports import port_formats
@@ -49,23 +49,8 @@ def test_some_of_the_battery_is_in_every_run() -> None:
 
 @pytest.mark.parametrize(("name", "form", "together", "keys"), battery())
 def test_every_level_without_rtl_is_exact(name: str, form: str, together: int, keys: int, tmp_path: Path) -> None:
-    model, written_now = written(name, form, together, tmp_path / "rtl", POINTS, keys_per_clock=keys)
-    events = adversarial(model).inputs
-    wanted = keras_outputs(model, events)
-    (output, values), *_ = wanted.items()
-    assert np.unique(values).size > 50
-    project = open_project(written_now.path)
-    for level in ("interpreter", "compiled"):
-        assert (project.outputs(events, level)[output] != values).sum() == 0, level
-    clocked = project.clock(events, wanted, "emulator")
-    assert (clocked.outputs[output] != values).sum() == 0
-    assert clocked.on_time
-    assert clocked.timing is not None
-    assert clocked.timing.ii_cycles == (POINTS // together) * (POINTS // keys)
-    disturbed = project.disturb(events, "emulator", 1)
-    assert disturbed is not None
-    assert (disturbed.outputs[output] != values[disturbed.came]).sum() == 0
-    assert not disturbed.came.all()
+    model, project = written(name, form, together, tmp_path / "rtl", POINTS, keys_per_clock=keys)
+    refuse_other_levels(model, project, (POINTS // together) * (POINTS // keys))
 
 
 @pytest.mark.parametrize(

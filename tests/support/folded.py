@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hls.backends import open_backend
+from hls.backends import open_backend, open_project
 from hls.backends.folded.project import FoldedProject
 from hls.backends.folded.stream import Pauses
 from hls.proof.adversarial import adversarial
@@ -33,6 +33,26 @@ def written(
     project = open_backend("folded").write(model, build.model_copy(update={"firmware": section}), out)
     assert isinstance(project, FoldedProject)
     return model, project
+
+
+def refuse_other_levels(model: Any, project: FoldedProject, interval: int) -> None:
+    """All levels without RTL give what Keras gives, the emulator on time, at the interval, and with disturbances."""
+    events = adversarial(model).inputs
+    wanted = keras_outputs(model, events)
+    (output, values), *_ = wanted.items()
+    assert np.unique(values).size > 50
+    opened = open_project(project.path)
+    for level in ("interpreter", "compiled"):
+        assert (opened.outputs(events, level)[output] != values).sum() == 0, level
+    clocked = opened.clock(events, wanted, "emulator")
+    assert (clocked.outputs[output] != values).sum() == 0
+    assert clocked.on_time
+    assert clocked.timing is not None
+    assert clocked.timing.ii_cycles == interval
+    disturbed = opened.disturb(events, "emulator", 1)
+    assert disturbed is not None
+    assert (disturbed.outputs[output] != values[disturbed.came]).sum() == 0
+    assert not disturbed.came.all()
 
 
 def refuse_other_rtl(model: Any, project: FoldedProject) -> None:

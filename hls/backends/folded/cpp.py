@@ -266,7 +266,7 @@ def processes_of(
         known = brought | {rom.number for rom in roms} | {pick.number for pick in picks}
         zeros = tuple(sorted({*range(comb.shape[0])} - known))
         _refuse_unknown(number, port.ins, zeros)
-        chunks = max(kernel.beats // fold.beats, 1)
+        chunks = fold.chunks_in(kernel.beats)
         about = number, kernel.beats, chunks, tuple(layers[number]), get_io_types(comb, "vitis"), tuple(comb.shape)
         processes.append(Process(*about, zeros, roms, picks, takes, gives, number == len(between)))
     return tuple(processes)

@@ -374,7 +374,7 @@ class Emulator:
 
     def _machine(self) -> _Machine:
         """As it is behind a reset."""
-        chunks = [max(kernel.beats // self.fold.beats, 1) for kernel in self.kernels]
+        chunks = [self.fold.chunks_in(kernel.beats) for kernel in self.kernels]
         rows = [kernel.beats // count for kernel, count in zip(self.kernels, chunks, strict=True)]
         ways = _Ways([[NOTHING] * rows[0] for _ in range(self.places)])
         made = [
@@ -399,14 +399,13 @@ class Emulator:
         before = tuple(group for group in self.kernels[0].ins if group.kind != "rom")  # from outside
         made = rows[:, : sum(group.size for group in before)]
         for number, kernel in enumerate(self.kernels):
-            seen = machine.kernels[number].seen
+            seen, chunks = machine.kernels[number].seen, machine.kernels[number].chunks
             size = max(VALUES // (kernel.comb.shape[0] + made.shape[1]), 1)
             parts = [np.zeros((0, kernel.comb.shape[1]))]
             for start in range(0, len(seen), size):
                 read = _Read(self.fold, self._orders, before, made, rows, seen[start : start + size])
                 given = [read.values(group) for group in kernel.ins if group.kind != "rom"]
-                per_row = kernel.beats // machine.kernels[number].rows
-                rom = kernel.rom[[beat.beat * per_row + beat.key for beat in read.seen]]
+                rom = kernel.rom[[beat.beat * chunks + beat.key for beat in read.seen]]
                 parts.append(predict(kernel.comb, np.concatenate([rom, *given], axis=1)))
             made, before = np.concatenate(parts), kernel.outs
         return made

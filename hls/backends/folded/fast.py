@@ -258,7 +258,7 @@ def _spans(groups: Sequence[Group]) -> dict[tuple[str, str], tuple[Group, int]]:
 
 def _of_rows(made: Numbers, fold: Folding) -> Numbers:
     """(1, B or B C, values) as (1 or B, values): what is the same for all keys, as it is with the last of them."""
-    chunks = max(len(made) // fold.beats, 1)
+    chunks = fold.chunks_in(len(made))
     return made[chunks - 1 :: chunks]
 
 

@@ -165,14 +165,14 @@ def _grown(kif: Kif, terms: int) -> Kif:
 def _read(plan: Plan, phase: int, group: Group) -> Iterator[Group]:
     """What the kernel of a phase reads of a store: all that a beat brings, or K keys of it, or both."""
     uses = [use for work in plan.works[phase] for use in work.uses if use.tensor == group.tensor]
-    whole = group.kind in ("filled", "held", "running")
-    parts = {use.keys for use in uses if (use.axis is None) == whole and use.keys is not None}
-    parts = set() if group.kind == "keyed" else parts  # K keys are all that a beat brings
+    whole = group.kind not in BY_BEAT
+    alike = {use.keys for use in uses if (use.axis is None) == whole}
+    parts = {keys for keys in alike if keys is not None and group.kind != "keyed"}  # of which K keys are all there is
     wanted = phase < len(plan.boundaries) and any(
         name == group.tensor and whole == known and kind != "keyed" for name, kind, known in _wanted(plan, phase)
     )
     out = phase == len(plan.boundaries) and group.tensor in {named(tensor) for tensor in plan.model.outputs}
-    if not parts or wanted or out or any((use.axis is None) == whole and use.keys is None for use in uses):
+    if not parts or wanted or out or None in alike:
         yield group
     for axis in sorted(parts):
         cut = [np.max(np.split(part, plan.fold.chunks, axis=axis), axis=0) for part in group.kif]
@@ -455,7 +455,7 @@ def _axis(fold: Folding, tensor: str) -> int:
 def joined(fold: Folding, group: Group, values: Array) -> Array:
     """(n, B, values of a beat) as (n, ...)."""
     axis = _axis(fold, group.tensor)
-    values = values[:, :: values.shape[1] // fold.beats]  # the same for all keys
+    values = values[:, :: fold.chunks_in(values.shape[1])]  # the same for all keys
     parts = [values[:, beat].reshape(len(values), *group.shape) for beat in range(fold.beats)]
     return np.concatenate(parts, axis=axis + 1)
 
@@ -473,7 +473,7 @@ def kept_shape(fold: Folding, group: Group) -> tuple[int, ...]:
 def _kept(fold: Folding, group: Group, values: Array) -> Array:
     """What is kept of (n, beats, values): (n, B, values of a beat) of what comes by rows, with keys (n, B C, ...), else
     (n, 1, values)."""
-    rows = values[:, :: max(values.shape[1] // fold.beats, 1)]  # the same for all keys
+    rows = values[:, :: fold.chunks_in(values.shape[1])]  # the same for all keys
     if group.kind == "filled":
         return joined(fold, group, values).reshape(len(values), 1, -1)
     if group.kind == "spread":

@@ -271,7 +271,7 @@ def phases_of(
                 waited=_vector(waited) if waited else "",
                 waited_width=sum(width for _, _, width in waited),
                 by_beat=by_beat,
-                chunks=max(kernel.beats // fold.beats, 1),
+                chunks=fold.chunks_in(kernel.beats),
                 pace=1 if number else fold.chunks,
                 picked=tuple(picked),
                 picked_width=picked_width,

@@ -38,7 +38,6 @@ from qformers.progress import Reporter, Silent
 from qformers.quant.phases import Unfolded, points_of
 
 SETTING = "firmware.points_per_clock"  # a refusal of it is one of this T alone
-KEYS = "firmware.keys_per_clock"
 Layers = tuple[tuple[str, ...], ...]  # of each kernel
 
 

@@ -238,6 +238,12 @@ class FoldedPlan(Record):
     clock_ns: float
     kernels: tuple[KernelCost, ...]
 
+    @property
+    def taken(self) -> str:
+        """What is taken per clock, in words."""
+        keys = "" if self.keys_per_clock is None else f", {self.keys_per_clock} of their keys"
+        return f"{self.points_per_clock} of {self.points} points per clock{keys}"
+
 
 T = TypeVar("T")
 

@@ -42,11 +42,9 @@ class Kernels:
     def title(self) -> str:
         """What it takes and how often, in a line."""
         plan = self.plan
-        keys = "" if plan.keys_per_clock is None else f", {plan.keys_per_clock} of their keys"
-        taken = f"{plan.points_per_clock} of {plan.points} points per clock{keys}"
         ii = f"II {plan.ii_cycles} cycles = {plan.ii_cycles * plan.clock_ns:g} ns"
         late = f"latency {plan.latency_cycles} cycles = {plan.latency_cycles * plan.clock_ns:g} ns"
-        return f"{self.build}: {taken}, {ii}, {late}{' STALE' if self.stale else ''}"
+        return f"{self.build}: {plan.taken}, {ii}, {late}{' STALE' if self.stale else ''}"
 
     @property
     def stores(self) -> tuple[str, ...]:
