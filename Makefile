@@ -30,8 +30,9 @@ lock:
 		--no-emit-index-url --no-emit-trusted-host --strip-extras $(EXTRAS:%=--extra %) \
 		--output-file requirements.txt pyproject.toml
 
+# The whole flow in a quarter of an hour: logic synthesis, 3 to 5 minutes for each firmware, is `qformers synth BUILD`
 demo: $(STAMP)
-	$(QFORMERS) run firmware_configs/part_demo.yaml
+	$(QFORMERS) run firmware_configs/part_demo.yaml --no-synth
 	$(QFORMERS) run firmware_configs/part_demo_folded.yaml --trained runs/part_demo --no-synth \
 		--levels interpreter verilator
 	$(QFORMERS) run firmware_configs/part_demo_folded.yaml --trained runs/part_demo --run runs/part_demo_folded4 \
