@@ -16,6 +16,8 @@ import qformers.models.part.pairs
 import qformers.nn.hgq
 import qformers.nn.index.lsh
 import qformers.nn.index.padding
+import qformers.nn.index.pairs
+import qformers.nn.index.rounded_pairs
 import qformers.nn.index.select
 import qformers.nn.index.sorted_order
 import qformers.nn.table  # noqa: F401  these imports register the layers and functions that saved models are made of

@@ -13,6 +13,7 @@ import numpy as np
 from qformers.nn import layers
 from qformers.nn.index import lsh, padding
 from qformers.nn.index.host_order import HostOrder
+from qformers.nn.index.pairs import SymmetricFill
 from qformers.nn.memory import Role, layer_of
 from qformers.nn.roles import Roles
 from qformers.nn.vocabulary import Form, Linear, Model, Norm, Table, Tensor, refuse_gated, total_scale
@@ -192,6 +193,10 @@ class Float32:
     def move(self, layer: type, x: Tensor, name: str, *more: Tensor, **settings: Any) -> Tensor:
         """The layer."""
         return layer(dtype=self.dtype, name=name, **settings)([x, *more] if more else x)
+
+    def symmetric(self, x: Tensor, points: int, form: Form, name: str, self_pairs: bool = False) -> Tensor:
+        """`SymmetricFill`."""
+        return SymmetricFill(points, self_pairs, dtype=self.dtype, name=name)(x)
 
     def sorted_order(self, coords: Tensor, mask: Tensor, drawn: HostOrder, rounded_by: str, name: str) -> Tensor:
         """By the coordinates as they are."""

@@ -23,6 +23,7 @@ from qformers.errors import ConfigError
 from qformers.nn import activations, norms
 from qformers.nn.formats import Formats, exact_quantiser, write_constant
 from qformers.nn.index.host_order import HostOrder
+from qformers.nn.index.rounded_pairs import QSymmetricFill
 from qformers.nn.index.sorted_order import SortedOrder
 from qformers.nn.layers import remembering, serialisable
 from qformers.nn.memory import Fold, Role, layer_of
@@ -413,6 +414,12 @@ class Hgq:
             return Normed(self.move(layer, x.value, name, *more, **settings), x.norms)
         tensors = [self._plain(tensor, name) for tensor in (x, *more)]
         return layer(name=name, **settings)(tensors if more else tensors[0])
+
+    def symmetric(self, x: Tensor, points: int, form: Form, name: str, self_pairs: bool = False) -> Tensor:
+        """`QSymmetricFill`: values are rounded where they come in, once for each pair; wires count no EBOPs."""
+        rounded = self.formats.fixed(spelt(form, self.formats))
+        layer = QSymmetricFill(iq_conf=rounded, particles=points, self_pairs=self_pairs, enable_ebops=False, name=name)
+        return layer(self._plain(x, name))
 
     def sorted_order(self, coords: Tensor, mask: Tensor, drawn: HostOrder, rounded_by: str, name: str) -> Tensor:
         """Coordinates are sorted as whole numbers, in steps of the format that `rounded_by` gave them."""

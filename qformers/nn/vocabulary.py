@@ -224,6 +224,17 @@ class Vocabulary(Protocol):
         What `x` may be normed for: a class that says ``keeps_rows = True``, and a Reshape that keeps the last axis.
         """
 
+    def symmetric(self, x: Tensor, points: int, form: Form, name: str, self_pairs: bool = False) -> Tensor:
+        """Values (B, P, H) of pairs of N points, each once, as (B, H, N, N): symmetric, 0 for pairs that P leaves out.
+
+        Args:
+            x: pairs i > j in the order of ``np.tril_indices(N, -1)``, or with those of i = j, of ``np.tril_indices(N)``.
+            points: N.
+            form: `Form` of the values.
+            name: of the layer.
+            self_pairs: whether P counts pairs i = j.
+        """
+
     def sorted_order(self, coords: Tensor, mask: Tensor, drawn: HostOrder, rounded_by: str, name: str) -> Tensor:
         """The order of points in blocks, by regions and hashes of their coordinates.
 

@@ -157,7 +157,7 @@ def correlation(a: Array, b: Array) -> float:
 
 
 def axes_of(model: keras.Model) -> dict[str, tuple[str, ...]]:
-    """Roles of the output axes of each layer, from its equation; layers without one keep those of their input.
+    """Roles of the output axes of each layer, from its equation; of a layer without one, from those of its input.
 
     Args:
         model: with a memory of its roles; without one, no layer has any.
@@ -176,7 +176,8 @@ def axes_of(model: keras.Model) -> dict[str, tuple[str, ...]]:
             roles = tuple(memory.roles.get(letter, "channel") for letter in letters)
         else:
             source = layer.input[0] if isinstance(layer.input, list) else layer.input
-            roles = known.get(id(source))
+            given = known.get(id(source))
+            roles = None if given is None else kind_of(layer).roles(given)
         if roles is not None and len(roles) == len(layer.output.shape):
             known[id(layer.output)] = named[layer.name] = roles
     return named

@@ -55,6 +55,7 @@ from numpy.typing import NDArray
 
 from qformers.errors import ConfigError
 from qformers.nn.index.lsh import FromBlocks, GivenOrder, ToBlocks
+from qformers.nn.index.rounded_pairs import QSymmetricFill
 from qformers.nn.index.select import Largest
 from qformers.nn.index.sorted_order import SortedOrder
 from qformers.nn.memory import Memory, inputs_of, memory_of
@@ -154,10 +155,13 @@ class Choice:
     Attributes:
         sums: factors of the row's own value and of value j.
         which: (B, T * N) number of the sum; with folded keys (B * C, T * K).
+        order: of values that leave the rows, axes of the output as places among row, column and the other axes of a
+            value of a pair; () where they stay in rows.
     """
 
     sums: tuple[tuple[float, float], ...]
     which: NDArray[np.int64]
+    order: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -167,12 +171,12 @@ class Triangle:
     Attributes:
         index: (N, N) place of the pair (i, j) along the axis; -1 where there is none.
         axes: tensor -> its axis of pairs.
-        fills: layers that spread the pairs over rows and columns.
+        fills: layer that spreads the pairs over rows and columns -> axes of its output as in `Choice.order`.
     """
 
     index: NDArray[np.int64]
     axes: Mapping[str, int]
-    fills: frozenset[str]
+    fills: Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -376,6 +380,8 @@ class _Planner:
             self._softmax(layer, tensors[0])
         elif isinstance(layer, Largest):
             self._largest(layer, tensors[0])
+        elif isinstance(layer, QSymmetricFill):
+            self._fill(layer, tensors[0])
         elif isinstance(layer, keras.layers.Reshape):
             self._reshape(layer, tensors[0])
         elif isinstance(layer, keras.layers.Concatenate):
@@ -394,7 +400,7 @@ class _Planner:
         terms = spelled.split(",")
         kernel = terms.pop() if isinstance(layer, QEinsumDense) else ""
         terms, out = [term[1:] for term in terms], out[1:]  # without the event's axis, which comes first
-        if self._into_rows(layer, terms, out, kernel) or self._out_of_rows(layer, terms, out):
+        if self._into_rows(layer, terms, kernel) or self._out_of_rows(layer):
             return
         comes = {
             index: term[place.axis]
@@ -452,7 +458,7 @@ class _Planner:
             raise _refuse(layer, "it works on more than two axes of points", ALL_KEYS)
         return found[0] if found else None
 
-    def _into_rows(self, layer: Any, terms: Sequence[str], out: str, kernel: str) -> bool:
+    def _into_rows(self, layer: Any, terms: Sequence[str], kernel: str) -> bool:
         """Values of points as pairs of a row: sums of the row's own value and of value j."""
         tensor = named(inputs_of(layer)[0])
         triangle = next((one for one in self.triangles if layer.name in one.axes and tensor not in one.axes), None)
@@ -465,18 +471,24 @@ class _Planner:
         self._add(Work(layer, 0, (others, Use(tensor, axis)), layer.name, row, choice=which, keys=keys))
         return True
 
-    def _out_of_rows(self, layer: Any, terms: Sequence[str], out: str) -> bool:
+    def _out_of_rows(self, layer: Any) -> bool:
         """Pairs of a row into columns; nothing where there is no pair."""
         triangle = next((one for one in self.triangles if layer.name in one.fills), None)
         if triangle is None:
             return False
-        tensor = named(inputs_of(layer)[0])
+        tensor, order = named(inputs_of(layer)[0]), triangle.fills[layer.name]
         there = _by_beat((triangle.index >= 0).astype(int), self.beats, self.chunks)
-        rows, columns = (place for place, letter in enumerate(out) if letter not in terms[0])
+        rows, columns = order.index(0), order.index(1)
         axis, keys = triangle.axes[tensor], triangle.axes[tensor] if self.chunks > 1 else None
-        choice, column = Choice(((0.0, 0.0), (0.0, 1.0)), there), columns if self.chunks > 1 else None
+        choice = Choice(((0.0, 0.0), (0.0, 1.0)), there, order)
+        column = columns if self.chunks > 1 else None
         self._add(Work(layer, 0, (Use(tensor, axis, keys=keys),), layer.name, rows, choice=choice, keys=column))
         return True
+
+    def _fill(self, layer: Any, tensor: Any) -> None:
+        """Of pairs that do not come by rows, all at once: wires cost nothing."""
+        if not self._out_of_rows(layer):
+            self._add(Work(layer, 0, (Use(named(tensor), None),), layer.name, None))
 
     def _by_value(self, layer: Any, tensors: Sequence[Any]) -> None:
         places = [self.places[named(tensor)] for tensor in tensors]
@@ -680,30 +692,55 @@ def plan(model: Any, together: int, banks: bool = False, keys: int | None = None
     return replace(made, works=tuple(tuple(_with_rom(made, work) for work in works) for works in made.works))
 
 
+@dataclass(frozen=True)
+class _Fill:
+    """What a layer does that spreads pairs over rows and columns; `index` and `order` as of `Triangle` and `Choice`."""
+
+    index: NDArray[np.int64]
+    axis: int  # of pairs in its input
+    order: tuple[int, ...]
+
+
+def _fill_of(layer: Any, points: int) -> _Fill | None:
+    """Of a layer that spreads pairs of N points; None of any other."""
+    if isinstance(layer, QSymmetricFill):
+        return _Fill(layer.index, 0, (2, 0, 1)) if layer.particles == points else None
+    return _wired_fill(layer, points)
+
+
+def _wired_fill(layer: Any, points: int) -> _Fill | None:
+    """Of wires with an entry for each pair, row and column, which models had before there was `QSymmetricFill`."""
+    terms, _, out = getattr(layer, "equation", "").partition("->")
+    if not isinstance(layer, QEinsumDense) or len(set(out) - set(terms.split(",")[0])) != 2:
+        return None
+    given, kernel = terms.split(",")
+    if tuple(layer._kernel.shape[1:]) != (points, points) or kernel[0] not in given:
+        return None
+    values = np.asarray(keras.ops.convert_to_numpy(layer.qkernel))
+    there = values.sum(axis=0)
+    if not np.isin(values, (0, 1)).all() or (there > 1).any():
+        return None
+    axes = kernel[1:] + given[1:].replace(kernel[0], "")
+    index = np.where(there > 0, values.argmax(axis=0), -1)
+    return _Fill(index, given.index(kernel[0]) - 1, tuple(axes.index(letter) for letter in out[1:]))
+
+
 def _triangles(model: Any, points: int) -> list[Triangle]:
-    """Axes of pairs that a layer of wires spreads over N rows and N columns, and all that is computed along them.
+    """Axes of pairs that a layer spreads over N rows and N columns, and all that is computed along them.
 
     One of them whose values are used in another way is left out: it is computed for all pairs at once.
     """
     found: list[Triangle] = []
     for layer in model.operations:
-        terms, _, out = getattr(layer, "equation", "").partition("->")
-        if not isinstance(layer, QEinsumDense) or len(set(out) - set(terms.split(",")[0])) != 2:
+        fill = _fill_of(layer, points)
+        if fill is None:
             continue
-        given, kernel = terms.split(",")
-        values = np.asarray(keras.ops.convert_to_numpy(layer.qkernel))
-        there = values.sum(axis=0)
-        one_each = np.isin(values, (0, 1)).all() and (there <= 1).all()
-        if values.shape[1:] != (points, points) or not one_each or kernel[0] not in given:
-            continue
-        index = np.where(there > 0, values.argmax(axis=0), -1)
-        tensor = inputs_of(layer)[0]
-        axes = _along(tensor, given.index(kernel[0]) - 1)
-        same = next((one for one in found if one.axes == axes and (one.index == index).all()), None)
-        if same is not None:
-            found[found.index(same)] = replace(same, fills=same.fills | {layer.name})
+        axes = _along(inputs_of(layer)[0], fill.axis)
+        alike = (place for place, one in enumerate(found) if one.axes == axes and (one.index == fill.index).all())
+        if (same := next(alike, None)) is not None:
+            found[same] = replace(found[same], fills={**found[same].fills, layer.name: fill.order})
         elif axes is not None:
-            found.append(Triangle(index, axes, frozenset({layer.name})))
+            found.append(Triangle(fill.index, axes, {layer.name: fill.order}))
     return [one for one in found if all(_stays(layer, one) for layer in model.operations)]
 
 

@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hgq.layers import QEinsumDense
 from support.battery import PER_ELEMENT, build_of, models_of
 from support.folded import refuse_other_levels, refuse_other_rtl, written
+from support.quantised import wired_symmetric
 
 from hls.backends import open_backend, open_project
 from hls.backends.alkaid.ports import port_formats
@@ -20,7 +22,9 @@ from hls.backends.folded.writer import stage_ns
 from hls.errors import ExportRefused, HlsError
 from hls.proof.adversarial import adversarial
 from hls.proof.agree import keras_outputs
+from qformers.builds.models import load_model
 from qformers.models import MODELS
+from qformers.nn.hgq import Hgq
 from qformers.quant.hardware import layer_ebops
 from qformers.quant.phases import Unfolded, named, plan, shares
 
@@ -82,6 +86,27 @@ def test_folding_keys_changes_when_a_value_is_computed_and_not_which(form: str, 
         cut = plan(model, together, keys=some)
         found += run(cut.fold, kernels(cut, formats), rounded).values()
     np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize(("together", "keys"), [(1, 2), (4, None)])
+def test_pairs_that_an_older_model_lays_out_by_wires_are_folded_likewise(
+    together: int, keys: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    *_, new = models_of("part", "onchip_mean", 4)
+    monkeypatch.setattr(Hgq, "symmetric", wired_symmetric)
+    old, project = written("part", "onchip_mean", together, tmp_path / "old", 4, keys_per_clock=keys)
+    assert isinstance(old.get_layer("pair_bias"), QEinsumDense)
+    plans = [plan(model, together, keys=keys) for model in (old, new)]
+    said = [
+        [(work.tensor, work.phase, work.uses, work.axis, work.keys) for works in one.works for work in works]
+        for one in plans
+    ]
+    assert said[0] == said[1]
+    assert plans[0].boundaries == plans[1].boundaries
+    old.save(tmp_path / "model.keras")
+    events = adversarial(old).inputs
+    (output, values), *_ = keras_outputs(load_model(tmp_path / "model.keras"), events).items()
+    np.testing.assert_array_equal(project.outputs(events, "interpreter")[output], values)
 
 
 def test_deferred_softmax_passes_the_keys_twice_and_direct_softmax_three_times() -> None:

@@ -25,6 +25,7 @@ from hls.proof.agree import agree
 from qformers.models.hept import small
 from qformers.nn.index.host_order import HostOrder
 from qformers.nn.index.lsh import FromBlocks, GivenOrder, ToBlocks
+from qformers.nn.index.rounded_pairs import QSymmetricFill
 from qformers.nn.index.select import Largest
 from qformers.nn.index.sorted_order import SortedOrder
 from qformers.quant.fold import float_to_quantised
@@ -88,6 +89,21 @@ def test_largest_values_differences_and_joined_rows(backend: str, tmp_path: Path
     shapes = {"points": (POINTS, CHANNELS), "other": (POINTS, 1)}
     inputs = {name: random.normal(size=(500, *shape)).astype(np.float32) * 4 for name, shape in shapes.items()}
     exact(keras.Model([points, other], outputs), inputs, backend, tmp_path)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_values_of_pairs_go_to_both_of_their_places(backend: str, tmp_path: Path) -> None:
+    with_self, six = rounded("with_self", (6, 2))
+    without, three = rounded("without", (3, 2), "fixed<6,2,RND,SAT>")
+    form = h.form("fixed<7,4,RND,SAT>")
+    outputs = {
+        "whole": last(QSymmetricFill(iq_conf=form, particles=3, self_pairs=True, name="whole_of")(six), "whole"),
+        "empty": last(QSymmetricFill(iq_conf=form, particles=3, self_pairs=False, name="empty_of")(three), "empty"),
+    }
+    random = np.random.default_rng(3)
+    shapes = {"with_self": (6, 2), "without": (3, 2)}
+    inputs = {name: random.normal(size=(500, *shape)).astype(np.float32) * 4 for name, shape in shapes.items()}
+    exact(keras.Model([with_self, without], outputs), inputs, backend, tmp_path)
 
 
 def joined(first: Any, second: Any) -> Any:

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
-from support.quantised import CLASSES, WIDE, float_part, inputs_of, jets, logits, quantised_part, small
+from support.quantised import CLASSES, JET, WIDE, float_part, inputs_of, jets, logits, quantised_part, small
 
 from qformers.builds.models import load_model
 from qformers.config.sections import QuantConfig
 from qformers.errors import ConfigError
+from qformers.models.part.part import part
+from qformers.nn import VOCABULARIES
+from qformers.nn.index.pairs import SymmetricFill
 from qformers.nn.memory import Fold
+from qformers.precision.fixed import Fixed
 from qformers.quant.audit import audit, widths
+from qformers.quant.fidelity import axes_of
 from qformers.quant.fold import calibrate, float_to_quantised, folded_dense, to_numpy
+from qformers.quant.hardware import layer_ebops
+from qformers.quant.kinds import kind_of
+from qformers.quant.kinds.record import Incoming
 from qformers.quant.quantisers import quantisers, walk
 
 FORMS = [(pairs, head) for pairs in ("onchip", "input", "none") for head in ("mean", "class_token")]
@@ -196,7 +206,7 @@ def test_walking_the_layers_is_running_the_model() -> None:
 def test_widths_lists_learned_quantisers_only() -> None:
     found = widths(quantised_part(small()))
     assert len(found["b0_attn_q_kq"]) == 8 * 8  # one per weight
-    assert "pair_bias_kq" not in found
+    assert "pair_ln_pt_harder_kq" not in found
     assert "b0_attn_weights_exp_iq" not in found
 
 
@@ -204,7 +214,7 @@ def test_training_moves_widths_and_constants_stay() -> None:
     model = quantised_part(small())
     events = inputs_of(model, jets(256))
     float_to_quantised(float_part(small()), model, events)
-    kernel = to_numpy(model.get_layer("pair_bias")._kernel)
+    kernel = to_numpy(model.get_layer("pair_ln_pt_harder")._kernel)
     assert set(np.unique(kernel)) == {0.0, 1.0}
     before = sum(widths(model)["b0_ffn_fc1_kq"])
     for layer in model._flatten_layers():
@@ -215,4 +225,34 @@ def test_training_moves_widths_and_constants_stay() -> None:
     model.compile(keras.optimizers.Adam(0.05), loss, jit_compile=False)
     model.fit(events, labels, batch_size=64, epochs=10, verbose=0)
     assert sum(widths(model)["b0_ffn_fc1_kq"]) < before
-    np.testing.assert_array_equal(to_numpy(model.get_layer("pair_bias")._kernel), kernel)
+    np.testing.assert_array_equal(to_numpy(model.get_layer("pair_ln_pt_harder")._kernel), kernel)
+
+
+@pytest.mark.parametrize("vocabulary", ["float32", "hgq"])
+def test_no_constant_of_a_layer_grows_beyond_the_cube_of_the_particles(vocabulary: str) -> None:
+    particles = 64
+    model = part(small(), replace(JET, num_particles=particles), VOCABULARIES[vocabulary](QuantConfig()))
+    for layer in model.layers:
+        said = (value for value in layer.get_config().values() if isinstance(value, list))
+        constants = [np.shape(value) for value in said] + [tuple(variable.shape) for variable in layer.variables]
+        assert max(map(math.prod, constants), default=0) <= particles**3, layer.name
+
+
+def test_the_pair_bias_is_rounded_and_laid_out_in_one_layer() -> None:
+    model = quantised_part(small())
+    layer = model.get_layer("pair_bias")
+    kind, held = kind_of(layer), list(kind_of(layer).quantisers(layer))
+    assert [(q.name, q.slot, q.sees) for q in held] == [("pair_bias_iq", "input", 0)]
+    assert axes_of(model)["pair_bias"] == ("event", "head", "pair", "pair")
+    assert "pair_bias" not in layer_ebops(model)  # wires
+    values = np.random.default_rng(4).normal(0.0, 40.0, (50, *layer.input.shape[1:])).astype(np.float32)
+    form = Fixed.parse(QuantConfig().logits)
+    rounded = form.quantise(values.astype(np.float64))
+    expected = SymmetricFill(layer.particles, self_pairs=False, dtype="float64")(rounded)
+    np.testing.assert_array_equal(to_numpy(layer(values)), to_numpy(expected))
+    assert kind.bounds is not None
+    bounds, _ = kind.bounds(Incoming(layer, held, [None]))
+    assert bounds is not None
+    off_diagonal = ~np.eye(layer.particles, dtype=bool)
+    for found, end in ((bounds.low, form.low), (bounds.high, form.high)):
+        np.testing.assert_array_equal(found, np.broadcast_to(off_diagonal * end, found.shape))

@@ -17,6 +17,8 @@ from qformers.models.part.part import part
 from qformers.models.sizes import Jet
 from qformers.nn.float32 import Float32
 from qformers.nn.hgq import Hgq
+from qformers.nn.index.pairs import triangle_index
+from qformers.nn.vocabulary import Form
 
 NATURAL = FeatureSet(("part_pt_log", "part_deta", "part_dphi"), (0.0,) * 3, (1.0,) * 3, (-np.inf,) * 3, (np.inf,) * 3)
 N, CLASSES = 5, 3
@@ -69,6 +71,13 @@ def float_part(cfg: PartConfig, dtype: str = "float32") -> keras.Model:
     """A shaken float model."""
     keras.utils.set_random_seed(3)
     return shaken(part(cfg, JET, Float32(dtype)))
+
+
+def wired_symmetric(self: Hgq, x: Any, points: int, form: Form, name: str, self_pairs: bool = False) -> Any:
+    """`Hgq.symmetric` as models had it before there was `QSymmetricFill`: wires, an entry for each pair and place."""
+    index = triangle_index(points, self_pairs)
+    kernel = index == np.arange(int(x.shape[1]))[:, None, None]  # (P, N, N)
+    return self.wires(x, kernel, "bph,pij->bhij", name, form)
 
 
 def quantised_part(cfg: PartConfig, quant: QuantConfig | None = None) -> keras.Model:

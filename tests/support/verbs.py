@@ -179,6 +179,14 @@ def _computed_truth(arrays: Arrays, weights: Weights, kind: str) -> Array:
     return _affine({"x": x}, weights(f"norm_{kind}"))
 
 
+def _symmetric(x: Array, points: int) -> Array:
+    """Values (B, P, H) of pairs i > j of N points as (B, H, N, N)."""
+    made = np.zeros((len(x), x.shape[-1], points, points))
+    for place, (i, j) in enumerate(zip(*np.tril_indices(points, -1), strict=True)):
+        made[:, :, i, j] = made[:, :, j, i] = x[:, place]
+    return made
+
+
 DRAWN = HostOrder(np.array([[2.0, 3.0]]), np.array([[1.0], [0.5]]))
 MIX = np.array([[1.0, 0.0, -1.0], [0.0, 2.0, 1.0]])
 POINTS: dict[str, tuple[int, ...]] = {"x": (4, 3), "mask": (4,)}
@@ -368,6 +376,11 @@ CASES: dict[str, Case] = {
         {"x": (4, 3)},
         lambda nn, i: nn.move(Largest, nn.round(i["x"], FORM, "move_rounded"), "move", axis=1),
         lambda a, w: a["x"].max(axis=1, keepdims=True),
+    ),
+    "symmetric": Case(
+        {"x": (6, 2)},
+        lambda nn, i: nn.symmetric(i["x"], 4, FORM, "symmetric"),
+        lambda a, w: _symmetric(a["x"], 4),
     ),
     "sorted_order": Case(
         {"coords": (4, 2), "mask": (4,)},

@@ -59,6 +59,13 @@ def largest(layer: Any, inputs: Any) -> Any:
     return top if layer.floor is None else np.maximum(top, layer.floor)
 
 
+def symmetric_fill(layer: Any, inputs: Any) -> Any:
+    """`QSymmetricFill`: values (1, P, H) -> (1, H, N, N), the same wires for a pair and its mirror image."""
+    values = inputs[0]
+    with_zeros = np.concatenate([values, values[:1] * 0.0])  # behind the last pair, where index -1 points to
+    return np.moveaxis(with_zeros[layer.index], -1, 0)[None]
+
+
 def sorted_order(layer: Any, inputs: Any) -> Any:
     """`SortedOrder`: coordinates (1, N, C) and which slots are real (1, N, 1) -> order (1, 1, O, 1, N)."""
     coords, real = inputs[0][0], inputs[1][0, :, 0]  # (N, C), (N,)

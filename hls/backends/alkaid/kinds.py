@@ -28,6 +28,7 @@ from hls.backends.alkaid import gathers
 from hls.backends.layer_settings import Abilities
 from hls.errors import Gap
 from qformers.nn.index.lsh import FromBlocks, GivenOrder, ToBlocks
+from qformers.nn.index.rounded_pairs import QSymmetricFill
 from qformers.nn.index.select import Largest
 from qformers.nn.index.sorted_order import SortedOrder
 from qformers.precision.fixed import Fixed
@@ -65,6 +66,7 @@ HANDLERS: dict[type, Handler | Gap] = {
     ToBlocks: Handler(gathers.to_blocks),
     FromBlocks: Handler(gathers.from_blocks),
     Largest: Handler(gathers.largest),
+    QSymmetricFill: Handler(gathers.symmetric_fill),
 }
 
 

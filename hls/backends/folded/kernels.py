@@ -358,11 +358,7 @@ def _chosen(plan: Plan, work: Work, given: Any, numbers: Any) -> Any:
     pairs = np.stack(made)
     if into:
         return np.moveaxis(pairs.reshape(-1, *rest), 0, cast(int, work.axis))[None]
-    terms, out = work.layer.equation.split("->")
-    spelled, kernel = terms.split(",")
-    others = spelled[1:].replace(kernel[0], "")
-    order = [(kernel[1:] + others).index(letter) for letter in out[1:]]
-    return pairs.reshape(together, points, *rest).transpose(order)[None]
+    return pairs.reshape(together, points, *rest).transpose(choice.order)[None]
 
 
 def _sum(factors: tuple[float, float], own: Any, other: Any) -> Any:

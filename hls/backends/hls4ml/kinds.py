@@ -35,6 +35,7 @@ from hls.backends.layer_settings import Abilities
 from hls.backends.tables import MAX_ADDRESS_BITS, all_values, table_values
 from hls.errors import Gap
 from qformers.nn.index.lsh import FromBlocks, GivenOrder, ToBlocks
+from qformers.nn.index.rounded_pairs import QSymmetricFill
 from qformers.nn.index.select import Largest
 from qformers.nn.index.sorted_order import SortedOrder
 from qformers.precision.fixed import Fixed
@@ -198,6 +199,7 @@ HANDLERS: dict[type, Handler | Gap] = {
     ToBlocks: Handler(own=converter("to_blocks", points.to_blocks), faults=points.block_faults),
     FromBlocks: Handler(own=converter("from_blocks", points.from_blocks), faults=points.block_faults),
     Largest: Handler(own=converter("largest", points.largest, axis=points.axis_of, floor=points.floor_of)),
+    QSymmetricFill: Handler(own=converter("symmetric_fill", points.symmetric_fill)),
     keras.layers.Dropout: Gap("firmware has no dropout", "build the model for inference without it"),
 }
 

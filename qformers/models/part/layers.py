@@ -90,44 +90,6 @@ class LowerTriangle(keras.layers.Layer):  # type: ignore[misc]
 
 
 @serialisable
-class SymmetricFill(keras.layers.Layer):  # type: ignore[misc]
-    """(B, P, H) -> (B, H, N, N), both triangles; `self_pairs` says whether P counts the diagonal (else it is 0)."""
-
-    def __init__(self, particles: int, self_pairs: bool = True, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.particles = particles
-        self.self_pairs = self_pairs
-
-    def call(self, values: Tensor) -> Tensor:
-        """Apply it; shapes as in the class."""
-        index = triangle_index(self.particles, self.self_pairs)
-        missing = index < 0
-        filled = ops.take(values, np.where(missing, 0, index).ravel(), axis=1)  # (B, N * N, H)
-        filled = filled * np.where(missing, 0.0, 1.0).reshape(1, -1, 1).astype(self.compute_dtype)
-        square = ops.reshape(filled, (-1, self.particles, self.particles, values.shape[-1]))
-        return ops.transpose(square, (0, 3, 1, 2))
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """Shape of the output, batch first."""
-        return (input_shape[0], input_shape[-1], self.particles, self.particles)
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments, for saving."""
-        return {**super().get_config(), "particles": self.particles, "self_pairs": self.self_pairs}
-
-
-def triangle_index(particles: int, self_pairs: bool) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """(N, N) table of the place of pair (i, j) in the lower triangle; -1 where it is not kept.
-
-    With self pairs the order is that of ``np.tril_indices(N)``, without that of ``np.tril_indices(N, -1)``.
-    """
-    index = np.full((particles, particles), -1, np.int64)
-    rows, columns = np.tril_indices(particles, 0 if self_pairs else -1)
-    index[rows, columns] = np.arange(len(rows))
-    return np.maximum(index, index.T)
-
-
-@serialisable
 class ClassToken(keras.layers.Layer):  # type: ignore[misc]
     """The learned class token, once per jet: input (B, N, D), of which only B is used; output (B, 1, D)."""
 

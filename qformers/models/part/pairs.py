@@ -16,7 +16,6 @@ from keras import ops
 
 from qformers.data.events import FeatureSet
 from qformers.errors import ConfigError, nearest
-from qformers.models.part.layers import triangle_index
 from qformers.nn.layers import serialisable
 from qformers.nn.vocabulary import Table, Tensor, Vocabulary
 
@@ -85,13 +84,6 @@ def onchip_features(particles: int, feature_set: FeatureSet | None, nn: Vocabula
     ln_r = nn.sum(fine, coarse, "fixed<12,6,RND,SAT>", "pair_ln_dr2")
     soft = nn.table(ratio, SOFTPLUS, "pair_softplus")
     return nn.stack([high, low, ln_r, soft], "fixed<14,6,RND,SAT>", "pair_features")
-
-
-def fill_symmetric(particles: int, values: Tensor, nn: Vocabulary) -> Tensor:
-    """(B, P, H) of the pairs i > j -> U (B, H, N, N), symmetric with a zero diagonal."""
-    index = triangle_index(particles, self_pairs=False)  # (N, N)
-    kernel = (index[None] == np.arange(particles * (particles - 1) // 2)[:, None, None]).astype(np.float32)
-    return nn.wires(values, kernel, "bph,pij->bhij", "pair_bias", lambda formats: formats.quant.logits)
 
 
 def _selectors(feature_set: FeatureSet | None) -> list[np.ndarray[tuple[int], np.dtype[np.float32]]]:

@@ -16,7 +16,7 @@ from qformers.models.part import layers as part_layers
 from qformers.models.part.class_attention import class_blocks
 from qformers.models.part.config import PartConfig
 from qformers.models.part.feed_forward import feed_forward
-from qformers.models.part.pairs import fill_symmetric, onchip_features
+from qformers.models.part.pairs import onchip_features
 from qformers.models.sizes import Jet
 from qformers.nn import softmax
 from qformers.nn.index import select
@@ -91,7 +91,7 @@ def _pair_front_end(
     both_real = nn.counted(part_layers.LowerTriangle, both_real, "pair_mask_triangle", self_pairs=False)  # (B, P)
     values = onchip_features(jet.num_particles, jet.feature_set, nn, features)  # (B, P, 4)
     values = _pair_network(cfg, nn, values, "bph", both_real)
-    return [], fill_symmetric(jet.num_particles, values, nn)
+    return [], _pair_bias(nn, values, jet.num_particles, self_pairs=False)
 
 
 def _exact_pairs(cfg: PartConfig, jet: Jet, nn: Vocabulary, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -103,8 +103,12 @@ def _exact_pairs(cfg: PartConfig, jet: Jet, nn: Vocabulary, mask: Tensor) -> tup
     both_real = nn.counted(part_layers.PairMask, mask, "pair_mask")
     counted = nn.counted(part_layers.LowerTriangle, both_real, "pair_mask_triangle", self_pairs=kept)
     values = _pair_network(cfg, nn, triangle, "bph", counted)  # (B, P, H)
-    fill = {"particles": jet.num_particles, "self_pairs": kept}
-    return vectors, nn.real(part_layers.SymmetricFill, values, "pair_bias", NO_VECTORS, **fill)
+    return vectors, _pair_bias(nn, values, jet.num_particles, self_pairs=kept)
+
+
+def _pair_bias(nn: Vocabulary, values: Tensor, particles: int, self_pairs: bool) -> Tensor:
+    """(B, P, H) of each pair once -> U (B, H, N, N), on the grid of the logits that it is added to."""
+    return nn.symmetric(values, particles, lambda formats: formats.quant.logits, "pair_bias", self_pairs)
 
 
 def _pair_network(cfg: PartConfig, nn: Vocabulary, x: Tensor, output: str, mask: Tensor | None) -> Tensor:

@@ -22,6 +22,7 @@ from hgq.layers import (
 from hgq.quantizer import Quantizer
 
 from qformers.nn.index.lsh import FromBlocks, GivenOrder, ToBlocks
+from qformers.nn.index.rounded_pairs import QSymmetricFill
 from qformers.nn.index.select import Largest
 from qformers.nn.index.sorted_order import SortedOrder
 from qformers.quant.kinds import adders, moves, products, tables
@@ -49,6 +50,7 @@ KINDS: dict[type, LayerKind] = {
     ToBlocks: moves.BLOCKS,
     FromBlocks: moves.OTHER_PLACES,
     Largest: moves.LARGEST,
+    QSymmetricFill: moves.FILL,
 }
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from qformers.quant.intervals import Range, constant
+from qformers.quant.intervals import Range, constant, ranged
+from qformers.quant.kinds.listing import usual
 from qformers.quant.kinds.record import UNKNOWN, Bounds, Incoming, LayerKind, Quantiser
 
 
@@ -63,6 +64,21 @@ def _largest(incoming: Incoming) -> Bounds:
     return Range(np.maximum(low, own.low), np.maximum(high, own.high), np.maximum(bits, own.fraction_bits)), None
 
 
+def _filled(incoming: Incoming) -> Bounds:
+    """(P, H) -> (H, N, N), 0 where no pair is kept."""
+    given, index = incoming.input(), incoming.layer.index
+    if given is None:
+        return UNKNOWN
+    low, high, bits = (part[index].transpose(2, 0, 1) for part in (given.low, given.high, given.fraction_bits))
+    kept = index >= 0
+    return ranged(np.where(kept, low, 0.0), np.where(kept, high, 0.0), bits), None
+
+
+def _of_pairs(roles: Sequence[str]) -> tuple[str, ...]:
+    event, pair, head = roles
+    return event, head, pair, pair
+
+
 def _joined(incoming: Incoming) -> Bounds:
     given, axis = incoming.inputs, incoming.layer.axis % len(incoming.layer.output.shape) - 1
     if any(one is None for one in given):
@@ -77,5 +93,6 @@ RESHAPE = LayerKind(bounds=_reshaped, moves=True)
 BLOCKS = LayerKind(bounds=_to_blocks, moves=True, reorders=True)
 OTHER_PLACES = LayerKind(bounds=_from_blocks, moves=True)
 LARGEST = LayerKind(bounds=_largest)
+FILL = LayerKind(usual, _filled, roles=_of_pairs)
 JOINED = LayerKind(bounds=_joined)
 PLAIN = LayerKind()  # rounds nothing; what it gives out is not followed

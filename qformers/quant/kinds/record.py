@@ -154,6 +154,11 @@ def every_feature(layer: Any) -> Any:
     return slice(None)
 
 
+def as_they_come(roles: Sequence[str]) -> tuple[str, ...]:
+    """Roles of the axes of a layer that leaves its axes alone."""
+    return tuple(roles)
+
+
 @dataclass(frozen=True)
 class LayerKind:
     """What precision tables, audit, post-training quantisation, ranges and backends need to know of a layer class.
@@ -168,6 +173,7 @@ class LayerKind:
         used: which elements of the last axis of its input reach its output, as an index.
         moves: what it gives out are the values of its first input, at other places.
         reorders: its rows stand in another order than the slots of the event.
+        roles: of the axes of its output, given those of its first input; a layer with an equation says them itself.
     """
 
     quantisers: Callable[[Any], Iterator[Quantiser]] = no_quantisers
@@ -177,6 +183,7 @@ class LayerKind:
     used: Callable[[Any], Any] = every_feature
     moves: bool = False
     reorders: bool = False
+    roles: Callable[[Sequence[str]], tuple[str, ...]] = as_they_come
 
 
 def rounded(given: Range | None, quantiser: Quantiser, shape: tuple[int, ...]) -> Range:

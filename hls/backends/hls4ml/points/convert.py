@@ -157,6 +157,12 @@ def floor_of(layer: Any) -> float | None:
     return None if layer.floor is None else float(layer.floor)
 
 
+def symmetric_fill(layer: Any) -> Sizes:
+    """Of a `QSymmetricFill`."""
+    pairs, heads = layer.input.shape[1:]
+    return {"points": layer.particles, "pairs": pairs, "heads": heads, "self_pairs": bool(layer.self_pairs)}
+
+
 def subtract(layer: Any) -> Sizes:
     """Of a `QSubtract`, whose inputs may be repeated along axes of length 1."""
     shape = tuple(layer.output.shape[1:])

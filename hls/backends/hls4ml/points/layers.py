@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qformers.nn.index.pairs import triangle_index
+
 Kif = tuple[NDArray[np.int16], NDArray[np.int16], NDArray[np.int16]]  # sign, integer, fraction bits per value
 HEADER = Path(__file__).with_name("nnet_points.hh")
 FAR = 126  # bits of hls4ml's "as many as there are"
@@ -111,6 +113,31 @@ def kinds() -> Mapping[str, Any]:
             halves = [np.split(part, ends, axis=-1) for part in wanted]
             return tuple(zip(*halves, strict=True))
 
+    class SymmetricFill(PointLayer):
+        moves = True
+
+        def places(self) -> NDArray[np.int64]:
+            sizes = self.attributes["sizes"]
+            return triangle_index(sizes["points"], sizes["self_pairs"])
+
+        def produced(self, given: Sequence[Kif]) -> Kif:
+            index = self.places()
+            least = (0, *(int(part.min()) for part in given[0][1:]))  # enough for 0, and no more than the others have
+            k, i, f = (
+                np.where(index < 0, own, np.moveaxis(part[index], -1, 0)).astype(np.int16)
+                for part, own in zip(given[0], least, strict=True)
+            )
+            return k, i, f
+
+        def requested(self, wanted: Kif, shapes: Sequence[tuple[int, ...]]) -> tuple[Kif, ...]:
+            index = self.places()
+            kept = index >= 0
+            most = tuple(np.full(shapes[0], -FAR, np.int16) for _ in wanted)  # each pair has a place at least
+            for part, whole in zip(most, wanted, strict=True):
+                np.maximum.at(part, index[kept], np.moveaxis(whole, 0, -1)[kept])
+            k, i, f = most
+            return ((k, i, f),)
+
     class SortedOrder(PointLayer):
         def produced(self, given: Sequence[Kif]) -> Kif:
             return _slots(self.attributes["out_shape"], self.attributes["out_shape"][-1])
@@ -119,6 +146,7 @@ def kinds() -> Mapping[str, Any]:
         "to_blocks": ToBlocks,
         "from_blocks": FromBlocks,
         "largest": Largest,
+        "symmetric_fill": SymmetricFill,
         "subtract_repeated": Subtract,
         "side_by_side": SideBySide,
         "sorted_order": SortedOrder,

@@ -87,6 +87,29 @@ void largest(data_T data[CONFIG_T::outer * CONFIG_T::count * CONFIG_T::inner],
     }
 }
 
+// Values of pairs (P, H), each pair once, at both of its places: (H, N, N); 0 on the diagonal where P leaves that out.
+template <class data_T, class res_T, typename CONFIG_T>
+void symmetric_fill(data_T data[CONFIG_T::pairs * CONFIG_T::heads],
+                    res_T res[CONFIG_T::heads * CONFIG_T::points * CONFIG_T::points]) {
+    #pragma HLS PIPELINE
+    for (unsigned h = 0; h < CONFIG_T::heads; h++) {
+        #pragma HLS UNROLL
+        for (unsigned i = 0; i < CONFIG_T::points; i++) {
+            #pragma HLS UNROLL
+            for (unsigned j = 0; j < CONFIG_T::points; j++) {
+                #pragma HLS UNROLL
+                const unsigned row = i > j ? i : j, column = i > j ? j : i;
+                const unsigned pair = (CONFIG_T::self_pairs ? row * (row + 1) : row * (row - 1)) / 2 + column;
+                res_T &place = res[(h * CONFIG_T::points + i) * CONFIG_T::points + j];
+                if (i == j && !CONFIG_T::self_pairs)
+                    place = 0;
+                else
+                    place = data[pair * CONFIG_T::heads + h];
+            }
+        }
+    }
+}
+
 // Where the values of an output stand in an input that is repeated along some axes.
 template <typename CONFIG_T> unsigned repeated_at(unsigned place, unsigned (*stride)(unsigned)) {
     unsigned found = 0;
