@@ -14,8 +14,6 @@ not done again; a file STOP in runs/folded_training ends it.
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +21,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+from benchmarks.logged import log_of, run_logged  # noqa: E402
 from benchmarks.markdown import machine_words, table  # noqa: E402
 from benchmarks.pareto_table import paired, per_cent, read  # noqa: E402
 from benchmarks.precision_routes_table import differing  # noqa: E402
@@ -56,13 +55,9 @@ def step(run: Path, result: str, command: Sequence[str]) -> None:
         return
     if (RUNS / "STOP").exists():
         raise SystemExit(f"{RUNS / 'STOP'} is there")
-    run.mkdir(parents=True, exist_ok=True)
     words = [sys.executable, str(ROOT / "scripts" / command[0]), *command[1:]]
-    with (run / "log.txt").open("a") as log:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        done = subprocess.run(words, stdout=log, stderr=log, env=environment, check=False)  # noqa: S603  no shell
-    if done.returncode:
-        raise SystemExit(f"{run}: {command[0]} ended with {done.returncode}, see {run / 'log.txt'}")
+    if status := run_logged(words, run):
+        raise SystemExit(f"{run}: {command[0]} ended with {status}, see {log_of(run)}")
 
 
 def row_of(run: Path) -> Row:

@@ -13,7 +13,6 @@ interrupted (Ctrl-C, or a file STOP in runs/hept) goes on. The numbers of all fi
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import shutil
 import subprocess
@@ -25,6 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from benchmarks.hept_table import collect, show  # noqa: E402
+from benchmarks.logged import environment, log_of, run_logged  # noqa: E402
 from qformers.errors import nearest  # noqa: E402
 
 RUNS = Path("runs/hept")
@@ -153,11 +153,6 @@ def make_data() -> None:
             subprocess.run(command, check=True, env=environment())  # noqa: S603  our own script
 
 
-def environment() -> dict[str, str]:
-    """Of the stages."""
-    return {**os.environ, "PYTHONPATH": str(ROOT)}
-
-
 def share_float(variant: Variant) -> None:
     """Take over the float model of another variant."""
     source, target = RUNS / f"{variant.task}_{variant.float_of}" / "float", variant.folder / "float"
@@ -170,7 +165,6 @@ def share_float(variant: Variant) -> None:
 def run(variant: Variant) -> str:
     """Train, make the baseline of the firmware form, trace a quantised model; returns what happened, in a line."""
     share_float(variant)
-    variant.folder.mkdir(parents=True, exist_ok=True)
     data, out = str(DATA[variant.task][0]), str(variant.folder)
     quantised = variant.phase == "qat"
     only = () if quantised else ("--phase", "float")
@@ -187,11 +181,10 @@ def run(variant: Variant) -> str:
             continue
         if (RUNS / "STOP").exists():
             return f"{variant.run}: not done, {RUNS / 'STOP'} is there"
-        with (variant.folder / "log.txt").open("a") as log:
-            done = subprocess.run(command, stdout=log, stderr=log, env=environment(), check=False)  # noqa: S603
-        if done.returncode:
-            word = "was stopped" if done.returncode == STOPPED else f"ended with {done.returncode}"
-            return f"{variant.run}: {Path(command[1]).name} {word}, see {variant.folder / 'log.txt'}"
+        status = run_logged(command, variant.folder)
+        if status:
+            word = "was stopped" if status == STOPPED else f"ended with {status}"
+            return f"{variant.run}: {Path(command[1]).name} {word}, see {log_of(variant.folder)}"
     return f"{variant.run}: done"
 
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import threading
@@ -25,6 +24,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+from benchmarks.logged import log_of, run_logged  # noqa: E402
 from benchmarks.pareto_table import FEATURES, MODELS, collect, run_name, show, stem  # noqa: E402
 
 RUNS = Path("runs/pareto")
@@ -117,18 +117,14 @@ def run(training: Training, core: int | None) -> str:
             "run_rtl.py", "--run", str(training.folder), "--levels", "interpreter"
         ),
     }
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     for result, command in stages.items():
         if result.exists():
             continue
         if (RUNS / "STOP").exists():
             return f"{training.name}: not done, {RUNS / 'STOP'} is there"
-        training.folder.mkdir(parents=True, exist_ok=True)
-        pinned = command if core is None else ["taskset", "-c", str(core), *command]
-        with (training.folder / "log.txt").open("a") as log:
-            done = subprocess.run(pinned, stdout=log, stderr=log, env=environment, check=False)  # noqa: S603  no shell
-        if done.returncode:
-            return f"{training.name}: {command[1]} ended with {done.returncode}, see {training.folder / 'log.txt'}"
+        status = run_logged(command, training.folder, core)
+        if status:
+            return f"{training.name}: {command[1]} ended with {status}, see {log_of(training.folder)}"
     return f"{training.name}: done"
 
 

@@ -14,8 +14,6 @@ an HLS project and compared in C simulation. Finished steps are not done again; 
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +21,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+from benchmarks.logged import log_of, run_logged  # noqa: E402
 from benchmarks.precision_routes_table import cheapest, float_row, row_of, show  # noqa: E402
 
 RUNS = Path("runs/routes")
@@ -206,13 +205,9 @@ def run(point: Point, result: str, command: list[str], core: str | None) -> None
         return
     if (RUNS / "STOP").exists():
         raise SystemExit(f"{RUNS / 'STOP'} is there")
-    point.folder.mkdir(parents=True, exist_ok=True)
     words = [sys.executable, str(ROOT / "scripts" / command[0]), *command[1:]]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with (point.folder / "log.txt").open("a") as log:
-        pinned = ["taskset", "-c", core, *words] if core else words
-        done = subprocess.run(pinned, stdout=log, stderr=log, env=environment, check=False)  # noqa: S603  no shell
-    said = "done" if done.returncode == 0 else f"ended with {done.returncode}, see {point.folder / 'log.txt'}"
+    status = run_logged(words, point.folder, core)
+    said = "done" if status == 0 else f"ended with {status}, see {log_of(point.folder)}"
     print(f"{point.name}: {command[0]} {said}", flush=True)
 
 
