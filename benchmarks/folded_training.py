@@ -62,7 +62,7 @@ def step(run: Path, result: str, command: Sequence[str]) -> None:
 
 def row_of(run: Path) -> Row:
     """What is known of one finished training."""
-    names = "qat/manifest.json", "qat/metrics.json", "reports/alkaid.json"
+    names = "qat/manifest.json", "qat/metrics.json", "reports/folded.json"
     manifest, metrics, report = (read(run / name) for name in names)
     floating, level = read(run / "float/metrics.json"), read(run / "rtl.json")["levels"][LEVEL]
     train, beside = manifest["settings"]["train"], RUNS / run.name.replace(FORMS[1], FORMS[0])

@@ -24,6 +24,7 @@ from benchmarks import (  # noqa: E402
     fast_path,
     folded,
     folded_sizes,
+    folded_training,
     hept_cost,
     hept_table,
     pair_features,
@@ -72,6 +73,7 @@ def figures() -> dict[str, Any]:
     )
     tools_entry = tools["runs"][HEADLINE]
     folds, sizes, speeds = (read(name) for name in ("folded", "folded_sizes", "fast_path"))
+    trained = read("folded_training")
     by_name = {row["name"]: row for row in [*routes["float"], *routes["rows"]]}
     order = [name for name in (HEADLINE, "hept_tracking_demo") if name in runs]
     normed = [name for name in NORMED if name in runs]
@@ -118,6 +120,8 @@ def figures() -> dict[str, Any]:
         "folded_error": folded.largest_error(folds),
         "sizes": folded_sizes.text(sizes),
         "sizes_on": folded_sizes.conditions(sizes),
+        "trained": folded_training.text(trained),
+        "trained_on": folded_training.conditions(trained),
         "speeds": fast_path.text(speeds),
         "speeds_on": fast_path.conditions(speeds),
         "widths": {int(size): steps for size, steps in tools_entry["widths"].items()},
