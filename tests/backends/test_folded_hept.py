@@ -215,8 +215,9 @@ def test_outputs_of_points_and_of_events_are_refused_together(tmp_path: Path) ->
         ),
         ({"points_per_clock": 3}, r"points_per_clock \(setting\): must divide the 8 points of an event. Received: 3"),
         (
-            {"points_per_clock": 4, "flavour": "vitis"},
-            r"firmware.flavour \(setting\): rows that an order moves, and outputs of points, are written in Verilog",
+            {"points_per_clock": 4, "flavour": "vitis", "moved_rows": "banks"},
+            r"firmware.moved_rows \(setting\): rows in memory banks are written in Verilog alone, and firmware.flavour is "
+            r"vitis. Received: banks; set firmware.moved_rows: registers, or firmware.flavour: verilog",
         ),
     ],
 )

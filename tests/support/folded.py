@@ -55,6 +55,16 @@ def refuse_other_levels(model: Any, project: FoldedProject, interval: int) -> No
     assert not disturbed.came.all()
 
 
+def refuse_other_cpp(model: Any, project: FoldedProject, each: int = 64) -> None:
+    """The C++ gives what Keras gives, event behind event; `each`: events of a random kind."""
+    events = adversarial(model, each=each).inputs
+    for name, values in keras_outputs(model, events).items():
+        assert np.unique(values).size > 50
+        answers = open_project(project.path).outputs(events, "csim")[name]
+        assert answers.shape == values.shape
+        assert (answers != values).sum() == 0, name
+
+
 def refuse_other_rtl(model: Any, project: FoldedProject) -> None:
     """The RTL gives what Keras gives, on time, with pauses and resets, and edge by edge as the emulator does."""
     events = adversarial(model).inputs
