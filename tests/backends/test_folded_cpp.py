@@ -6,7 +6,6 @@ import functools
 import json
 import re
 import shutil
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import pytest
 from alkaid.trace import FVArray, HWConfig, trace
 from numpy.typing import NDArray
 from support.battery import build_of, models_of
+from support.folded import bench_of, compiled
 from support.paths import DATA
 
 from hls import cli
@@ -26,7 +26,6 @@ from hls.backends.alkaid.trace import HARDWARE, SOLVER
 from hls.backends.folded import channels, cpp, csim, kernels
 from hls.backends.folded.machine import Ports, phases_of
 from hls.backends.folded.project import FoldedProject
-from hls.backends.simulators import cxx
 from hls.errors import ExportRefused, HlsError, VendorToolMissing
 from hls.proof.adversarial import adversarial
 from hls.proof.agree import keras_outputs
@@ -108,14 +107,28 @@ def _moving1(order: Any, there: Any, other: Any) -> Made:
     once = there[1, :, 0].transpose(1, 0, 2) + there[0, :, 1].transpose(1, 0, 2)  # of two lanes of a beat
     rows = np.concatenate([once, once[::-1] * 2 + other[:2, None, None]])
     return [
-        ("other", "spread", other), ("again", "gathered", rows), ("back", "scattered", side), ("order", "places", order),
-    ]  # fmt: skip
+        ("other", "spread", other),
+        ("again", "gathered", rows),
+        ("back", "scattered", side),
+        ("order", "places", order),
+    ]
 
 
 def _moving2(other: Any, again: Any, back: Any) -> Made:  # that order leads rows here, and is not read
     rows = back[0] - back[1] * np.array([1, 0, 2])  # (H, T, E); of the second order one number is not read
     blocks = again[0].reshape(2, 4, 2)  # (H, T, E)
     return [("y", "", np.concatenate([rows[0], rows[1, :, :1] + blocks[0, :, 1:], blocks[1, :, :1]], axis=1))]
+
+
+# pairs of four points that are known when the event is complete; a beat reads the rows of two points and two of their
+# keys
+PAIRS = Plan(
+    model=None,
+    fold=Folding(4, 2, {"x": 0, "pairs": None, "sum": 0, "y": 0}, {"pairs": 0}, keys=2),
+    works=((), (), (), ()),
+    boundaries=(),
+    shapes={"x": (4,), "pairs": (4, 4)},
+)
 
 
 def _traced(ins: Sequence[kernels.Group], make: Callable[..., Made], beats: int) -> kernels.Kernel:
@@ -135,6 +148,22 @@ def _traced(ins: Sequence[kernels.Group], make: Callable[..., Made], beats: int)
         for (tensor, kind, array), kif in zip(made, parts, strict=True)
     ]
     return kernels.Kernel(comb, tuple(ins), tuple(outs), beats)
+
+
+@functools.cache
+def pairs() -> tuple[kernels.Kernel, ...]:
+    """The kernels of `PAIRS`."""
+    x = _coming("x", 1, 2, 1, 2)
+    first = _traced([x], lambda x: [("x", "filled", x)], 2)
+    differences = np.array([1, 0.25, 2, 0])
+    every = kernels._behind(PAIRS, 0, first.outs[0])
+    second = _traced([every], lambda x: [("pairs", "spread", x[:, None] * differences - x[None] * 0.5)], 1)
+    whole = kernels._behind(PAIRS, 1, second.outs[0])
+    kif = tuple(np.maximum(*np.split(part, 2, axis=1)) for part in whole.kif)
+    keys = kernels.Group("pairs", "spread", (2, 2), kif, keys=1)  # type: ignore[arg-type]
+    third = _traced([whole, keys], lambda rows, some: [("sum", "row_sums", np.sum(some, axis=1) + rows[:, 3])], 4)
+    sums = kernels._behind(PAIRS, 2, third.outs[0])
+    return first, second, third, _traced([sums], lambda total: [("y", "", total * 2)], 4)
 
 
 def _coming(tensor: str, signed: int, integer: int, fraction: int, *shape: int) -> kernels.Group:
@@ -196,14 +225,6 @@ def flat(side: Sequence[tuple[kernels.Group, Any]]) -> list[Any]:
     return [value for _, values in side for value in values]
 
 
-def compiled(folder: Path, source: Path, target: Path, *more: str) -> Path:
-    """A C++ file of the project in a folder, alkaid's functions in one piece."""
-    places = (folder / "src" / name for name in ("", "kernels", "static", "static/ap_types"))
-    options = ["-O0", "-w", "-fPIC", "-std=c++11", *(f"-I{place}" for place in places)]
-    cxx.run([cxx.compiler(), *options, str(source), *more], target, target.with_suffix(".log"))
-    return target
-
-
 def linked(folder: Path, machine: Path) -> Path:
     """A machine of `design` and the bridge to it as a library."""
     (folder / "csim").mkdir()
@@ -233,6 +254,17 @@ def test_streams_carry_every_kind_of_store(tiny: tuple[Path, tuple[Ports, ...], 
     beats = kernels.beats_of(PLAN.fold, "x", events)
     found = csim.run_library(linked(folder, machine), beats, flat(ports[0].ins), flat(ports[-1].outs))
     np.testing.assert_array_equal(found[:, 0], wanted)
+
+
+def test_beats_read_keys_of_values_of_the_event_and_outputs_of_points_come_once(tmp_path: Path) -> None:
+    source, ports = written(tmp_path, pairs(), plan=PAIRS)
+    library = linked(tmp_path, compiled(tmp_path, source / "tiny.cc", tmp_path / "tiny.o", "-c"))
+    events = np.random.default_rng(3).integers(-8, 8, (csim.EVENTS + 7, 4)) / 2
+    wanted = kernels.run(PAIRS.fold, pairs(), {"x": events})["y"]
+    assert np.unique(wanted).size > 50
+    beats = kernels.beats_of(PAIRS.fold, "x", events)
+    found = csim.run_library(library, beats, flat(ports[0].ins), flat(ports[-1].outs), 2)
+    np.testing.assert_array_equal(kernels.of_event(PAIRS.fold, pairs()[-1].outs[0], found), wanted)
 
 
 @pytest.fixture(scope="module")
@@ -286,13 +318,13 @@ def test_the_bench_counts_events_of_which_any_beat_differs(rows: tuple[Path, tup
     ]
     cpp.write_bench(folder, "tiny", *words, "out_beat", 3)
     program = compiled(folder, folder / "tb/tb_tiny.cc", folder / "bench", str(machine))
-    assert said(folder, program) == (0, "PASS: 40 events")
+    assert bench_of(folder, program) == (0, "PASS: 40 events")
     answers = folder / "tb_data/out_beat.hex"
     changed = answers.read_text().split()
     for beat in (3, 5, 119):  # two of one event
         changed[beat] = f"{int(changed[beat], 16) ^ 2:x}"
     answers.write_text("\n".join(changed))
-    assert said(folder, program) == (1, "FAIL: 2 of 40 events differ")
+    assert bench_of(folder, program) == (1, "FAIL: 2 of 40 events differ")
 
 
 def test_kernels_in_verilog_read_as_many_bits_as_their_stores_have() -> None:
@@ -303,12 +335,6 @@ def test_kernels_in_verilog_read_as_many_bits_as_their_stores_have() -> None:
     assert [value.width for value in flat(ports[1].ins)[-3:]] == [6, 0, 7], "of the sum of nothing there is nothing"
 
 
-def said(folder: Path, program: Path) -> tuple[int, str]:
-    """Status and first line of a test bench."""
-    ran = subprocess.run([program], cwd=folder, capture_output=True, text=True, check=False)
-    return ran.returncode, ran.stdout.splitlines()[0]
-
-
 def test_the_bench_says_whether_events_differ(tiny: tuple[Path, tuple[Ports, ...], Path]) -> None:
     folder, ports, machine = tiny
     events = numbers(150)
@@ -317,13 +343,13 @@ def test_the_bench_says_whether_events_differ(tiny: tuple[Path, tuple[Ports, ...
     cpp.write_bench(folder, "tiny", beats, encode(flat(ports[-1].outs), wanted), "out_event")
     program = compiled(folder, folder / "tb/tb_tiny.cc", folder / "bench", str(machine))
 
-    assert said(folder, program) == (0, "PASS: 150 events")
+    assert bench_of(folder, program) == (0, "PASS: 150 events")
     words = (folder / "tb_data/out_event.hex").read_text().split()
     words[70] = f"{int(words[70], 16) ^ 1:x}"
     (folder / "tb_data/out_event.hex").write_text("\n".join(words))
-    assert said(folder, program) == (1, "FAIL: 1 of 150 events differ")
+    assert bench_of(folder, program) == (1, "FAIL: 1 of 150 events differ")
     (folder / "tb_data/in_beat.hex").write_text("0\n" * 299)
-    assert said(folder, program) == (1, "FAIL: tb_data/in_beat.hex has 299 words of 300")
+    assert bench_of(folder, program) == (1, "FAIL: tb_data/in_beat.hex has 299 words of 300")
 
 
 def test_a_word_that_stays_in_a_stream_is_an_error(tmp_path: Path) -> None:

@@ -10,15 +10,15 @@ copies of a store, of which one is written while the other one is read:
 - ``filled``: a stream for each beat of an event, of two words; all of them are read when the event is complete, into
   registers that the beats of the next phase share;
 - ``spread``: the same, but each beat of the next phase reads its own stream alone;
-- ``gathered``: as ``filled``; a beat picks the rows that it reads by the numbers of the order, which come in ``streamed``
-  or ``spread`` words;
+- ``gathered``: as ``filled``; a beat picks the rows that it reads by the numbers of the order, which come as ``streamed``
+  or ``spread``;
 - ``scattered``: registers of all rows, which a beat writes where the kernel says (``places``), and from which they come
   as ``spread`` with the last beat of an event;
 - ``rom``: a table for each value, of which a beat reads its entry;
 - ``running``, ``held``: one word, written with the last beat of an event and read with the first one of the next phase.
 
-Of what stands there for all keys, a beat picks its own K. Outputs of points leave beat by beat, those of an event with its
-last beat.
+Of what stands there for all keys, a beat picks its own K. Outputs of points leave beat by beat, those of an event with
+its last beat.
 
 So a process waits where a word is missing or has no place yet, and several events are on their way. Streams join
 neighbours alone and hold at least an event, so that no two processes can wait for each other. A word has a field for
@@ -69,6 +69,7 @@ STATIC = "static"  # folder below src/: what all projects share
 TYPES = "ap_types"  # folder below that: the types of Vitis HLS for other compilers; Vitis HLS has its own
 DATA = "tb_data"  # of the test bench
 NAMESPACE = "comb_logic"  # of alkaid's functions
+
 
 @dataclass(frozen=True)
 class Bits:
@@ -220,13 +221,13 @@ def processes_of(
         gives = between[number] if number < len(between) else ()
         gathered = gathered_of(fold, number - 1, ports[number - 1], port, takes) if number else Moved()
         scattered = scattered_of(fold, number, port, ports[number + 1]) if gives else Moved()
-        outside = {bits.number for bits in _bits(port.ins, "streamed")}
+        known = brought(takes, gathered) if number else {bits.number for bits in _bits(port.ins, "streamed")}
         roms = tuple(
             Rom(bits.number, bits.type, tuple(map(repr, kernel.rom[:, bits.number].tolist())))
             for bits in _bits(port.ins, "rom")
         )
         picks = tuple(picks_of(fold, takes, ports[number - 1], port)) if number else ()
-        known = (brought(takes, gathered) if number else outside) | {rom.number for rom in roms} | {pick.number for pick in picks}
+        known |= {rom.number for rom in roms} | {pick.number for pick in picks}
         zeros = tuple(sorted({*range(comb.shape[0])} - known))
         _refuse_unknown(number, port.ins, zeros)
         chunks = fold.chunks_in(kernel.beats)
