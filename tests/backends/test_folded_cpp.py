@@ -6,7 +6,6 @@ import functools
 import json
 import re
 import shutil
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import pytest
 from alkaid.trace import FVArray, HWConfig, trace
 from numpy.typing import NDArray
 from support.battery import build_of, models_of
+from support.folded import bench_of, compiled
 from support.paths import DATA
 
 from hls import cli
@@ -23,16 +23,15 @@ from hls.backends import open_backend, open_project
 from hls.backends.alkaid.ports import encode
 from hls.backends.alkaid.stages import Pipeline, pipeline
 from hls.backends.alkaid.trace import HARDWARE, SOLVER
-from hls.backends.folded import cpp, csim, kernels
+from hls.backends.folded import channels, cpp, csim, kernels
 from hls.backends.folded.machine import Ports, phases_of
 from hls.backends.folded.project import FoldedProject
-from hls.backends.simulators import cxx
 from hls.errors import ExportRefused, HlsError, VendorToolMissing
 from hls.proof.adversarial import adversarial
 from hls.proof.agree import keras_outputs
 from hls.reports.tools import read_reports
 from hls.templates import fill
-from qformers.quant.phases import Boundary, Folding, Plan
+from qformers.quant.phases import Boundary, Folding, Move, Plan
 
 SLOW = pytest.mark.slow
 Array = NDArray[np.float64]
@@ -77,6 +76,61 @@ def _phase3(total: Any, sums: Any) -> Made:
     return [("y", "", np.stack([total[1] - total[0] + sums[0], total[2] + total[3], sums[1]]))]
 
 
+# twelve points of two heads, four of them per beat, in blocks of two; two orders move rows there and back, and a third
+# one, which is known when the event is complete, moves some of them again
+MOVED_AXES = {"x": 0, "order": 1, "other": 0, "there": 2, "back": 2, "once": 0, "again": 2, "y": 0}
+MOVING = Plan(
+    model=None,
+    fold=Folding(
+        12,
+        4,
+        MOVED_AXES,
+        {"other": 0},
+        {"there": Move("x", "order"), "back": Move("summed", "order"), "again": Move("once", "other")},
+    ),
+    works=((), (), ()),
+    boundaries=(
+        Boundary(streamed=("order",), filled=("other",), gathered=("there",)),
+        Boundary(spread=("other",), gathered=("again",), scattered=("back",), places=("order",)),
+    ),
+    shapes={"other": (12,), "there": (2, 2, 6, 2, 2), "back": (2, 2, 12, 3), "again": (1, 2, 6, 2, 2)},
+)
+
+
+def _moving0(x: Any, order: Any, other: Any) -> Made:
+    factors = np.array([1, 0.5, -2, 0])[:, None, None]  # of the last lane of a beat nothing is left
+    return [("order", "streamed", order), ("other", "filled", other), ("there", "gathered", x * factors)]
+
+
+def _moving1(order: Any, there: Any, other: Any) -> Made:
+    side = np.concatenate([there, there[..., :1] * 4 - there[..., 1:] * there[..., :1]], axis=4)
+    once = there[1, :, 0].transpose(1, 0, 2) + there[0, :, 1].transpose(1, 0, 2)  # of two lanes of a beat
+    rows = np.concatenate([once, once[::-1] * 2 + other[:2, None, None]])
+    return [
+        ("other", "spread", other),
+        ("again", "gathered", rows),
+        ("back", "scattered", side),
+        ("order", "places", order),
+    ]
+
+
+def _moving2(other: Any, again: Any, back: Any) -> Made:  # that order leads rows here, and is not read
+    rows = back[0] - back[1] * np.array([1, 0, 2])  # (H, T, E); of the second order one number is not read
+    blocks = again[0].reshape(2, 4, 2)  # (H, T, E)
+    return [("y", "", np.concatenate([rows[0], rows[1, :, :1] + blocks[0, :, 1:], blocks[1, :, :1]], axis=1))]
+
+
+# pairs of four points that are known when the event is complete; a beat reads the rows of two points and two of their
+# keys
+PAIRS = Plan(
+    model=None,
+    fold=Folding(4, 2, {"x": 0, "pairs": None, "sum": 0, "y": 0}, {"pairs": 0}, keys=2),
+    works=((), (), (), ()),
+    boundaries=(),
+    shapes={"x": (4,), "pairs": (4, 4)},
+)
+
+
 def _traced(ins: Sequence[kernels.Group], make: Callable[..., Made], beats: int) -> kernels.Kernel:
     """A kernel that computes what `make` says."""
     arrays = [
@@ -97,16 +151,51 @@ def _traced(ins: Sequence[kernels.Group], make: Callable[..., Made], beats: int)
 
 
 @functools.cache
-def design() -> tuple[kernels.Kernel, ...]:
-    """The kernels of `PLAN`."""
-    ones = np.ones((2, 2), np.int8)
-    ins = [kernels.Group("x", "streamed", (2, 2), (ones, 2 * ones, ones))]
+def pairs() -> tuple[kernels.Kernel, ...]:
+    """The kernels of `PAIRS`."""
+    x = _coming("x", 1, 2, 1, 2)
+    first = _traced([x], lambda x: [("x", "filled", x)], 2)
+    differences = np.array([1, 0.25, 2, 0])
+    every = kernels._behind(PAIRS, 0, first.outs[0])
+    second = _traced([every], lambda x: [("pairs", "spread", x[:, None] * differences - x[None] * 0.5)], 1)
+    whole = kernels._behind(PAIRS, 1, second.outs[0])
+    kif = tuple(np.maximum(*np.split(part, 2, axis=1)) for part in whole.kif)
+    keys = kernels.Group("pairs", "spread", (2, 2), kif, keys=1)  # type: ignore[arg-type]
+    third = _traced([whole, keys], lambda rows, some: [("sum", "row_sums", np.sum(some, axis=1) + rows[:, 3])], 4)
+    sums = kernels._behind(PAIRS, 2, third.outs[0])
+    return first, second, third, _traced([sums], lambda total: [("y", "", total * 2)], 4)
+
+
+def _coming(tensor: str, signed: int, integer: int, fraction: int, *shape: int) -> kernels.Group:
+    """Values of a beat from outside."""
+    kif = tuple(np.full(shape, bits, np.int8) for bits in (signed, integer, fraction))
+    return kernels.Group(tensor, "streamed", shape, kif)  # type: ignore[arg-type]
+
+
+def _kernels_of(
+    plan: Plan, ins: Sequence[kernels.Group], phases: Sequence[Callable[..., Made]]
+) -> tuple[kernels.Kernel, ...]:
+    """The kernels of a plan."""
     made: list[kernels.Kernel] = []
-    for phase, make in enumerate((_phase0, _phase1, _phase2, _phase3)):
-        made.append(_traced(ins, make, PLAN.beats_of(phase)))
-        ins = [kernels._behind(PLAN, phase, group) for group in made[-1].outs] if phase < 3 else []
+    for phase, make in enumerate(phases):
+        made.append(_traced(ins, make, plan.beats_of(phase)))
+        kept = [group for group in made[-1].outs if group.kind not in ("", "places")]
+        ins = [kernels._behind(plan, phase, group) for group in kept]
         ins.sort(key=lambda group: group.kind not in kernels.BY_BEAT)
     return tuple(made)
+
+
+@functools.cache
+def design() -> tuple[kernels.Kernel, ...]:
+    """The kernels of `PLAN`."""
+    return _kernels_of(PLAN, [_coming("x", 1, 2, 1, 2, 2)], (_phase0, _phase1, _phase2, _phase3))
+
+
+@functools.cache
+def moving() -> tuple[kernels.Kernel, ...]:
+    """The kernels of `MOVING`."""
+    ins = [_coming("x", 1, 2, 1, 4, 2, 2), _coming("order", 0, 4, 0, 2, 4), _coming("other", 0, 4, 0, 4)]
+    return _kernels_of(MOVING, ins, (_moving0, _moving1, _moving2))
 
 
 def cut(made: Sequence[kernels.Kernel]) -> tuple[list[Pipeline], tuple[Ports, ...]]:
@@ -116,14 +205,14 @@ def cut(made: Sequence[kernels.Kernel]) -> tuple[list[Pipeline], tuple[Ports, ..
 
 
 def written(
-    folder: Path, made: Sequence[kernels.Kernel], most_bits: int = cpp.MOST_BITS
+    folder: Path, made: Sequence[kernels.Kernel], most_bits: int = channels.MOST_BITS, plan: Plan = PLAN
 ) -> tuple[Path, tuple[Ports, ...]]:
     """The C++ of kernels and their ports."""
     cuts, ports = cut(made)
     layers = [[f"layer{phase}"] for phase in range(len(cuts))]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cpp, "MOST_BITS", most_bits)
-        cpp.write_cpp(folder / "src", "tiny", PLAN.fold, made, [one.comb for one in cuts], ports, layers)
+        patch.setattr(channels, "MOST_BITS", most_bits)
+        cpp.write_cpp(folder / "src", "tiny", plan.fold, made, [one.comb for one in cuts], ports, layers)
     return folder / "src", ports
 
 
@@ -134,14 +223,6 @@ def numbers(events: int) -> Array:
 
 def flat(side: Sequence[tuple[kernels.Group, Any]]) -> list[Any]:
     return [value for _, values in side for value in values]
-
-
-def compiled(folder: Path, source: Path, target: Path, *more: str) -> Path:
-    """A C++ file of the project in a folder, alkaid's functions in one piece."""
-    places = (folder / "src" / name for name in ("", "kernels", "static", "static/ap_types"))
-    options = ["-O0", "-w", "-fPIC", "-std=c++11", *(f"-I{place}" for place in places)]
-    cxx.run([cxx.compiler(), *options, str(source), *more], target, target.with_suffix(".log"))
-    return target
 
 
 def linked(folder: Path, machine: Path) -> Path:
@@ -172,7 +253,78 @@ def test_streams_carry_every_kind_of_store(tiny: tuple[Path, tuple[Ports, ...], 
     assert (wanted[:, 2] == 0).all(), "of the sum of nothing"
     beats = kernels.beats_of(PLAN.fold, "x", events)
     found = csim.run_library(linked(folder, machine), beats, flat(ports[0].ins), flat(ports[-1].outs))
-    np.testing.assert_array_equal(found, wanted)
+    np.testing.assert_array_equal(found[:, 0], wanted)
+
+
+def test_beats_read_keys_of_values_of_the_event_and_outputs_of_points_come_once(tmp_path: Path) -> None:
+    source, ports = written(tmp_path, pairs(), plan=PAIRS)
+    library = linked(tmp_path, compiled(tmp_path, source / "tiny.cc", tmp_path / "tiny.o", "-c"))
+    events = np.random.default_rng(3).integers(-8, 8, (csim.EVENTS + 7, 4)) / 2
+    wanted = kernels.run(PAIRS.fold, pairs(), {"x": events})["y"]
+    assert np.unique(wanted).size > 50
+    beats = kernels.beats_of(PAIRS.fold, "x", events)
+    found = csim.run_library(library, beats, flat(ports[0].ins), flat(ports[-1].outs), 2)
+    np.testing.assert_array_equal(kernels.of_event(PAIRS.fold, pairs()[-1].outs[0], found), wanted)
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, tuple[Ports, ...], Path]:
+    """Folder of `moving`, its ports, and its C++ compiled."""
+    folder = tmp_path_factory.mktemp("rows")
+    source, ports = written(folder, moving(), 30, MOVING)
+    return folder, ports, compiled(folder, source / "tiny.cc", folder / "tiny.o", "-c")
+
+
+def permuted(events: int) -> dict[str, Array]:
+    """Events of `moving`: each order is another permutation."""
+    random = np.random.default_rng(2)
+    some = np.tile(np.arange(12.0), (events, 3, 1))
+    orders = random.permuted(some, axis=2)
+    return {"x": random.integers(-8, 8, (events, 12, 2, 2)) / 2, "order": orders[:, :2], "other": orders[:, 2]}
+
+
+def in_beats(events: Mapping[str, Array]) -> Array:
+    """Events of `moving` as they come in."""
+    return np.concatenate([kernels.beats_of(MOVING.fold, name, events[name]) for name in ("x", "order", "other")], 2)
+
+
+def test_rows_move_as_orders_say_and_outputs_of_points_come_beat_by_beat(
+    rows: tuple[Path, tuple[Ports, ...], Path],
+) -> None:
+    folder, ports, machine = rows
+    code = (folder / "src/tiny.cc").read_text()
+    words = re.findall(r"^struct (\w+)_word", code, re.MULTILINE)
+    assert {"s0_gathered_1", "s1_gathered_1", "s1_scattered_1"} <= set(words), "words of 30 bits at most"
+    assert "hls::stream<tiny_answer> &out_beat, unsigned events" in code
+    assert not any(value.width for value in ports[2].read(moving()[1].outs[0])[1]), "the last kernel reads no order"
+    events = permuted(2 * csim.EVENTS + 7)
+    wanted = kernels.run(MOVING.fold, moving(), events)["y"]
+    assert np.unique(wanted).size > 100
+    found = csim.run_library(linked(folder, machine), in_beats(events), flat(ports[0].ins), flat(ports[-1].outs), 3)
+    np.testing.assert_array_equal(kernels.of_event(MOVING.fold, moving()[-1].outs[0], found), wanted)
+    events["order"][70, 1, 5] = 12
+    said = "an order names a point that is none of the 12"
+    with pytest.raises(HlsError, match=f"C simulation of {folder}: {said}"):
+        csim.run_library(folder / "csim/tiny.so", in_beats(events), flat(ports[0].ins), flat(ports[-1].outs), 3)
+
+
+def test_the_bench_counts_events_of_which_any_beat_differs(rows: tuple[Path, tuple[Ports, ...], Path]) -> None:
+    folder, ports, machine = rows
+    events = permuted(40)
+    wanted = kernels.beats_of(MOVING.fold, "y", kernels.run(MOVING.fold, moving(), events)["y"])
+    words = [
+        encode(flat(side), values.reshape(120, -1))
+        for side, values in ((ports[0].ins, in_beats(events)), (ports[-1].outs, wanted))
+    ]
+    cpp.write_bench(folder, "tiny", *words, "out_beat", 3)
+    program = compiled(folder, folder / "tb/tb_tiny.cc", folder / "bench", str(machine))
+    assert bench_of(folder, program) == (0, "PASS: 40 events")
+    answers = folder / "tb_data/out_beat.hex"
+    changed = answers.read_text().split()
+    for beat in (3, 5, 119):  # two of one event
+        changed[beat] = f"{int(changed[beat], 16) ^ 2:x}"
+    answers.write_text("\n".join(changed))
+    assert bench_of(folder, program) == (1, "FAIL: 2 of 40 events differ")
 
 
 def test_kernels_in_verilog_read_as_many_bits_as_their_stores_have() -> None:
@@ -188,20 +340,16 @@ def test_the_bench_says_whether_events_differ(tiny: tuple[Path, tuple[Ports, ...
     events = numbers(150)
     wanted = kernels.run(PLAN.fold, design(), {"x": events})["y"]
     beats = encode(flat(ports[0].ins), kernels.beats_of(PLAN.fold, "x", events).reshape(300, -1))
-    cpp.write_bench(folder, "tiny", beats, encode(flat(ports[-1].outs), wanted))
+    cpp.write_bench(folder, "tiny", beats, encode(flat(ports[-1].outs), wanted), "out_event")
     program = compiled(folder, folder / "tb/tb_tiny.cc", folder / "bench", str(machine))
 
-    def said() -> tuple[int, str]:
-        ran = subprocess.run([program], cwd=folder, capture_output=True, text=True, check=False)
-        return ran.returncode, ran.stdout.splitlines()[0]
-
-    assert said() == (0, "PASS: 150 events")
+    assert bench_of(folder, program) == (0, "PASS: 150 events")
     words = (folder / "tb_data/out_event.hex").read_text().split()
     words[70] = f"{int(words[70], 16) ^ 1:x}"
     (folder / "tb_data/out_event.hex").write_text("\n".join(words))
-    assert said() == (1, "FAIL: 1 of 150 events differ")
+    assert bench_of(folder, program) == (1, "FAIL: 1 of 150 events differ")
     (folder / "tb_data/in_beat.hex").write_text("0\n" * 299)
-    assert said() == (1, "FAIL: tb_data/in_beat.hex has 299 words of 300")
+    assert bench_of(folder, program) == (1, "FAIL: tb_data/in_beat.hex has 299 words of 300")
 
 
 def test_a_word_that_stays_in_a_stream_is_an_error(tmp_path: Path) -> None:
@@ -218,9 +366,12 @@ def test_a_word_that_stays_in_a_stream_is_an_error(tmp_path: Path) -> None:
         csim.run_library(library, beats, *sides)
 
 
-def test_what_has_no_form_in_cpp_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(HlsError, match=r"a beat has 16 bits, and a word of Vitis HLS 15 at most; take fewer points at"):
-        written(tmp_path / "wide", design(), most_bits=15)
+def test_what_has_no_form_in_cpp_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(cpp, "MOST_BITS", 15)
+        said = r"a beat has 16 bits, and a word of Vitis HLS 15 at most; take fewer points at"
+        with pytest.raises(HlsError, match=said):
+            written(tmp_path / "wide", design())
     ones = np.ones((2,), np.int8)
     weights = kernels.Group("weights", "by_hand", (2,), (ones, ones, ones))
     made = _traced([design()[0].ins[0], weights], lambda x, w: [("y", "", x[:, 0] + w)], 2)

@@ -59,6 +59,20 @@ def test_every_level_is_exact(
         np.testing.assert_array_equal(outputs[output], values, err_msg=level)
 
 
+@SLOW
+@pytest.mark.parametrize(("form", "share"), [("onchip", "all"), ("onchip", "some"), ("one_order", "all")])
+def test_the_cpp_of_rows_that_an_order_moves_is_exact(form: str, share: Share, tmp_path: Path) -> None:
+    cfg, quant, _, model = models_of("hept", form)
+    for one in quantisers(model):
+        kill(one, share)
+    build = build_of("hept", cfg, quant, "folded")
+    firmware = build.firmware.model_copy(update={"points_per_clock": 4, "flavour": "vitis"})
+    project = open_backend("folded").write(model, build.model_copy(update={"firmware": firmware}), tmp_path / "cpp")
+    events = {key: array[:120] for key, array in adversarial(model).inputs.items()}
+    (output, values), *_ = keras_outputs(model, events).items()
+    np.testing.assert_array_equal(project.outputs(events, "csim")[output], values)
+
+
 @pytest.mark.parametrize("killed", [("logits.kq", "rho0.bq", "phi1.iq"), pytest.param(EVERY, marks=SLOW)])
 def test_the_cpp_is_exact_where_a_process_has_no_streams(killed: tuple[str, ...] | None, tmp_path: Path) -> None:
     cfg, quant, _, model = models_of("deepsets", "mean", 4)

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 from support.battery import build_of, models_of
-from support.folded import refuse_other_resets, refuse_other_rtl
+from support.folded import points_model, refuse_other_resets, refuse_other_rtl
 from support.hept_fixed import NARROW as NARROW_HEPT
 from support.peers import NARROW
 
@@ -23,10 +23,8 @@ from hls.errors import ExportRefused
 from hls.proof.adversarial import adversarial
 from hls.proof.agree import keras_outputs
 from qformers.models import MODELS
-from qformers.models.mlp import pool
 from qformers.models.sizes import Jet
 from qformers.nn.hgq import Hgq
-from qformers.nn.vocabulary import Linear
 from qformers.quant.phases import Folding, Move
 
 SLOW = pytest.mark.slow
@@ -159,23 +157,9 @@ def test_the_plan_says_what_moves(made: Written) -> None:
     )
 
 
-def of_points(also_of_events: bool = False) -> tuple[Any, Any]:
-    """Configuration and model: of each of six points its channels times their mean over all points."""
-    nn, cfg = Hgq(NARROW), MODELS["deepsets"].forms["mean"]
-    nn.declare(point="n", channel="de")
-    keras.utils.set_random_seed(3)
-    features, mask = nn.input("features", (6, 3), "bnd"), nn.input("mask", (6,), "bn")
-    x = nn.dense(features, "embed", Linear("bnd,de->bne", {"e": 4}, "e", activation="relu"))
-    mean = pool(nn, x, mask, "mean", "pool")
-    told = nn.einsum("bne,be->bne", x, mean, "told")
-    points = nn.dense(told, "points", Linear("bnd,de->bne", {"e": 2}, "e"))
-    jets = nn.dense(mean, "jets", Linear("bd,de->be", {"e": 2}, "e"))
-    return cfg, nn.model({"features": features, "mask": mask}, [points, jets] if also_of_events else points, cfg)
-
-
 @pytest.mark.parametrize("together", [2, pytest.param(1, marks=SLOW), pytest.param(6, marks=SLOW)])
 def test_outputs_of_points_come_beat_by_beat(together: int, tmp_path: Path) -> None:
-    cfg, model = of_points()
+    cfg, model = points_model()
     project = written(model, "deepsets", cfg, NARROW, together, tmp_path / "rtl")
     refuse_other_bits(model, project)
     assert project.layout.outputs[0].shape == (6, 2)
@@ -192,12 +176,12 @@ def test_outputs_of_points_come_beat_by_beat(together: int, tmp_path: Path) -> N
 @SLOW
 @pytest.mark.parametrize("together", [1, 2, 6])
 def test_the_rtl_of_outputs_of_points_is_exact_and_on_time(together: int, tmp_path: Path) -> None:
-    cfg, model = of_points()
+    cfg, model = points_model()
     refuse_other_rtl(model, written(model, "deepsets", cfg, NARROW, together, tmp_path / "rtl"))
 
 
 def test_outputs_of_points_and_of_events_are_refused_together(tmp_path: Path) -> None:
-    cfg, model = of_points(also_of_events=True)
+    cfg, model = points_model(also_of_events=True)
     with pytest.raises(
         ExportRefused, match=r"points \(QEinsumDense\): it has an output for each point, and others are"
     ):
@@ -215,8 +199,9 @@ def test_outputs_of_points_and_of_events_are_refused_together(tmp_path: Path) ->
         ),
         ({"points_per_clock": 3}, r"points_per_clock \(setting\): must divide the 8 points of an event. Received: 3"),
         (
-            {"points_per_clock": 4, "flavour": "vitis"},
-            r"firmware.flavour \(setting\): rows that an order moves, and outputs of points, are written in Verilog",
+            {"points_per_clock": 4, "flavour": "vitis", "moved_rows": "banks"},
+            r"firmware.moved_rows \(setting\): rows in memory banks are written in Verilog alone, and firmware.flavour "
+            r"is vitis. Received: banks; set firmware.moved_rows: registers, or firmware.flavour: verilog",
         ),
     ],
 )

@@ -156,6 +156,9 @@ def test_what_has_no_keys_to_fold_is_refused(name: str, form: str, keys: int, wo
         pytest.param("onchip_mean", 6, 2, 3, marks=pytest.mark.slow),
         pytest.param("input_class_token", 6, 3, 2, marks=pytest.mark.slow),
         pytest.param("none_mean", 6, 6, 1, marks=pytest.mark.slow),
+        pytest.param("deferred", 2, 1, 1, marks=pytest.mark.slow),  # pairs of the event, of which beats read keys
+        pytest.param("onchip_mean", 3, 3, 1, marks=pytest.mark.slow),  # and all of them
+        pytest.param("onchip_class_token", 6, 6, 3, marks=pytest.mark.slow),
     ],
 )
 def test_the_cpp_is_exact(form: str, points: int, together: int, keys: int, tmp_path: Path) -> None:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 from hls.backends import open_backend, open_project
 from hls.backends.folded.project import FoldedProject
 from hls.backends.folded.stream import Pauses
+from hls.backends.simulators import cxx
 from hls.proof.adversarial import adversarial
 from hls.proof.agree import keras_outputs
+from qformers.models import MODELS
+from qformers.models.mlp import pool
+from qformers.nn.hgq import Hgq
+from qformers.nn.vocabulary import Linear
 from support.battery import build_of, models_of
+from support.peers import NARROW
 
 PAUSES = (
     Pauses(),
@@ -35,6 +43,20 @@ def written(
     return model, project
 
 
+def compiled(folder: Path, source: Path, target: Path, *more: str) -> Path:
+    """A C++ file of the project in a folder, alkaid's functions in one piece."""
+    places = (folder / "src" / name for name in ("", "kernels", "static", "static/ap_types"))
+    options = ["-O0", "-w", "-fPIC", "-std=c++11", *(f"-I{place}" for place in places)]
+    cxx.run([cxx.compiler(), *options, str(source), *more], target, target.with_suffix(".log"))
+    return target
+
+
+def bench_of(folder: Path, program: Path) -> tuple[int, str]:
+    """Status and first line of a compiled test bench of the project in a folder."""
+    ran = subprocess.run([program], cwd=folder, capture_output=True, text=True, check=False)
+    return ran.returncode, ran.stdout.splitlines()[0]
+
+
 def refuse_other_levels(model: Any, project: FoldedProject, interval: int) -> None:
     """All levels without RTL give what Keras gives, the emulator on time, at the interval, and with disturbances."""
     events = adversarial(model).inputs
@@ -53,6 +75,16 @@ def refuse_other_levels(model: Any, project: FoldedProject, interval: int) -> No
     assert disturbed is not None
     assert (disturbed.outputs[output] != values[disturbed.came]).sum() == 0
     assert not disturbed.came.all()
+
+
+def refuse_other_cpp(model: Any, project: FoldedProject, each: int = 64) -> None:
+    """The C++ gives what Keras gives, event behind event; `each`: events of a random kind."""
+    events = adversarial(model, each=each).inputs
+    for name, values in keras_outputs(model, events).items():
+        assert np.unique(values).size > 50
+        answers = open_project(project.path).outputs(events, "csim")[name]
+        assert answers.shape == values.shape
+        assert (answers != values).sum() == 0, name
 
 
 def refuse_other_rtl(model: Any, project: FoldedProject) -> None:
@@ -91,3 +123,17 @@ def refuse_other_resets(model: Any, project: FoldedProject, level: str) -> None:
         streamed = project.stream(events, Pauses(resets=(edge,)), level)
         assert (streamed.outputs[streamed.came] != wanted[streamed.came]).sum() == 0, edge
         np.testing.assert_array_equal(~streamed.came, (whole.taken < edge) & (whole.given >= edge))
+
+
+def points_model(also_of_events: bool = False) -> tuple[Any, Any]:
+    """Configuration and model: of each of six points its channels times their mean over all points."""
+    nn, cfg = Hgq(NARROW), MODELS["deepsets"].forms["mean"]
+    nn.declare(point="n", channel="de")
+    keras.utils.set_random_seed(3)
+    features, mask = nn.input("features", (6, 3), "bnd"), nn.input("mask", (6,), "bn")
+    x = nn.dense(features, "embed", Linear("bnd,de->bne", {"e": 4}, "e", activation="relu"))
+    mean = pool(nn, x, mask, "mean", "pool")
+    told = nn.einsum("bne,be->bne", x, mean, "told")
+    points = nn.dense(told, "points", Linear("bnd,de->bne", {"e": 2}, "e"))
+    jets = nn.dense(mean, "jets", Linear("bd,de->be", {"e": 2}, "e"))
+    return cfg, nn.model({"features": features, "mask": mask}, [points, jets] if also_of_events else points, cfg)

@@ -10,14 +10,22 @@ copies of a store, of which one is written while the other one is read:
 - ``filled``: a stream for each beat of an event, of two words; all of them are read when the event is complete, into
   registers that the beats of the next phase share;
 - ``spread``: the same, but each beat of the next phase reads its own stream alone;
+- ``gathered``: as ``filled``; a beat picks the rows that it reads by the numbers of the order, which come as ``streamed``
+  or ``spread``;
+- ``scattered``: registers of all rows, which a beat writes where the kernel says (``places``), and from which they come
+  as ``spread`` with the last beat of an event;
 - ``rom``: a table for each value, of which a beat reads its entry;
 - ``running``, ``held``: one word, written with the last beat of an event and read with the first one of the next phase.
 
-Of what stands there for all keys, a beat picks its own K.
+Of what stands there for all keys, a beat picks its own K. Outputs of points leave beat by beat, those of an event with
+its last beat.
 
 So a process waits where a word is missing or has no place yet, and several events are on their way. Streams join
 neighbours alone and hold at least an event, so that no two processes can wait for each other. A word has a field for
 each value, as wide as the plan says; the ports are those of the Verilog, bit for bit (``ports.json``).
+
+Rows in memory banks are not written: a host's words of a beat, which say where each row lies, would have to go through
+all phases, and two events share a memory that one process writes while the other one reads it.
 
 The C++ is ``machine.cc`` and ``machine.hh`` beside this file; here are the types and places for their holes.
 """
@@ -25,23 +33,35 @@ The C++ is ``machine.cc`` and ``machine.hh`` beside this file; here are the type
 from __future__ import annotations
 
 import importlib.util
-import math
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from hls.backends.alkaid.ports import Value
-from hls.backends.folded.kernels import Group, Kernel, kept_shape
-from hls.backends.folded.machine import Ports, beat_of
+from hls.backends.folded.channels import (
+    MOST_BITS,
+    Channel,
+    Moved,
+    Pick,
+    Side,
+    brought,
+    channels_of,
+    gathered_of,
+    picks_of,
+    scattered_of,
+    starts,
+    type_of,
+)
+from hls.backends.folded.kernels import Kernel
+from hls.backends.folded.machine import Ports
+from hls.backends.folded.orders import address_bits
+from hls.backends.folded.ports import OUT, OUT_BEAT
 from hls.errors import HlsError
 from hls.templates import fill
 from qformers.files import replacing
-from qformers.quant.phases import BY_ROW, CARRIED, Folding
+from qformers.quant.phases import Folding
 
 HERE = Path(__file__).parent
 KERNELS = "kernels"  # folder below src/: alkaid's functions; the C simulation takes them in parts instead
@@ -49,59 +69,6 @@ STATIC = "static"  # folder below src/: what all projects share
 TYPES = "ap_types"  # folder below that: the types of Vitis HLS for other compilers; Vitis HLS has its own
 DATA = "tb_data"  # of the test bench
 NAMESPACE = "comb_logic"  # of alkaid's functions
-MOST_BITS = 4096  # of an ap_uint, and of a word that Vitis HLS packs from the fields of a struct
-
-Side = Sequence[tuple[Group, tuple[Value, ...]]]  # of a kernel, its inputs or its outputs
-
-
-@dataclass(frozen=True)
-class Field:
-    """A value in a word.
-
-    Attributes:
-        name: in the word.
-        type, width: in C++, and bits.
-        out, out_step: number among the outputs of the kernel in front; what to add for the word of the next beat.
-        into, into_step: the same among the inputs of the kernel behind; `into` None where only some keys are read.
-    """
-
-    name: str
-    type: str
-    width: int
-    out: int
-    into: int | None
-    out_step: int = 0
-    into_step: int = 0
-
-
-@dataclass(frozen=True)
-class Channel:
-    """A stream between two phases, or one for each beat of an event.
-
-    Attributes:
-        name: of the stream.
-        kind: of the store, see `qformers.quant.phases`.
-        fields: of a word.
-        streams: side by side; 0 = one, which is no array.
-        depth: words in a stream.
-    """
-
-    name: str
-    kind: str
-    fields: tuple[Field, ...]
-    streams: int
-    depth: int
-
-    @property
-    def word(self) -> str:
-        """Type of a word."""
-        return f"{self.name}_word"
-
-    @property
-    def parameter(self) -> str:
-        """Declaration as a parameter of a function."""
-        array = f" {self.name}[{self.streams}]" if self.streams else f" &{self.name}"
-        return f"hls::stream<{self.word}>{array}"
 
 
 @dataclass(frozen=True)
@@ -124,21 +91,6 @@ class Rom:
 
 
 @dataclass(frozen=True)
-class Pick:
-    """An input of a kernel that is another value of a store for each of C parts of the keys.
-
-    Attributes:
-        number: among the inputs.
-        type: in C++.
-        sources: C++ of the value, by part.
-    """
-
-    number: int
-    type: str
-    sources: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Process:
     """A phase.
 
@@ -152,6 +104,8 @@ class Process:
         zeros: inputs without bits.
         roms: inputs from tables.
         picks: inputs that depend on which keys they are.
+        gathered: rows that it reads where an order says.
+        scattered: rows that it writes where an order says.
         takes, gives: streams.
         last: of all.
     """
@@ -165,6 +119,8 @@ class Process:
     zeros: tuple[int, ...]
     roms: tuple[Rom, ...]
     picks: tuple[Pick, ...]
+    gathered: Moved
+    scattered: Moved
     takes: tuple[Channel, ...]
     gives: tuple[Channel, ...]
     last: bool
@@ -174,19 +130,18 @@ class Process:
         """Beats of points."""
         return self.beats // self.chunks
 
-    @property
-    def arguments(self) -> tuple[str, ...]:
+    def arguments(self, out: str) -> tuple[str, ...]:
         """What it is called with: the number of events, and streams; none of these where no value has bits. The first
-        phase takes beats from outside, the last one gives events."""
+        phase takes beats from outside, the last one gives outputs at port `out`."""
         names = [channel.name for channel in (*self.takes, *self.gives)]
-        return ("events", *([] if self.number else ["in_beat"]), *names, *(["out_event"] if self.last else []))
+        return ("events", *([] if self.number else ["in_beat"]), *names, *([out] if self.last else []))
 
-    def parameters(self, top: str) -> tuple[str, ...]:
+    def parameters(self, top: str, out: str) -> tuple[str, ...]:
         """The same as they are declared."""
-        ports = {"in_beat": f"{top}_beat", "out_event": f"{top}_event"}
+        ports = {"in_beat": f"{top}_beat", out: f"{top}_answer"}
         known = {channel.name: channel.parameter for channel in (*self.takes, *self.gives)}
         known["events"] = "unsigned events"
-        return tuple(known.get(name) or f"hls::stream<{ports[name]}> &{name}" for name in self.arguments)
+        return tuple(known.get(name) or f"hls::stream<{ports[name]}> &{name}" for name in self.arguments(out))
 
 
 def write_cpp(
@@ -212,7 +167,9 @@ def write_cpp(
         HlsError: a port is wider than a word of Vitis HLS, or a kernel takes what no stream brings.
     """
     in_width = ports[0].in_width - ports[0].rom_width
-    for width, what in ((in_width, "a beat"), (ports[-1].out_width, "the output of an event")):
+    by_beat = any(fold.axes.get(group.tensor) is not None for group, _ in ports[-1].outs)
+    answer = "the output of a beat" if by_beat else "the output of an event"
+    for width, what in ((in_width, "a beat"), (ports[-1].out_width, answer)):
         if width > MOST_BITS:
             raise HlsError(
                 f"{what} has {width} bits, and a word of Vitis HLS {MOST_BITS} at most; take fewer points at a time "
@@ -222,6 +179,9 @@ def write_cpp(
         HERE / "machine.cc",
         top=top,
         room=NAMESPACE,
+        out=OUT_BEAT if by_beat else OUT,
+        points=fold.points,
+        slot_bits=address_bits(fold.points),
         processes=processes_of(fold, made, combs, ports, layers),
         given=_from_outside(ports[0]),
         made=_bits(ports[-1].outs, ""),
@@ -232,6 +192,8 @@ def write_cpp(
         HERE / "machine.hh",
         top=top,
         beats=fold.beats,
+        out=OUT_BEAT if by_beat else OUT,
+        answers=fold.beats if by_beat else 1,
         widths=(max(in_width, 1), max(ports[-1].out_width, 1)),  # an ap_uint has a bit, even where no value has one
         most_bits=MOST_BITS,
     )
@@ -257,24 +219,27 @@ def processes_of(
     for number, (kernel, comb, port) in enumerate(zip(made, combs, ports, strict=True)):
         takes = between[number - 1] if number else ()
         gives = between[number] if number < len(between) else ()
-        brought = _brought(takes) if number else {bits.number for bits in _bits(port.ins, "streamed")}
+        gathered = gathered_of(fold, number - 1, ports[number - 1], port, takes) if number else Moved()
+        scattered = scattered_of(fold, number, port, ports[number + 1]) if gives else Moved()
+        known = brought(takes, gathered) if number else {bits.number for bits in _bits(port.ins, "streamed")}
         roms = tuple(
             Rom(bits.number, bits.type, tuple(map(repr, kernel.rom[:, bits.number].tolist())))
             for bits in _bits(port.ins, "rom")
         )
-        picks = tuple(_picks(fold, takes, ports[number - 1], port)) if number else ()
-        known = brought | {rom.number for rom in roms} | {pick.number for pick in picks}
+        picks = tuple(picks_of(fold, takes, ports[number - 1], port)) if number else ()
+        known |= {rom.number for rom in roms} | {pick.number for pick in picks}
         zeros = tuple(sorted({*range(comb.shape[0])} - known))
         _refuse_unknown(number, port.ins, zeros)
         chunks = fold.chunks_in(kernel.beats)
         about = number, kernel.beats, chunks, tuple(layers[number]), get_io_types(comb, "vitis"), tuple(comb.shape)
-        processes.append(Process(*about, zeros, roms, picks, takes, gives, number == len(between)))
+        moved = gathered, scattered
+        processes.append(Process(*about, zeros, roms, picks, *moved, takes, gives, number == len(between)))
     return tuple(processes)
 
 
 def _refuse_unknown(phase: int, ins: Side, zeros: Sequence[int]) -> None:
     """Refuse to take zeros for inputs with bits: what keeps them has no form in C++."""
-    for group, values, at in _starts(ins):
+    for group, values, at in starts(ins):
         if any(value.width and place in zeros for place, value in enumerate(values, at)):
             raise HlsError(
                 f"phase {phase} reads tensor {group.tensor} from a store '{group.kind}', which the C++ has not; set "
@@ -282,123 +247,11 @@ def _refuse_unknown(phase: int, ins: Side, zeros: Sequence[int]) -> None:
             )
 
 
-def channels_of(fold: Folding, number: int, before: Ports, behind: Ports) -> tuple[Channel, ...]:
-    """The streams behind phase `number`."""
-    depths = dict.fromkeys(("streamed", *BY_ROW), 2 * fold.beats) | {"keyed": 2 * fold.interval}
-    made = []
-    for kind in CARRIED:
-        streams = fold.beats if kind in ("filled", "spread") else 0
-        for part, fields in enumerate(_words(_fields(fold, kind, before, behind))):
-            name = f"s{number}_{kind}" + (f"_{part}" if part else "")
-            made.append(Channel(name, kind, fields, streams, depths.get(kind, 2)))
-    return tuple(made)
-
-
-def _words(fields: Iterator[Field]) -> list[tuple[Field, ...]]:
-    """Fields dealt over words of `MOST_BITS`."""
-    words: list[list[Field]] = []
-    room = 0
-    for field in fields:
-        if field.width > room:
-            words.append([])
-            room = MOST_BITS
-        words[-1].append(field)
-        room -= field.width
-    return [tuple(word) for word in words]
-
-
-def _fields(fold: Folding, kind: str, before: Ports, behind: Ports) -> Iterator[Field]:
-    """Values of a kind of store that have bits, and where they come from and go to."""
-    read = [one for one in _starts(behind.ins) if one[0].kind == kind]
-    targets = {group.tensor: (group, values, at) for group, values, at in read if group.keys is None}
-    some_keys = {group.tensor for group, _, _ in read if group.keys is not None}
-    for source, given, at in _starts(before.outs):
-        if source.kind != kind:
-            continue
-        if source.tensor in some_keys and kind == "spread":
-            raise HlsError(f"tensor {source.tensor}: keys of values of the event; set firmware.flavour: verilog")
-        if source.tensor in some_keys:
-            yield from _whole(fold, source, given, at, targets.get(source.tensor))
-            continue
-        target, taken, into = targets[source.tensor]
-        outs, out_step = _places(source, fold, fold.spread.get(source.tensor) if kind == "spread" else None)
-        ins, into_step = _places(target, fold, fold.axes[source.tensor] if kind == "filled" else None)
-        for out, place in zip(outs, ins, strict=True):
-            value, bits = taken[place], given[out].width
-            if kind not in ("running", "spread", *BY_ROW) and value.width and bits != value.width:  # 0: it is not read
-                raise HlsError(f"tensor {source.tensor}: a stream carries {bits} bits of which {value.width} are read")
-            if value.width and (bits or kind == "spread"):
-                yield Field(f"v{at + out}", _type(value), value.width, at + out, into + place, out_step, into_step)
-
-
-Read = tuple[Group, Sequence[Value], int]
-
-
-def _whole(fold: Folding, source: Group, given: Sequence[Value], at: int, target: Read | None) -> Iterator[Field]:
-    """Values of a store of which some keys are read, and perhaps all of them as well."""
-    axis = fold.axes[source.tensor] if source.kind == "filled" else None
-    ins, step = ([None] * source.size, 0) if target is None else _places(target[0], fold, axis)
-    for out, (value, place) in enumerate(zip(given, ins, strict=True)):
-        into = None if place is None or target is None or not target[1][place].width else target[2] + place
-        if value.width:
-            yield Field(f"v{at + out}", _type(value), value.width, at + out, into, 0, step)
-
-
-def _picks(fold: Folding, takes: Sequence[Channel], before: Ports, port: Ports) -> Iterator[Pick]:
-    """Inputs of which a beat reads K keys."""
-    carried = {(channel.kind, field.name): channel for channel in takes for field in channel.fields}
-    outs = {(group.tensor, group.kind): (group, at) for group, _, at in _starts(before.outs)}
-    for group, values, into in _starts(port.ins):
-        if group.keys is None:
-            continue
-        source, at = outs[group.tensor, group.kind]
-        shape = kept_shape(fold, source)
-        parts = np.split(np.arange(math.prod(shape)).reshape(shape), fold.chunks, axis=group.keys)
-        for place, value in enumerate(values):
-            if not value.width:
-                continue
-            words = []
-            for part in parts:
-                beat, out = beat_of(fold, group, source, int(part.ravel()[place]))
-                channel = carried.get((group.kind, f"v{at + out}"))
-                one = f"[{beat}]" if group.kind == "filled" else ""
-                words.append("0" if channel is None else f"{channel.name}_now{one}.v{at + out}")
-            yield Pick(into + place, _type(value), tuple(words))
-
-
-def _places(group: Group, fold: Folding, axis: int | None) -> tuple[list[int], int]:
-    """Places in a group of what belongs to the first beat, and how far those of the next beat are; axis None = all."""
-    places = np.arange(group.size).reshape(group.shape)
-    if axis is None:
-        return [int(place) for place in places.ravel()], 0
-    first = np.split(places, fold.beats, axis=axis)[0]
-    return [int(place) for place in first.ravel()], fold.together * math.prod(group.shape[axis + 1 :])
-
-
-def _starts(side: Side) -> Iterator[tuple[Group, tuple[Value, ...], int]]:
-    """Groups of a port and their values, each with the number of the first one."""
-    at = 0
-    for group, values in side:
-        yield group, values, at
-        at += group.size
-
-
-def _brought(channels: Sequence[Channel]) -> set[int]:
-    """Inputs of a kernel that streams bring."""
-    return {
-        field.into + stream * field.into_step
-        for channel in channels
-        for field in channel.fields
-        if field.into is not None
-        for stream in range(max(channel.streams, 1))
-    }
-
-
 def _bits(side: Side, kind: str) -> tuple[Bits, ...]:
     """Values of a port that come from outside, or go there; those without bits do neither."""
     return tuple(
-        Bits(number, value.low + value.width - 1, value.low, _type(value))
-        for group, values, at in _starts(side)
+        Bits(number, value.low + value.width - 1, value.low, type_of(value))
+        for group, values, at in starts(side)
         for number, value in enumerate(values, at)
         if group.kind == kind and value.width
     )
@@ -411,26 +264,23 @@ def _from_outside(port: Ports) -> tuple[Bits, ...]:
     return tuple(Bits(bits.number, bits.high - shift, bits.low - shift, bits.type) for bits in given)
 
 
-def _type(value: Value) -> str:
-    from alkaid.codegen.hls.hls_codegen import kif_to_vitis_type
-
-    return str(kif_to_vitis_type(value.signed, value.integer_bits, value.fraction_bits))
-
-
-def write_bench(project: Path, top: str, beats: Sequence[int], events: Sequence[int]) -> None:
+def write_bench(project: Path, top: str, beats: Sequence[int], answers: Sequence[int], out: str, each: int = 1) -> None:
     """Write ``tb/tb_<top>.cc``, which any C++ compiler and the C simulation of Vitis HLS take, and its data.
 
     Args:
         project: the folder.
         top: name of the top function.
-        beats, events: words that go in, and that are to come out.
+        beats, answers: words that go in, and that are to come out.
+        out: port of outputs.
+        each: words there for each event.
     """
     (project / "tb").mkdir(exist_ok=True)
     (project / DATA).mkdir(exist_ok=True)
-    for name, words in (("in_beat", beats), ("out_event", events)):
+    for name, words in (("in_beat", beats), (out, answers)):
         with replacing(project / DATA / f"{name}.hex") as temporary:
             temporary.write_text("".join(f"{word:x}\n" for word in words))
-    text = fill(HERE / "machine_bench.cc", top=top, data=DATA, beats=len(beats), events=len(events))
+    counts = {"beats": len(beats), "answers": each, "events": len(answers) // each}
+    text = fill(HERE / "machine_bench.cc", top=top, data=DATA, out=out, **counts)
     with replacing(project / f"tb/tb_{top}.cc") as temporary:
         temporary.write_text(text)
 

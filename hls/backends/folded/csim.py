@@ -66,30 +66,36 @@ def compile_cpp(source: Path, top: str, folder: Path, reporter: Reporter | None 
 
 
 def run_library(
-    library: Path, beats: Array, ins: Sequence[Value], outs: Sequence[Value], reporter: Reporter | None = None
+    library: Path,
+    beats: Array,
+    ins: Sequence[Value],
+    outs: Sequence[Value],
+    answers: int = 1,
+    reporter: Reporter | None = None,
 ) -> Array:
     """Simulate events, `EVENTS` at a time behind each other, on all cores.
 
     Args:
         library: from `compile_cpp`.
         beats: (n, B, values of a beat), each a value of its port's format.
-        ins, outs: where the values sit in a beat and in the output of an event.
+        ins, outs: where the values sit in a beat and in a word of the output.
+        answers: words of the output for each event.
         reporter: told of finished events.
 
     Returns:
-        (n, output values).
+        (n, answers, values of a word).
 
     Raises:
-        HlsError: a stream is not empty behind the last event, or has no word for one.
+        HlsError: a stream is not empty behind the last event, or has too few words, or an order names no point.
     """
     function = ctypes.CDLL(str(library.resolve())).machine_simulate
     pointer, size = ctypes.c_void_p, ctypes.c_size_t
     function.restype = ctypes.c_char_p
-    function.argtypes = [pointer, size, pointer, pointer, size, pointer, size, pointer, pointer, size]
+    function.argtypes = [pointer, size, pointer, pointer, size, pointer, size, size, pointer, pointer, size]
     sides = [np.array([[v.low for v in side], [v.width for v in side]], np.int32) for side in (ins, outs)]
     steps = np.exp2([value.fraction_bits for value in ins])
     raw = np.ascontiguousarray(np.floor(beats * steps).astype(np.int64))
-    found = np.zeros((len(beats), len(outs)), np.int64)
+    found = np.zeros((len(beats), answers, len(outs)), np.int64)
     tick = (reporter or Silent()).task("simulate", len(beats))
 
     def part(start: int) -> int:
@@ -97,7 +103,7 @@ def run_library(
         (low, width), (out_low, out_width) = sides
         wrong = function(
             some.ctypes.data, some.shape[0] * some.shape[1], low.ctypes.data, width.ctypes.data, len(ins),
-            made.ctypes.data, len(made), out_low.ctypes.data, out_width.ctypes.data, len(outs),
+            made.ctypes.data, len(made), answers, out_low.ctypes.data, out_width.ctypes.data, len(outs),
         )  # fmt: skip
         if wrong is not None:
             raise HlsError(f"C simulation of {library.parent.parent}: {wrong.decode()}")
@@ -110,7 +116,7 @@ def run_library(
 
 
 def _numbers(values: Sequence[Value], raw: NDArray[np.int64]) -> Array:
-    """Bits as they lie in a word, (n, values), as numbers."""
+    """Bits as they lie in a word, (..., values), as numbers."""
     widths = np.array([value.width for value in values], np.int64)
     signs = np.array([value.signed and value.width > 0 for value in values], np.int64)
     negative = signs * ((raw >> np.maximum(widths - 1, 0)) & 1)

@@ -1,6 +1,6 @@
 /*# Folded firmware in C++ for Vitis HLS; `hls.backends.folded.cpp` says how it works.
     top: name of the function; room: namespace of the kernels; processes: in order; given: values in a beat of the input;
-    made: values in the output. #*/
+    out, made: port of outputs, and values in a word of it; points: of an event; slot_bits: of the number of one. #*/
 #include "${top}.hh"
 //% for process in processes
 #include "${top}_k${process.number}.hh"
@@ -17,6 +17,18 @@ template <typename value_t, int width> static value_t value_at(const ap_uint<wid
     value.range() = word.range(high, low);
     return value;
 }
+//% set moving = processes | selectattr("gathered.slots") | list + processes | selectattr("scattered.slots") | list
+//% if moving
+
+// the point that a number of an order names
+template <typename number_t> static ap_uint<${slot_bits}> slot_of(const number_t &number) {
+#pragma HLS INLINE
+#ifndef __SYNTHESIS__
+    if (number < 0 || number >= ${points}) throw std::runtime_error("an order names a point that is none of the ${points}");
+#endif
+    return ap_uint<${slot_bits}>(number);
+}
+//% endif
 
 #ifndef __SYNTHESIS__
 template <typename word_t> static void assert_empty(hls::stream<word_t> &stream, const char *name) {
@@ -47,10 +59,10 @@ struct ${channel.word} {
 //% set turns = "key == %d" % (process.chunks - 1) if chunked else "true"
 // phase ${number}: ${process.layers | join(", ")}
 static void ${top}_phase${number}(
-    ${process.parameters(top) | join(",\n    ")}
+    ${process.parameters(top, out) | join(",\n    ")}
 ) {
 //% for channel in process.takes
-//% if channel.kind not in ("streamed", "keyed", "row_sums", "row_largest") or process.chunks > 1
+//% if channel.kind != "gathered" and (channel.kind not in ("streamed", "keyed", "row_sums", "row_largest") or process.chunks > 1)
 /*# what several beats read #*/
     ${channel.word} ${channel.name}_now${"[%d]" % channel.streams if channel.kind == "filled" else ""};
 //% if channel.kind == "filled"
@@ -60,6 +72,11 @@ static void ${top}_phase${number}(
 //% endfor
 //% for channel in process.gives
     ${channel.word} ${channel.name}_next;
+//% endfor
+//% for rows in process.gathered.rows + process.scattered.rows
+/*# of all points of an event #*/
+    ${rows.type} ${rows.name}[${points}];
+#pragma HLS ARRAY_PARTITION variable=${rows.name} complete
 //% endfor
 //% for rom in process.roms
     static const ${rom.type} rom${rom.number}[${process.beats}] = {${rom.values | join(", ")}};
@@ -102,6 +119,16 @@ event:
                 given[${field.into} + ${field.into_step} * one] = ${channel.name}_now[one].${field.name};
 //% endfor
             }
+//% elif channel.kind == "gathered"
+            if (${first}) {
+                for (unsigned one = 0; one < ${channel.streams}; ++one) {
+#pragma HLS UNROLL
+                    const ${channel.word} rows = ${channel.name}[one].read();
+//% for field in channel.fields
+                    ${field.rows}[${field.into} + ${field.into_step} * one] = rows.${field.name};
+//% endfor
+                }
+            }
 //% else
 //% if channel.kind in ("streamed", "row_sums", "row_largest") and process.chunks > 1
             if (key == 0) ${channel.name}_now = ${channel.name}.read();
@@ -109,10 +136,10 @@ event:
             ${channel.name}_now = ${channel.name}.read();
 //% elif channel.kind in ("streamed", "keyed", "row_sums", "row_largest")
             const ${channel.word} ${channel.name}_now = ${channel.name}.read();
-//% elif channel.kind == "spread"
+//% elif channel.kind in ("spread", "scattered")
             for (unsigned one = 0; one < ${channel.streams}; ++one) {
 #pragma HLS UNROLL
-                if (one == beat) ${channel.name}_now = ${channel.name}[one].read();
+                if (one == beat${" && %s" % opens if chunked else ""}) ${channel.name}_now = ${channel.name}[one].read();
             }
 //% else
             if (${first}) ${channel.name}_now = ${channel.name}.read();
@@ -121,6 +148,14 @@ event:
             given[${field.into}] = ${channel.name}_now.${field.name};
 //% endfor
 //% endif
+//% endfor
+//% for slot in process.gathered.slots
+            const ap_uint<${slot_bits}> ${slot.name} = slot_of(${slot.number});
+//% endfor
+//% for rows in process.gathered.rows
+//% for number, slot in rows.moves
+            given[${number}] = ${rows.name}[${slot}];
+//% endfor
 //% endfor
 //% for rom in process.roms
             given[${rom.number}] = rom${rom.number}[${"number" if process.chunks > 1 else "beat"}];
@@ -132,6 +167,14 @@ event:
             given[${zero}] = 0;
 //% endfor
             ${room}::${top}_k${number}<${process.types[0]}, ${process.types[1]}>(given, made);
+//% for slot in process.scattered.slots
+            const ap_uint<${slot_bits}> ${slot.name} = slot_of(${slot.number});
+//% endfor
+//% for rows in process.scattered.rows
+//% for number, slot in rows.moves
+            ${rows.name}[${slot}] = ${rows.type}(made[${number}]);
+//% endfor
+//% endfor
 //% for channel in process.gives
 //% if channel.kind in ("row_sums", "row_largest")
 //% for field in channel.fields
@@ -155,12 +198,12 @@ event:
             }
 //% endif
             if (${ends}) ${channel.name}.write(${channel.name}_next);
-//% elif channel.kind == "spread"
+//% elif channel.kind in ("spread", "scattered")
             if (${ends}) {
                 for (unsigned one = 0; one < ${channel.streams}; ++one) {
 #pragma HLS UNROLL
 //% for field in channel.fields
-                    ${channel.name}_next.${field.name} = ${field.type}(made[${field.out} + ${field.out_step} * one]);
+                    ${channel.name}_next.${field.name} = ${field.type}(${field.rows or "made"}[${field.out} + ${field.out_step} * one]);
 //% endfor
                     ${channel.name}[one].write(${channel.name}_next);
                 }
@@ -173,7 +216,7 @@ event:
             ${channel.name}.write(${channel.name}_next);
 //% elif channel.kind == "streamed"
             ${"if (%s) " % turns if process.chunks > 1 else ""}${channel.name}.write(${channel.name}_next);
-//% elif channel.kind == "filled"
+//% elif channel.kind in ("filled", "gathered")
             for (unsigned one = 0; one < ${channel.streams}; ++one) {
 #pragma HLS UNROLL
                 if (one == beat${" && %s" % turns if process.chunks > 1 else ""}) ${channel.name}[one].write(${channel.name}_next);
@@ -184,11 +227,11 @@ event:
 //% endif
 //% endfor
 //% if process.last
-            ${top}_event result = 0;
+            ${top}_answer result = 0;
 //% for bits in made
             result.range(${bits.high}, ${bits.low}) = ${bits.type}(made[${bits.number}]).range();
 //% endfor
-            if (${ends}) out_event.write(result);
+            ${"if (%s) " % (turns if out == "out_beat" else ends) if out == "out_event" or chunked else ""}${out}.write(result);
 //% endif
 //% if process.chunks > 1
             key = ${turns} ? 0 : key + 1;
@@ -199,9 +242,9 @@ event:
 }
 
 //% endfor
-void ${top}(hls::stream<${top}_beat> &in_beat, hls::stream<${top}_event> &out_event, unsigned events) {
+void ${top}(hls::stream<${top}_beat> &in_beat, hls::stream<${top}_answer> &${out}, unsigned events) {
 #pragma HLS INTERFACE axis port=in_beat
-#pragma HLS INTERFACE axis port=out_event
+#pragma HLS INTERFACE axis port=${out}
 #pragma HLS INTERFACE ap_none port=events
 #pragma HLS INTERFACE ap_ctrl_hs port=return
 #pragma HLS STABLE variable=events
@@ -217,7 +260,7 @@ void ${top}(hls::stream<${top}_beat> &in_beat, hls::stream<${top}_event> &out_ev
 //% endfor
 //% endfor
 //% for process in processes
-    ${top}_phase${process.number}(${process.arguments | join(", ")});
+    ${top}_phase${process.number}(${process.arguments(out) | join(", ")});
 //% endfor
 #ifndef __SYNTHESIS__
 //% for process in processes

@@ -329,7 +329,7 @@ def _store(fold: Folding, phase: int, port: Ports, behind: Ports) -> Store:
 
 def _rows_spread(fold: Folding, port: Ports) -> dict[str, tuple[Value, ...]]:
     """Values of the event of which a beat reads its own, at their bits in the row of a beat; all keys of it."""
-    read = [_of_all_keys(fold, group) for group, _ in port.ins if group.kind == "spread"]
+    read = [of_all_keys(fold, group) for group, _ in port.ins if group.kind == "spread"]
     groups = list({group.tensor: group for group in reversed(read)}.values())  # all of it is read before some keys
     if not groups:
         return {}
@@ -339,7 +339,7 @@ def _rows_spread(fold: Folding, port: Ports) -> dict[str, tuple[Value, ...]]:
     return {group.tensor: values[a:b] for group, (a, b) in zip(groups, pairwise(starts), strict=True)}
 
 
-def _of_all_keys(fold: Folding, group: Group) -> Group:
+def of_all_keys(fold: Folding, group: Group) -> Group:
     """A group of which K keys are read, in formats that hold for all."""
     if group.keys is None:
         return group

@@ -22,7 +22,7 @@ from hls.backends.folded.kernels import Group, Kernel, beats_of, of_event, run
 from hls.backends.folded.orders import ways_of
 from hls.backends.folded.ports import IN, OUT, OUT_BEAT, sides_of
 from hls.backends.folded.simulators import Rtl
-from hls.backends.folded.stream import Pauses, Streamed, Words
+from hls.backends.folded.stream import Pauses, Streamed
 from hls.backends.folded.vendor import build_project
 from hls.backends.folder import ProjectFolder
 from hls.backends.protocol import Clocked, Disturbed, Timing
@@ -198,8 +198,9 @@ class FoldedProject(ProjectFolder):
         if (level := self.level_of(level)) in TIMED:
             return self._named(self.stream(inputs, level=level, reporter=reporter).outputs)
         if level == "csim":
-            beats, sides = self._beats(inputs), (self._ports[IN], self._ports[OUT])
-            return self._named(csim.run_library(self._cxx(reporter), beats, *sides, reporter))
+            beats, sides = self._beats(inputs), (self._ports[IN], self._ports[self.out_port])
+            words = csim.run_library(self._cxx(reporter), beats, *sides, self.words, reporter)
+            return self._named(self._event(words))
         if level == "compiled":
             rows = self._events(self.rounded(inputs))
             return self._named(run_program(self.program, self._compiled(reporter), rows, reporter))
@@ -276,14 +277,21 @@ class FoldedProject(ProjectFolder):
             words = self.rtl.icarus(beats, script)
         else:
             words = self.rtl.verilated(self.path / "sim", beats, script, reporter)
-        return Streamed(self._event(words), words.taken, words.given)
+        return Streamed(self._event(words.values), words.taken, words.given)
 
-    def _event(self, words: Words) -> Array:
+    def _event(self, words: Array) -> Array:
         """Words of the output, (n, words, values), as the outputs of events, (n, values)."""
-        outs, values = self.kernels[-1].outs, words.values
-        parts = np.split(values, np.cumsum([group.size for group in outs])[:-1], axis=2)
+        outs = self.kernels[-1].outs
+        parts = np.split(words, np.cumsum([group.size for group in outs])[:-1], axis=2)
         named = [of_event(self.fold, group, part) for group, part in zip(outs, parts, strict=True)]
-        return np.concatenate([part.reshape(len(values), -1) for part in named], axis=1)
+        return np.concatenate([part.reshape(len(words), -1) for part in named], axis=1)
+
+    def _answers(self, outputs: Mapping[str, Array]) -> Array:
+        """Outputs of events, name -> (n, ...), as words of the output, (n, words, values): inverse of `_event`."""
+        if self.out_port == OUT:
+            return self.flat(outputs)[:, None]
+        ends = zip(self.kernels[-1].outs, self.layout.outputs, strict=True)
+        return np.concatenate([beats_of(self.fold, group.tensor, outputs[port.name]) for group, port in ends], axis=2)
 
     def _clocks(self, events: int) -> int:
         """That a stream takes without pauses, and some more."""
@@ -331,9 +339,11 @@ class FoldedProject(ProjectFolder):
             outputs: what the quantised model makes of them, name -> (n, ...).
         """
         if self._cpp:
-            beats, made = self._beats(inputs), self.flat(outputs)
-            words = encode(self._ports[IN], beats.reshape(-1, beats.shape[2])), encode(self._ports[OUT], made)
-            write_bench(self.path, self.layout.top, *words)
+            words = [
+                encode(self._ports[port], values.reshape(-1, values.shape[2]))
+                for port, values in ((IN, self._beats(inputs)), (self.out_port, self._answers(outputs)))
+            ]
+            write_bench(self.path, self.layout.top, *words, self.out_port, self.words)
 
     def build(self) -> Path:
         """See `Project.build`; Vivado, Quartus or Vitis HLS, by part and flavour."""

@@ -76,10 +76,10 @@ def planned(model: Any, build: Build | None) -> Plan:
         cut = plan(model, firmware.points_per_clock, firmware.moved_rows == "banks", firmware.keys_per_clock)
     except Unfolded as unfolded:
         raise ExportRefused(NAME, [refusal_of(unfolded)]) from unfolded
-    by_beat = any(cut.fold.axes[named(tensor)] is not None for tensor in model.outputs)
-    if build.firmware.flavour == "vitis" and (cut.fold.moves or by_beat):
-        reason = "rows that an order moves, and outputs of points, are written in Verilog alone. Received: vitis"
-        raise ExportRefused(NAME, [Refusal("firmware.flavour", "setting", reason, "set firmware.flavour: verilog")])
+    if firmware.flavour == "vitis" and cut.fold.host_orders:
+        reason = "rows in memory banks are written in Verilog alone, and firmware.flavour is vitis. Received: banks"
+        way_out = "set firmware.moved_rows: registers, or firmware.flavour: verilog"
+        raise ExportRefused(NAME, [Refusal("firmware.moved_rows", "setting", reason, way_out)])
     return cut
 
 
