@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from qformers.files import BROKEN_ZIP
 from qformers.models import MODELS
 from qformers.models.sizes import Jet
 from qformers.nn import VOCABULARIES
-from qformers.quant.phases import plan, share_of, shares
+from qformers.quant.phases import plan, shares
 
 # what Keras raises for an archive that is whole, but says what no model is: it calls what the configuration names
 BROKEN_MODEL = (*BROKEN_ZIP, AssertionError, AttributeError, ImportError, LookupError, MemoryError, TypeError)
@@ -53,7 +53,7 @@ def load_model(path: Path | str) -> keras.Model:
         raise ConfigError(f"{path}: is not a model file that can be read: {_reason(error)}") from error
     for layer in model.layers:
         if (share := getattr(layer, "ebops_factor", 1.0)) != 1.0:
-            _count(layer, {layer.name: share})  # the file has that of the layer, and not of those that it makes itself
+            _count(layer, share)  # the file has the share of the layer, and not of those that it makes for itself
     return model
 
 
@@ -123,15 +123,14 @@ def build_model(
             f"nn.model(...) gives. Received: {type(model).__name__}"
         )
     if vocabulary == "hgq" and build.firmware.together is not None:
-        known = shares(plan(model, build.firmware.together, keys=build.firmware.keys_per_clock))
-        for layer in model.layers:
-            if layer.name in known:
-                _count(layer, known)
+        cut = plan(model, build.firmware.together, keys=build.firmware.keys_per_clock)
+        for name, share in shares(cut).items():
+            _count(model.get_layer(name), share)
     return model
 
 
-def _count(layer: Any, shares: Mapping[str, float]) -> None:
+def _count(layer: Any, share: float) -> None:
     """Have HGQ2 count a share of the EBOPs of a layer, and of the layers in it (the tables of a softmax)."""
     for part in layer._flatten_layers():
         if "ebops_factor" in vars(part):
-            part.ebops_factor = share_of(part, layer, shares)
+            part.ebops_factor = share

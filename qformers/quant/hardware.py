@@ -7,14 +7,12 @@ Firmware of another kind has other shares: its EBOPs are counted anew, in the fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from keras import ops
 
 from qformers.quant.kinds import kind_of
-from qformers.quant.phases import share_of
 
 
 def counts(layer: Any) -> bool:
@@ -29,11 +27,7 @@ def recounted(layer: Any, share: float | None = None) -> int:
         layer: of a quantised model.
         share: its copies in hardware over those in the model; None = as it is counted in training.
     """
-    return _recounted(layer, lambda part: part.ebops_factor if share is None else share)
-
-
-def _recounted(layer: Any, share: Callable[[Any], float]) -> int:
-    return sum(_own(part, shapes, share(part)) for part, shapes in kind_of(layer).counted(layer) if counts(part))
+    return sum(_own(part, shapes, share) for part, shapes in kind_of(layer).counted(layer) if counts(part))
 
 
 def layer_ebops(model: Any, shares: Mapping[str, float] | None = None) -> dict[str, int]:
@@ -48,17 +42,17 @@ def layer_ebops(model: Any, shares: Mapping[str, float] | None = None) -> dict[s
     """
     found: dict[str, int] = {}
     for layer in model.layers:
-        parts = list(filter(counts, layer._flatten_layers()))
-        share = partial(share_of, layer=layer, shares=shares or {})
+        parts, share = list(filter(counts, layer._flatten_layers())), (shares or {}).get(layer.name, 1.0)
         if not parts:
             continue
-        if all(part.ebops_factor == share(part) for part in parts):
+        if all(part.ebops_factor == share for part in parts):
             found[layer.name] = sum(int(ops.convert_to_numpy(part._ebops)) for part in parts)
         else:
-            found[layer.name] = _recounted(layer, share)
+            found[layer.name] = recounted(layer, share)
     return found
 
 
-def _own(layer: Any, shapes: Sequence[Any], share: float) -> int:
-    ebops = layer._compute_ebops(*((1, *shape[1:]) for shape in shapes)) * share
+def _own(layer: Any, shapes: Sequence[Any], share: float | None) -> int:
+    ebops = layer._compute_ebops(*((1, *shape[1:]) for shape in shapes))
+    ebops = ebops * (layer.ebops_factor if share is None else share)
     return int(ops.convert_to_numpy(ops.cast(ebops, layer._ebops.dtype)))

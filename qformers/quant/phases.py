@@ -803,17 +803,9 @@ def shares(plan: Plan) -> dict[str, float]:
     """Layer -> its copies in hardware over those in the model, by which EBOPs of folded hardware are counted.
 
     T / N of what is computed, or summed, beat by beat; T N of the pairs of a triangle by rows; K / N of that where keys
-    are folded; 1 of what is computed for the whole event at once. A layer within a layer is here where its share is
-    another one: a row has one inverse of a softmax, however many keys there are.
+    are folded; 1 of what is computed for the whole event at once.
     """
-    found = {work.layer.name: _share(plan, work) for works in plan.works for work in works if not work.ends}
-    inverses = (work for works in plan.works for work in works if work.step == "inverse")
-    return found | {work.layer.inv_table.name: _share(plan, work) for work in inverses}
-
-
-def share_of(part: Any, layer: Any, shares: Mapping[str, float]) -> float:
-    """Of `shares` that of a layer, or of one within it."""
-    return shares.get(part.name, shares.get(layer.name, 1.0))
+    return {work.layer.name: _share(plan, work) for works in plan.works for work in works if not work.ends}
 
 
 def _share(plan: Plan, work: Work) -> float:

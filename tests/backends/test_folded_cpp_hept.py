@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from support.peers import NARROW
 
 from hls.backends import open_backend
 from hls.backends.folded.project import FoldedProject
+from hls.errors import HlsError
 from hls.proof.adversarial import adversarial
 from hls.proof.agree import keras_outputs
 from qformers.models import MODELS
@@ -98,3 +100,20 @@ def test_the_bench_of_a_project_says_which_events_differ(tmp_path: Path) -> None
     words[3] = f"{int(words[3], 16) ^ 1:x}"
     answers.write_text("\n".join(words))
     assert bench_of(folder, program) == (1, f"FAIL: 1 of {count} events differ")
+
+
+def test_ports_that_were_edited_are_refused_by_stream(tmp_path: Path) -> None:
+    _, project = hept(4, 4, tmp_path / "cpp", block_size=2)
+    path = project.path / "ports.json"
+    text = path.read_text()
+    for change, words in (
+        (lambda streams: streams["out_beat"]["values"][0].update(low=1), "stream out_beat: bits 1 of .* should be 0"),
+        (lambda streams: streams["in_beat"]["values"][-1].update(low=5000), "stream in_beat: bits 5000 of"),
+        (lambda streams: streams["in_beat"]["values"].pop(), "in_beat: its values have .* bits, and a word"),
+        (lambda streams: streams["in_beat"].pop("values"), "it lacks 'values'"),
+    ):
+        tree = json.loads(text)
+        change(tree["streams"])
+        path.write_text(json.dumps(tree))
+        with pytest.raises(HlsError, match=rf"ports\.json is damaged.*{words}"):
+            replace(project).out_port  # noqa: B018  they are read here

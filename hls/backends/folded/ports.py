@@ -82,8 +82,23 @@ def ports_of(
 
 
 def sides_of(tree: Mapping[str, Any]) -> dict[str, tuple[Value, ...]]:
-    """The values of each stream, from what `ports_of` made."""
-    return {name: tuple(map(_value_of, stream["values"])) for name, stream in tree["streams"].items()}
+    """The values of each stream, from what `ports_of` made.
+
+    Raises:
+        KeyError, TypeError, AttributeError: a key lacks, or has a value of another kind.
+        ValueError: the values of a stream do not lie side by side in a word.
+    """
+    sides = {}
+    for name, stream in tree["streams"].items():
+        values, low = tuple(map(_value_of, stream["values"])), 0
+        for value in values:
+            if value.width and value.low != low:
+                raise ValueError(f"stream {name}: bits {value.low} of {value.port} {value.index} should be {low}")
+            low += value.width
+        if low != stream["width"]:
+            raise ValueError(f"stream {name}: its values have {low} bits, and a word {stream['width']}")
+        sides[name] = values
+    return sides
 
 
 def _value_of(entry: Mapping[str, Any]) -> Value:

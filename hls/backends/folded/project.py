@@ -155,7 +155,12 @@ class FoldedProject(ProjectFolder):
 
     @cached_property
     def _ports(self) -> dict[str, tuple[Value, ...]]:
-        return sides_of(json.loads((self.path / PORTS).read_text()))
+        path = self.path / PORTS
+        try:
+            return sides_of(json.loads(path.read_text()))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            reason = f"it lacks {error}" if isinstance(error, KeyError) else error
+            raise HlsError(f"{path} is damaged ({reason}); {AGAIN}") from error
 
     @cached_property
     def rtl(self) -> Rtl:
