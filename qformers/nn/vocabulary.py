@@ -228,7 +228,7 @@ class Vocabulary(Protocol):
         """Values (B, P, H) of pairs of N points, each once, as (B, H, N, N): symmetric, 0 for pairs that P leaves out.
 
         Args:
-            x: pairs i > j in the order of ``np.tril_indices(N, -1)``, or with those of i = j, of ``np.tril_indices(N)``.
+            x: pairs i > j as of ``np.tril_indices(N, -1)``, or with those of i = j as of ``np.tril_indices(N)``.
             points: N.
             form: `Form` of the values.
             name: of the layer.

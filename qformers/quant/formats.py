@@ -9,6 +9,8 @@ from qformers.precision.fixed import Fixed
 from qformers.precision.table import PrecisionTable, Row, Setting
 from qformers.quant.quantisers import Quantiser, quantisers
 
+BITS = 1 << 20  # more than a format has, on either side of the point
+
 
 def model_table(model: keras.Model) -> PrecisionTable:
     """One row per layer that has a format; where elements have formats of their own, the one that holds them all.
@@ -34,6 +36,6 @@ def setting_of(quantiser: Quantiser) -> Setting:
     form = Fixed(
         bool(k[alive].max()), int(i[alive].max()), int(f[alive].max()), core.round_mode, core.overflow_mode
     )  # fmt: skip
-    kinds = len({tuple(int(part[index]) for part in (k, i, f)) for index in np.ndindex(k.shape)})
+    kinds = np.unique((k * BITS + i) * BITS + f).size
     source = ("learned" if quantiser.learned else "fixed") + (f", {kinds} formats" if kinds > 1 else "")
     return Setting(form, source)

@@ -787,16 +787,17 @@ def _by_beat(values: NDArray[Any], beats: int, chunks: int) -> NDArray[Any]:
 def _choice(layer: Any, triangle: Triangle, beats: int, chunks: int) -> Choice:
     """The sums of a layer of wires (N, P) by rows."""
     kernel = np.asarray(keras.ops.convert_to_numpy(layer.qkernel), np.float64)
-    points = len(kernel)
-    sums: dict[tuple[float, float], int] = {}
-    which = np.zeros((points, points), np.int64)
-    for row, column in zip(*np.nonzero(triangle.index >= 0), strict=True):
-        factors = kernel[:, triangle.index[row, column]]
-        if set(np.flatnonzero(factors)) - {row, column} or row == column:
-            raise _refuse(layer, "a pair is made of other points than its two", ELSE)
-        pair = float(factors[row]), float(factors[column])
-        which[row, column] = sums.setdefault(pair, len(sums))
-    return Choice(tuple(sums), _by_beat(which, beats, chunks))
+    rows, columns = np.nonzero(triangle.index >= 0)
+    pairs = triangle.index[rows, columns]
+    factors = np.stack([kernel[rows, pairs], kernel[columns, pairs]], axis=1)  # of the two points of each pair
+    if (rows == columns).any() or (np.count_nonzero(factors, axis=1) != np.count_nonzero(kernel, axis=0)[pairs]).any():
+        raise _refuse(layer, "a pair is made of other points than its two", ELSE)
+    found, first, numbers = np.unique(factors, axis=0, return_index=True, return_inverse=True)
+    order = np.argsort(first)  # sums in the order in which they are met
+    which = np.zeros((len(kernel), len(kernel)), np.int64)
+    which[rows, columns] = np.argsort(order)[numbers.ravel()]
+    sums = tuple((own, other) for own, other in found[order].tolist())
+    return Choice(sums, _by_beat(which, beats, chunks))
 
 
 def shares(plan: Plan) -> dict[str, float]:

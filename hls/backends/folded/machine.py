@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hls.backends.alkaid.ports import Value, encode, joined, place, wires
 from hls.backends.alkaid.stages import Pipeline
@@ -154,12 +155,13 @@ class Phase:
         return max((self.chunks - 1).bit_length(), 1)
 
     @property
-    def rom_labels(self) -> tuple[str, ...]:
-        """Verilog of the number of each beat."""
-        rows = [(row, key) for row in range(self.rows) for key in range(self.chunks)]
-        if self.chunks == 1:
-            return tuple(f"{self.beat_bits}'d{row}" for row, _ in rows)
-        return tuple(f"{{{self.beat_bits}'d{row}, {self.key_bits}'d{key}}}" for row, key in rows)
+    def rom_cases(self) -> tuple[tuple[str, str], ...]:
+        """Verilog of the number of each beat, and of what the ROM has for it."""
+        labels = [f"{self.beat_bits}'d{row}" for row in range(self.rows)]
+        if self.chunks > 1:
+            keys = [f"{self.key_bits}'d{key}" for key in range(self.chunks)]
+            labels = [f"{{{row}, {key}}}" for row in labels for key in keys]
+        return tuple(zip(labels, self.rom, strict=True))
 
 
 @dataclass(frozen=True)
@@ -249,14 +251,15 @@ def phases_of(
         words = encode(port.rom, kernel.rom) if port.rom_width else []
         rom = tuple(f"{port.rom_width}'h{word:x}" for word in words)
         before = ports[number - 1] if number else None
-        sources = [source for source in _sources(fold, number, before, port) if source[2]]
+        kept = _Kept(fold, number, before, port) if before else None
+        picks = _Picks(fold, kept, port) if kept else None
+        sources = [source for source in _sources(number, port, kept, picks) if source[2]]
         stores = list(_moved(fold, number - 1, before, port)) if before else []
         banked = {f"s{number - 1}_moved{rows.name}" for rows in stores if rows.banks}
         waits = any(vector in banked for vector, _, _ in sources)
         waited, sources = _waiting(number, banked, sources) if waits else ([], sources)
         store = _store(fold, number, port, ports[number + 1]) if number + 1 < len(ports) else None
         by_beat = store is None and any(fold.axes.get(group.tensor) is not None for group, _ in port.outs)
-        picked, picked_width = _picked(fold, number, before, port) if before else ([], 0)
         phases.append(
             Phase(
                 number=number,
@@ -273,8 +276,8 @@ def phases_of(
                 by_beat=by_beat,
                 chunks=fold.chunks_in(kernel.beats),
                 pace=1 if number else fold.chunks,
-                picked=tuple(picked),
-                picked_width=picked_width,
+                picked=picks.rows if picks else (),
+                picked_width=picks.width if picks else 0,
                 constant=_constant(kernel, port),
             )
         )
@@ -393,20 +396,23 @@ def _spread(fold: Folding, phase: int, port: Ports, behind: Ports) -> tuple[str,
 Source = tuple[str, int, int]  # vector, lowest bit, width
 
 
-def _sources(fold: Folding, phase: int, before: Ports | None, port: Ports) -> Iterator[Source]:
-    """Where the bits of a kernel's inputs lie in its ROM and in the stores in front of it, lowest first."""
+def _sources(phase: int, port: Ports, kept: _Kept | None, picks: _Picks | None) -> Iterator[Source]:
+    """Where the bits of a kernel's inputs lie in its ROM and in the stores in front of it, lowest first.
+
+    Args:
+        phase, port: of the kernel.
+        kept, picks: the stores in front of it and what it picks of them; None where it is the first one.
+    """
     if port.rom_width:
         yield f"k{phase}_rom", 0, port.rom_width
-    if before is None:
+    if kept is None or picks is None:
         yield "in_beat", 0, port.in_width - port.rom_width
         return
-    kept = _Kept(fold, phase, before, port)
-    picked = _parts(port)
     for number, (group, values) in enumerate(port.ins):
         if group.kind == "rom":
             continue
         if group.keys is not None:
-            for value, own in zip(values, picked[number], strict=True):
+            for value, own in zip(values, picks.values[number], strict=True):
                 yield f"k{phase}_picked", own.low, _read(group, own, value)
             continue
         for flat, value in enumerate(values):
@@ -414,34 +420,64 @@ def _sources(fold: Folding, phase: int, before: Ports | None, port: Ports) -> It
             yield vector, low + own.low, _read(group, own, value)
 
 
-def _parts(port: Ports) -> dict[int, tuple[Value, ...]]:
-    """Number of a group of which K keys are read -> its values, at their bits in what is picked."""
-    groups = {str(number): group for number, (group, _) in enumerate(port.ins) if group.keys is not None}
-    if not groups:
-        return {}
-    kifs = [np.concatenate(parts) for parts in zip(*(map(np.ravel, g.kif) for g in groups.values()), strict=True)]
-    shapes = {number: group.shape for number, group in groups.items()}
-    values = place(shapes, list(zip(*(k.tolist() for k in kifs), strict=True)))
-    starts = np.cumsum([0, *(group.size for group in groups.values())])
-    return {int(number): values[a:b] for number, (a, b) in zip(groups, pairwise(starts), strict=True)}
+class _Picks:
+    """What a kernel reads of all keys, K of them at a time.
+
+    Values lie as in the stores, so that a part is one slice of a store where some beats have its keys and no others.
+
+    Args:
+        fold: how an event comes.
+        kept: the stores in front of the kernel.
+        port: of the kernel.
+
+    Attributes:
+        values: number of a group among the inputs -> its values, at their bits in a part.
+        rows: Verilog of each of C parts; none where nothing is picked.
+        width: bits of a part.
+    """
+
+    def __init__(self, fold: Folding, kept: _Kept, port: Ports) -> None:
+        groups = {number: group for number, (group, _) in enumerate(port.ins) if group.keys is not None}
+        places = {number: _by_keys(fold, kept.shape(group), int(group.keys or 0)) for number, group in groups.items()}
+        spots, made = [], {number: list(_values(group)) for number, group in groups.items()}
+        for number, parts in places.items():
+            for index, flat in enumerate(parts[0].tolist()):
+                vector, base, source = kept.lies(groups[number], flat)
+                spots.append((vector, base + source.low, number, index))
+        low, spots = 0, sorted(spots)
+        for _, _, number, index in spots:
+            made[number][index] = replace(made[number][index], low=low)
+            low += made[number][index].width
+        self.width = low
+        self.values = {number: tuple(values) for number, values in made.items()}
+        self.rows: tuple[str, ...] = ()
+        for part in range(fold.chunks if low else 0):
+            pieces = [
+                _piece(*kept.lies(groups[number], int(places[number][part][index])), made[number][index])
+                for _, _, number, index in spots
+            ]
+            self.rows += (_vector(pieces),)
 
 
-def _picked(fold: Folding, phase: int, before: Ports, port: Ports) -> tuple[list[str], int]:
-    """Verilog of what is read of all keys, for each of C parts, and its bits."""
-    parts, kept = _parts(port), _Kept(fold, phase, before, port)
-    rows = []
-    for part in range(fold.chunks if parts else 0):
-        bits = []
-        for number, own in parts.items():
-            group = port.ins[number][0]
-            shape, axis = kept.shape(group), int(group.keys or 0)
-            places = np.split(np.arange(math.prod(shape)).reshape(shape), fold.chunks, axis=axis)[part].ravel()
-            for flat, target in zip(places, own, strict=True):
-                if target.width:
-                    vector, low, value = kept.lies(group, int(flat))
-                    bits.append(wires(value, vector, low, target))
-        rows.append(joined(bits))
-    return rows, sum(value.width for own in parts.values() for value in own)
+def _by_keys(fold: Folding, shape: Sequence[int], axis: int) -> NDArray[np.int64]:
+    """(C, values of K keys): places among the values of all keys, which lie along `axis`."""
+    parts = np.split(np.arange(math.prod(shape)).reshape(shape), fold.chunks, axis=axis)
+    return np.stack([part.ravel() for part in parts])
+
+
+def _values(group: Group) -> Iterator[Value]:
+    """Of a group, in its formats, at no bits yet."""
+    signs, integers, fractions = (np.ravel(part).tolist() for part in group.kif)
+    for signed, integer, fraction in zip(signs, integers, fractions, strict=True):
+        yield Value(group.tensor, (), 0, bool(signed), integer, fraction)
+
+
+def _piece(vector: str, base: int, source: Value, target: Value) -> Source | str:
+    """A value in the format of `target`, from `source` at bit `base` of a vector: its bits, or Verilog of others."""
+    formats = [(one.signed, one.integer_bits, one.fraction_bits) for one in (source, target)]
+    if formats[0] != formats[1]:
+        return wires(source, vector, base, target) if target.width else (vector, base, 0)
+    return vector, base + source.low, source.width
 
 
 class _Kept:
@@ -522,17 +558,18 @@ def beat_of(fold: Folding, group: Group, source: Group, flat: int) -> tuple[int,
     return beat, int(np.ravel_multi_index(index, source.shape))
 
 
-def _vector(sources: Iterable[Source]) -> str:
-    """Verilog of bits side by side, lowest first in `sources`; neighbours become one slice."""
-    merged: list[Source] = []
-    for vector, low, width in sources:
-        if not width:
-            continue
-        if merged and merged[-1][0] == vector and sum(merged[-1][1:]) == low:
-            merged[-1] = vector, merged[-1][1], merged[-1][2] + width
-        else:
-            merged.append((vector, low, width))
-    return joined([f"{vector}[{low} +: {width}]" for vector, low, width in merged])
+def _vector(pieces: Iterable[Source | str]) -> str:
+    """Verilog of bits side by side, lowest first, some of them Verilog already; neighbours become one slice."""
+    merged: list[Source | str] = []
+    for piece in pieces:
+        last = merged[-1] if merged else ""
+        if isinstance(piece, str):
+            merged.append(piece)
+        elif piece[2] and not isinstance(last, str) and (last[0], last[1] + last[2]) == piece[:2]:
+            merged[-1] = last[0], last[1], last[2] + piece[2]
+        elif piece[2]:
+            merged.append(piece)
+    return joined([one if isinstance(one, str) else f"{one[0]}[{one[1]} +: {one[2]}]" for one in merged])
 
 
 def verilog(top: str, phases: Sequence[Phase], ways: Sequence[Value] = ()) -> dict[str, str]:

@@ -109,8 +109,8 @@ module ${top} (
     reg [${phase.rom_width - 1}:0] k${phase.number}_rom;
     always @(*)
         case (${"{k%d_beat, k%d_key}" % (phase.number, phase.number) if phase.chunks > 1 else "k%d_beat" % phase.number})
-//% for word in phase.rom
-            ${phase.rom_labels[loop.index0]}: k${phase.number}_rom = ${word};
+//% for label, word in phase.rom_cases
+            ${label}: k${phase.number}_rom = ${word};
 //% endfor
             default: k${phase.number}_rom = 0;
         endcase
