@@ -123,7 +123,12 @@ class FoldPlan(Result):
         if not self.limits.asked:
             yield f"in the build file, with the {self._words} of a row: {self.survey.rows[0].choice.yaml}"
         elif self.chosen is None:
-            yield f"no {self._words.replace('and', 'or')} keeps {self.limits}"
+            rows = self.survey.rows
+            least = [min(getattr(row, name) for row in rows) for name in ("ii_ns", "latency_ns", "lut")]
+            yield (
+                f"no {self._words.replace('and', 'or')} keeps {self.limits}; the shortest II is {least[0]:g} ns, the "
+                f"shortest latency {least[1]:g} ns, the fewest LUT {least[2]:,.0f}"
+            )
         else:
             best = "fewest LUT" if self.limits.timed else "shortest II"
             yield f"{best} with {self.limits}: {self.chosen.choice.yaml}"
@@ -217,7 +222,7 @@ class FoldPlan(Result):
             writer = csv.DictWriter(handle, fieldnames=list(flat(self.survey.rows[0])))
             writer.writeheader()
             writer.writerows(flat(row) for row in self.survey.rows)
-        plot(self.survey.rows, picture, self.limits.ii_ns, self.limits.lut)
+        plot(self.survey.rows, picture, self.limits.ii_ns, self.limits.lut, self.chosen)
         for path, facts in zip(plans, [row.facts for row in self.survey.rows if row.facts is not None], strict=True):
             draw(facts, path)
         return record

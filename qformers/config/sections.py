@@ -235,7 +235,8 @@ class FirmwareConfig(Section):
     moved_rows: Annotated[Literal["registers", "banks"], Field(exclude_if=lambda kind: kind == "registers")] = (
         "registers"  # folded: where rows lie that an order moves: registers and multiplexers, which take the numbers of
     )
-    # any order; or, for orders of the host, memory banks, for which it says in which bank each row lies
+    # any order; or, for orders of the host, memory banks, for which it says in which bank each row lies (flavour:
+    # verilog)
     multipliers: Annotated[Literal["lut", "dsp", "auto"], Field(exclude_if=lambda what: what == "auto")] = (
         "auto"  # alkaid, folded: what
     )

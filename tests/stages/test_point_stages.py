@@ -11,8 +11,10 @@ import keras
 import numpy as np
 import pytest
 from rich.console import Console
+from support.folded import bench_of, compiled
 from support.quantised import shaken
 
+from hls import cli
 from hls.stages.compare import compare
 from hls.stages.csim import simulate
 from hls.stages.export import export
@@ -124,6 +126,30 @@ def test_pileup_in_one_order_through_all_stages(hits: Path, tmp_path: Path) -> N
     compared = {row["layer"]: row["correlation"] for row in csim["fidelity"]["layers"]}
     assert compared["encoder0"] > 0.9, "points that stand in order are put back into their slots"
     assert "AUPRC on the simulated windows" in str(summary(run))
+
+
+@pytest.mark.slow
+def test_tracking_in_folded_cpp_through_the_commands(hits: Path, tmp_path: Path) -> None:
+    build, run = build_of(hits, "tracking"), tmp_path / "tiny_tracking"
+    firmware = {"backend": "folded", "flavour": "vitis", "points_per_clock": 4}
+    build = build.model_copy(update={"firmware": build.firmware.model_copy(update=firmware)})
+    untrained(build, run)
+    words = [str(run / "build.yaml"), "--run", str(run)]
+    assert cli.main(["run", *words, "--from", "export", "--no-synth", "--quiet"]) == 0
+    simulated = json.loads((run / "rtl.json").read_text())
+    assert (simulated["flavour"], list(simulated["levels"]), simulated["equal"]) == ("vitis", ["interpreter"], True)
+    project = run / "firmware/folded"
+    compiled_again = (project / "csim/machine").stat().st_mtime_ns
+    assert cli.main(["csim", *words, "--events", "60", "--quiet"]) == 0
+    assert (project / "csim/machine").stat().st_mtime_ns == compiled_again, "compiled once"
+    compared = json.loads((run / "csim.json").read_text())
+    assert (compared["backend"], compared["what"], compared["equal"]) == ("folded", "windows", True)
+    assert compared["end"]["metrics"]["csim"] == compared["end"]["metrics"]["quantised"]
+    source = str(project / "src/tiny_tracking.cc")
+    program = compiled(project, project / "tb/tb_tiny_tracking.cc", tmp_path / "bench", source)
+    assert bench_of(project, program)[0] == 0
+    beats, answers = ((project / f"tb_data/{name}.hex").read_text().split() for name in ("in_beat", "out_beat"))
+    assert len(beats) == len(answers) > 1000
 
 
 def test_rows_in_an_order_go_back_to_their_slots() -> None:

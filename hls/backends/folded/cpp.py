@@ -10,8 +10,8 @@ copies of a store, of which one is written while the other one is read:
 - ``filled``: a stream for each beat of an event, of two words; all of them are read when the event is complete, into
   registers that the beats of the next phase share;
 - ``spread``: the same, but each beat of the next phase reads its own stream alone;
-- ``gathered``: as ``filled``; a beat picks the rows that it reads by the numbers of the order, which come as ``streamed``
-  or ``spread``;
+- ``gathered``: as ``filled``; a beat picks the rows that it reads by the numbers of the order, which come as
+  ``streamed`` or ``spread``;
 - ``scattered``: registers of all rows, which a beat writes where the kernel says (``places``), and from which they come
   as ``spread`` with the last beat of an event;
 - ``rom``: a table for each value, of which a beat reads its entry;

@@ -1,4 +1,4 @@
-"""Stores in which an order moves rows of points between two phases, in NumPy and in Verilog.
+"""Stores in which an order moves rows of points between two phases, in NumPy and in Verilog (C++: `channels`).
 
 An order is O permutations: the slot that stands at each of N places. A beat of points is T slots; a beat of blocks is T
 places of each order, whole blocks of them.
