@@ -344,11 +344,11 @@ class FoldedProject(ProjectFolder):
             outputs: what the quantised model makes of them, name -> (n, ...).
         """
         if self._cpp:
-            words = [
+            given, made = (
                 encode(self._ports[port], values.reshape(-1, values.shape[2]))
                 for port, values in ((IN, self._beats(inputs)), (self.out_port, self._answers(outputs)))
-            ]
-            write_bench(self.path, self.layout.top, *words, self.out_port, self.words)
+            )
+            write_bench(self.path, self.layout.top, given, made, self.out_port, self.words)
 
     def build(self) -> Path:
         """See `Project.build`; Vivado, Quartus or Vitis HLS, by part and flavour."""
