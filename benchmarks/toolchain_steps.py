@@ -51,12 +51,15 @@ def resized(run: Path, particles: int, folder: Path) -> None:
     build = changed(run, folder, f"data.num_particles={particles}")
     source = open_split(build.data, "test")
     model = build_model(build, source.feature_set, source.class_names, "hgq")
-    learned = {layer.name for layer in model.layers if layer.trainable_variables}
-    for new, old in zip(model.variables, trained.variables, strict=True):
-        if tuple(new.shape) == tuple(old.shape):
-            new.assign(old)
-        elif new.path.split("/")[0] in learned:
-            raise SystemExit(f"{run}: '{new.path}' has {old.shape} for its N and {new.shape} for N = {particles}")
+    for layer in model.layers:
+        news, olds = layer.variables, trained.get_layer(layer.name).variables
+        if not layer.trainable_variables and len(news) != len(olds):
+            continue  # constants, which an older model has in another form
+        for new, old in zip(news, olds, strict=True):
+            if tuple(new.shape) == tuple(old.shape):
+                new.assign(old)
+            elif layer.trainable_variables:
+                raise SystemExit(f"{run}: '{new.path}' has {old.shape} for its N and {new.shape} for N = {particles}")
     keep(model, build, folder)
     keras.backend.clear_session()
 

@@ -88,8 +88,7 @@ class Float32:
 
     def wires(self, x: Tensor, kernel: Any, equation: str, name: str, form: Form, bias: Any = None) -> Tensor:
         """Einsum with a constant kernel."""
-        added = None if bias is None else np.asarray(bias).tolist()
-        return layers.Wires(equation, np.asarray(kernel).tolist(), added, dtype=self.dtype, name=name)(x)
+        return layers.Wires(equation, kernel, bias, dtype=self.dtype, name=name)(x)
 
     def stack(self, columns: Sequence[Tensor], form: Form, name: str) -> Tensor:
         """Columns side by side."""

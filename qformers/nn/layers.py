@@ -76,20 +76,21 @@ class Einsum(keras.layers.Layer):  # type: ignore[misc]
 class Wires(keras.layers.Layer):  # type: ignore[misc]
     """Einsum with a constant kernel, and a constant that is added; both are part of the configuration."""
 
-    def __init__(self, equation: str, kernel: list[Any], bias: list[Any] | None = None, **kwargs: Any) -> None:
+    def __init__(self, equation: str, kernel: Any, bias: Any = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.equation = equation
-        self.kernel = kernel
-        self.bias = bias
+        self.kernel = np.asarray(kernel)  # Keras would keep track of every list in a list
+        self.bias = None if bias is None else np.asarray(bias)
 
     def call(self, inputs: Tensor) -> Tensor:
         """Apply it; shapes as in the class."""
-        wired = ops.einsum(self.equation, inputs, ops.cast(np.asarray(self.kernel), self.compute_dtype))
-        return wired if self.bias is None else wired + ops.cast(np.asarray(self.bias), self.compute_dtype)
+        wired = ops.einsum(self.equation, inputs, ops.cast(self.kernel, self.compute_dtype))
+        return wired if self.bias is None else wired + ops.cast(self.bias, self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments, for saving."""
-        return {**super().get_config(), "equation": self.equation, "kernel": self.kernel, "bias": self.bias}
+        bias = None if self.bias is None else self.bias.tolist()
+        return {**super().get_config(), "equation": self.equation, "kernel": self.kernel.tolist(), "bias": bias}
 
 
 @serialisable

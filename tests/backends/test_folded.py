@@ -23,14 +23,16 @@ from support.folded import (
 )
 
 from hls.backends import open_backend
-from hls.backends.folded import simulators
+from hls.backends.folded import machine, simulators
 from hls.backends.folded.project import FoldedProject
 from hls.backends.folded.stream import Pauses
 from hls.backends.protocol import Timing
+from hls.backends.simulators import icarus
 from hls.backends.simulators.verilator import Verilator
 from hls.errors import ExportRefused, HlsError
 from hls.proof.adversarial import adversarial
 from hls.proof.agree import keras_outputs
+from hls.templates import fill
 from qformers.models import MODELS
 
 TOGETHER = {"hept": (16, (4, 8, 16))}  # N, and each T: blocks of 4 come in whole
@@ -82,6 +84,38 @@ def test_every_level_without_rtl_is_exact(name: str, form: str, together: int, t
     points, _ = TOGETHER.get(name, ANY)
     model, project = written(name, form, together, tmp_path / "rtl", points)
     refuse_other_levels(model, project, points // together)
+
+
+@NEEDS_ICARUS
+@pytest.mark.parametrize("rows", [1, 2, 3, 6, 8, 17])
+def test_a_row_is_picked_by_its_number(rows: int, tmp_path: Path) -> None:
+    width, bits = 5, max((rows - 1).bit_length(), 1)
+    module = tmp_path / "some_pick.v"
+    module.write_text(fill(Path(machine.__file__).with_name("pick.v"), top="some"))
+    bench = f"""
+module bench;
+    reg [{rows * width - 1}:0] rows;
+    reg [{bits - 1}:0] number;
+    wire [{width - 1}:0] row;
+    integer place, file;
+    some_pick #(.ROW({width}), .ROWS({rows}), .BITS({bits})) dut (.rows(rows), .number(number), .row(row));
+    initial begin
+        for (place = 0; place < {rows * width}; place = place + 1) rows[place] = (place * place / 3) % 2;
+        file = $fopen("rows.txt", "w");
+        for (place = 0; place < {rows}; place = place + 1) begin
+            number = place;
+            #1 $fdisplay(file, "%b %b", row, rows[place * {width} +: {width}]);
+        end
+        $fclose(file);
+        $display("PASS");
+        $finish;
+    end
+endmodule
+"""
+    icarus.simulate(bench, {}, "bench", [module], tmp_path)
+    made = [line.split() for line in (tmp_path / "rows.txt").read_text().splitlines()]
+    assert len(made) == rows
+    assert all(set(row) <= set("01") and row == wanted for row, wanted in made)
 
 
 @SLOW

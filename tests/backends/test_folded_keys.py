@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,16 @@ def test_pairs_that_an_older_model_lays_out_by_wires_are_folded_likewise(
     events = adversarial(old).inputs
     (output, values), *_ = keras_outputs(load_model(tmp_path / "model.keras"), events).items()
     np.testing.assert_array_equal(project.outputs(events, "interpreter")[output], values)
+
+
+def test_keys_are_picked_as_slices_of_the_store(tmp_path: Path) -> None:
+    """Of wires of single values Verilator makes minutes and gigabytes at N = 128."""
+    _, project = written("part", "onchip_mean", 1, tmp_path / "rtl", 6, keys_per_clock=3)
+    text = (project.path / "src" / "part.v").read_text()
+    picks = re.findall(r"k\d+_pick \(\n *\.rows\((.*?)\), \.number\(k\d+_key\)", text, re.DOTALL)
+    assert len(picks) == 2
+    for rows in picks:
+        assert re.fullmatch(r"\{(\{s\d+_filled\[\d+ \+: \d+\]\}(, )?){2}\}", rows), rows
 
 
 def test_deferred_softmax_passes_the_keys_twice_and_direct_softmax_three_times() -> None:

@@ -23,7 +23,11 @@ def fixed_part(cfg: PartConfig) -> PartConfig:
 
 
 def particles(cfg: PartConfig) -> tuple[int, int]:
-    """Pairs on the chip are of two particles, and wired one by one: their kernel has N^4 / 2 entries."""
+    """Pairs on the chip are of two particles, picked by constant kernels of N^3 / 2 entries each.
+
+    A float model keeps five of them in its configuration: 26 MB at N = 128, and beyond N = 175 more than a model file
+    may have (`qformers.builds.archive`).
+    """
     return (2, 128) if cfg.pairs == "onchip" else any_number(cfg)
 
 
