@@ -220,7 +220,11 @@ def planned(limits: Limits) -> FoldPlan:
             4,
             "fewest LUT with latency <= 25 ns: firmware: {backend: folded, points_per_clock: 4}",
         ),
-        (Limits(5, None, 300), None, "no T keeps II <= 5 ns, LUT <= 300"),
+        (
+            Limits(5, None, 300),
+            None,
+            "no T keeps II <= 5 ns, LUT <= 300; the shortest II is 5 ns, the shortest latency 25 ns, the fewest LUT 100",
+        ),
     ],
 )
 def test_the_choice_keeps_the_limits(limits: Limits, together: int | None, said: str) -> None:
