@@ -223,7 +223,8 @@ def planned(limits: Limits) -> FoldPlan:
         (
             Limits(5, None, 300),
             None,
-            "no T keeps II <= 5 ns, LUT <= 300; the shortest II is 5 ns, the shortest latency 25 ns, the fewest LUT 100",
+            "no T keeps II <= 5 ns, LUT <= 300; "
+            "the shortest II is 5 ns, the shortest latency 25 ns, the fewest LUT 100",
         ),
     ],
 )
