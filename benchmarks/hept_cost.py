@@ -28,6 +28,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+from benchmarks.logged import environment  # noqa: E402
 from benchmarks.markdown import machine_words, table  # noqa: E402
 from benchmarks.stream_memory import peak_mib  # noqa: E402
 
@@ -127,10 +128,10 @@ def resident_mib(process: int) -> float:
 def in_a_process(arguments: Sequence[str], memory_mib: float, limit_s: float) -> Row:
     """`measure` in a process of its own, ended where it exceeds a limit; ``{"exceeded": ...}`` then."""
     command = [sys.executable, __file__, "--child", *arguments]
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
+    quiet = {**environment(), "TF_CPP_MIN_LOG_LEVEL": "3"}
     start = time.monotonic()
     with subprocess.Popen(  # noqa: S603  our own file
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=quiet
     ) as child:
         exceeded = ""
         while child.poll() is None and not exceeded:

@@ -36,6 +36,7 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+from benchmarks.logged import environment  # noqa: E402
 from benchmarks.markdown import machine_words, table  # noqa: E402
 from benchmarks.toolchain_steps import ICARUS_EVENTS, JETS, resized, widened  # noqa: E402
 
@@ -109,10 +110,10 @@ def measured(folder: Path, step: str, limit: float, script: str = "toolchain_ste
         more: arguments behind the name.
     """
     command = [sys.executable, str(ROOT / "benchmarks" / script), str(folder), step, *more]
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
+    quiet = {**environment(), "TF_CPP_MIN_LOG_LEVEL": "3"}
     with (folder / "log.txt").open("a") as log:
         process = subprocess.Popen(  # noqa: S603  no shell
-            command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment, start_new_session=True
+            command, stdout=subprocess.PIPE, stderr=log, text=True, env=quiet, start_new_session=True
         )
         with together(process.pid) as memory:
             try:

@@ -124,10 +124,10 @@ class FoldPlan(Result):
             yield f"in the build file, with the {self._words} of a row: {self.survey.rows[0].choice.yaml}"
         elif self.chosen is None:
             rows = self.survey.rows
-            least = [min(getattr(row, name) for row in rows) for name in ("ii_ns", "latency_ns", "lut")]
+            ii, latency, lut = (min(getattr(row, name) for row in rows) for name in asdict(self.limits))
             yield (
-                f"no {self._words.replace('and', 'or')} keeps {self.limits}; the shortest II is {least[0]:g} ns, the "
-                f"shortest latency {least[1]:g} ns, the fewest LUT {least[2]:,.0f}"
+                f"no {self._words.replace('and', 'or')} keeps {self.limits}; the shortest II is {ii:g} ns, the "
+                f"shortest latency {latency:g} ns, the fewest LUT {lut:,.0f}"
             )
         else:
             best = "fewest LUT" if self.limits.timed else "shortest II"

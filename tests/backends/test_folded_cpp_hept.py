@@ -9,12 +9,10 @@ from typing import Any
 
 import keras
 import pytest
-from support.battery import build_of
-from support.folded import bench_of, compiled, points_model, refuse_other_cpp, written
+from support.folded import bench_of, compiled, points_model, project_of, refuse_other_cpp, written
 from support.hept_fixed import NARROW as NARROW_HEPT
 from support.peers import NARROW
 
-from hls.backends import open_backend
 from hls.backends.folded.project import FoldedProject
 from hls.errors import HlsError
 from hls.proof.adversarial import adversarial
@@ -32,16 +30,7 @@ def hept(points: int, together: int, out: Path, **changes: Any) -> tuple[Any, Fo
     cfg = arch.forms["two_orders"].model_copy(update=changes)
     keras.utils.set_random_seed(3)
     model = arch.build(arch.fixed(cfg), Jet(points, 3, 3), Hgq(NARROW_HEPT))
-    return model, project_of(model, "hept", cfg, NARROW_HEPT, together, out)
-
-
-def project_of(model: Any, name: str, cfg: Any, quant: Any, together: int, out: Path) -> FoldedProject:
-    """The project of a model in C++."""
-    build = build_of(name, cfg, quant, "folded")
-    firmware = build.firmware.model_copy(update={"points_per_clock": together, "flavour": "vitis"})
-    project = open_backend("folded").write(model, build.model_copy(update={"firmware": firmware}), out)
-    assert isinstance(project, FoldedProject)
-    return project
+    return model, project_of(model, "hept", cfg, NARROW_HEPT, together, out, flavour="vitis")
 
 
 def test_two_orders_of_two_beats_are_exact(tmp_path: Path) -> None:
@@ -82,7 +71,7 @@ def test_blocks_orders_and_layers_are_exact(
 @pytest.mark.parametrize("together", [1, 2, 6])
 def test_outputs_of_points_are_exact(together: int, tmp_path: Path) -> None:
     cfg, model = points_model()
-    refuse_other_cpp(model, project_of(model, "deepsets", cfg, NARROW, together, tmp_path / "cpp"))
+    refuse_other_cpp(model, project_of(model, "deepsets", cfg, NARROW, together, tmp_path / "cpp", flavour="vitis"))
 
 
 @SLOW

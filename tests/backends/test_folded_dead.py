@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from support.battery import build_of, models_of
+from support.battery import models_of
 from support.dead import Share, kill
+from support.folded import project_of
 
-from hls.backends import open_backend
+from hls.backends.folded.project import FoldedProject
 from hls.proof.adversarial import adversarial
 from hls.proof.agree import keras_outputs
 from qformers.quant.quantisers import quantisers
@@ -43,9 +45,7 @@ def test_every_level_is_exact(
     assert len(hit) >= len(killed or ("any",))
     for one in hit:
         kill(one, share)
-    build = build_of(name, cfg, quant, "folded")
-    firmware = build.firmware.model_copy(update={"points_per_clock": together})
-    project = open_backend("folded").write(model, build.model_copy(update={"firmware": firmware}), tmp_path / "rtl")
+    project = project_of(model, name, cfg, quant, together, tmp_path / "rtl")
     assert not any("[-1:0]" in path.read_text() for path in project.sources)
     events = {key: array[:120] for key, array in adversarial(model).inputs.items()}
     (output, values), *_ = (wanted := keras_outputs(model, events)).items()
@@ -59,18 +59,20 @@ def test_every_level_is_exact(
         np.testing.assert_array_equal(outputs[output], values, err_msg=level)
 
 
+def refuse_other_csim(model: Any, project: FoldedProject) -> None:
+    events = {key: array[:120] for key, array in adversarial(model).inputs.items()}
+    (output, values), *_ = keras_outputs(model, events).items()
+    np.testing.assert_array_equal(project.outputs(events, "csim")[output], values)
+
+
 @SLOW
 @pytest.mark.parametrize(("form", "share"), [("onchip", "all"), ("onchip", "some"), ("one_order", "all")])
 def test_the_cpp_of_rows_that_an_order_moves_is_exact(form: str, share: Share, tmp_path: Path) -> None:
     cfg, quant, _, model = models_of("hept", form)
     for one in quantisers(model):
         kill(one, share)
-    build = build_of("hept", cfg, quant, "folded")
-    firmware = build.firmware.model_copy(update={"points_per_clock": 4, "flavour": "vitis"})
-    project = open_backend("folded").write(model, build.model_copy(update={"firmware": firmware}), tmp_path / "cpp")
-    events = {key: array[:120] for key, array in adversarial(model).inputs.items()}
-    (output, values), *_ = keras_outputs(model, events).items()
-    np.testing.assert_array_equal(project.outputs(events, "csim")[output], values)
+    project = project_of(model, "hept", cfg, quant, 4, tmp_path / "cpp", flavour="vitis")
+    refuse_other_csim(model, project)
 
 
 @pytest.mark.parametrize("killed", [("logits.kq", "rho0.bq", "phi1.iq"), pytest.param(EVERY, marks=SLOW)])
@@ -79,12 +81,8 @@ def test_the_cpp_is_exact_where_a_process_has_no_streams(killed: tuple[str, ...]
     for one in quantisers(model):
         if killed is EVERY or f"{one.layer.name}.{one.part}" in killed:
             kill(one)
-    build = build_of("deepsets", cfg, quant, "folded")
-    firmware = build.firmware.model_copy(update={"points_per_clock": 2, "flavour": "vitis"})
-    project = open_backend("folded").write(model, build.model_copy(update={"firmware": firmware}), tmp_path / "cpp")
-    events = {key: array[:120] for key, array in adversarial(model).inputs.items()}
-    (output, values), *_ = keras_outputs(model, events).items()
-    np.testing.assert_array_equal(project.outputs(events, "csim")[output], values)
+    project = project_of(model, "deepsets", cfg, quant, 2, tmp_path / "cpp", flavour="vitis")
+    refuse_other_csim(model, project)
     assert "ap_uint<0>" not in (project.path / "src/deepsets.hh").read_text()
     stream = json.loads((project.path / "ports.json").read_text())["streams"]["out_event"]
     assert (stream["width"], stream["data_width"]) == (0, 8)

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 from support.battery import build_of, models_of
-from support.folded import points_model, refuse_other_resets, refuse_other_rtl
+from support.folded import points_model, project_of, refuse_other_resets, refuse_other_rtl
 from support.hept_fixed import NARROW as NARROW_HEPT
 from support.peers import NARROW
 
@@ -31,17 +31,6 @@ SLOW = pytest.mark.slow
 FORMS = tuple(MODELS["hept"].forms)
 
 
-def written(
-    model: Any, name: str, cfg: Any, quant: Any, together: int, out: Path, rows: str = "registers"
-) -> FoldedProject:
-    """The project of a model with T points per clock; `rows`: ``firmware.moved_rows``."""
-    build = build_of(name, cfg, quant, "folded")
-    firmware = build.firmware.model_copy(update={"points_per_clock": together, "moved_rows": rows})
-    project = open_backend("folded").write(model, build.model_copy(update={"firmware": firmware}), out)
-    assert isinstance(project, FoldedProject)
-    return project
-
-
 Written = Callable[[str, int], tuple[Any, FoldedProject]]
 
 
@@ -52,7 +41,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Written:
     @functools.cache
     def make(form: str, together: int) -> tuple[Any, FoldedProject]:
         cfg, quant, _, model = models_of("hept", form)
-        return model, written(model, "hept", cfg, quant, together, tmp_path_factory.mktemp(f"{form}{together}") / "rtl")
+        return model, project_of(
+            model, "hept", cfg, quant, together, tmp_path_factory.mktemp(f"{form}{together}") / "rtl"
+        )
 
     return make
 
@@ -93,7 +84,7 @@ def test_the_rtl_is_exact_and_on_time(form: str, together: int, made: Written) -
 @pytest.mark.parametrize(("form", "together"), [("two_orders", 4), ("one_order", 8)])
 def test_rows_in_banks_are_exact_and_on_time(form: str, together: int, made: Written, tmp_path: Path) -> None:
     cfg, quant, _, model = models_of("hept", form)
-    project = written(model, "hept", cfg, quant, together, tmp_path / "rtl", "banks")
+    project = project_of(model, "hept", cfg, quant, together, tmp_path / "rtl", moved_rows="banks")
     refuse_other_bits(model, project)
     refuse_other_rtl(model, project)
     refuse_other_resets(model, project, "verilator")
@@ -133,7 +124,7 @@ def test_beats_of_one_block_of_two_and_of_all(together: int, tmp_path: Path) -> 
     cfg = arch.forms["two_orders"].model_copy(update={"heads": 2, "layers": 2})
     keras.utils.set_random_seed(3)
     model = arch.build(arch.fixed(cfg), Jet(16, 3, 3), Hgq(NARROW_HEPT))
-    project = written(model, "hept", cfg, NARROW_HEPT, together, tmp_path / "rtl")
+    project = project_of(model, "hept", cfg, NARROW_HEPT, together, tmp_path / "rtl")
     refuse_other_bits(model, project)
     assert project.facts["ii_cycles"] == 16 // together
 
@@ -160,7 +151,7 @@ def test_the_plan_says_what_moves(made: Written) -> None:
 @pytest.mark.parametrize("together", [2, pytest.param(1, marks=SLOW), pytest.param(6, marks=SLOW)])
 def test_outputs_of_points_come_beat_by_beat(together: int, tmp_path: Path) -> None:
     cfg, model = points_model()
-    project = written(model, "deepsets", cfg, NARROW, together, tmp_path / "rtl")
+    project = project_of(model, "deepsets", cfg, NARROW, together, tmp_path / "rtl")
     refuse_other_bits(model, project)
     assert project.layout.outputs[0].shape == (6, 2)
     streams = json.loads((project.path / "ports.json").read_text())["streams"]
@@ -177,7 +168,7 @@ def test_outputs_of_points_come_beat_by_beat(together: int, tmp_path: Path) -> N
 @pytest.mark.parametrize("together", [1, 2, 6])
 def test_the_rtl_of_outputs_of_points_is_exact_and_on_time(together: int, tmp_path: Path) -> None:
     cfg, model = points_model()
-    refuse_other_rtl(model, written(model, "deepsets", cfg, NARROW, together, tmp_path / "rtl"))
+    refuse_other_rtl(model, project_of(model, "deepsets", cfg, NARROW, together, tmp_path / "rtl"))
 
 
 def test_outputs_of_points_and_of_events_are_refused_together(tmp_path: Path) -> None:
@@ -185,7 +176,7 @@ def test_outputs_of_points_and_of_events_are_refused_together(tmp_path: Path) ->
     with pytest.raises(
         ExportRefused, match=r"points \(QEinsumDense\): it has an output for each point, and others are"
     ):
-        written(model, "deepsets", cfg, NARROW, 1, tmp_path / "rtl")
+        project_of(model, "deepsets", cfg, NARROW, 1, tmp_path / "rtl")
     assert not (tmp_path / "rtl").exists()
 
 
@@ -219,7 +210,7 @@ def test_what_cannot_fold_is_refused(firmware: dict[str, Any], said: str, made: 
 def test_an_event_of_a_single_block_is_exact(rows: str, tmp_path: Path) -> None:
     cfg, quant, _, model = models_of("hept", "two_orders", 4)
     assert cfg.block_size == 4
-    project = written(model, "hept", cfg, quant, 4, tmp_path / "rtl", rows)
+    project = project_of(model, "hept", cfg, quant, 4, tmp_path / "rtl", moved_rows=rows)
     events = adversarial(model).inputs
     (output, values), *_ = keras_outputs(model, events).items()
     np.testing.assert_array_equal(project.outputs(events, "interpreter")[output], values)

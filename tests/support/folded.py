@@ -36,11 +36,16 @@ def written(
 ) -> tuple[Any, FoldedProject]:
     """The quantised model of a form, and its project with T points per clock; `firmware`: keys of that section."""
     cfg, quant, _, model = models_of(name, form, particles)
+    return model, project_of(model, name, cfg, quant, together, out, **firmware)
+
+
+def project_of(model: Any, name: str, cfg: Any, quant: Any, together: int, out: Path, **firmware: Any) -> FoldedProject:
+    """The project of a model with T points per clock; `firmware`: keys of that section."""
     build = build_of(name, cfg, quant, "folded")
     section = build.firmware.model_copy(update={"points_per_clock": together, **firmware})
     project = open_backend("folded").write(model, build.model_copy(update={"firmware": section}), out)
     assert isinstance(project, FoldedProject)
-    return model, project
+    return project
 
 
 def compiled(folder: Path, source: Path, target: Path, *more: str) -> Path:

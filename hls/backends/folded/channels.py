@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hls.backends.alkaid.ports import Value
 from hls.backends.folded.kernels import Group, kept_shape
-from hls.backends.folded.machine import Ports, beat_of, of_all_keys
+from hls.backends.folded.machine import Ports, beat_of, by_keys, of_all_keys, value_of
 from hls.backends.folded.orders import WORDS
 from hls.errors import HlsError
 from qformers.quant.phases import BY_ROW, CARRIED, Folding
@@ -205,16 +205,10 @@ def _fields(fold: Folding, kind: str, before: Ports, behind: Ports) -> Iterator[
             value, bits = taken[place], given[out].width
             if kind not in ("running", "spread", *BY_ROW) and value.width and bits != value.width:  # 0: it is not read
                 raise HlsError(f"tensor {source.tensor}: a stream carries {bits} bits of which {value.width} are read")
-            form = _form(target, place) if leads else value
+            form = value_of(target, place) if leads else value  # what leads rows is kept though no kernel reads it
             if form.width and (bits or kind == "spread"):
                 reads = into + place if value.width else None
                 yield Field(f"v{at + out}", type_of(form), form.width, at + out, reads, out_step, into_step)
-
-
-def _form(group: Group, place: int) -> Value:
-    """A value of a group in the format that the store has, whether a kernel reads it or not."""
-    signed, integer, fraction = (int(part.ravel()[place]) for part in group.kif)
-    return Value(group.tensor, (), 0, bool(signed), integer, fraction)
 
 
 def _whole(fold: Folding, source: Group, given: Sequence[Value], at: int, target: Read | None) -> Iterator[Field]:
@@ -231,7 +225,7 @@ def _spread(fold: Folding, source: Group, every: Group, at: int, target: Read | 
     """The same of values of the event of which a beat reads its own; `every`: these, in formats that hold for all."""
     outs, step = _places(source, fold, fold.spread[source.tensor])
     for place, out in enumerate(outs):
-        form = _form(every, place)
+        form = value_of(every, place)
         into = None if target is None or not target[1][place].width else target[2] + place
         if form.width:
             yield Field(f"v{at + out}", type_of(form), form.width, at + out, into, step)
@@ -300,9 +294,12 @@ def _columns(fold: Folding, number: int, kind: str, before: Ports, behind: Ports
             continue
         target, taken, into = targets[source.tensor]
         orders, heads, *_, channels = target.shape
-        outs = (at + np.arange(source.size)).reshape(-1, heads, fold.together, channels)  # scattered: of O orders
-        if kind == "gathered":
-            outs = np.moveaxis((at + np.arange(source.size)).reshape(source.shape), 0, 1)[None]  # (1, H, T, E)
+        made = at + np.arange(source.size)
+        outs = (
+            np.moveaxis(made.reshape(source.shape), 0, 1)[None]  # (1, H, T, E)
+            if kind == "gathered"
+            else made.reshape(-1, heads, fold.together, channels)  # of O orders
+        )
         ins = (into + np.arange(target.size)).reshape(orders, heads, fold.together, channels)
         read = np.reshape([value.width > 0 for value in taken], ins.shape)
         numbers = np.arange(orders * fold.together).reshape(orders, fold.together)
@@ -312,7 +309,7 @@ def _columns(fold: Folding, number: int, kind: str, before: Ports, behind: Ports
             if not own.any():
                 continue
             places = ins[every, head, :, channel]
-            form = _form(target, int(places.flat[0]) - into)
+            form = value_of(target, int(places.flat[0]) - into)
             yield _Column(
                 f"s{number}_{kind}_rows{count}",
                 type_of(form),
@@ -343,16 +340,15 @@ def picks_of(fold: Folding, takes: Sequence[Channel], before: Ports, port: Ports
         if group.keys is None:
             continue
         source, at = outs[group.tensor, group.kind]
-        shape = kept_shape(fold, source)
-        parts = np.split(np.arange(math.prod(shape)).reshape(shape), fold.chunks, axis=group.keys)
+        parts = by_keys(fold, kept_shape(fold, source), group.keys)
+        first = _places(source, fold, fold.spread[group.tensor])[0] if group.kind == "spread" else None
         for place, value in enumerate(values):
             if not value.width:
                 continue
             words = []
-            for part in parts:
-                beat, out = beat_of(fold, group, source, int(part.ravel()[place]))
-                if group.kind == "spread":
-                    out = _places(source, fold, fold.spread[group.tensor])[0][out]
+            for flat in parts[:, place].tolist():
+                beat, out = beat_of(fold, group, source, flat)
+                out = out if first is None else first[out]
                 channel = carried.get((group.kind, f"v{at + out}"))
                 one = f"[{beat}]" if group.kind == "filled" else ""
                 words.append("0" if channel is None else f"{channel.name}_now{one}.v{at + out}")

@@ -57,7 +57,7 @@ from hls.backends.folded.channels import (
 from hls.backends.folded.kernels import Kernel
 from hls.backends.folded.machine import Ports
 from hls.backends.folded.orders import address_bits
-from hls.backends.folded.ports import OUT, OUT_BEAT
+from hls.backends.folded.ports import OUT_BEAT, answers_of
 from hls.errors import HlsError
 from hls.templates import fill
 from qformers.files import replacing
@@ -167,8 +167,8 @@ def write_cpp(
         HlsError: a port is wider than a word of Vitis HLS, or a kernel takes what no stream brings.
     """
     in_width = ports[0].in_width - ports[0].rom_width
-    by_beat = any(fold.axes.get(group.tensor) is not None for group, _ in ports[-1].outs)
-    answer = "the output of a beat" if by_beat else "the output of an event"
+    out, answers = answers_of(fold, ports[-1].outs)
+    answer = "the output of a beat" if out == OUT_BEAT else "the output of an event"
     for width, what in ((in_width, "a beat"), (ports[-1].out_width, answer)):
         if width > MOST_BITS:
             raise HlsError(
@@ -179,7 +179,7 @@ def write_cpp(
         HERE / "machine.cc",
         top=top,
         room=NAMESPACE,
-        out=OUT_BEAT if by_beat else OUT,
+        out=out,
         points=fold.points,
         slot_bits=address_bits(fold.points),
         processes=processes_of(fold, made, combs, ports, layers),
@@ -192,8 +192,8 @@ def write_cpp(
         HERE / "machine.hh",
         top=top,
         beats=fold.beats,
-        out=OUT_BEAT if by_beat else OUT,
-        answers=fold.beats if by_beat else 1,
+        out=out,
+        answers=answers,
         widths=(max(in_width, 1), max(ports[-1].out_width, 1)),  # an ap_uint has a bit, even where no value has one
         most_bits=MOST_BITS,
     )

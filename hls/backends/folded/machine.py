@@ -31,7 +31,7 @@ from hls.backends.alkaid.stages import Pipeline
 from hls.backends.alkaid.trace import predict
 from hls.backends.folded import orders
 from hls.backends.folded.kernels import Group, Kernel, kept_shape
-from hls.backends.folded.ports import OUT, OUT_BEAT
+from hls.backends.folded.ports import OUT, OUT_BEAT, answers_of
 from hls.errors import HlsError
 from hls.templates import fill
 from qformers.quant.phases import BY_ROW, Folding
@@ -259,7 +259,7 @@ def phases_of(
         waits = any(vector in banked for vector, _, _ in sources)
         waited, sources = _waiting(number, banked, sources) if waits else ([], sources)
         store = _store(fold, number, port, ports[number + 1]) if number + 1 < len(ports) else None
-        by_beat = store is None and any(fold.axes.get(group.tensor) is not None for group, _ in port.outs)
+        by_beat = store is None and answers_of(fold, port.outs)[0] == OUT_BEAT
         phases.append(
             Phase(
                 number=number,
@@ -438,8 +438,9 @@ class _Picks:
 
     def __init__(self, fold: Folding, kept: _Kept, port: Ports) -> None:
         groups = {number: group for number, (group, _) in enumerate(port.ins) if group.keys is not None}
-        places = {number: _by_keys(fold, kept.shape(group), int(group.keys or 0)) for number, group in groups.items()}
-        spots, made = [], {number: list(_values(group)) for number, group in groups.items()}
+        places = {number: by_keys(fold, kept.shape(group), int(group.keys or 0)) for number, group in groups.items()}
+        made = {number: [value_of(group, place) for place in range(group.size)] for number, group in groups.items()}
+        spots = []
         for number, parts in places.items():
             for index, flat in enumerate(parts[0].tolist()):
                 vector, base, source = kept.lies(groups[number], flat)
@@ -459,17 +460,16 @@ class _Picks:
             self.rows += (_vector(pieces),)
 
 
-def _by_keys(fold: Folding, shape: Sequence[int], axis: int) -> NDArray[np.int64]:
+def by_keys(fold: Folding, shape: Sequence[int], axis: int) -> NDArray[np.int64]:
     """(C, values of K keys): places among the values of all keys, which lie along `axis`."""
     parts = np.split(np.arange(math.prod(shape)).reshape(shape), fold.chunks, axis=axis)
     return np.stack([part.ravel() for part in parts])
 
 
-def _values(group: Group) -> Iterator[Value]:
-    """Of a group, in its formats, at no bits yet."""
-    signs, integers, fractions = (np.ravel(part).tolist() for part in group.kif)
-    for signed, integer, fraction in zip(signs, integers, fractions, strict=True):
-        yield Value(group.tensor, (), 0, bool(signed), integer, fraction)
+def value_of(group: Group, place: int) -> Value:
+    """A value of a group in its format, at no bits yet."""
+    signed, integer, fraction = (int(part.flat[place]) for part in group.kif)
+    return Value(group.tensor, (), 0, bool(signed), integer, fraction)
 
 
 def _piece(vector: str, base: int, source: Value, target: Value) -> Source | str:
@@ -531,11 +531,10 @@ class _Kept:
         return f"{self._name}_{group.kind}", beat * self._filled - self._lows[group.kind], outs[place_in_beat]
 
     def _sum(self, group: Group, flat: int) -> tuple[str, int, Value]:
-        signed, integer, fraction = (int(np.ravel(part)[flat]) for part in group.kif)
+        value = value_of(group, flat)
         if (group.tensor, group.kind, flat) not in self._sums:
-            return f"{self._name}_none", 0, Value(group.tensor, (), 0, bool(signed), -fraction - signed, fraction)
+            return f"{self._name}_none", 0, replace(value, integer_bits=-value.fraction_bits - value.signed)
         number, low = self._sums[group.tensor, group.kind, flat]
-        value = Value(group.tensor, (), 0, bool(signed), integer, fraction)
         return (
             (f"{self._name}_sum{number}", 0, value) if group.kind == "running" else (f"{self._name}_by_row", low, value)
         )

@@ -49,8 +49,8 @@ def ports_of(
     given = [_tensor(group, shapes[group.tensor], fold.axes[group.tensor]) for group, _ in sides[0]]
     axes = [fold.axes.get(group.tensor) for group, _ in sides[1]]
     made = [_tensor(*one) for one in zip((group for group, _ in sides[1]), layout.outputs, axes, strict=True)]
-    by_beat = any(axis is not None for axis in axes)
-    out, answers = (OUT_BEAT, beats) if by_beat else (OUT, 1)
+    out, answers = answers_of(fold, sides[1])
+    by_beat = out == OUT_BEAT
     came = "in the order of the events; a word stays until it is taken"
     came += f"; {beats} words are an event, with the points of the words that went in" if by_beat else ""
     points = f"points {together} b to {together} b + {together - 1}, in order" if together > 1 else "point b"
@@ -79,6 +79,12 @@ def ports_of(
             | {"tensors": made, "values": _values(sides[1])},
         },
     }
+
+
+def answers_of(fold: Folding, outs: Side) -> tuple[str, int]:
+    """Port of the outputs `outs` of the last kernel, and words there for each event: those of points come by beats."""
+    by_beat = any(fold.axes.get(group.tensor) is not None for group, _ in outs)
+    return (OUT_BEAT, fold.beats) if by_beat else (OUT, 1)
 
 
 def sides_of(tree: Mapping[str, Any]) -> dict[str, tuple[Value, ...]]:
