@@ -10,6 +10,7 @@ import numpy as np
 from hgq.layers import QAdd, QEinsum
 from hgq.quantizer import Quantizer as Rounding
 
+from qformers.nn.index.rounded_pairs import QSymmetricFill
 from qformers.quant.kinds import kind_of
 from qformers.quant.kinds.record import Quantiser
 from support.hls_models import MIX, SOURCE, dense, form, softmax, table
@@ -81,9 +82,16 @@ def _reshaped(x: Any, y: Any, name: str) -> Any:
     return dense(square, name, NARROW, MIX[:2], True, equation="bni,io->bno", shape=(3, 3))
 
 
+def _filled(x: Any, y: Any, name: str) -> Any:
+    rows = dense(y, f"{name}_a", SOURCE, MIX, equation="bni,io->bno", shape=(2, 3))
+    pairs = keras.layers.Reshape((3, 2), name=f"{name}_pairs")(rows)
+    return QSymmetricFill(iq_conf=form(NARROW, per_element=True), particles=3, self_pairs=False, name=name)(pairs)
+
+
 KINDS_OF_LAYERS: dict[str, Callable[[Any, Any, str], Any]] = {
     "dense": _dense, "dense_relu": _dense_relu, "dense_result": _dense_result, "add": _add, "einsum": _einsum,
     "table": _table, "softmax": _softmax, "rounding": _rounding, "reshaped": _reshaped,
+    "filled": _filled,
 }  # fmt: skip
 
 
