@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.paths import CONFIGS
 
+from qformers.builds.build import load as load_build
 from qformers.config.sections import DataConfig
-from qformers.data import DataError, Events, open_split
+from qformers.data import DATASETS, DataError, Events, open_split
 from qformers.data.jets.jetclass import CLASSES
+from qformers.data.jets.split import JetDataset
 from qformers.data.jets.toy import Branches, jetclass_branches, write_tree
 
 
@@ -104,6 +107,19 @@ def test_builds_without_labels_are_dumped_as_ever(tmp_path: Path) -> None:
     dumped = said.model_dump(mode="json")
     assert dumped["labels"] == [{"name": "b"}, {"name": "c", "branch": "d"}]
     assert DataConfig.model_validate(dumped) == said
+
+
+@pytest.mark.parametrize("dataset", [name for name in DATASETS if name not in ("jetclass", "nanoaod")])
+def test_sets_with_labels_of_their_own_refuse_them(dataset: str, tmp_path: Path) -> None:
+    points = None if isinstance(DATASETS[dataset], JetDataset) else {"task": "pileup"}
+    features = next(iter(DATASETS[dataset].feature_sets))
+    with pytest.raises(DataError, match=rf"data.labels: {dataset} has labels of its own; leave them out. Rec.*: a, b"):
+        load("x", dataset=dataset, labels=["a", "b"], features=features, points=points)
+
+
+def test_labels_are_set_on_the_command_line_and_replace_those_of_the_build_below() -> None:
+    build = load_build(CONFIGS / "part_nanoaod_full.yaml", ["data.labels=[{name: b, files: ['b*']}, a]"])
+    assert [(label.name, label.files) for label in build.data.labels] == [("b", ("b*",)), ("a", ())]
 
 
 def test_a_cache_of_other_labels_is_not_taken(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from qformers.config.sections import DataConfig
 from qformers.data import DataError, Events, open_split
 from qformers.data.jets import pytables
 from qformers.data.jets.top_landscape_writer import write
-from qformers.data.jets.toy import write_top_jets, zero_padded_momenta
+from qformers.data.jets.toy import hls4ml_lhc_arrays, write_arrays, write_top_jets, zero_padded_momenta
 
 SLOTS = 12
 
@@ -228,6 +228,13 @@ def test_a_missing_table_and_the_other_format_of_pandas(tmp_path: Path) -> None:
     refused(
         path, r"'table/table' must be a table as pandas writes it, one row per jet. Received: float64 of shape \(3, 4\)"
     )
+
+
+def test_files_of_several_layouts_are_named(tmp_path: Path) -> None:
+    write(tmp_path / "a.h5", *momenta(3))
+    write_arrays(tmp_path / "b.h5", hls4ml_lhc_arrays(3))
+    with pytest.raises(DataError, match=r"data.train: .*b.h5: dataset 'table' is missing; choose one of jetConst"):
+        load(tmp_path / "*.h5")
 
 
 @pytest.mark.parametrize("column", ["is_signal_new", "PY_3", "PX_11"])
