@@ -43,6 +43,7 @@ HEAD = ("key", "type", "default", "meaning")
 SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("Top level", Build),
     ("data", sections.DataConfig),
+    ("data.labels", sections.LabelConfig),
     ("data.points", sections.PointsConfig),
     ("quant", sections.QuantConfig),
     ("quant.layers.NAME, quant.types.TYPE", layers.LayerFormats),

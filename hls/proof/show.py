@@ -13,6 +13,7 @@ from rich.table import Table
 
 from hls.proof.fidelity import Fidelity, LayerFidelity
 from hls.proof.scores import rows, with_error
+from qformers.tasks.metrics.jets import TWO_CLASS_KEY
 from qformers.tasks.plots.jets import canvas
 
 Array = NDArray[np.float64]
@@ -41,15 +42,16 @@ def no_layers(fidelity: Fidelity) -> str:
 def end_table(end: Mapping[str, Any]) -> Table:
     """Accuracy, AUC and rejection of each form of the model."""
     reports = end["metrics"]
-    signals = list(next(iter(reports.values()))["rejection"])
+    first = next(iter(reports.values()))
     table = Table(title="The whole model on the same jets", box=SIMPLE_HEAD)
     table.add_column("")
     for form in reports:
         table.add_column(form, justify="right")
     table.add_row("accuracy", *(with_error(report["accuracy"]) for report in reports.values()))
     table.add_row("AUC", *(with_error(report["auc"]) for report in reports.values()))
-    for signal in signals:
-        table.add_row(f"rejection {signal}", *(_rejection(report["rejection"][signal]) for report in reports.values()))
+    for key in ("rejection", TWO_CLASS_KEY):
+        for signal in first.get(key, ()):
+            table.add_row(f"rejection {signal}", *(_rejection(report[key][signal]) for report in reports.values()))
     return table
 
 

@@ -4,10 +4,11 @@
     qformers evaluate runs/part_demo/qat/model.keras --data data/jets/test_*.root
     qformers evaluate runs/part_demo/float/model.keras runs/part_demo/qat/model.keras
 
-Files are ROOT (JetClass), HDF5 (hls4ml LHC jets), TrackML's CSV (also .csv.gz, with detectors.csv beside or above),
-line segments or candidates; a folder stands for all of them in it. Which numbers of a particle or point the model reads
-follows from its inputs, or from the build of the run that it lies in, whose test split is taken where --data is
-missing. Of two models the differences are given with paired errors, since both see the same events.
+Files are ROOT (JetClass, NanoAOD), HDF5 (hls4ml LHC jets, top landscape), quark/gluon's .npz, TrackML's CSV (also
+.csv.gz, with detectors.csv beside or above), line segments or candidates; a folder stands for all of them in it. Which
+numbers of a particle or point the model reads follows from its inputs, or from the build of the run that it lies in,
+whose test split is taken where --data is missing. Of two models the differences are given with paired errors, since
+both see the same events.
 
 It writes evaluation.json, evaluation.md and pictures: ROC and confusion of jets; of tracks, efficiency and fake rate
 over pT, eta and length, and events whose hits are coloured by found track; of pile-up, precision over recall.
@@ -33,7 +34,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--task", choices=list(TASK_WORDS), help="what the outputs mean (default: as data set and model tell)"
     )
     parser.add_argument("--build", type=Path, metavar="FILE", help="build file of the training: how events are read")
-    parser.add_argument("--dataset", metavar="NAME", help="data set (default: by the names of the files)")
+    parser.add_argument("--dataset", metavar="NAME", help="data set (default: by names and content of the files)")
     parser.add_argument("--features", metavar="NAME", help="feature set, where several fit the model's inputs")
     parser.add_argument(
         "--classes", nargs="+", default=[], metavar="NAME", help="jets: classes in the order of the outputs"

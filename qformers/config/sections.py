@@ -6,7 +6,7 @@ Every field says its unit and who reads it; the model section is the record of a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -31,10 +31,12 @@ from qformers.config.section import (
 
 Edges = Annotated[tuple[Annotated[float, Field(ge=-20, le=20)], ...], Field(max_length=1024)]
 Names = Annotated[tuple[Word, ...], Field(max_length=1000)]
+Integers = Annotated[tuple[Annotated[int, Field(ge=-(2**31), lt=2**31)], ...], Field(max_length=1000)]
 Particles = Annotated[int, Field(gt=0, le=500_000)]
 Ebops = Annotated[float, Field(gt=0, le=1e15)]
 Reuse = Annotated[int, Field(gt=0, le=65536)]
 Granularity = Annotated[str, Field(pattern=r"^(weight|unit|[1-9][0-9]{0,3}:[1-9][0-9]{0,3})$", max_length=9)]
+YES = (1,)  # default of data.labels: values
 NORMED = 11  # default of quant.norm_bits
 SMOOTH = 6  # default of quant.smooth_fraction_bits
 EBOPS_ARRIVAL = 0.7  # default of train.qat.ebops_arrival
@@ -62,6 +64,26 @@ class PointsConfig(Section):
     num_pairs: Many = 20_000  # tracking: pairs per window in the loss; more are thinned at random, positives last
 
 
+class LabelConfig(Section):
+    """A class of jets, and which jets of a file are of it (read by `qformers.data.jets.labels`).
+
+    A name alone stands for ``{name: ...}``.
+    """
+
+    name: Word  # of the class
+    branch: Annotated[Word | None, Field(exclude_if=lambda branch: branch is None)] = None  # a branch with one number
+    # per jet, e.g. FatJet_hadronFlavour; None = jetclass: label_NAME; nanoaod: all jets of `files`
+    values: Annotated[Integers, Field(min_length=1, exclude_if=lambda values: values == YES)] = YES  # nanoaod: jets
+    # whose branch has one of these values are of the class
+    files: Annotated[Files, Field(exclude_if=lambda files: not files)] = ()  # nanoaod: only jets of files whose name
+    # one of these globs matches, e.g. "TTto*"; () = of all files
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+
 class DataConfig(Section):
     """Which jets or events, which of their particles or points and which numbers of each (read by `qformers.data`)."""
 
@@ -73,6 +95,9 @@ class DataConfig(Section):
     num_particles: Particles  # N: slots of the model. Of jets the N particles of highest pT are kept, of a window of
     # points all, see points.too_many
     classes: Names = ()  # jets: subset and order of the labels; empty = all of the data set
+    labels: Annotated[tuple[LabelConfig, ...], Field(max_length=1000, exclude_if=lambda labels: not labels)] = ()
+    # jetclass, nanoaod: the classes of files that have others than JetClass, in label order, and how a file says of
+    # which class a jet is; empty = jetclass: the ten of JetClass. `classes` then selects among these
     padding: Literal["zero", "wrap"] = "zero"  # jets: what stands in empty slots of features and vectors:
     # zeros, or the particles of the jet over again (the mask is 0 in both cases)
     max_jets: Count | None = None  # per split, None = all. Jets: shared evenly among the files;

@@ -10,10 +10,13 @@ from typing import get_args
 
 from qformers.config.sections import DataConfig
 from qformers.data.events import Events, FeatureSet
-from qformers.data.jets import hls4ml_lhc, jetclass
+from qformers.data.jets import hls4ml_lhc, inputs, quark_gluon, top_landscape
 from qformers.data.jets.hls4ml_lhc import Hls4mlLhc
-from qformers.data.jets.jetclass import JetClass
+from qformers.data.jets.jetclass import JetClass, is_jetclass
+from qformers.data.jets.nanoaod import NanoAod, is_nanoaod
+from qformers.data.jets.quark_gluon import QuarkGluon
 from qformers.data.jets.split import JetDataset
+from qformers.data.jets.top_landscape import TopLandscape
 from qformers.data.points import candidates, filtering, hit_features, segment_features
 from qformers.data.points import dataset as points
 from qformers.data.points.dataset import PointDataset
@@ -40,8 +43,13 @@ __all__ = [
 
 # by the name in data.dataset; uproot, h5py and torch are imported when a file is opened
 DATASETS: dict[str, Dataset] = {
-    "jetclass": JetDataset(JetClass, ("*.root",), jetclass.FEATURES),
-    "hls4ml_lhc": JetDataset(Hls4mlLhc, ("*.h5", "*.hdf5"), hls4ml_lhc.FEATURES),
+    "jetclass": JetDataset(JetClass, ("*.root",), inputs.FEATURES, is_jetclass),
+    "nanoaod": JetDataset(NanoAod, ("*.root",), inputs.FEATURES, is_nanoaod),
+    "hls4ml_lhc": JetDataset(Hls4mlLhc, ("*.h5", "*.hdf5"), hls4ml_lhc.FEATURES, hls4ml_lhc.is_hls4ml_lhc),
+    "top_landscape": JetDataset(
+        TopLandscape, ("*.h5", "*.hdf5"), top_landscape.FEATURES, top_landscape.is_top_landscape
+    ),
+    "quark_gluon": JetDataset(QuarkGluon, ("QG_jets*.npz",), quark_gluon.FEATURES, quark_gluon.is_quark_gluon),
     "trackml": PointDataset(
         points.trackml, ("event*-hits.csv", "event*-hits.csv.gz"), filtering.kept_hits, hit_features.FEATURE_SETS
     ),

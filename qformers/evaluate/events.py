@@ -17,6 +17,7 @@ from qformers.builds.build import Build
 from qformers.config.sections import DataConfig, PointsConfig
 from qformers.data import DATASETS, AnyEvents, dataset_of, open_split
 from qformers.data.clouds import PointEvents, stack
+from qformers.data.jets.split import JetDataset
 from qformers.data.points.dataset import PointDataset
 from qformers.data.points.split import PointSplit
 from qformers.errors import ConfigError, DataError, DivergedError, nearest
@@ -88,7 +89,7 @@ def files_of(places: Sequence[Path]) -> list[Path]:
     Raises:
         DataError: a place that is not there, a folder without such files.
     """
-    patterns = [pattern for dataset in DATASETS.values() for pattern in dataset.files]
+    patterns = list(dict.fromkeys(pattern for dataset in DATASETS.values() for pattern in dataset.files))
     files: dict[Path, Path] = {}
     for place in places:
         found = [place]
@@ -209,13 +210,14 @@ def _refuse_others(dataset: str, build: str, files: Sequence[Path]) -> None:
 
 
 def _recognised(files: Sequence[Path]) -> str:
-    """The data set that all files are of, by their names."""
+    """The data set that all files are of, by their names and, where several have such, by what is in the first."""
     fitting = [
         {name for name, dataset in DATASETS.items() if any(fnmatch.fnmatch(path.name, p) for p in dataset.files)}
         for path in files
     ]
-    if common := set.intersection(*fitting):
-        return min(common)
+    if common := [name for name in DATASETS if all(name in names for names in fitting)]:
+        own = [name for name in common if _holds(name, files[0])] if len(common) > 1 else common
+        return (own or common)[0]  # of a file of none of them the first says what is wrong with it
     if all(fitting):
         several = sorted({min(names) for names in fitting})
         raise ConfigError(f"--data: files of one data set are evaluated at a time. Received: {', '.join(several)}")
@@ -224,6 +226,11 @@ def _recognised(files: Sequence[Path]) -> str:
         f"--data: no data set has files called so; say which it is with --dataset. Known are {known}. "
         f"Received: {', '.join(path.name for path in files[:3])}{', ...' if len(files) > 3 else ''}"
     )
+
+
+def _holds(name: str, path: Path) -> bool:
+    dataset = DATASETS[name]
+    return isinstance(dataset, JetDataset) and dataset.holds(path)
 
 
 def _is_points(name: str) -> bool:

@@ -134,11 +134,18 @@ def _of_jets(task: JetTagging, outputs: NDArray[Any], labels: NDArray[Any]) -> S
     def at(rows: NDArray[np.int64]) -> Numbers:
         part, truth = outputs[rows], labels[rows]
         lacking = jets.too_few(truth, task.class_names)
-        rejected = jets.rejections(part, truth, task.class_names)
+        rejected = {"rejection": jets.rejections(part, truth, task.class_names)}
+        if jets.TWO_CLASS_KEY in report:
+            at = jets.TWO_CLASS_EFFICIENCY
+            rejected[jets.TWO_CLASS_KEY] = jets.rejections(part, truth, task.class_names, at)
         return {
             "accuracy": jets.accuracy(part, truth).value,
             "auc": None if lacking else jets.macro_auc(part, truth).value,
-            **{f"rejection {name}": None if one.limit else one.value for name, one in rejected.items()},
+            **{
+                f"{key} {name}": None if one.limit else one.value
+                for key, found in rejected.items()
+                for name, one in found.items()
+            },
         }
 
     return Scored(outputs, report, at)

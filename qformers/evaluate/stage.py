@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ from qformers.progress import Reporter, Silent
 from qformers.records import read_object, write_record
 from qformers.results import Result, spell
 from qformers.tasks import TASKS, JetTagging, PileupRemoval, Task, Tracking
-from qformers.tasks.metrics.jets import EFFICIENCY, JETCLASS_EFFICIENCIES, Measured
+from qformers.tasks.metrics.jets import TWO_CLASS_KEY, Measured
 from qformers.tasks.plots import display
 from qformers.tasks.plots import jets as jet_plots
 from qformers.tasks.plots import points as plots
@@ -177,7 +177,7 @@ class Evaluation(Result):
         for name in self.models[0].numbers:
             cells = [_cell(judged.numbers[name]) for judged in self.models]
             cells += [_cell(self.differences[name], signed=True)] if self.differences else []
-            lines.append([words_of(name), *cells])
+            lines.append([words_of(name, self.models[0].scored.report), *cells])
         return lines
 
     def read(self) -> str:
@@ -210,7 +210,8 @@ class Evaluation(Result):
             of = f" of {label}" if self.differences else ""
             for name, measured in numbers.items():
                 if measured.value is None or (measured.error is None and measured.reason != LIMIT):
-                    yield f"{words_of(name)}{of}: {measured.reason or 'none of its kind'}"
+                    words = words_of(name, self.models[0].scored.report)
+                    yield f"{words}{of}: {measured.reason or 'none of its kind'}"
 
     @property
     def _labels(self) -> Any:
@@ -248,8 +249,13 @@ class Evaluation(Result):
             jet_plots.roc(logits, self.events.labels, self.events.class_names, out / "roc.png")
 
 
-def words_of(name: str) -> str:
-    """A number's name in tables."""
+def words_of(name: str, report: Mapping[str, Any]) -> str:
+    """A number's name in tables.
+
+    Args:
+        name: in `Judged.numbers`.
+        report: of a model, which says at which signal efficiency a rejection is given.
+    """
     from qformers.tasks.score_names import spell as spell_score
 
     known = {
@@ -261,10 +267,9 @@ def words_of(name: str) -> str:
     }
     if name.startswith("precision_at_recall "):
         return f"precision at recall {name.split(' ')[1]}"
-    if name.startswith("rejection "):
-        signal = name.split(" ")[1]
-        efficiency = JETCLASS_EFFICIENCIES.get(signal, EFFICIENCY)
-        return f"background rejection {signal} @ {100 * efficiency:g}%"
+    key, _, signal = name.partition(" ")
+    if key in ("rejection", TWO_CLASS_KEY):
+        return f"background rejection {signal} @ {100 * report[key][signal]['efficiency']:g}%"
     return known.get(name) or spell_score(name)
 
 

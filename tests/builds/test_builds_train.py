@@ -5,6 +5,7 @@ XLA rewrites gradients (it divides by a square where two divisions stood), so th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from hls.cli import main
 from qformers.builds.build import Build, load
 from qformers.builds.data_folder import in_folder
 from qformers.builds.models import build_model
-from qformers.data import open_split
+from qformers.data import DATASETS, open_split
+from qformers.data.jets.split import JetDataset
+from qformers.data.jets.toy import nanoaod_branches, write_quark_gluon_jets, write_top_jets, write_tree
 from qformers.quant.fold import float_to_quantised
 from qformers.tasks import task_of
 from qformers.train.feed import Feed
@@ -48,12 +51,31 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {"jetclass": DATA / "jets", "hls4ml_lhc": DATA / "lhc5", "": tmp_path_factory.mktemp("generated")}
 
 
+def write_nanoaod(folder: Path) -> None:
+    """A file of each class, by the names that the build has for them."""
+    for seed, name in enumerate(("TTto4Q", "QCD_PT")):
+        write_tree(folder / f"{name}.root", nanoaod_branches(30, seed), "Events")
+
+
+WRITTEN: dict[str, Callable[[Path], object]] = {  # data set -> writes a split of random jets into a folder
+    "top_landscape": lambda folder: write_top_jets(folder / f"{folder.name}.h5", 40),
+    "quark_gluon": lambda folder: write_quark_gluon_jets(folder / "QG_jets.npz", 40),
+    "nanoaod": write_nanoaod,
+}
+
+
 def folder_of(build: Build, folders: dict[str, Path]) -> Path:
     """Data for a build: of the repository, or generated."""
     dataset = build.data.dataset
     if dataset in folders:
         return folders[dataset]
     place = folders[""] / dataset
+    if dataset in WRITTEN:
+        for split in ("train", "val", "test"):
+            (place / split).mkdir(parents=True)
+            WRITTEN[dataset](place / split)
+        folders[dataset] = place
+        return place
     for command in GENERATED[dataset]:
         assert main(["generate", *command.format(place).split()]) == 0
     folders[dataset] = place
@@ -66,7 +88,8 @@ def folder_of(build: Build, folders: dict[str, Path]) -> Path:
 def on(build: Build, folder: Path) -> Build:
     """The build on these data, with no cache and not more slots than they need."""
     moved = in_folder(build, folder)
-    suffix = {"jetclass": "*.root", "hls4ml_lhc": "*.h5"}.get(build.data.dataset)
+    dataset = DATASETS[build.data.dataset]
+    suffix = dataset.files[0] if isinstance(dataset, JetDataset) else ""
     splits = {split: (str(folder / split / suffix),) for split in ("train", "val", "test")} if suffix else {}
     data = {**splits, "cache": None, "num_particles": min(build.data.num_particles, POINTS)}
     return moved.model_copy(update={"data": moved.data.model_copy(update=data)})

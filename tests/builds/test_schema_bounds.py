@@ -22,11 +22,11 @@ from qformers.models import MODELS
 
 RECORDS: tuple[type[BaseModel], ...] = (
     Build,
-    sections.DataConfig, sections.PointsConfig, sections.QuantConfig, sections.PruneConfig, sections.PhaseConfig,
-    sections.FirmwareConfig, layers.LayerFormats, layers.LayerFirmware,
+    sections.DataConfig, sections.LabelConfig, sections.PointsConfig, sections.QuantConfig, sections.PruneConfig,
+    sections.PhaseConfig, sections.FirmwareConfig, layers.LayerFormats, layers.LayerFirmware,
     *(arch.config for arch in MODELS.values()),
 )  # fmt: skip
-PATHS = ("train", "val", "test", "cache", "lda")  # keys that hold paths: any sign but control characters
+PATHS = ("train", "val", "test", "cache", "lda", "files")  # keys that hold paths: any sign but control characters
 
 
 def unbounded(schema: Mapping[str, Any], place: str) -> Iterator[str]:
@@ -85,6 +85,7 @@ FULL = {
     "data": {
         "dataset": "trackml", "train": ["a"], "val": ["a"], "test": ["a"], "features": "hits", "num_particles": 8,
         "classes": ["a"], "padding": "zero", "max_jets": 9, "cache": "c", "shuffle_jets": 9,
+        "labels": [{"name": "a", "branch": "b", "values": [5], "files": ["c*"]}],
         "points": {**json.loads(sections.PointsConfig(eta_edges=(0.0, 1.0), lda="l").model_dump_json())},
     },
     "quant": {

@@ -84,7 +84,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, int]:
     """A saved ParT, quantised and float -> how many layers it has."""
     from support.paths import CONFIGS
 
-    from qformers.data.jets.jetclass import FEATURES
+    from qformers.data.jets.inputs import FEATURES
     from qformers.tasks.losses.packed import PairInfoNce, PointFocal
     from qformers.train.optimisers import WidthAdam, WidthRanger
 

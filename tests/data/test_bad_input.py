@@ -52,8 +52,9 @@ def test_unknown_split() -> None:
 def test_unknown_features_and_classes(dataset: str) -> None:
     with pytest.raises(DataError, match=rf"data.features: {dataset} has no feature set 'pt_eta_ph'; did you mean 'pt_"):
         load(dataset, "x", features="pt_eta_ph")
+    labels = [{"name": "b", "branch": "FatJet_hadronFlavour", "values": [5]}] if dataset == "nanoaod" else []
     with pytest.raises(DataError, match=rf"data.classes: {dataset} has no class 'xyz'; choose one of "):
-        load(dataset, "x", classes=("xyz",))
+        load(dataset, "x", classes=("xyz",), labels=labels)
 
 
 def test_a_class_named_twice() -> None:

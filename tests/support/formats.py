@@ -69,9 +69,12 @@ def _jets(dataset: str, path: Path) -> Any:
     from qformers.config.sections import DataConfig
     from qformers.data import open_split
 
-    keys = {"dataset": dataset, "train": (str(path),), "val": (), "test": (), "num_particles": 8}
-    features = "full" if dataset == "jetclass" else "all16"
-    return open_split(DataConfig.model_validate(keys | {"features": features}), "train").load()
+    keys: dict[str, Any] = {"dataset": dataset, "train": (str(path),), "val": (), "test": (), "num_particles": 8}
+    keys |= {"features": {"jetclass": "full", "nanoaod": "full", "hls4ml_lhc": "all16"}.get(dataset, "kin")}
+    if dataset == "nanoaod":
+        keys["labels"] = [{"name": "b", "branch": "FatJet_hadronFlavour", "values": [5]}, {"name": "light"}]
+        keys["labels"][1] |= {"branch": "FatJet_hadronFlavour", "values": [0, 4]}
+    return open_split(DataConfig.model_validate(keys), "train").load()
 
 
 def _root(folder: Path) -> Path:
@@ -84,6 +87,24 @@ def _h5(folder: Path) -> Path:
     from qformers.data.jets.toy import hls4ml_lhc_arrays, write_arrays
 
     return write_arrays(folder / "jets.h5", hls4ml_lhc_arrays(6, particles=8))
+
+
+def _top(folder: Path) -> Path:
+    from qformers.data.jets.toy import write_top_jets
+
+    return write_top_jets(folder / "train.h5", 6, slots=8)
+
+
+def _quark_gluon(folder: Path) -> Path:
+    from qformers.data.jets.toy import write_quark_gluon_jets
+
+    return write_quark_gluon_jets(folder / "QG_jets.npz", 6, slots=8)
+
+
+def _nanoaod(folder: Path) -> Path:
+    from qformers.data.jets.toy import nanoaod_branches, write_tree
+
+    return write_tree(folder / "nano.root", nanoaod_branches(6, seed=1, most_candidates=6), "Events")
 
 
 @functools.cache
@@ -281,6 +302,9 @@ QKERAS = DATA / "qkeras"
 FORMATS: tuple[Format, ...] = (
     Format("JetClass", "root", _root, lambda path: _jets("jetclass", path)),
     Format("hls4ml LHC jets", "h5", _h5, lambda path: _jets("hls4ml_lhc", path)),
+    Format("top landscape", "h5", _top, lambda path: _jets("top_landscape", path)),
+    Format("quark/gluon", "npz", _quark_gluon, lambda path: _jets("quark_gluon", path)),
+    Format("NanoAOD", "root", _nanoaod, lambda path: _jets("nanoaod", path)),
     *(_table(name) for name in ("hits", "truth", "particles", "cells", "vertices", "detectors")),
     Format("TrackML hits, packed", "csv.gz", lambda folder: _event(folder, ".gz"), _read_event),
     Format("manifest of events", "json", _manifest, _load_manifest),

@@ -126,6 +126,35 @@ def test_other_sets_use_one_class_against_all_others():
     assert found["w"].value == metrics.rejection(score[labels == 2], score[labels != 2], 0.5).value
 
 
+def test_sets_of_two_classes_have_rejections_at_30_and_50_per_cent_with_errors():
+    names = ("top", "qcd")
+    logits, labels = toy_logits(4000, names, 1.5)
+    report = metrics.report(logits, labels, names)
+    score = logits[:, 0] - logits[:, 1]
+    for key, efficiency in (("rejection", 0.5), ("rejection_30", 0.3)):
+        assert set(report[key]) == set(names)
+        expected = metrics.rejection(score[labels == 0], score[labels == 1], efficiency)
+        assert report[key]["top"] == expected.as_json()
+        assert report[key]["top"]["efficiency"] == efficiency
+        # n background jets, a share eps of which passes: the binomial error of 1 / eps is its least
+        passing = report[key]["top"]["passing"]
+        binomial = math.sqrt((1 - passing / (labels == 1).sum()) / passing) * report[key]["top"]["value"]
+        assert binomial < report[key]["top"]["error"] < 3 * binomial
+    assert report["rejection_30"]["top"]["value"] > report["rejection"]["top"]["value"]
+    assert "rejection_30" not in metrics.report(*toy_logits(900, ("g", "q", "t"), 1.0), ("g", "q", "t"))
+
+
+def test_two_classes_that_are_told_apart_have_a_limit_and_no_infinity(tmp_path: Path):
+    labels = np.repeat([0, 1], 500)
+    logits = np.stack([1.0 - labels, 1.0 * labels], axis=1) * 10
+    report = metrics.report(logits, labels, ("quark", "gluon"))
+    for key in ("rejection", "rejection_30"):
+        found = report[key]["quark"]
+        assert (found["limit"], found["error"], found["confidence"]) == (True, None, 0.95)
+        assert found["value"] == pytest.approx(500 / -math.log(0.05), rel=1e-2)
+    write_json(tmp_path / "metrics.json", report)  # which has no infinity
+
+
 def test_discriminant_does_not_saturate_where_a_softmax_in_single_precision_does():
     logits = np.array([[60.0, 0.0, 0.0], [61.0, 0.0, 0.0]], np.float32)
     against_one, against_all = metrics.discriminant(logits, 0, 1), metrics.discriminant(logits, 0, None)

@@ -6,8 +6,6 @@ columns, with a 17th name (j1_pdgid) that has no column. `jets` holds the one-ho
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,8 @@ from numpy.typing import NDArray
 
 from qformers.config.sections import DataConfig
 from qformers.data.events import Events, FeatureSet
+from qformers.data.jets.hdf5_data import has_member, open_file, refuse_missing_filters, within
+from qformers.data.jets.labels import refuse_labels
 from qformers.data.jets.reader import ClassChoice, choose_features, require_names
 from qformers.data.jets.standardise import (
     RAW,
@@ -30,9 +30,7 @@ from qformers.data.jets.standardise import (
     slots,
     standardise,
 )
-from qformers.errors import DataError, first_line
-from qformers.files import unreadable
-from qformers.hdf5_files import BROKEN_HDF5, member
+from qformers.errors import DataError
 
 PARTICLES, NAMES, JETS, JET_NAMES = "jetConstituentList", "particleFeatureNames", "jets", "jetFeatureNames"
 CLASSES = ("g", "q", "w", "z", "t")
@@ -84,27 +82,9 @@ _SOURCE: dict[str, str] = {**{_name(c): c for c in COLUMNS}, "part_pt_log": "j1_
 MOST_NAMES = 10_000  # columns
 
 
-@contextmanager
-def open_file(path: Path) -> Iterator[Any]:
-    """The HDF5 file.
-
-    Raises:
-        DataError: not HDF5 or truncated; also whatever fails while it is being read inside the ``with``.
-    """
-    import h5py
-
-    if reason := unreadable(path):
-        raise DataError(f"{path}: cannot be read as HDF5: {reason}")
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except DataError:
-        raise
-    except BROKEN_HDF5 as error:
-        raise DataError(
-            f"{path}: cannot be read as HDF5, the file is damaged, truncated or something else "
-            f"({type(error).__name__}: {first_line(error)}); fetch or generate it again"
-        ) from error
+def is_hls4ml_lhc(path: Path) -> bool:
+    """Whether a file has the particles of the hls4ml set."""
+    return has_member(path, PARTICLES)
 
 
 def _member(path: Path, file: Any, name: str) -> Any:
@@ -115,16 +95,13 @@ def _member(path: Path, file: Any, name: str) -> Any:
     """
     import h5py
 
-    require_names(str(path), [name], file.keys(), "dataset")
-    try:
-        data = member(file, name, path.stat().st_size)
-    except ValueError as error:
-        raise DataError(f"{path}: dataset {error}; fetch or generate the file again") from error
+    data = within(path, file, name)
     if not isinstance(data, h5py.Dataset) or data.shape is None:
         kind = "nothing" if isinstance(data, h5py.Dataset) else f"a {type(data).__name__.lower()}"
         raise DataError(
             f"{path}: '{name}' must be a data set of numbers. Received: {kind}; generate or fetch the file again"
         )
+    refuse_missing_filters(path, data)
     return data
 
 
@@ -160,7 +137,8 @@ class Hls4mlLhc:
     """Reader of the hls4ml LHC jet files."""
 
     def __init__(self, config: DataConfig) -> None:
-        """Raises `DataError` for an unknown feature set or class."""
+        """Raises `DataError` for an unknown feature set or class, or labels of the build."""
+        refuse_labels(config.labels, "hls4ml_lhc")
         self.feature_set = choose_features(config.features, FEATURES, "hls4ml_lhc")
         self._classes = ClassChoice(CLASSES, config.classes, "hls4ml_lhc")
         self.class_names = self._classes.names

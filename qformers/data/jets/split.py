@@ -34,12 +34,14 @@ class JetDataset:
         reader: knows the files, made from the data section of a build.
         files: patterns of the names of its files.
         known: name of each feature set -> its numbers.
+        holds: whether a file is of this data set, by what is in it; other data sets may have files of such names.
         learns: key of `qformers.tasks.TASKS`.
     """
 
     reader: Callable[[DataConfig], JetReader]
     files: tuple[str, ...]
     known: Mapping[str, FeatureSet]
+    holds: Callable[[Path], bool] = lambda path: True
     learns: str = "jet_tagging"
 
     @property
@@ -124,6 +126,7 @@ class JetSplit:
         self._folders = Resident(self._decoded_files)  # source file -> its decoded form
         key = f"{config.dataset}|{config.features}|{config.num_particles}|{config.padding}|{config.classes}"
         key = f"{key}|{self.class_names}|{self.feature_set}"
+        key = f"{key}|{config.labels}" if config.labels else key  # without, caches of before there were labels fit
         self._cache = ArrayCache(Path(config.cache), key, tuple(DTYPES)) if config.cache else None
         self._plans = self._plan()
         self._jets = sum(plan.jets for plan in self._plans)

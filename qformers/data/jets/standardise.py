@@ -13,6 +13,8 @@ from qformers.errors import DataError
 
 INF = float("inf")
 LARGEST = 1e9  # GeV, mm, rad: nothing measured is larger, and squares of larger numbers leave float32
+Numbering = int | NDArray[np.int64]  # of jets in their file: of the first one where they follow each other, or of each
+Numbers = NDArray[np.float32] | NDArray[np.float64]
 TINY = 1e-8  # floor of every logarithm, so that a particle of zero momentum stays finite
 
 
@@ -91,14 +93,14 @@ def blank(
     return values
 
 
-def check_finite(values: NDArray[np.float32], where: str, jets: NDArray[np.int64] | None, first_jet: int) -> None:
+def check_finite(values: Numbers, where: str, jets: NDArray[np.int64] | None, first_jet: Numbering) -> None:
     """Refuse NaN, infinity and numbers that nothing measured has in an input.
 
     Args:
         values: (k, ...), numbers as read.
         where: file and branch, for the message.
         jets: (k,), jet each number belongs to, counted from `first_jet`; None = one row per jet.
-        first_jet: index in the file of the first jet read.
+        first_jet: numbers of the jets in the file.
 
     Raises:
         DataError: names the branch, the first bad jet and the value.
@@ -107,7 +109,7 @@ def check_finite(values: NDArray[np.float32], where: str, jets: NDArray[np.int64
     if good.all():
         return
     spot = tuple(int(i) for i in np.argwhere(~good)[0])
-    jet = _jet(spot[0], jets, first_jet)
+    jet = jet_number(spot[0], jets, first_jet)
     what = "non-finite value" if not np.isfinite(values[spot]) else f"value beyond {LARGEST:g} (units are GeV),"
     raise DataError(
         f"{where}: {what} {values[spot]} in jet {jet} ({np.count_nonzero(~good)} such values among the jets "
@@ -116,7 +118,7 @@ def check_finite(values: NDArray[np.float32], where: str, jets: NDArray[np.int64
 
 
 def check_momenta(
-    pt: NDArray[np.float32], energy: NDArray[np.float32], where: str, jets: NDArray[np.int64], first_jet: int
+    pt: NDArray[np.float32], energy: NDArray[np.float32], where: str, jets: NDArray[np.int64], first_jet: Numbering
 ) -> None:
     """Refuse particles without transverse momentum or with an energy that is not positive.
 
@@ -124,7 +126,7 @@ def check_momenta(
         pt, energy: (k,), of real particles, GeV.
         where: file and branches, for the message.
         jets: (k,), jet of each, counted from `first_jet`.
-        first_jet: index in the file of the first jet read.
+        first_jet: numbers of the jets in the file.
 
     Raises:
         DataError: names the first bad jet and the value.
@@ -132,33 +134,60 @@ def check_momenta(
     for name, values in (("pT", pt), ("energy", energy)):
         bad = ~(values > 0)
         if bad.any():
-            jet = _jet(int(np.argmax(bad)), jets, first_jet)
+            jet = jet_number(int(np.argmax(bad)), jets, first_jet)
             raise DataError(
                 f"{where}: a particle's {name} must be positive. Received: {values[bad][0]} in jet {jet} "
                 f"({np.count_nonzero(bad)} such particles among the jets read with it); mend or drop these jets"
             )
 
 
-def check_counts(counts: NDArray[np.int64], where: str, first_jet: int) -> None:
+def check_positive(values: NDArray[np.float32], what: str, first_jet: Numbering) -> None:
+    """Refuse jets of which a number that is divided by is not positive.
+
+    Args:
+        values: (n,), pT or energy of jets, GeV.
+        what: file and what it is, for the message.
+        first_jet: numbers of the jets in the file.
+
+    Raises:
+        DataError: names the first such jet and the value.
+    """
+    bad = ~(values > 0)
+    if bad.any():
+        first = int(np.argmax(bad))
+        jet = jet_number(first, None, first_jet)
+        raise DataError(f"{what} must be positive. Received: {values[first]} in jet {jet}")
+
+
+def check_counts(counts: NDArray[np.int64], where: str, first_jet: Numbering) -> None:
     """Refuse jets without particles, of which a model could say nothing but the share of the classes.
 
     Args:
         counts: (n,), particles of each jet.
         where: file, for the message.
-        first_jet: index in the file of the first jet read.
+        first_jet: numbers of the jets in the file.
 
     Raises:
         DataError: names the first such jet.
     """
     if (empty := counts == 0).any():
+        jet = jet_number(int(np.argmax(empty)), None, first_jet)
         raise DataError(
-            f"{where}: jet {first_jet + int(np.argmax(empty))} has no particle ({np.count_nonzero(empty)} such jets "
-            f"among those read with it); drop them from the file"
+            f"{where}: jet {jet} has no particle ({np.count_nonzero(empty)} such jets among those read with it); drop "
+            f"them from the file"
         )
 
 
-def _jet(spot: int, jets: NDArray[np.int64] | None, first_jet: int) -> int:
-    return first_jet + (spot if jets is None else int(jets[spot]))
+def jet_number(spot: int, jets: NDArray[np.int64] | None, first_jet: Numbering) -> int:
+    """The number in its file of a jet, for messages.
+
+    Args:
+        spot: row of a number that was read.
+        jets: jet of each row; None = one row per jet.
+        first_jet: numbers of the jets.
+    """
+    row = spot if jets is None else int(jets[spot])
+    return first_jet + row if isinstance(first_jet, int) else int(first_jet[row])
 
 
 def one_hot_to_index(
@@ -184,3 +213,24 @@ def one_hot_to_index(
             f"exactly one label must be 1, drop the jets that have none or several"
         )
     return np.asarray(one_hot.argmax(axis=1), np.int64)
+
+
+def flag_to_index(flags: NDArray[np.float32], where: str, first_jet: int) -> NDArray[np.int64]:
+    """Index of the class of each jet, (n,), of two classes of which the signal stands first.
+
+    Args:
+        flags: (n,), 1 = signal, 0 = background.
+        where: file and column, for the message.
+        first_jet: index in the file of the first jet read.
+
+    Raises:
+        DataError: another value, with the jet.
+    """
+    bad = (flags != 0) & (flags != 1)
+    if bad.any():
+        first = int(np.argmax(bad))
+        raise DataError(
+            f"{where}: must be 0 or 1. Received: {flags[first]:g} in jet {first_jet + first} ({bad.sum()} such jets "
+            "among those read with it); mend or drop these jets"
+        )
+    return np.where(flags == 1, 0, 1).astype(np.int64)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import tokenize
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,9 @@ from numpy.typing import NDArray
 from qformers.data.jets.standardise import LARGEST
 from qformers.errors import DataError, first_line
 from qformers.files import BROKEN_ZIP, unpacked, unreadable
+from qformers.npy_header import HEADER_ERRORS, read_header
 
 LARGEST_BYTES = 1 << 30  # of one array: an event of a million points has 100 MB
-HEADER_ERRORS = (SyntaxError, tokenize.TokenError, TypeError, RecursionError, MemoryError, AttributeError)  # of .npy
 
 
 def read_npz(path: Path) -> dict[str, NDArray[Any]]:
@@ -41,15 +40,11 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
 def _array(name: str, content: bytes) -> NDArray[Any]:
     """One .npy file; its header may not promise other than what follows it."""
     stream = io.BytesIO(content)
-    version = np.lib.format.read_magic(stream)
-    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    if version not in readers:
-        raise ValueError(f"'{name}' has the unknown version {version}")
-    shape, _, dtype = readers[version](stream)
-    if dtype.hasobject:
+    header = read_header(stream, name)
+    if header.dtype.hasobject:
         raise ValueError(f"'{name}' holds Python objects, which are not read")
-    promised, there = math.prod(shape) * dtype.itemsize, len(content) - stream.tell()
-    if promised != there or min(shape, default=0) < 0:
+    promised, there = math.prod(header.shape) * header.dtype.itemsize, len(content) - header.size
+    if promised != there:
         raise ValueError(f"'{name}' promises {promised:,} bytes and has {there:,}")
     stream.seek(0)
     return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))

@@ -9,6 +9,7 @@ from typing import Any
 
 from qformers.config.sections import DataConfig, PointsConfig
 from qformers.data.events import FeatureSet
+from qformers.data.jets.labels import refuse_labels
 from qformers.data.points.filtering import Kept
 from qformers.data.points.readers import CandidateReader, PointReader, SegmentReader, TrackmlReader
 from qformers.data.points.split import PointOptions, PointSplit, feature_set_of
@@ -46,6 +47,7 @@ class PointDataset:
         Raises:
             DataError: no section `points`, an unknown feature set, settings that do not go with the data set.
         """
+        refuse_labels(config.labels, config.dataset)
         return self.reader(config, _section(config))
 
     def open(self, config: DataConfig, split: SplitName, reporter: Reporter | None = None) -> PointSplit:

@@ -23,6 +23,8 @@ Labels = NDArray[np.int64]
 JETCLASS = ("QCD", "Hbb", "Hcc", "Hgg", "H4q", "Hqql", "Zqq", "Wqq", "Tbqq", "Tbl")
 BACKGROUND = "QCD"
 EFFICIENCY = 0.5
+TWO_CLASS_EFFICIENCY = 0.3  # besides, for sets of two classes, as in arXiv:1902.09914
+TWO_CLASS_KEY = "rejection_30"  # of reports
 JETCLASS_EFFICIENCIES = {"Hqql": 0.99, "Tbl": 0.995}  # as in arXiv:2202.03772
 TIE_DECIMALS = 12  # scores of a quantised model are often equal; rounding errors must not order them
 CONFIDENCE = 0.95  # of the limit that stands where no background jet passes
@@ -218,11 +220,19 @@ def rejection(signal: Floats, background: Floats, efficiency: float) -> Rejectio
     return Rejection(efficiency, 1.0 / share, error / share**2, False, *sizes, passing)
 
 
-def rejections(logits: Floats, labels: Labels, class_names: Sequence[str]) -> dict[str, Rejection]:
+def rejections(
+    logits: Floats, labels: Labels, class_names: Sequence[str], efficiency: float | None = None
+) -> dict[str, Rejection]:
     """Background rejection per signal class.
 
     For JetClass: each signal against QCD by s / (s + QCD), at 50 % signal efficiency (99 % for Hqql, 99.5 % for Tbl).
     For other sets: each class against all others together, at 50 %.
+
+    Args:
+        logits: (n, classes).
+        labels: (n,).
+        class_names: in label order.
+        efficiency: of the signal; None = as above.
     """
     if len(class_names) < 2:  # nothing to reject
         return {}
@@ -234,15 +244,23 @@ def rejections(logits: Floats, labels: Labels, class_names: Sequence[str]) -> di
             continue
         scores = discriminant(logits, index, background)
         against = labels == background if jetclass else labels != index
-        efficiency = JETCLASS_EFFICIENCIES.get(name, EFFICIENCY) if jetclass else EFFICIENCY
+        at = efficiency or (JETCLASS_EFFICIENCIES.get(name, EFFICIENCY) if jetclass else EFFICIENCY)
         signal, others = scores[labels == index], scores[against]
         if not len(signal) or not len(others):
             lacking = f"no jet of {name}" if not len(signal) else f"no jet beside those of {name}"
             reason = f"signal and background need jets: give more. Received: {lacking}"
-            rejected[name] = Rejection(efficiency, None, None, False, len(signal), len(others), None, reason)
+            rejected[name] = Rejection(at, None, None, False, len(signal), len(others), None, reason)
             continue
-        rejected[name] = rejection(signal, others, efficiency)
+        rejected[name] = rejection(signal, others, at)
     return rejected
+
+
+def two_class_rejection(logits: Floats, labels: Labels, class_names: Sequence[str]) -> dict[str, Any]:
+    """``rejection_30``: of sets of two classes also the rejections at 30 % signal efficiency, as JSON; else nothing."""
+    if len(class_names) != 2:
+        return {}
+    found = rejections(logits, labels, class_names, TWO_CLASS_EFFICIENCY)
+    return {TWO_CLASS_KEY: {name: value.as_json() for name, value in found.items()}}
 
 
 def confusion_counts(logits: Floats, labels: Labels) -> NDArray[np.int64]:
@@ -274,6 +292,7 @@ def report(logits: Floats, labels: Labels, class_names: Sequence[str]) -> dict[s
         "accuracy": accuracy(logits, labels).as_json(),
         "auc": {**auc.as_json(), "kind": "macro one-vs-one"},
         "rejection": {name: value.as_json() for name, value in rejections(logits, labels, class_names).items()},
+        **two_class_rejection(logits, labels, class_names),
         "rejection_against": BACKGROUND if is_jetclass(class_names) else "all other classes",
         "confusion": confusion_counts(logits, labels).tolist(),
     }
