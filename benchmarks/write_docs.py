@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write what holds measured figures: ``docs/{results,toolchain,folded}.md`` and the table of the README.
+"""Write what holds measured figures: ``docs/{results,toolchain,folded,generator}.md`` and the table of the README.
 
     python benchmarks/write_docs.py           # writes them
     python benchmarks/write_docs.py --check   # exit status 1 where one is not what this command writes
@@ -25,6 +25,7 @@ from benchmarks import (  # noqa: E402
     folded,
     folded_sizes,
     folded_training,
+    generator_truth,
     hept_cost,
     hept_table,
     pair_features,
@@ -39,7 +40,7 @@ from benchmarks.markdown import with_error  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results"
 PAGES = ROOT / "benchmarks" / "pages"
-PAGES_OF_FIGURES = ("results.md", "toolchain.md", "folded.md")
+PAGES_OF_FIGURES = ("results.md", "toolchain.md", "folded.md", "generator.md")
 LOSS = 0.01  # of accuracy, in the table of equal accuracy
 HEADLINE = "part_demo"  # run of the table in the README
 FOLDED = ("part_demo_folded4", "part_demo_folded")  # the same model, four particles per clock and one
@@ -73,7 +74,7 @@ def figures() -> dict[str, Any]:
     )
     tools_entry = tools["runs"][HEADLINE]
     folds, sizes, speeds = (read(name) for name in ("folded", "folded_sizes", "fast_path"))
-    trained = read("folded_training")
+    trained, truth = read("folded_training"), read("generator_truth")
     by_name = {row["name"]: row for row in [*routes["float"], *routes["rows"]]}
     order = [name for name in (HEADLINE, "hept_tracking_demo") if name in runs]
     normed = [name for name in NORMED if name in runs]
@@ -122,6 +123,8 @@ def figures() -> dict[str, Any]:
         "sizes_on": folded_sizes.conditions(sizes),
         "trained": folded_training.text(trained),
         "trained_on": folded_training.conditions(trained),
+        "truth": lambda preset: generator_truth.text(truth, preset),
+        "truth_steps": generator_truth.steps_text(truth),
         "speeds": fast_path.text(speeds),
         "speeds_on": fast_path.conditions(speeds),
         "widths": {int(size): steps for size, steps in tools_entry["widths"].items()},

@@ -49,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--card", default="", help="detector; jetclass: jetclass (default), cms, gen")
     options.add_argument("--classes", nargs="+", default=[], metavar="NAME", help="only these classes (default: all)")
     options.add_argument(
-        "--particles", type=int, default=50, help=f"lhc5: slots per jet, one of {PARTICLE_CHOICES} (default: 50)"
+        "--particles", type=int, default=150, help=f"lhc5: slots per jet, one of {PARTICLE_CHOICES} (default: 150)"
     )
     options.add_argument(
         "--compression", default="lz4", help=f"jetclass: one of {', '.join(COMPRESSIONS)} (default: lz4)"

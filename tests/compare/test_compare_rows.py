@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.compare_runs import bare, complete, put, reported, simulated, trained
+from support.paths import DATA
 
 from hls.compare.draw.page import write_page
 from hls.compare.read.run import Run, read_run, read_runs
@@ -18,6 +20,8 @@ from hls.compare.table.files import to_json, write_csv, write_markdown
 from hls.errors import HlsError
 from hls.reports.report import Report
 from qformers.builds.build import load
+from qformers.data.fingerprint import data_files
+from qformers.data.jets.generators import VERSIONS
 from qformers.files import sha256
 from qformers.records import write_record
 
@@ -289,3 +293,36 @@ def test_a_column_is_added_in_one_place(tmp_path: Path, monkeypatch: pytest.Monk
     assert "epochs [passes]" in (tmp_path / "t.md").read_text()
     assert 'title="of the quantised training" data-value="25"' in (tmp_path / "t.html").read_text()
     assert to_json(table, None)["builds"][0]["cells"]["epochs"] == {"value": 25, "note": "of the quantised training"}
+
+
+def with_jets(root: Path, version: int) -> tuple[Path, Path]:
+    """A run on jets that a version of the generator made, and their folder."""
+    jets, run = root / "jets", trained(root, "part_a")
+    shutil.copytree(DATA / "lhc5", jets)
+    made_by = json.loads((jets / "manifest.json").read_text())
+    put(jets / "manifest.json", {**made_by, "format": version})
+    files = [f"data.{split}=[{jets}/{split}/*.h5]" for split in ("train", "val", "test")]
+    build = load(run / "build.yaml", files)
+    (run / "build.yaml").write_text(build.to_yaml())
+    for phase in ("float", "qat"):
+        facts = json.loads((run / phase / "manifest.json").read_text())
+        tree = json.loads(build.model_dump_json())
+        facts["settings"] = {**facts["settings"], "data": tree["data"], "data_files": data_files(build.data)}
+        put(run / phase / "manifest.json", facts)
+    return run, jets
+
+
+def test_jets_of_a_former_generator_are_named_as_such(tmp_path: Path) -> None:
+    run, _ = with_jets(tmp_path, 1)
+    (note,) = (note for note in table_of(run).notes if note.startswith("part_a"))
+    assert note.startswith(
+        "part_a: its jets are lhc5, version 1 of its generator (now 2): its scores are not comparable"
+    )
+
+
+def test_jets_of_today_need_no_note_and_exchanged_ones_do(tmp_path: Path) -> None:
+    run, jets = with_jets(tmp_path, VERSIONS["lhc5"])
+    assert not any(note.startswith("part_a") for note in table_of(run).notes)
+    shutil.copy(jets / "val" / "jets_900.h5", jets / "test" / "jets_950.h5")
+    (note,) = (note for note in table_of(run).notes if note.startswith("part_a"))
+    assert "was trained on other events than those that lie there now (data.test: the files have another" in note

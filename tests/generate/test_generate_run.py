@@ -142,7 +142,7 @@ def test_a_folder_of_another_pythia_is_refused(tmp_path, no_pythia):
     text["versions"]["pythia8mc"] = "8.1"
     text["format"] = 0
     (tmp_path / manifest.NAME).write_text(json.dumps(text))
-    with pytest.raises(ValueError, match=r"generator format: 0 there, 1 now\n  pythia8mc: 8.1 there"):
+    with pytest.raises(ValueError, match=r"generator format: 0 there, 2 now\n  pythia8mc: 8.1 there"):
         run.generate(settings, tmp_path, 1, "x")
 
 

@@ -1,6 +1,7 @@
 """Real events: repeatability, windows, labels and masses. Needs pythia8mc and fastjet."""
 
 import sys
+from dataclasses import replace
 
 import awkward as ak
 import numpy as np
@@ -8,9 +9,12 @@ import pytest
 import uproot
 from support.paths import DATA
 
-from qformers.generate.jets import chunk, clustering, manifest, plan, processes, run, truth
+from benchmarks import generator_truth
+from qformers.generate.jets import chunk, clustering, manifest, plan, run, truth
 from qformers.generate.jets.plan import Chunk, JetSettings
-from qformers.generate.jets.processes import JETCLASS, Process
+from qformers.generate.jets.processes import JETCLASS, LHC5, Preset, Process
+from qformers.generate.jets.pythia import Events
+from qformers.progress import Silent
 
 pytest.importorskip("pythia8mc", reason="needs the datagen extra")
 pytest.importorskip("fastjet", reason="needs the datagen extra")
@@ -112,16 +116,56 @@ def test_lepton_charge_does_not_give_hqql_away():
 
 def test_five_class_jets():
     arrays = make("lhc5", "WToQQ", jets=60, particles=30)
-    names = run.JetSettings("lhc5", jets=60).table.process("w").name
-    assert names == "WToQQ"
     pt, eta, mass, multiplicity = (arrays["jets"][:, i] for i in (1, 2, 3, 52))
-    assert pt.min() >= 800
-    assert pt.max() <= 1600
+    assert 1000 < pt.mean() < 1110
+    assert pt.min() < 950  # no window
     assert np.abs(eta).max() < 2.5
     assert 70 < np.median(mass) < 88
-    assert 32 < multiplicity.mean() < 48
+    assert 32 < multiplicity.mean() < 46
     assert arrays["jets"][:, -6:].tolist() == [[0, 0, 1, 0, 0, 0]] * 60
     assert arrays["constituents"].shape == (60, 30, 16)
+
+
+def first_batch(preset, process="WToQQ"):
+    return next(chunk.jets_of(preset, preset.process(process), 5, "particles", np.random.default_rng(1)))[0]
+
+
+def test_of_an_event_the_leading_jet_alone_is_taken():
+    leading, all_of_them = first_batch(LHC5), first_batch(replace(LHC5, leading=False))
+    assert len(np.unique(leading.event)) == len(leading.event) >= 95
+    assert len(all_of_them.event) > 1.5 * len(leading.event)
+    for event in leading.event[:20]:
+        assert leading.pt[leading.event == event] == all_of_them.pt[all_of_them.event == event].max()
+
+
+def decays_of_w(preset: Preset, batches: int):
+    """|cos| of the angle between a W's first daughter in its rest frame and the W's flight; its mass, GeV."""
+    events, cosines, masses = Events(preset, preset.process("WToQQ"), 5, "particles"), [], []
+    for record in (events.batch() for _ in range(batches)):
+        starts, event = record.starts, record.event
+        for one in np.flatnonzero(np.abs(record.pid) == 24):
+            start = int(starts[event[one]])
+            if truth.last_copy(record, int(one), start) == one:
+                first = truth.daughters(record, int(one), start)[0]
+                momentum = np.sqrt(record.px[one] ** 2 + record.py[one] ** 2 + record.pz[one] ** 2)
+                along = (
+                    record.px[one] * record.px[first]
+                    + record.py[one] * record.py[first]
+                    + record.pz[one] * record.pz[first]
+                ) / momentum
+                boosted = (record.energy[one] * along - momentum * record.energy[first]) / record.mass[one]
+                cosines.append(abs(2 * boosted / record.mass[one]))
+                masses.append(record.mass[one])
+    return np.array(cosines), np.array(masses)
+
+
+def test_bosons_that_are_given_decay_evenly_and_lie_on_their_mass_shell():
+    cosines, masses = decays_of_w(LHC5, 5)
+    assert len(cosines) == 1000
+    assert cosines.mean() == pytest.approx(0.5, abs=0.03)  # 0.29 / sqrt(1000) is one sigma
+    assert np.quantile(cosines, [0.25, 0.75]) == pytest.approx([0.25, 0.75], abs=0.05)
+    assert masses.std() < 1e-3
+    assert decays_of_w(replace(LHC5, hard_settings=()), 1)[1].std() > 1  # GeV; the width is 2.1
 
 
 def test_a_written_folder_reads_back(tmp_path):
@@ -184,15 +228,35 @@ def test_no_jets_at_all_is_an_error(monkeypatch):
 def test_pythia_errors_name_the_setting():
     wrong = Process("wrong", "x", ("HardQCD:gg2gg=on", "HardQCD:gg2gggg=on"))
     with pytest.raises(ValueError, match="Received: 'HardQCD:gg2gggg=on'"):
-        processes.build_pythia(JETCLASS, wrong, 1, "gen")
+        Events(JETCLASS, wrong, 1, "gen")
     none = Process("nothing", "x", ("Beams:eCM=1",))
     with pytest.raises(RuntimeError, match=r"cannot start nothing.*Beams:eCM=1"):
-        processes.build_pythia(JETCLASS, none, 1, "gen")
+        Events(JETCLASS, none, 1, "gen")
     with pytest.raises(ValueError, match="Received: seed=0"):
-        processes.build_pythia(JETCLASS, none, 0, "gen")
+        Events(JETCLASS, none, 0, "gen")
 
 
 def test_a_missing_generator_is_named_with_the_cure(monkeypatch):
     monkeypatch.setitem(sys.modules, "pythia8mc", None)
     with pytest.raises(ImportError, match=r'needs the module \'pythia8mc\'.*pip install "qformers\[datagen\]"'):
-        processes.build_pythia(JETCLASS, JETCLASS.process("QCD"), 1, "gen")
+        Events(JETCLASS, JETCLASS.process("QCD"), 1, "gen")
+
+
+@pytest.mark.slow
+def test_five_class_jets_are_as_public_ones_within_the_bounds():
+    jets = generator_truth.samples_of(LHC5, 800, Silent(), "jets")
+    assert generator_truth.outside("lhc5", generator_truth.measured("lhc5", jets)) == []
+
+
+@pytest.mark.slow
+def test_jetclass_jets_are_as_public_ones_within_the_bounds():
+    jets = generator_truth.samples_of(JETCLASS, 200, Silent(), "jets")
+    assert generator_truth.outside("jetclass", generator_truth.measured("jetclass", jets)) == []
+
+
+def test_jets_of_the_former_generator_are_outside_of_the_bounds():
+    former = generator_truth.FORMER
+    jets = generator_truth.samples_of(former, 150, Silent(), "jets")
+    words = " ".join(generator_truth.outside("lhc5", generator_truth.measured("lhc5", jets, ())))
+    assert "jet pT, mean [GeV]: 9" in words
+    assert "where public jets have 1042" in words

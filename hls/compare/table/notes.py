@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from hls.compare.read.run import Run
 from hls.compare.table.sources import group_of, reports_of
 from hls.reports.error_bars import error_bar
 from hls.reports.report import STAGES
+from qformers.data.fingerprint import changed_files, data_files
+from qformers.data.jets.generators import generators_of
 
 _SCORES = {  # by task
     "jets": "accuracy, AUC (macro): of the quantised model on the test split with statistical errors; float beside it.",
@@ -27,6 +29,7 @@ def footnotes(runs: Sequence[Run], sources: Sequence[tuple[str, str]]) -> tuple[
     """
     tasks = {run.task for run in runs}
     notes = [text for task, text in _SCORES.items() if task in tasks]
+    notes += (note for run in runs for note in _of_jets(run))
     if len(tasks) > 1:
         notes.append("The plots show one score at a time: builds of another task are left out of it.")
     notes += [
@@ -53,3 +56,20 @@ def footnotes(runs: Sequence[Run], sources: Sequence[tuple[str, str]]) -> tuple[
         "STALE: the file belongs to another build or model than the run's; listed with the reason.",
     ]
     return tuple(notes)
+
+
+def _of_jets(run: Run) -> Iterator[str]:
+    """What is to be known of the jets of a run: made anew since, or of a generator that makes others today."""
+    trained = run.manifest or run.float_manifest
+    recorded = trained.settings.get("data_files") if trained else None
+    if recorded is None:
+        return
+    if changed := changed_files(recorded, data_files(run.build.data)):
+        yield f"{run.name}: was trained on other events than those that lie there now ({'; '.join(changed)})."
+        return
+    for one in generators_of(run.build.data):
+        if one.former:
+            yield (
+                f"{run.name}: its jets are {one}: its scores are not comparable with those of builds on newer jets "
+                "(docs/generator.md)."
+            )

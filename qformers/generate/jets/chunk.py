@@ -1,7 +1,6 @@
 """Generate the jets of one chunk: events, detector, jets, truth, arrays of the preset's layout."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -10,35 +9,62 @@ from qformers.generate.jets import truth
 from qformers.generate.jets.candidates import Candidates
 from qformers.generate.jets.clustering import Jets, find_jets
 from qformers.generate.jets.plan import Chunk, JetSettings, numpy_seed, pythia_seed
-from qformers.generate.jets.processes import EVENTS_PER_BATCH, Process, apply_settings, build_pythia
-from qformers.generate.record import Arrays, Record, charges, detectable, from_pythia
+from qformers.generate.jets.processes import EVENTS_PER_BATCH, Preset, Process
+from qformers.generate.jets.pythia import Events
+from qformers.generate.record import Arrays, Record, charges, detectable
 
 Report = Callable[[int], None]
 
 MAX_EMPTY_BATCHES = 100
 
 
-def _respond(record: Record, pythia: Any, card: str, rng: np.random.Generator) -> Candidates:
+def _respond(record: Record, events: Events, preset: Preset, card: str, rng: np.random.Generator) -> Candidates:
     """Candidates of a batch for one detector card."""
     which = np.flatnonzero(detectable(record))
-    charge = charges(record.pid[which], pythia.particleData)
-    if card == "tracks95":
-        from qformers.generate.jets.layout_lhc5 import particles_with_track_loss
+    charge = charges(record.pid[which], events.particles)
+    if card == "particles":
+        from qformers.generate.jets.layout_lhc5 import particles_of
 
-        return particles_with_track_loss(record, which, charge, rng)
+        return particles_of(record, which, charge, preset, rng)
     from qformers.generate.jets.detector import respond
 
     return respond(record, which, charge, card, rng)
 
 
-def _matched(record: Record, jets: Jets, process: Process, radius: float) -> tuple[Jets, truth.Match]:
-    """The jets that contain their resonance's decay (all jets of a class without resonance)."""
-    if not process.resonance:
+def _matched(record: Record, jets: Jets, process: Process, radius: float | None) -> tuple[Jets, truth.Match]:
+    """The jets that contain their resonance's decay (all jets of a class without resonance, or without radius)."""
+    if not process.resonance or radius is None:
         return jets, truth.match_nothing(len(jets.event))
     decays = truth.resonances(record, process.resonance)
     matched = truth.match(jets.event, jets.eta, jets.phi, decays, radius)
     kept = matched.code > 0
     return jets.take(kept), matched.take(kept)
+
+
+def jets_of(
+    preset: Preset, process: Process, seed: int, card: str, rng: np.random.Generator
+) -> Iterator[tuple[Jets, truth.Match]]:
+    """Jets of one class, a batch of events at a time, without end.
+
+    Args:
+        preset: jet definition and window.
+        process: the class.
+        seed: of Pythia.
+        card: detector.
+        rng: of the detector.
+
+    Raises:
+        GenerateError: Pythia does not start, or many batches in turn have no jet.
+    """
+    events, empty = Events(preset, process, seed, card), 0
+    while True:
+        record = events.batch()
+        jets = find_jets(_respond(record, events, preset, card, rng), len(record.counts), preset)
+        jets, match = _matched(record, jets, process, preset.match_radius)
+        empty = 0 if len(jets.event) else empty + 1
+        if empty >= MAX_EMPTY_BATCHES:
+            raise GenerateError(f"{process.name}: no jet in {empty * EVENTS_PER_BATCH} events, seed {seed}")
+        yield jets, match
 
 
 def _layout(jets: Jets, match: truth.Match, settings: JetSettings, process: Process) -> Arrays:
@@ -62,26 +88,17 @@ def _join(batches: list[Arrays], n_jets: int) -> Arrays:
 
 def make(settings: JetSettings, chunk: Chunk, report: Report) -> Arrays:
     """Generate a chunk; ``report`` is called with the number of new jets after every batch."""
-    table = settings.table
-    process = table.process(chunk.process)
+    process = settings.table.process(chunk.process)
     seed = pythia_seed(settings.seed, chunk.class_index, chunk.number)
-    pythia = build_pythia(table, process, seed, settings.card)
     rng = np.random.default_rng(numpy_seed(settings.seed, chunk.class_index, chunk.number))
     batches: list[Arrays] = []
-    n_jets = n_batches = n_empty = 0
-    while n_jets < chunk.jets:
-        if process.alternate:
-            apply_settings(pythia, process.alternate[n_batches % len(process.alternate)])
-        record = from_pythia(pythia.nextBatch(EVENTS_PER_BATCH))
-        n_batches += 1
-        jets = find_jets(_respond(record, pythia, settings.card, rng), len(record.counts), table)
-        jets, match = _matched(record, jets, process, table.match_radius)
-        new = min(len(jets.event), chunk.jets - n_jets)
-        n_empty = 0 if new else n_empty + 1
-        if n_empty >= MAX_EMPTY_BATCHES:
-            raise GenerateError(f"{process.name}: no jet in {n_empty * EVENTS_PER_BATCH} events, seed {seed}")
+    made = 0
+    for jets, match in jets_of(settings.table, process, seed, settings.card, rng):
+        new = min(len(jets.event), chunk.jets - made)
         if new:
             batches.append(_layout(jets, match, settings, process))
-            n_jets += new
+            made += new
         report(new)
+        if made == chunk.jets:
+            break
     return _join(batches, chunk.jets)

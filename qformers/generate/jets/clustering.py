@@ -70,7 +70,7 @@ def _numbers(array: ak.Array) -> Any:
 
 
 def find_jets(candidates: Candidates, n_events: int, preset: Preset) -> Jets:
-    """Cluster every event and keep the jets in the preset's window."""
+    """Cluster every event and keep the jets in the preset's window, or the leading one where it is in it."""
     fastjet = require("fastjet")
     counts = candidates.per_event(n_events)
     starts = np.cumsum(counts) - counts
@@ -94,8 +94,18 @@ def find_jets(candidates: Candidates, n_events: int, preset: Preset) -> Jets:
         counts=n_constituents,
         constituents=candidates.take(chosen),
     )
+    if preset.leading:
+        jets = jets.take(_leading(jets))
     window = (jets.pt >= preset.pt_min) & (jets.pt <= preset.pt_max) & (np.abs(jets.eta) < preset.abs_eta_max)
     return jets.take(window)
+
+
+def _leading(jets: Jets) -> Bools:
+    """(jets,) True for the jet with the largest pT of its event."""
+    order = np.lexsort((-jets.pt, jets.event))
+    leads = np.zeros(len(order), dtype=np.bool_)
+    leads[order[np.diff(jets.event[order], prepend=-1) > 0]] = True
+    return leads
 
 
 class Declustering:

@@ -7,11 +7,8 @@ from qformers.data.jets.hls4ml_lhc_writer import JET_FEATURES, LABELS, constitue
 from qformers.errors import DataError
 from qformers.generate.jets.candidates import Candidates, particle_level
 from qformers.generate.jets.clustering import Declustering, Jets
+from qformers.generate.jets.processes import Preset
 from qformers.generate.record import Floats, Ints, Record
-
-# Tuned to the mean multiplicities of the public set (g 66.8, q 39.1, W 38.1, Z 40.1, t 63.4).
-TRACK_EFFICIENCY = 0.95
-PT_MIN = 0.1  # GeV
 
 COMPUTED = (
     *("j_pt", "j_eta", "j_mass", "j_tau1_b1", "j_tau2_b1", "j_tau3_b1", "j_tau1_b2", "j_tau2_b2", "j_tau3_b2"),
@@ -19,11 +16,11 @@ COMPUTED = (
 )
 
 
-def particles_with_track_loss(record: Record, which: Ints, charge: Floats, rng: np.random.Generator) -> Candidates:
-    """Particle level, 95 % of the charged particles, pT above the soft cut."""
-    reconstructed = (charge == 0) | (rng.random(len(which)) < TRACK_EFFICIENCY)
-    hard = np.hypot(record.px[which], record.py[which]) > PT_MIN
-    kept = reconstructed & hard
+def particles_of(record: Record, which: Ints, charge: Floats, preset: Preset, rng: np.random.Generator) -> Candidates:
+    """The particles themselves, of the charged ones a share, pT above the preset's soft cut."""
+    kept = np.hypot(record.px[which], record.py[which]) > preset.particle_pt_min
+    if preset.track_efficiency < 1:
+        kept &= (charge == 0) | (rng.random(len(which)) < preset.track_efficiency)
     return particle_level(record, which[kept], charge[kept])
 
 

@@ -15,12 +15,12 @@ import numpy as np
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from qformers.data.jets.generators import MANIFEST, VERSIONS
 from qformers.errors import DataError
 from qformers.generate.jets.plan import JetSettings
 from qformers.generate.record import Arrays, manifest_of
 
-NAME = "manifest.json"
-FORMAT = 1  # raise it whenever equal settings no longer give equal jets
+NAME = MANIFEST
 # Versions that change the jets; others are recorded but do not stop a resumed run.
 DECISIVE_VERSIONS = ("pythia8mc", "fastjet")
 _RECORDED_VERSIONS = (*DECISIVE_VERSIONS, "numpy", "awkward", "uproot", "h5py")
@@ -70,7 +70,9 @@ def _version(name: str) -> str:
 def new(settings: JetSettings, command: str) -> JetManifest:
     """The manifest of a run that has made nothing yet."""
     versions = {"python": platform.python_version(), **{name: _version(name) for name in _RECORDED_VERSIONS}}
-    return JetManifest(format=FORMAT, command=command, settings=settings.as_dict(), versions=versions, files={})
+    return JetManifest(
+        format=VERSIONS[settings.preset], command=command, settings=settings.as_dict(), versions=versions, files={}
+    )
 
 
 def save(folder: Path, manifest: JetManifest) -> None:

@@ -24,7 +24,7 @@ class JetSettings:
     seed: int = 1
     card: str = ""  # detector, "" takes the preset's default
     classes: tuple[str, ...] = ()  # file names of processes, () takes all
-    particles: int = 50  # lhc5 only: slots per jet in the file
+    particles: int = 150  # lhc5 only: slots per jet in the file; the public files have as many
     compression: str = "lz4"  # jetclass only: of the ROOT files
 
     def __post_init__(self) -> None:
