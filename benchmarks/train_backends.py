@@ -107,7 +107,6 @@ def measure(name: str, phase: str, steps: int) -> Row:
         "step_s": float(np.median(rest)),
         "jets_per_s": config.batch_size / float(np.median(rest)),
         "peak_mib": peak_mib(),
-        "loss": trainer.state.sums.get("loss"),
     }
 
 

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -31,6 +32,7 @@ from qformers.train.pareto import ParetoSet, Point
 from qformers.train.progress import COMPILING, Display, ScalarLog, write_csv
 from qformers.train.schedule import learning_rate
 from qformers.train.start import new_variables
+from qformers.train.step import step_of
 from qformers.train.stop import StopRequest
 from qformers.train.variables import read_variables, write_variables
 
@@ -123,8 +125,10 @@ class Trainer:
             optimizer=self.optimiser,
             loss=phase.task.loss(config),
             metrics=phase.task.monitors(),
-            jit_compile=config.jit_compile,
+            # JAX has no graphs without XLA: its other way is operation by operation, many times slower
+            jit_compile=config.jit_compile or keras.backend.backend() == "jax",
         )
+        self.learn = step_of(model)
         if phase.pruning is not None:
             phase.pruning.attach(model, self.optimiser, config.epochs * self.steps)
         self.variables = [*model.variables, *self.optimiser.variables]
@@ -173,14 +177,13 @@ class Trainer:
     def _epoch(self, stop: StopRequest, display: Display) -> str:
         state, config = self.state, self.phase.config
         batches = self.train.epoch(config.batch_size, self.phase.seed, state.epoch, state.step)
+        display.doing(COMPILING if self._previous is None else f"epoch {state.epoch + 1}/{config.epochs}")
         try:
             while state.step < self.steps:
                 if stop.reason:
                     return stop.reason
                 before, waited = time.perf_counter(), self.train.waited_s
                 compiles = self._previous is None
-                if compiles:
-                    display.doing(COMPILING)
                 self._step(next(batches))
                 if not compiles:
                     state.timed_steps += 1
@@ -223,8 +226,8 @@ class Trainer:
         sums: dict[str, float] = {}
         for at in range(0, len(batch), size):
             part = batch if size == len(batch) else batch.part(at, size)
-            logs = self.model.train_on_batch(part.inputs, part.targets, return_dict=True)
-            sums = {name: sums.get(name, 0.0) + float(value) for name, value in logs.items()}
+            logs = self.learn(part.inputs, part.targets)
+            sums = {name: sums.get(name, 0.0) + value for name, value in logs.items()}
         pieces = self.phase.config.pieces
         return {name: total / pieces for name, total in sums.items()}
 
