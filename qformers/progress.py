@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from threading import RLock
+from threading import Event, RLock, Thread
 from types import TracebackType
 from typing import Protocol
 
@@ -25,7 +25,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-LOG_EVERY_S = 60.0  # off a terminal, the least time between two lines about tasks that run
+LOG_EVERY_S = 60.0  # off a terminal, the time between two lines about tasks that run
+BEAT_S = 5.0  # off a terminal, so often it is looked whether a line is due though no step ended
 SHORT_S = 5.0  # a task that is over sooner leaves no line
 SPEED_S = 600.0  # the remaining time is judged by the steps of so many seconds
 
@@ -34,7 +35,7 @@ class Ticker(Protocol):
     """Counts finished steps of one task."""
 
     def __call__(self, steps: int = 1, note: str = "") -> None:
-        """Count `steps` more; `note` takes the place of the last one, an empty one leaves it."""
+        """Count `steps` more, 0 for none; `note` takes the place of the last one, an empty one leaves it."""
 
 
 class Reporter(Protocol):
@@ -91,8 +92,9 @@ def _hours(seconds: float) -> str:
 class Bars:
     """Use as a context: bars with elapsed and remaining time on a terminal and in a notebook, else a line now and then.
 
-    Off a terminal there is one line a minute at most, about the task that makes progress. In both cases a task of more
-    than a few seconds leaves a line at its end, also where it is cut short. Outside the context nothing is shown.
+    Off a terminal there is a line a minute about the task that makes progress, or, where a step takes longer, about the
+    task that was started last: a thread looks after that. In both cases a task of more than a few seconds leaves a line
+    at its end, also where it is cut short. Outside the context nothing is shown.
     """
 
     def __init__(self, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -120,20 +122,42 @@ class Bars:
         self._counts: list[_Count] = []  # of the tasks that run
         self._open = False
         self._last_line_s = clock()
+        self._closed = Event()
+        self._thread: Thread | None = None
 
     def __enter__(self) -> Bars:
         self._progress.start()
         self._open, self._last_line_s = True, self._clock()
+        if self._progress.disable:
+            self._closed = Event()
+            self._thread = Thread(target=self._beats, args=(self._closed,), name="qformers-progress", daemon=True)
+            self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._closed.set()
+        if self._thread is not None:
+            self._thread.join()
         with self._lock:
             self._open = False
             for count in list(self._counts):
                 self._end(count)
         self._progress.stop()  # also its thread
+
+    def _beats(self, closed: Event) -> None:
+        while not closed.wait(BEAT_S):
+            self.beat()
+
+    def beat(self) -> None:
+        """Off a terminal: print a line about the task started last where one is due, though it made no step."""
+        with self._lock:
+            if self._open and self._counts and self._progress.disable and self._is_due():
+                self._print(self._counts[-1])
+
+    def _is_due(self) -> bool:
+        return self._clock() - self._last_line_s >= LOG_EVERY_S
 
     def task(self, text: str, total: int | None, done: int = 0) -> Ticker:
         """Start a task of `total` steps, `done` of them made before; None = unknown."""
@@ -157,7 +181,7 @@ class Bars:
             self._progress.update(count.bar, advance=steps, note=count.note)
             if count.total is not None and count.before + count.new >= count.total:
                 self._end(count)
-            elif self._progress.disable and now - self._last_line_s >= LOG_EVERY_S:
+            elif self._progress.disable and self._is_due():
                 self._print(count)
 
     def _end(self, count: _Count) -> None:

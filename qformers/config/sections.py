@@ -32,6 +32,7 @@ from qformers.config.section import (
 Edges = Annotated[tuple[Annotated[float, Field(ge=-20, le=20)], ...], Field(max_length=1024)]
 Names = Annotated[tuple[Word, ...], Field(max_length=1000)]
 Integers = Annotated[tuple[Annotated[int, Field(ge=-(2**31), lt=2**31)], ...], Field(max_length=1000)]
+LayerGlobs = Annotated[tuple[LayerGlob, ...], Field(max_length=1000)]
 Particles = Annotated[int, Field(gt=0, le=500_000)]
 Ebops = Annotated[float, Field(gt=0, le=1e15)]
 Reuse = Annotated[int, Field(gt=0, le=65536)]
@@ -209,6 +210,9 @@ class PhaseConfig(Section):
 
     epochs: Annotated[int, Field(gt=0, le=100_000)] = 50  # passes over the train split, or over `jets_per_epoch` of it
     batch_size: Many = 512  # events per optimiser step; what is left of an epoch beyond whole batches is dropped
+    micro_batch: Annotated[int | None, Field(gt=0, le=10**9, exclude_if=lambda size: size is None)] = None  # events in
+    # memory at a time: the gradients of so many are summed up to a step of batch_size, which it divides (or is not
+    # below). Batch norms take their statistics from it. None = the whole batch
     jets_per_epoch: Count | None = None  # an epoch ends after so many events, None = all of the train split. For
     # data sets of millions, so that validation and checkpoints come often enough
     optimiser: Literal["adam", "adamw", "ranger"] = "adam"  # ranger: RAdam with lookahead, as ParT was published
@@ -234,6 +238,43 @@ class PhaseConfig(Section):
     prune: Annotated[PruneConfig | None, Field(exclude_if=lambda prune: prune is None)] = None  # None = no pruning; the
     # quantised phase holds the zeros of a pruned float model in any case
     jit_compile: bool = True  # XLA: faster, and the same bits in every process; without it QAT resumes to rounding only
+    start: Annotated[FilePath | None, Field(exclude_if=lambda path: path is None)] = None  # float phase, fine-tuning:
+    # model file (FILE.keras) or run folder of a float model whose weights are taken, layer by layer, by name and shape;
+    # None = random numbers
+    new_layers: Annotated[LayerGlobs | None, Field(exclude_if=lambda names: names is None)] = None  # with start: names
+    # or globs of layers that begin with random numbers all the same; None = the last one with weights, which gives the
+    # classes
+    new_layers_rate: Annotated[float, Field(gt=0, le=1e6, exclude_if=lambda rate: rate == 1.0)] = 1.0  # with start:
+    # learning rate of these layers over learning_rate; 50 where ParT was fine-tuned
+    frozen_layers: Annotated[LayerGlobs, Field(exclude_if=lambda names: not names)] = ()  # with start: names or
+    # globs of layers that are not trained; their batch norms keep their statistics
+
+    @property
+    def at_once(self) -> int:
+        """Events in memory at a time."""
+        return min(self.micro_batch or self.batch_size, self.batch_size)
+
+    @property
+    def pieces(self) -> int:
+        """Micro-batches of an optimiser step."""
+        return self.batch_size // self.at_once
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.batch_size % self.at_once:
+            raise ValueError(
+                f"micro_batch must divide batch_size={self.batch_size}. Received: micro_batch={self.micro_batch}"
+            )
+        if self.pieces > 1 and self.prune is not None and self.prune.method == "mdmm":
+            raise ValueError(
+                "prune.method: mdmm moves its price with every gradient and takes whole batches only; leave "
+                f"micro_batch out. Received: micro_batch={self.micro_batch}"
+            )
+        for key in ("new_layers", "new_layers_rate", "frozen_layers"):
+            value = getattr(self, key)
+            if self.start is None and value != type(self).model_fields[key].default:
+                raise ValueError(f"{key} goes with start, a trained model. Received: {key}={value}")
+        return self
 
 
 class TrainConfig(Section):
@@ -241,6 +282,15 @@ class TrainConfig(Section):
 
     float: PhaseConfig = PhaseConfig()
     qat: PhaseConfig | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.qat is not None and self.qat.start is not None:
+            raise ValueError(
+                "qat.start: the quantised phase starts from the float model of its run; say train.float.start. "
+                f"Received: qat.start={self.qat.start}"
+            )
+        return self
 
 
 class FirmwareConfig(Section):

@@ -59,6 +59,14 @@ class CheckpointStore:
         """Whether there is no checkpoint, whole or damaged."""
         return not any((self.folder / name).exists() for name in (LATEST, PREVIOUS))
 
+    def recorded(self, key: str) -> Any:
+        """A setting of the newest whole checkpoint; None where there is none, or it does not have it."""
+        for name in (LATEST, PREVIOUS):
+            path = self.folder / name
+            if path.exists() and self._whole(path):
+                return self._record(path)["settings"].get(key)
+        return None
+
     def _whole(self, path: Path) -> bool:
         try:
             self._record(path)

@@ -53,7 +53,7 @@ def deliver(model: Any, folder: Path, test: Feed, task: Task, terms: Terms) -> D
     """
     path = folder / "model.keras"
     save_model(model, path)
-    loaded = evaluate.reload_equal(path, model, test.sample(CHECKED_JETS, terms.seed))
+    loaded = evaluate.reload_equal(path, model, test.sample(CHECKED_JETS, terms.seed), terms.batch_size)
     loaded.compile(jit_compile=terms.jit_compile and len(test) > JIT_JETS)
     outputs, labels = evaluate.outputs_of(loaded, test, terms.batch_size, task)
     with replacing(folder / "test_logits.npz") as temporary, temporary.open("wb") as handle:

@@ -44,17 +44,22 @@ def outputs_of(model: Any, feed: Feed, batch_size: int, task: Task) -> tuple[NDA
     return whole, labels[0] if len(labels) == 1 else task.joined(labels)
 
 
-def reload_equal(path: Path, model: Any, inputs: Inputs) -> Any:
+def reload_equal(path: Path, model: Any, inputs: Inputs, at_once: int | None = None) -> Any:
     """Load the model saved at `path` and return it, after checking that it gives what `model` gives, bit for bit.
 
     Both are called operation by operation, where the order of the arithmetic is the same for both.
+
+    Args:
+        path: the file.
+        model: the model in memory.
+        inputs: what both are called on, by name.
+        at_once: events in memory at a time; None = all.
 
     Raises:
         TrainingError: an output differs; a file that evaluates otherwise than the model in memory must not go on.
     """
     loaded = load_model(path)
-    expected = ops.convert_to_numpy(model(inputs, training=False))
-    outputs = ops.convert_to_numpy(loaded(inputs, training=False))
+    expected, outputs = (_called(one, inputs, at_once) for one in (model, loaded))
     differing = int((outputs != expected).sum())
     if differing:
         raise TrainingError(
@@ -63,3 +68,11 @@ def reload_equal(path: Path, model: Any, inputs: Inputs) -> Any:
             f"{np.abs(outputs - expected).max()}"
         )
     return loaded
+
+
+def _called(model: Any, inputs: Inputs, at_once: int | None) -> NDArray[Any]:
+    """Outputs (n, ...) of a model, operation by operation."""
+    events = len(next(iter(inputs.values())))
+    size = at_once or events
+    parts = ({name: array[at : at + size] for name, array in inputs.items()} for at in range(0, events, size))
+    return np.concatenate([ops.convert_to_numpy(model(part, training=False)) for part in parts])

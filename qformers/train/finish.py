@@ -21,6 +21,7 @@ from qformers.train.deliver import DELIVERED, Delivered, Terms, deliver, width_p
 from qformers.train.feed import Feed
 from qformers.train.loop import Trainer
 from qformers.train.pareto import choose
+from qformers.train.start import thaw
 from qformers.train.variables import read_variables, write_variables
 
 FINAL_CALIBRATION_JETS = 8192
@@ -99,10 +100,11 @@ def finish(build: Build, trainer: Trainer, test: Feed, console: Console) -> Fini
         TrainingError: the file read back does not give the outputs of the model in memory.
     """
     phase, config, model, task = trainer.phase, trainer.phase.config, trainer.model, trainer.phase.task
+    thaw(model, config)
     epoch, met = _restore_chosen(trainer, console)
     if phase.calibrate is not None:
         phase.calibrate(model, trainer.train.sample(FINAL_CALIBRATION_JETS, phase.seed))
-    terms = Terms(phase.seed, config.batch_size, config.jit_compile)
+    terms = Terms(phase.seed, config.at_once, config.jit_compile)
     delivered = deliver(model, phase.folder, test, task, terms)
     report = delivered.report
     if phase.calibrate is not None or phase.pruning is not None:
@@ -118,7 +120,7 @@ def finish(build: Build, trainer: Trainer, test: Feed, console: Console) -> Fini
         "ebops_target": target,
         "ebops_target_met": bool(met and (target is None or bits <= target)),
         "score": task.score,
-        "validation": task.measured(*evaluate.outputs_of(model, trainer.val, config.batch_size, task)).as_json(),
+        "validation": task.measured(*evaluate.outputs_of(model, trainer.val, config.at_once, task)).as_json(),
         "test": {name: report[name] for name in task.headline},
         "jets": {"train": len(trainer.train), "val": len(trainer.val), "test": len(test)},
         **_speed(trainer),
@@ -138,6 +140,7 @@ def _speed(trainer: Trainer) -> dict[str, Any]:
         "jets_per_s": float(np.median([row["jets_per_s"] for row in history])),
         "input_bound": float(np.median([row["input_bound"] for row in history])),
         "data_in_memory": trainer.train.in_memory,
+        "data_on_device": trainer.train.on_device,
     }
 
 

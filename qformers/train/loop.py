@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -28,8 +29,10 @@ from qformers.train.checkpoint import CheckpointStore
 from qformers.train.feed import Batch, Feed, Inputs
 from qformers.train.optimisers import make_optimiser
 from qformers.train.pareto import ParetoSet, Point
-from qformers.train.progress import Display, ScalarLog, write_csv
+from qformers.train.progress import COMPILING, Display, ScalarLog, write_csv
 from qformers.train.schedule import learning_rate
+from qformers.train.start import new_variables
+from qformers.train.step import step_of
 from qformers.train.stop import StopRequest
 from qformers.train.variables import read_variables, write_variables
 
@@ -117,13 +120,15 @@ class Trainer:
         train.targets = phase.task.targets
         config = phase.config
         self.steps = train.steps(config.batch_size, config.jets_per_epoch)
-        self.optimiser = make_optimiser(config, model.trainable_variables, self.steps)
+        self.optimiser = make_optimiser(config, model.trainable_variables, self.steps, new_variables(model, config))
         model.compile(
             optimizer=self.optimiser,
             loss=phase.task.loss(config),
             metrics=phase.task.monitors(),
-            jit_compile=config.jit_compile,
+            # JAX has no graphs without XLA: its other way is operation by operation, many times slower
+            jit_compile=config.jit_compile or keras.backend.backend() == "jax",
         )
+        self.learn = step_of(model)
         if phase.pruning is not None:
             phase.pruning.attach(model, self.optimiser, config.epochs * self.steps)
         self.variables = [*model.variables, *self.optimiser.variables]
@@ -172,6 +177,7 @@ class Trainer:
     def _epoch(self, stop: StopRequest, display: Display) -> str:
         state, config = self.state, self.phase.config
         batches = self.train.epoch(config.batch_size, self.phase.seed, state.epoch, state.step)
+        display.doing(COMPILING if self._previous is None else f"epoch {state.epoch + 1}/{config.epochs}")
         try:
             while state.step < self.steps:
                 if stop.reason:
@@ -192,15 +198,15 @@ class Trainer:
         state, config = self.state, self.phase.config
         step = state.epoch * self.steps + state.step
         self.optimiser.learning_rate = learning_rate(config, step, self.steps)
-        if any(not np.isfinite(array).all() for array in batch.inputs.values()):
+        if batch.broken:
             raise self._diverged(batch, math.nan)  # a ReLU can hide it from the loss, not from the weights
-        logs = self.model.train_on_batch(batch.inputs, batch.targets, return_dict=True)
-        loss = float(logs["loss"])
+        logs = self._learn(batch)
+        loss = logs["loss"]
         if not math.isfinite(loss):
             raise self._diverged(batch, loss)
         self._previous = batch
         state.step += 1
-        state.sums = {name: state.sums.get(name, 0.0) + float(value) for name, value in logs.items()}
+        state.sums = {name: state.sums.get(name, 0.0) + value for name, value in logs.items()}
         if self.phase.pruning is not None:
             self.phase.pruning.after_step(step + 1)
         if (step + 1) % self.control_steps:
@@ -209,6 +215,21 @@ class Trainer:
         if self.controller is not None:
             set_beta(self.model, self.controller.update(self.ebops, (step + 1) / (config.epochs * self.steps)))
             state.beta = self.controller.state()
+
+    def _learn(self, batch: Batch) -> dict[str, float]:
+        """One step of the optimiser; returns loss and monitors, means over the batch.
+
+        The losses are means over events, so that the mean over equal micro-batches is that of the batch, of the
+        gradients too; what the loss has beside them (EBOPs, penalties) counts once in the mean.
+        """
+        size = self.phase.config.at_once
+        sums: dict[str, float] = {}
+        for at in range(0, len(batch), size):
+            part = batch if size == len(batch) else batch.part(at, size)
+            logs = self.learn(part.inputs, part.targets)
+            sums = {name: sums.get(name, 0.0) + value for name, value in logs.items()}
+        pieces = self.phase.config.pieces
+        return {name: total / pieces for name, total in sums.items()}
 
     def _jets_per_s(self) -> float:
         return self.state.timed_steps * self.phase.config.batch_size / max(self.state.seconds, 1e-9)
@@ -222,7 +243,7 @@ class Trainer:
         if self.phase.calibrate:
             self.phase.calibrate(self.model, self.phase.sample or {})
         task = self.phase.task
-        loss, score = task.validate(*evaluate.outputs_of(self.model, self.val, self.phase.config.batch_size, task))
+        loss, score = task.validate(*evaluate.outputs_of(self.model, self.val, self.phase.config.at_once, task))
         bits = ebops(self.model)
         pruning = self.phase.pruning
         if pruning is None or pruning.settled((self.state.epoch + 1) * self.steps):
@@ -245,6 +266,7 @@ class Trainer:
     def _close_epoch(self, display: Display) -> None:
         self._refuse_broken_weights()
         state = self.state
+        display.doing(f"epoch {state.epoch + 1}/{self.phase.config.epochs}  validation")
         row = {
             "epoch": state.epoch + 1,
             **state.means(),
@@ -270,14 +292,14 @@ class Trainer:
     def _diverged(self, batch: Batch, loss: float) -> DivergedError:
         """Save the batch, and the one before it (its step may have broken the weights), and say so."""
         path, state, key = self.phase.folder / DIVERGED, self.state, f"train.{self.phase.name}"
-        arrays: dict[str, Any] = {**batch.inputs, **self.phase.task.arrays(batch.labels)}
+        arrays: dict[str, Any] = {**batch.on_host(), **self.phase.task.arrays(batch.labels)}
         if self._previous is not None:
-            arrays |= {f"previous_{name}": array for name, array in self._previous.inputs.items()}
+            arrays |= {f"previous_{name}": array for name, array in self._previous.on_host().items()}
             labels = self.phase.task.arrays(self._previous.labels)
             arrays |= {f"previous_{name}": array for name, array in labels.items()}
         with replacing(path) as temporary, temporary.open("wb") as handle:
             np.savez(handle, **arrays)
-        bad = [name for name, array in batch.inputs.items() if not np.isfinite(array).all()]
+        bad = batch.broken
         cause = f"its inputs are finite: lower {key}.learning_rate or set {key}.clip_norm"
         if bad:
             cause = f"its inputs {', '.join(bad)} hold NaN or infinity: mend the data"

@@ -26,17 +26,20 @@ from qformers.nn.memory import memory_of
 from qformers.progress import Reporter
 from qformers.quant.prune.callback import Pruning
 from qformers.tasks import task_of
+from qformers.train.checkpoint import CheckpointStore
 from qformers.train.feed import Feed, Inputs, bytes_per_jet
 from qformers.train.finish import Finished, finish
 from qformers.train.loop import DIVERGED, Phase, Trainer
 from qformers.train.progress import Display
+from qformers.train.start import fingerprint, freeze, listed, start_file, take
 from qformers.train.stop import forget_stop, stop_requests
 from qformers.train.variables import weights_digest
 
 PhaseName = Literal["float", "qat"]
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 CALIBRATION_JETS = 1024  # for the calibration of each epoch; the exported model is calibrated with more
-FILES, START = "data_files", "float_model"  # keys of the settings of a phase: hashes of the events, of the float model
+# keys of the settings of a phase: hashes of the events, of the float model of the run, of the model it was tuned from
+FILES, START, TUNED = "data_files", "float_model", "start_model"
 QAT_SEED = 1_000_003  # added to the seed: the quantised phase draws other numbers than the float one
 
 
@@ -148,6 +151,9 @@ def _finished_before(build: Build, name: PhaseName, out: Path) -> Finished | Non
     start = out / "float" / "model.keras"
     if name == "qat" and start.is_file() and done.settings.get(START) != content_sha256(start):
         changed.append(f"{start}: is another float model than the one it was trained from")
+    tuned = start_file(build.train.float) if name == "float" else None
+    if tuned is not None and tuned.is_file() and done.settings.get(TUNED) != fingerprint(tuned):
+        changed.append(f"train.float.start: {tuned} holds another model than the one it started from")
     if changed:
         raise CheckpointError(
             f"{folder} holds a finished training of another build: give the run another name with --run, or start "
@@ -156,7 +162,33 @@ def _finished_before(build: Build, name: PhaseName, out: Path) -> Finished | Non
     return done
 
 
-def _prepare(build: Build, name: PhaseName, out: Path, reporter: Reporter | None) -> tuple[Trainer, Feed]:
+def _tuned_start(model: Any, config: PhaseConfig, folder: Path, console: Console) -> str | None:
+    """Start a float model from the file that its build names; returns the hash of what the file holds, None without.
+
+    A training that goes on has all of it in its checkpoint: the file may be gone then, and where it is there it must be
+    the one that the training started from.
+    """
+    path = start_file(config)
+    if path is None:
+        return None
+    store = CheckpointStore(folder / "checkpoints", {}) if _begun(folder) else None
+    known = None if store is None else store.recorded(TUNED)
+    hashed = str(known) if known is not None and not path.exists() else fingerprint(path)
+    if known is not None and known != hashed:
+        raise CheckpointError(
+            f"train.float.start: {path} holds another model than the one that the training in {folder} started from; "
+            f"put that one back, or start over with --fresh"
+        )
+    if known is None:
+        started = take(model, path, config)
+        console.print(f"{folder.name}: {started}", markup=False)
+    freeze(model, config)
+    return hashed
+
+
+def _prepare(
+    build: Build, name: PhaseName, out: Path, console: Console, reporter: Reporter | None
+) -> tuple[Trainer, Feed]:
     """The trainer of a phase at its last checkpoint, and the test split."""
     config = _config(build, name)
     settings = {**settings_of(build, name), FILES: data_files(build.data)}
@@ -164,6 +196,8 @@ def _prepare(build: Build, name: PhaseName, out: Path, reporter: Reporter | None
     splits = [open_split(build.data, split, reporter) for split in SPLITS]
     names = splits[0].class_names
     model = build_model(build, splits[0].feature_set, names, "float32" if name == "float" else "hgq")
+    if name == "float" and (tuned := _tuned_start(model, config, out / name, console)) is not None:
+        settings[TUNED] = tuned
     train, val, test = feeds(splits, model)
     if val.in_memory:
         val.kept()  # a bad event in it is met now, not after the first epoch
@@ -212,6 +246,22 @@ def _tell_precision(model: Any, folder: Path, console: Console) -> None:
         write_json(path, rows)
         console.print(table.as_rich("Formats asked for; learned ones start here"))
     console.print(f"{folder.name}: formats of every layer in {path}", markup=False)
+
+
+def _tell_pieces(trainer: Trainer, console: Console) -> None:
+    """Say that a step is made of several micro-batches, and which layers can tell."""
+    config, name = trainer.phase.config, trainer.phase.name
+    if config.pieces == 1:
+        return
+    norms = [
+        layer.name
+        for layer in trainer.model._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+    ]
+    words = f"a step sums the gradients of {config.pieces} micro-batches of {config.at_once}"
+    if norms:
+        words += f", whose statistics {len(norms)} batch norms take ({listed(norms)}) instead of the whole batch's"
+    console.print(f"{name}: {words}", markup=False)
 
 
 @contextmanager
@@ -272,7 +322,7 @@ def train_phase(
 
 def _train(build: Build, name: PhaseName, out: Path, console: Console, reporter: Reporter | None) -> Finished | str:
     """`train_phase` of a phase that is not finished."""
-    trainer, test = _prepare(build, name, out, reporter)
+    trainer, test = _prepare(build, name, out, console, reporter)
     _write_build(build, out)
     _tell_precision(trainer.model, out / name, console)
     if name == "qat" and (together := build.firmware.together) is not None:
@@ -280,6 +330,7 @@ def _train(build: Build, name: PhaseName, out: Path, console: Console, reporter:
         keys = build.firmware.keys_per_clock
         words += "" if keys is None else f", firmware.keys_per_clock = {keys}"
         console.print(f"{name}: {words}", markup=False)
+    _tell_pieces(trainer, console)
     state, epochs = trainer.state, trainer.phase.config.epochs
     if state.epoch or state.step:
         console.print(f"{name}: goes on after epoch {state.epoch}, step {state.step}", markup=False)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import logging
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,9 @@ from qformers.tasks.task import Task
 
 LOG = logging.getLogger(__name__)
 Row = Mapping[str, Any]
+MEASURED_S = 10.0  # steps are timed for so long before it is said what an epoch takes
+WORTH_SAYING_S = 60.0  # an epoch that takes less is over before one would ask
+COMPILING = "compiling the training step"
 
 
 def short(number: float) -> str:
@@ -38,7 +43,7 @@ def epoch_line(phase: str, epochs: int, row: Row, task: Task) -> str:
 
 
 class Display:
-    """Progress of one phase: a line per epoch, and the steps for a reporter.
+    """Progress of one phase: a line per epoch, the steps for a reporter, and once what an epoch will take.
 
     Args:
         phase: its name.
@@ -47,6 +52,7 @@ class Display:
         task: what it trains for.
         console: where to print the lines; `None` for standard output.
         reporter: told of every step with the running numbers; `None` = nobody.
+        clock: seconds, for tests.
     """
 
     def __init__(
@@ -58,19 +64,50 @@ class Display:
         task: Task,
         console: Console | None = None,
         reporter: Reporter | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.phase, self.epochs, self.task = phase, epochs, task
+        self.phase, self.epochs, self.steps, self.task = phase, epochs, steps, task
         self.console = console or Console(highlight=False, soft_wrap=True)
         self._tick = (reporter or Silent()).task(phase, epochs * steps, done)
+        self._clock = clock
+        self._timed: tuple[float, int] | None = None  # when the first step of this process ended, steps since then
+        self._foretold = False
+
+    def doing(self, what: str) -> None:
+        """Tell what it is at where no step ends for a while."""
+        self._tick(0, what)
 
     def step(self, epoch: int, means: Mapping[str, float], ebops: int, jets_per_s: float) -> None:
         """Tell the running numbers of epoch `epoch` (1 for the first) after one step."""
         bits = f"EBOPs {short(ebops)}  " if ebops else ""
         seen = "".join(f"{name} {value:.4f}  " for name, value in means.items())
         self._tick(1, f"epoch {epoch}/{self.epochs}  {seen}{bits}{jets_per_s:.0f} {self.task.unit}/s")
+        if not self._foretold:
+            self._foretell(jets_per_s)
+
+    def _foretell(self, jets_per_s: float) -> None:
+        """Say once what an epoch will take, as soon as some steps behind the first one, which compiles, are timed."""
+        if self._timed is None:
+            self._timed = self._clock(), 0
+            return
+        start_s, steps = self._timed[0], self._timed[1] + 1
+        self._timed = start_s, steps
+        spent_s = self._clock() - start_s
+        if spent_s < MEASURED_S:
+            return
+        self._foretold = True
+        step_s = spent_s / steps
+        if step_s * self.steps < WORTH_SAYING_S:
+            return
+        epoch, all_of_them = (timedelta(seconds=round(step_s * self.steps * n)) for n in (1, self.epochs))
+        self.say(
+            f"{self.phase}: an epoch of {self.steps:,} steps of {step_s:.3g} s will take about {epoch}, {self.epochs} "
+            f"epochs {all_of_them} ({jets_per_s:.0f} {self.task.unit}/s); validation comes on top"
+        )
 
     def epoch(self, row: Row) -> None:
         """Print the line of a finished epoch."""
+        self._foretold = True  # it says what it took
         self.say(epoch_line(self.phase, self.epochs, row, self.task))
 
     def say(self, text: str) -> None:

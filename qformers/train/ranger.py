@@ -56,8 +56,9 @@ class Ranger(keras.optimizers.Optimizer):  # type: ignore[misc]
         self._first, self._second = self.add_optimizer_variables(variables, ["first", "second"])
         self._slow = []
         for variable in variables:
-            # bound as a default argument: the initialiser runs later than the loop under some backends
-            copy = lambda shape, dtype=None, value=variable: ops.convert_to_tensor(value, dtype=dtype)  # noqa: E731
+            # bound as a default argument: the initialiser runs later than the loop under some backends; a true copy:
+            # under JAX a compiled step takes over the arrays of variables, and refuses one that two of them share
+            copy = lambda shape, dtype=None, value=variable: ops.copy(ops.convert_to_tensor(value, dtype=dtype))  # noqa: E731
             self._slow.append(self.add_variable_from_reference(variable, name="slow", initializer=copy))
 
     def _rectified(self, step: Any) -> tuple[Any, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import keras
@@ -18,7 +19,9 @@ from hls.cli import main
 from qformers.builds.build import Build, load
 from qformers.builds.data_folder import in_folder
 from qformers.builds.models import build_model
-from qformers.data import DATASETS, open_split
+from qformers.builds.saved import save_model
+from qformers.config.sections import PhaseConfig
+from qformers.data import DATASETS, dataset_of, open_split
 from qformers.data.jets.split import JetDataset
 from qformers.data.jets.toy import nanoaod_branches, write_quark_gluon_jets, write_top_jets, write_tree
 from qformers.quant.fold import float_to_quantised
@@ -27,6 +30,7 @@ from qformers.train.feed import Feed
 from qformers.train.optimisers import make_optimiser
 from qformers.train.phases import deterministic, feeds
 from qformers.train.stage import as_before
+from qformers.train.start import new_variables, take
 
 BUILDS = sorted(path.name for path in (ROOT / "firmware_configs").glob("*.yaml"))
 UPDATES = 4
@@ -111,7 +115,10 @@ def update(build: Build, model: keras.Model, phase: str, jit_compile: bool) -> N
     task = task_of(build, split)
     (feed,) = feeds([split], model)
     feed.targets = task.targets
-    optimiser = make_optimiser(config, model.trainable_variables, 10)
+    if config.start is not None:
+        started(build, model, config)
+    whole = config.model_copy(update={"micro_batch": None})  # in micro-batches: tests/train/test_micro_batches.py
+    optimiser = make_optimiser(whole, model.trainable_variables, 10, new_variables(model, config))
     optimiser.learning_rate = config.learning_rate
     model.compile(optimizer=optimiser, loss=task.loss(config), metrics=task.monitors(), jit_compile=jit_compile)
     for batch in batches_of(feed, size, build.seed):
@@ -119,6 +126,18 @@ def update(build: Build, model: keras.Model, phase: str, jit_compile: bool) -> N
         assert np.isfinite(float(logs["loss"])), (phase, logs)
     broken = [v.path for v in [*model.variables, *optimiser.variables] if not np.isfinite(np.asarray(v)).all()]
     assert not broken, broken
+
+
+def started(build: Build, model: keras.Model, config: PhaseConfig) -> None:
+    """Start the model from a file as its build does, one of all classes of the data set."""
+    data = build.data.model_copy(update={"classes": ()})
+    feature_set, names = dataset_of(data.dataset).numbers(data)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "start.keras"
+        save_model(build_model(build, feature_set, names), path)
+        told = take(model, path, config)
+    assert (told.new, told.left) == (("logits",), ("logits",))
+    assert len(told.taken) > 50
 
 
 @pytest.mark.parametrize(

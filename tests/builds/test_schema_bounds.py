@@ -80,6 +80,7 @@ def test_a_field_without_a_bound_is_found() -> None:
     assert len(found) == 12  # two for each number, one for each text, list, mapping and its names
 
 
+TUNED = {"start": "a.keras", "new_layers": ["logits"], "new_layers_rate": 50.0, "frozen_layers": ["embed0"]}
 FULL = {
     "spec": 1, "name": "full", "seed": 1,
     "data": {
@@ -96,7 +97,7 @@ FULL = {
     "train": {
         phase: {
             **json.loads(sections.PhaseConfig(jets_per_epoch=9, clip_norm=1.0, ebops_target=1.0).model_dump_json()),
-            "ebops_arrival": 0.5,
+            "ebops_arrival": 0.5, "micro_batch": 64, **(TUNED if phase == "float" else {}),
             "prune": {**json.loads(sections.PruneConfig(sparsity=0.5).model_dump_json()), "layers": {"embed0": 0.5}},
         }
         for phase in ("float", "qat")
@@ -187,7 +188,8 @@ def test_hostile_texts_are_refused_at_every_place_but_paths() -> None:
             found = refused(everywhere(tree, text, places))
             for place in places:
                 tried += 1
-                path = place[0] == "data" and {*PATHS} & {*place} and not any(sign in text for sign in CONTROLS)
+                named = (place[0] == "data" and {*PATHS} & {*place}) or place[-2:] == ("float", "start")
+                path = named and not any(sign in text for sign in CONTROLS)
                 is_refused = any(place[:length] in found for length in range(1, len(place) + 1))
                 assert is_refused != bool(path and 0 < len(text) <= 4096), (place, text)
     assert tried > 5000

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from qformers import files
+from qformers import files, progress
 from qformers.progress import LOG_EVERY_S, Bars, Silent, bars
 
 
@@ -76,6 +76,51 @@ def test_a_task_that_is_cut_short_says_how_far_it_came():
     with pytest.raises(KeyboardInterrupt):
         stopped()
     assert text_of(console) == "compile: 3, 0:00:10, 0.3/s\n"
+
+
+def test_off_a_terminal_a_step_that_takes_minutes_is_told_of_while_it_runs():
+    console, clock = log_console(), Clock()
+    with Bars(console, clock) as reporter:
+        reporter.task("data", 2)
+        tick = reporter.task("train", 400)
+        tick(0, "compiling the training step")
+        for _ in range(150):
+            clock.now += 1.0
+            reporter.beat()
+        tick(1, "loss 2.3")
+        for _ in range(10):
+            clock.now += 1.0
+            tick(1, "loss 2.2")
+            reporter.beat()
+    lines = text_of(console).splitlines()
+    assert lines == [
+        "train: 0/400 (0%), 0:01:00, compiling the training step",
+        "train: 0/400 (0%), 0:02:00, compiling the training step",
+        "data: 0/2 (0%), 0:02:40",
+        "train: 11/400 (3%), 0:02:40, 1/s, ETA 0:06:29, loss 2.2",  # at the end: the first step is no measure
+    ]
+
+
+def test_off_a_terminal_a_thread_looks_for_the_minute_and_does_not_stay(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(progress, "BEAT_S", 0.01)
+    before, console, clock = set(threading.enumerate()), log_console(), Clock()
+    with Bars(console, clock) as reporter:
+        reporter.task("train", 4)
+        clock.now = LOG_EVERY_S
+        deadline = time.monotonic() + 10
+        while not text_of(console) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert text_of(console) == "train: 0/4 (0%), 0:01:00\n"
+    assert set(threading.enumerate()) == before
+
+
+def test_on_a_terminal_a_beat_prints_nothing():
+    console, clock = Console(file=io.StringIO(), force_terminal=True, width=120), Clock()
+    with Bars(console, clock) as reporter:
+        reporter.task("train", 4)
+        clock.now = 2 * LOG_EVERY_S
+        reporter.beat()
+        assert "0:02:00" not in text_of(console)
 
 
 def test_outside_the_context_nothing_is_shown():

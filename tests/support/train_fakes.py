@@ -11,6 +11,7 @@ made.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import sys
@@ -56,7 +57,10 @@ def build(*overrides: str) -> Build:
         section = tree
         for step in path:
             section = section.setdefault(step, {})
-        section[last] = float(value) if "." in value or "e" in value else int(value)
+        try:
+            section[last] = json.loads(value)
+        except ValueError:  # a text
+            section[last] = value
     return Build.model_validate(tree)
 
 
@@ -91,16 +95,16 @@ class FakeSource:
             yield self.events[order[at : at + batch_size]]
 
 
-def tiny_model(vocabulary: str = "float32") -> Any:
+def tiny_model(vocabulary: str = "float32", classes: int = len(CLASSES), width: int = 8, dropout: float = 0.1) -> Any:
     """Flatten, a hidden layer, logits; float with dropout, or HGQ2."""
     import keras
 
     x = inputs = keras.Input((PARTICLES, len(FEATURES)), name="features")
     x = keras.layers.Reshape((PARTICLES * len(FEATURES),), name="flat")(x)
     if vocabulary == "float32":
-        x = keras.layers.Dense(8, activation="relu", name="hidden")(x)
-        x = keras.layers.Dropout(0.1, name="drop")(x)
-        return keras.Model({"features": inputs}, keras.layers.Dense(len(CLASSES), name="logits")(x), name="tiny")
+        x = keras.layers.Dense(width, activation="relu", name="hidden")(x)
+        x = keras.layers.Dropout(dropout, name="drop")(x)
+        return keras.Model({"features": inputs}, keras.layers.Dense(classes, name="logits")(x), name="tiny")
     from hgq.layers import QDense
 
     x = QDense(8, activation="relu", name="hidden")(x)

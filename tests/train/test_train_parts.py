@@ -214,6 +214,32 @@ def test_order_is_a_function_of_seed_and_epoch_and_can_start_anywhere(memory_byt
     assert set(whole) < set(everything)
 
 
+def test_batches_gathered_on_the_device_are_those_of_the_host_bit_for_bit():
+    """Here the device is the processor; on an accelerator the same operation gathers."""
+    host, device, streamed = (
+        feed.Feed(FakeSource(100), lambda events: host_inputs(None, events), 24, memory, resident)
+        for memory, resident in ((1 << 20, False), (1 << 20, True), (0, True))
+    )
+    assert [one.on_device for one in (host, device, streamed)] == [False, True, False]
+    for epoch, start in ((0, 0), (1, 2)):
+        pairs = list(zip(host.epoch(16, 1, epoch, start), device.epoch(16, 1, epoch, start), strict=True))
+        assert len(pairs) == 6 - start
+        for one, other in pairs:
+            assert not isinstance(other.inputs["features"], np.ndarray)
+            np.testing.assert_array_equal(one.inputs["features"], other.on_host()["features"])
+            np.testing.assert_array_equal(one.labels, other.labels)
+            assert (one.broken, other.broken) == ((), ())
+            part = other.part(4, 4)
+            np.testing.assert_array_equal(part.on_host()["features"], one.inputs["features"][4:8])
+    assert isinstance(device.sample(10, 1)["features"], np.ndarray)
+
+
+def test_a_broken_event_on_the_device_is_known_without_a_look():
+    jets = feed.Feed(FakeSource(64, nan_at=5), lambda events: host_inputs(None, events), 24, 1 << 20, True)
+    broken = [batch.broken for batch in jets.epoch(16, 1, 0)]
+    assert sorted(broken) == [(), (), (), ("features",)]
+
+
 def test_a_batch_larger_than_the_split_is_refused():
     with pytest.raises(TrainingError, match=r"at least one full batch: .* Received: batch_size=128, jets=100"):
         make_feed(0).steps(128)
