@@ -89,7 +89,7 @@ def test_folding_keys_changes_when_a_value_is_computed_and_not_which(form: str, 
     np.testing.assert_array_equal(*found)
 
 
-@pytest.mark.parametrize(("together", "keys"), [(1, 2), (4, None)])
+@pytest.mark.parametrize(("together", "keys"), [(1, 2), pytest.param(4, None, marks=pytest.mark.slow)])
 def test_pairs_that_an_older_model_lays_out_by_wires_are_folded_likewise(
     together: int, keys: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,11 +161,11 @@ def test_what_has_no_keys_to_fold_is_refused(name: str, form: str, keys: int, wo
 @pytest.mark.parametrize(
     ("form", "points", "together", "keys"),
     [
-        ("deferred", 4, 1, 2),
+        pytest.param("deferred", 4, 1, 2, marks=pytest.mark.slow),
         pytest.param("onchip_mean", 6, 2, 3, marks=pytest.mark.slow),
         pytest.param("input_class_token", 6, 3, 2, marks=pytest.mark.slow),
         pytest.param("none_mean", 6, 6, 1, marks=pytest.mark.slow),
-        pytest.param("deferred", 2, 1, 1, marks=pytest.mark.slow),  # pairs of the event, of which beats read keys
+        ("deferred", 2, 1, 1),  # pairs of the event, of which beats read keys
         pytest.param("onchip_mean", 3, 3, 1, marks=pytest.mark.slow),  # and all of them
         pytest.param("onchip_class_token", 6, 6, 3, marks=pytest.mark.slow),
     ],

@@ -16,6 +16,7 @@ from support import hept_fixed as hept_fixed_helpers
 from support.battery import (
     ELSEWHERE,
     IN_EVERY_RUN,
+    LONG,
     PER_ELEMENT,
     QUANT,
     REFUSED,
@@ -61,6 +62,7 @@ def test_everything_registered_is_in_the_battery() -> None:
     assert {name for name, _, _ in tested} == set(MODELS)
     assert {backend for _, _, backend in tested} | {backend for _, backend in ELSEWHERE} == set(BACKENDS)
     assert tested >= IN_EVERY_RUN
+    assert {(name, form) for name, form, _ in tested} >= LONG
     assert {(name, form) for name, form, _ in tested} >= PER_ELEMENT
     assert {backend for _, backend in REFUSED} | WITHOUT_COMPILER <= set(BACKENDS)
     assert {name for name, _ in REFUSED} | set(SLOTS) | set(QUANT) <= set(MODELS)

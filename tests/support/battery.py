@@ -26,6 +26,12 @@ IN_EVERY_RUN = {
     ("hept", "two_orders", "vitis"), ("hept", "onchip", "vitis"),
 }  # fmt: skip
 
+# Forms that other tests of every run cover in part (verbs, forms with a class token) and that take long to trace.
+LONG = {
+    ("part", "rms_silu"), ("part", "layer_gelu"), ("part", "input_mean"), ("part", "onchip_mean"),
+    ("hept", "layer_silu"), ("hept", "onchip"),
+}  # fmt: skip
+
 # (architecture, backend) -> why it is refused.
 REFUSED: dict[tuple[str, str], str] = {}
 # Folded firmware: tests/backends/test_folded.py
@@ -40,13 +46,13 @@ PER_ELEMENT = {  # one width per slot and channel; all others: one per channel
 
 
 def cases() -> list[Any]:
-    """Architecture, form and backend of everything that is not refused, slow where a compiler is needed."""
+    """Architecture, form and backend of everything that is not refused, slow where a compiler is needed, or long."""
     return [
         pytest.param(
             name,
             form,
             backend,
-            marks=() if backend in WITHOUT_COMPILER or (name, form, backend) in IN_EVERY_RUN else pytest.mark.slow,
+            marks=() if in_every_run(name, form, backend) else pytest.mark.slow,
             id=f"{name}-{form}-{backend}",
         )
         for name, arch in MODELS.items()
@@ -54,6 +60,11 @@ def cases() -> list[Any]:
         for backend in BACKENDS
         if (name, backend) not in REFUSED and (name, backend) not in ELSEWHERE
     ]
+
+
+def in_every_run(name: str, form: str, backend: str) -> bool:
+    """Whether a case is one of `make test`."""
+    return (name, form, backend) in IN_EVERY_RUN or (backend in WITHOUT_COMPILER and (name, form) not in LONG)
 
 
 def models_of(name: str, form: str, particles: int | None = None) -> tuple[Any, QuantConfig, keras.Model, keras.Model]:
