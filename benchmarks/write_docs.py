@@ -34,6 +34,7 @@ from benchmarks import (  # noqa: E402
     results_table,
     stream_memory,
     toolchain,
+    train_backends,
     verbs,
 )
 from benchmarks.markdown import with_error  # noqa: E402
@@ -74,7 +75,7 @@ def figures() -> dict[str, Any]:
     )
     tools_entry = tools["runs"][HEADLINE]
     folds, sizes, speeds = (read(name) for name in ("folded", "folded_sizes", "fast_path"))
-    trained, truth = read("folded_training"), read("generator_truth")
+    trained, truth, backends = (read(name) for name in ("folded_training", "generator_truth", "train_backends"))
     by_name = {row["name"]: row for row in [*routes["float"], *routes["rows"]]}
     order = [name for name in (HEADLINE, "hept_tracking_demo") if name in runs]
     normed = [name for name in NORMED if name in runs]
@@ -110,6 +111,8 @@ def figures() -> dict[str, Any]:
         "verbs": verbs.text(verb_errors),
         "verbs_on": verbs.conditions(verb_errors),
         "memory": stream_memory.text(memory),
+        "backends": train_backends.text(backends),
+        "backends_on": train_backends.conditions(backends),
         "memory_on": stream_memory.conditions(memory),
         "tools": lambda run, kind: toolchain.text(tools["runs"][run], kind),
         "tools_on": lambda run: toolchain.conditions(run, tools["runs"][run]),
