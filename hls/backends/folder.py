@@ -143,7 +143,7 @@ class ProjectFolder(ABC):
         """Refuse events that the ports do not take.
 
         Raises:
-            HlsError: other names or shapes than the layout has, or numbers without a fixed-point form.
+            HlsError: other names or shapes than the layout has, numbers without a fixed-point form, or no event.
         """
         wanted = {port.name: port.shape for port in self.layout.inputs}
         if set(inputs) != set(wanted):
@@ -155,3 +155,5 @@ class ProjectFolder(ABC):
                 raise HlsError(f"input '{name}' must be (events, {', '.join(map(str, shape))}). Received: {shapes}")
             if not np.isfinite(inputs[name]).all():
                 raise HlsError(f"input '{name}' has NaN or infinity, which have no fixed-point form")
+        if lengths == {0}:
+            raise HlsError("there is no event to compute; give at least one. Received: 0 events")

@@ -115,6 +115,11 @@ class FoldPlan(Result):
                 f"longest path of {slow[0].choice} {slow[0].longest_path_ns:.2f} ns in alkaid's delay model, more than "
                 f"the clock of {clock:g} ns: no register cuts an operation; a smaller table or a longer clock helps"
             )
+        if (keys := self.build.firmware.keys_per_clock) is not None and not self._keys:
+            yield (
+                f"firmware.keys_per_clock: {keys} of the build says nothing here: no layer of this model works on pairs of "
+                f"its {self.survey.points} points, and export refuses it; leave it out"
+            )
         if self.model is None:
             yield UNTRAINED.format(seed=self.build.seed)
         yield from self._advice()
@@ -292,7 +297,7 @@ def fold_plan(
     """Plan the folded firmware of a build, without writing it.
 
     Args:
-        build: its section `firmware` says clock and stages; its backend and points per clock do not count.
+        build: its section `firmware` says clock and stages; its backend, points and keys per clock do not count.
         model: its quantised model; None = one made anew, untrained.
         seconds: for tracing, see `hls.backends.folded.survey.survey`.
         limits: that the choice has to keep.

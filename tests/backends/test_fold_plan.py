@@ -241,6 +241,16 @@ def test_a_path_longer_than_the_clock_is_said() -> None:
     assert "longest path of" not in repr(planned(Limits()))
 
 
+def test_keys_that_the_model_does_not_have_are_said() -> None:
+    plan = planned(Limits())
+    build = plan.build.model_copy(
+        update={"firmware": plan.build.firmware.model_copy(update={"backend": "folded", "keys_per_clock": 2})}
+    )
+    words = "firmware.keys_per_clock: 2 of the build says nothing here: no layer of this model works on pairs of its 4"
+    assert words in repr(replace(plan, build=build))
+    assert "keys_per_clock" not in repr(plan)
+
+
 def test_a_model_made_anew_needs_no_data_and_says_that_it_is_untrained(tmp_path: Path) -> None:
     build = load(DEEPSETS, [word for word in SMALL if "=" in word] + ["data.train=[nowhere/*.h5]"])
     result = fold_plan(build, seconds=1e-9)

@@ -280,6 +280,7 @@ def test_a_call_that_is_not_understood_is_an_error(tiny: Project, tmp_path: Path
         ({"y": np.zeros((4, 3))}, "the firmware takes x. Received: y"),
         ({"x": np.zeros((4, 2))}, r"input 'x' must be \(events, 3\). Received: {'x': \(4, 2\)}"),
         ({"x": np.full((4, 3), np.nan)}, "input 'x' has NaN or infinity"),
+        ({"x": np.zeros((0, 3))}, "there is no event to compute; give at least one. Received: 0 events"),
     ],
 )
 def test_wrong_inputs_are_said(tiny: Project, inputs: dict[str, Any], message: str) -> None:
