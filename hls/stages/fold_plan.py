@@ -117,8 +117,8 @@ class FoldPlan(Result):
             )
         if (keys := self.build.firmware.keys_per_clock) is not None and not self._keys:
             yield (
-                f"firmware.keys_per_clock: {keys} of the build says nothing here: no layer of this model works on pairs of "
-                f"its {self.survey.points} points, and export refuses it; leave it out"
+                f"firmware.keys_per_clock: {keys} of the build says nothing here: no layer of this model works on "
+                f"pairs of its {self.survey.points} points, and export refuses it; leave it out"
             )
         if self.model is None:
             yield UNTRAINED.format(seed=self.build.seed)
