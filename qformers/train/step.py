@@ -36,8 +36,8 @@ def _numbers(logs: Any) -> dict[str, float]:
 class JaxStep:
     """`train_on_batch` under JAX, for a model whose variables stay the same ones.
 
-    The compiled function takes the arrays of the variables over (they are donated), so that no two variables may share
-    one.
+    The compiled function takes the arrays of the variables over (they are donated) and refuses one that it is given
+    twice: where one was assigned to two variables, as pruning does, the second gets a copy.
     """
 
     def __init__(self, model: Any) -> None:
@@ -58,9 +58,18 @@ class JaxStep:
             self._held = tuple(list(part) for part in (*parts, model.metrics_variables))
         for metric in self._metrics:
             metric.reset_state()
-        state = tuple([variable.value for variable in part] for part in self._held)
+        seen: set[int] = set()
+        state = tuple([_own(variable.value, seen) for variable in part] for part in self._held)
         logs, state = model.train_function(state, iter([(inputs, targets, None)]))
         for part, arrays in zip(self._held, state, strict=True):
             for variable, array in zip(part, arrays, strict=True):
                 variable._value = array  # what `assign` comes to, without its checks
         return _numbers(jax.device_get(logs))
+
+
+def _own(array: Any, seen: set[int]) -> Any:
+    """The array, or a copy where it was seen before."""
+    if id(array) in seen:
+        return array.copy()
+    seen.add(id(array))
+    return array
