@@ -134,9 +134,8 @@ def _table(name: str) -> Format:
 
 
 def _read_event(hits: Path) -> Any:
-    from qformers.data.points.trackml import TrackmlOptions, _modules, read_event
+    from qformers.data.points.trackml import TrackmlOptions, read_event
 
-    _modules.cache_clear()
     return read_event(hits, TrackmlOptions(task="pileup"))
 
 
