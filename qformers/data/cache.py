@@ -2,7 +2,8 @@
 
 On disk a source file has one folder of .npy files, checked by length and SHA-256 before it is used. A folder's name
 holds a hash of the source and of the files read with it (path, size, time of change), and of everything that decides
-the decoded numbers, so a changed file or configuration never meets an old cache. Folders of earlier keys are not removed.
+the decoded numbers, so a changed file or configuration never meets an old cache. Folders of earlier keys are not
+removed.
 """
 
 from __future__ import annotations

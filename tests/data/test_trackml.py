@@ -135,7 +135,8 @@ def test_clusters_point_along_the_true_momentum(folder):
         cosine = abs(np.dot(axes.T @ local, momentum)) / np.linalg.norm(local) / np.linalg.norm(momentum)
         turned.append(np.degrees(np.arccos(min(cosine, 1.0))))
     assert np.quantile(np.abs(missed), 0.95) < 2.0
-    assert np.median(turned) < 12.0
+    assert np.median(turned) < 13.0
+    assert np.quantile(turned, 0.95) < 30.0
 
 
 def test_particles_and_labels(folder):
@@ -236,7 +237,7 @@ def test_files_that_are_missing_or_cut_short_are_named(folder):
     path.write_text(text.splitlines()[0] + "\n")
     with pytest.raises(DataError, match=r"-hits.csv: holds no hit; leave the event out"):
         read_event(path, TrackmlOptions(features="place"))
-    with pytest.raises(DataError, match=r"none-hits.csv: a TrackML event is named by its hits"):
+    with pytest.raises(DataError, match=r"none-hits.csv: an event of TrackML or ACTS is named by its hits"):
         read_event(folder / "none-hits.csv", TrackmlOptions())
     with pytest.raises(DataError, match=r"event000000001-hits.csv: cannot be read as CSV"):
         read_event(folder / "event000000001-hits.csv", TrackmlOptions())

@@ -13,7 +13,8 @@ from typing import Literal, Protocol
 import numpy as np
 
 from qformers.data.clouds import PointCloud, PointLayout
-from qformers.data.points import trackml
+from qformers.data.points import acts, trackml
+from qformers.data.points.acts import ActsOptions
 from qformers.data.points.candidates import layout_of, read_candidates
 from qformers.data.points.line_segments import read_segments
 from qformers.data.points.regions import SECTOR_OVERLAP, Mask, regions, windows
@@ -103,6 +104,38 @@ class TrackmlReader(Regions):
     def event(self, path: Path) -> PointCloud:
         """The whole event of a file."""
         return read_event(path, self.options)
+
+    def read(self, path: Path) -> list[PointCloud]:
+        """The regions of an event, sector by sector."""
+        return self.cut(self.event(path))
+
+
+@dataclass(frozen=True)
+class ActsReader(Regions):
+    """Simulated hits of ACTS, whole or in regions; a path names the hits, ``event*-hits.csv``.
+
+    Attributes:
+        options: detector, features, layers and task.
+    """
+
+    options: ActsOptions
+
+    @property
+    def layout(self) -> PointLayout:
+        """Names of features, coordinates and classes."""
+        return self.options.layout
+
+    def key(self) -> str:
+        """All fields."""
+        return repr(self)
+
+    def sources(self, path: Path) -> list[Path]:
+        """Hits and particles."""
+        return acts.sources(path)
+
+    def event(self, path: Path) -> PointCloud:
+        """The whole event of a file."""
+        return acts.read_event(path, self.options)
 
     def read(self, path: Path) -> list[PointCloud]:
         """The regions of an event, sector by sector."""

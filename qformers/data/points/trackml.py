@@ -82,7 +82,7 @@ def event_number(path: Path) -> int:
     """Number of the event that a hits file belongs to, or a `DataError`."""
     match = re.fullmatch(r"event([0-9]{1,12})-hits\.csv(\.gz)?", path.name)
     if not match:
-        raise DataError(f"{path}: a TrackML event is named by its hits, e.g. event000001000-hits.csv")
+        raise DataError(f"{path}: an event of TrackML or ACTS is named by its hits, e.g. event000001000-hits.csv")
     return int(match[1])
 
 
