@@ -5,10 +5,10 @@
     qformers evaluate runs/part_demo/float/model.keras runs/part_demo/qat/model.keras
 
 Files are ROOT (JetClass, NanoAOD), HDF5 (hls4ml LHC jets, top landscape), quark/gluon's .npz, TrackML's CSV (also
-.csv.gz, with detectors.csv beside or above), line segments or candidates; a folder stands for all of them in it. Which
-numbers of a particle or point the model reads follows from its inputs, or from the build of the run that it lies in,
-whose test split is taken where --data is missing. Of two models the differences are given with paired errors, since
-both see the same events.
+.csv.gz, with detectors.csv beside or above), ACTS's simulated hits, line segments or candidates; a folder stands for
+all of them in it. Which numbers of a particle or point the model reads follows from its inputs, or from the build of
+the run that it lies in, whose test split is taken where --data is missing. Of two models the differences are given with
+paired errors, since both see the same events.
 
 It writes evaluation.json, evaluation.md and pictures: ROC and confusion of jets; of tracks, efficiency and fake rate
 over pT, eta and length, and events whose hits are coloured by found track; of pile-up, precision over recall.
@@ -39,7 +39,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--classes", nargs="+", default=[], metavar="NAME", help="jets: classes in the order of the outputs"
     )
-    parser.add_argument("--layers", choices=("pixel", "all"), help="TrackML: detectors (default: pixel)")
+    parser.add_argument("--layers", choices=("pixel", "all"), help="TrackML, ACTS: detectors (default: pixel)")
     parser.add_argument("--lda", type=Path, metavar="FILE", help="line segments: the file that qformers fit-lda wrote")
     parser.add_argument("--events", type=shared.at_least_one, metavar="N", help="jets or files, at most (default: all)")
     parser.add_argument(

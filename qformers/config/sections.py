@@ -48,7 +48,7 @@ class PointsConfig(Section):
 
     task: Literal["tracking", "pileup"] = "tracking"  # what is learned, a key of qformers.tasks.TASKS:
     # tracking: an embedding in which the points of a particle lie together; pileup: a score that keeps or drops a point
-    layers: Literal["pixel", "all"] = "pixel"  # trackml: which detectors
+    layers: Literal["pixel", "all"] = "pixel"  # trackml, acts_*: which detectors
     phi_sectors: Few = 1  # windows that an event is cut into, in phi of the point; 1 = no cut
     eta_edges: Edges = ()  # the same in eta, the edges of the windows in rising order; () = no cut.
     # An event has phi_sectors * (edges - 1) windows, each of which is one input of the model

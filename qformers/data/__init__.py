@@ -6,6 +6,7 @@ To add a data set, write a file with its reader (`jets.reader.JetReader` or `poi
 
 from __future__ import annotations
 
+from functools import partial
 from typing import get_args
 
 from qformers.config.sections import DataConfig
@@ -17,7 +18,7 @@ from qformers.data.jets.nanoaod import NanoAod, is_nanoaod
 from qformers.data.jets.quark_gluon import QuarkGluon
 from qformers.data.jets.split import JetDataset
 from qformers.data.jets.top_landscape import TopLandscape
-from qformers.data.points import candidates, filtering, hit_features, segment_features
+from qformers.data.points import acts, candidates, filtering, hit_features, segment_features, trackml
 from qformers.data.points import dataset as points
 from qformers.data.points.dataset import PointDataset
 from qformers.data.split import AnyEvents, Dataset, Split, SplitName, of_split, split_files
@@ -41,6 +42,8 @@ __all__ = [
     "split_files",
 ]
 
+HITS = ("event*-hits.csv", "event*-hits.csv.gz")  # TrackML's names, and ACTS's
+
 # by the name in data.dataset; uproot, h5py and torch are imported when a file is opened
 DATASETS: dict[str, Dataset] = {
     "jetclass": JetDataset(JetClass, ("*.root",), inputs.FEATURES, is_jetclass),
@@ -50,8 +53,12 @@ DATASETS: dict[str, Dataset] = {
         TopLandscape, ("*.h5", "*.hdf5"), top_landscape.FEATURES, top_landscape.is_top_landscape
     ),
     "quark_gluon": JetDataset(QuarkGluon, ("QG_jets*.npz",), quark_gluon.FEATURES, quark_gluon.is_quark_gluon),
-    "trackml": PointDataset(
-        points.trackml, ("event*-hits.csv", "event*-hits.csv.gz"), filtering.kept_hits, hit_features.FEATURE_SETS
+    "trackml": PointDataset(points.trackml, HITS, filtering.kept_hits, hit_features.FEATURE_SETS, trackml.is_trackml),
+    "acts_odd": PointDataset(
+        partial(points.acts, "odd"), HITS, filtering.kept_simulated, acts.FEATURE_SETS, acts.is_acts
+    ),
+    "acts_generic": PointDataset(
+        partial(points.acts, "generic"), HITS, filtering.kept_simulated, acts.FEATURE_SETS, acts.is_acts
     ),
     "line_segments": PointDataset(
         points.line_segments, ("graph_*.pt", "graph_*.npz"), filtering.kept_segments, segment_features.FEATURE_SETS

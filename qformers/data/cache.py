@@ -1,8 +1,9 @@
 """What is decoded once: `Resident` keeps it in memory, `ArrayCache` keeps it on disk.
 
 On disk a source file has one folder of .npy files, checked by length and SHA-256 before it is used. A folder's name
-holds a hash of the source (path, size, time of change) and of everything that decides the decoded numbers, so a changed
-file or configuration never meets an old cache. Folders of earlier keys are not removed.
+holds a hash of the source and of the files read with it (path, size, time of change), and of everything that decides
+the decoded numbers, so a changed file or configuration never meets an old cache. Folders of earlier keys are not
+removed.
 """
 
 from __future__ import annotations
@@ -75,10 +76,11 @@ class ArrayCache:
         self._layouts: dict[Path, tuple[int, np.dtype[Any], tuple[int, ...]]] = {}  # bytes before row 0, type, shape
         self._checked: set[Path] = set()
 
-    def folder(self, source: Path, events: int) -> Path:
-        """Where the first `events` events of `source` stand."""
-        stat = source.stat()
-        text = f"{source.resolve()}|{stat.st_size}|{stat.st_mtime_ns}|{events}|{self._key}"
+    def folder(self, source: Path, events: int, others: Sequence[Path] = ()) -> Path:
+        """Where the first `events` events of `source` stand, for which `others` are read too."""
+        stats = [(path.resolve(), path.stat()) for path in (source, *others)]
+        files = "|".join(f"{path}|{stat.st_size}|{stat.st_mtime_ns}" for path, stat in stats)
+        text = f"{files}|{events}|{self._key}"
         return self.root / f"{source.name.split('.')[0]}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
     def valid(self, folder: Path, events: int) -> bool:

@@ -169,7 +169,7 @@ def _refuse_idle(dataset: str, asked: Asked) -> None:
     """
     options = (
         ("--classes", asked.classes, not _is_points(dataset)),
-        ("--layers", asked.layers, dataset == "trackml"),
+        ("--layers", asked.layers, dataset in ("trackml", "acts_odd", "acts_generic")),
         ("--lda", asked.lda, dataset == "line_segments"),
     )
     for option, value, read in options:
@@ -230,7 +230,7 @@ def _recognised(files: Sequence[Path]) -> str:
 
 def _holds(name: str, path: Path) -> bool:
     dataset = DATASETS[name]
-    return isinstance(dataset, JetDataset) and dataset.holds(path)
+    return isinstance(dataset, JetDataset | PointDataset) and dataset.holds(path)
 
 
 def _is_points(name: str) -> bool:

@@ -39,7 +39,7 @@ def tree(path: Path, branches: Branches) -> Path:
 def test_unknown_data_set() -> None:
     with pytest.raises(DataError, match=r"unknown data set 'jetclas'; did you mean 'jetclass'\?"):
         load("jetclas", "x")
-    with pytest.raises(DataError, match=r"unknown data set 'zzz'; choose one of candidates, hls4ml_lhc, jetclass"):
+    with pytest.raises(DataError, match=r"unknown data set 'zzz'; choose one of acts_generic, acts_odd, candidates"):
         load("zzz", "x")
 
 

@@ -7,6 +7,7 @@ import io
 import shutil
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,21 @@ from support.paths import CONFIGS, DATA
 
 from qformers.builds.build import load
 from qformers.builds.data_folder import in_folder
-from qformers.config.sections import DataConfig
+from qformers.config.sections import DataConfig, PointsConfig
 from qformers.data import check_files, open_split
 from qformers.data.points import arrays, candidates, csv_table, filtering
 from qformers.data.points.csv_table import INT, read_table
+from qformers.data.points.hit_features import FEATURE_SETS
 from qformers.data.points.line_segments import COLUMNS, read_segments
+from qformers.data.points.pairs import hept_pairs
 from qformers.data.points.readers import TrackmlReader
-from qformers.data.points.trackml import TrackmlOptions, _modules, hit_ids, read_event
+from qformers.data.points.split import PointOptions, PointSplit
+from qformers.data.points.targets import PairTargets
+from qformers.data.points.trackml import TrackmlOptions, hit_ids, read_event
 from qformers.errors import DataError
 from qformers.generate.tracks import run
 from qformers.generate.tracks.settings import TrackSettings
+from qformers.tasks import Tracking
 
 EVENT = "event000001000"
 TABLES = DATA / "points"
@@ -44,7 +50,6 @@ def hits(made: Path, tmp_path: Path) -> Path:
     """The hits of an event that a test may damage, with all of its tables."""
     for path in (*made.glob("train/*.csv"), made / "detectors.csv"):
         shutil.copyfile(path, tmp_path / path.name)
-    _modules.cache_clear()
     return tmp_path / f"{EVENT}-hits.csv"
 
 
@@ -195,6 +200,133 @@ def test_packed_detectors_as_public_sets_have_them(hits: Path) -> None:
     filtering.kept_hits(TrackmlReader(), hits, kept, out)
     assert len(read_event(out / hits.name, TrackmlOptions())) == kept.sum()
     assert (out / packed.name).read_bytes() == packed.read_bytes()
+
+
+# small events
+
+FULL = TrackmlOptions()
+
+
+def only(hits: Path, chosen: list[str]) -> None:
+    """Leave some hits of the event, in every table that lists hits."""
+    for table in ("hits", "truth", "cells"):
+        path = hits.with_name(f"{EVENT}-{table}.csv")
+        header, *lines = path.read_text().splitlines()
+        place = header.split(",").index("hit_id")
+        path.write_text("\n".join([header, *(line for line in lines if line.split(",")[place] in chosen)]) + "\n")
+
+
+def owners(hits: Path) -> dict[str, str]:
+    """hit_id -> particle_id."""
+    header, *lines = hits.with_name(f"{EVENT}-truth.csv").read_text().splitlines()
+    places = [header.split(",").index(name) for name in ("hit_id", "particle_id")]
+    return {line.split(",")[places[0]]: line.split(",")[places[1]] for line in lines}
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("kind", ["noise", "of particles"])
+def test_events_of_a_few_hits_are_read_cut_into_windows_and_paired(hits: Path, count: int, kind: str) -> None:
+    chosen = [hit for hit, owner in owners(hits).items() if (owner == "0") == (kind == "noise")][:count]
+    only(hits, chosen)
+    cloud = read_event(hits, FULL)
+    assert len(cloud) == count
+    assert cloud.labels.tolist() == [int(kind != "noise")] * count
+    assert np.isfinite(cloud.features).all()
+    assert not cloud.reconstructable.any() or count == 3
+    events = PointSplit(TrackmlReader(FULL, phi_sectors=4, overlap=1.0), [hits], PointOptions(8)).load()
+    assert len(events) == 4  # windows without a hit are there, and empty
+    assert events.mask.sum() == count
+    targets = PairTargets("hept", 16)(events)
+    assert np.isfinite(targets).all()
+    task = Tracking(PointsConfig(num_pairs=16))
+    measured = task.measured(np.zeros((4, 8, 2), np.float32), events)
+    assert measured.value is None
+    assert "needs a point of a reconstructable particle" in measured.reason
+
+
+def test_a_particle_of_one_hit_makes_no_pair_and_one_in_three_layers_counts(hits: Path) -> None:
+    by_particle: dict[str, list[str]] = {}
+    for hit, owner in owners(hits).items():
+        by_particle.setdefault(owner, []).append(hit)
+    by_particle.pop("0")
+    longest = max(by_particle.values(), key=len)
+    other = next(found for found in by_particle.values() if found != longest)
+    only(hits, [*longest, other[0]])
+    cloud = read_event(hits, FULL)
+    assert cloud.reconstructable.sum() == len(longest)
+    pairs, _ = hept_pairs(cloud)
+    lone = int(np.argmax(~cloud.reconstructable))
+    assert not any(first == lone and cloud.particle_ids[second] == cloud.particle_ids[lone] for first, second in pairs)
+
+
+def test_an_event_of_noise_alone_whose_noise_is_left_out(hits: Path) -> None:
+    chosen = [hit for hit, owner in owners(hits).items() if owner == "0"][:5]
+    only(hits, chosen)
+    refused(
+        hits,
+        r"-hits.csv: all of its 5 hits in the chosen layers are noise.*leave the event",
+        replace(PLACE, noise=False),
+    )
+
+
+@pytest.mark.parametrize(("table", "ids"), [("truth", "hit_id"), ("particles", "particle_id"), ("cells", "hit_id")])
+def test_a_table_of_its_header_alone_is_named_with_the_way_out(hits: Path, table: str, ids: str) -> None:
+    path = hits.with_name(f"{EVENT}-{table}.csv")
+    path.write_text(path.read_text().splitlines()[0] + "\n")
+    number = len(set(owners(hits).values()) - {"0"}) if table == "particles" else r"\d+"
+    said = rf"-{table}.csv: column '{ids}': lacks {number} ids, the first is \d+; is the table cut short, or of another"
+    refused(hits, said, FULL)
+
+
+def test_a_negative_particle(hits: Path) -> None:
+    changed(hits.with_name(f"{EVENT}-truth.csv"), 2, particle_id="-1")
+    refused(hits, r"-truth.csv: column 'particle_id': must be 0 \(noise\) or the positive id .*Received: -1")
+
+
+# modules
+
+
+def test_modules_that_are_there_twice_are_named_by_their_numbers(hits: Path) -> None:
+    path = hits.with_name("detectors.csv")
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines, lines[1]]))
+    refused(
+        hits,
+        r"detectors.csv: a module must be there once; drop one .*Received: volume_id 7, layer_id 2, module_id 1 twice",
+        FULL,
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (
+            {"pitch_u": "-1"},
+            r"column 'pitch_u': must be positive, in mm.*Received: -1 of volume_id 7, layer_id 2, module",
+        ),
+        ({"module_t": "0"}, r"column 'module_t': must be positive, in mm.*features: place.*Received: 0 of"),
+        (
+            {"rot_xu": "0.2"},
+            r"columns 'rot_xu' to 'rot_zw' must hold unit vectors at right angles.*volume_id 7.* 1 in all",
+        ),
+    ],
+)
+def test_modules_that_have_no_shape(hits: Path, values: dict[str, str], said: str) -> None:
+    changed(hits.with_name("detectors.csv"), 2, **values)
+    refused(hits, rf"detectors.csv: {said}", FULL)
+    read_event(hits, PLACE)
+
+
+def test_modules_that_changed_are_read_again_and_no_cache_is_taken(hits: Path) -> None:
+    split = PointSplit(TrackmlReader(FULL), [hits], PointOptions(2000, cache=hits.parent / "cache"))
+    first = split.load()
+    path = hits.with_name("detectors.csv")
+    header, *lines = path.read_text().splitlines()
+    place = header.split(",").index("pitch_u")
+    thicker = [",".join([*f[:place], "0.5", *f[place + 1 :]]) for f in (line.split(",") for line in lines)]
+    path.write_text("\n".join([header, *thicker]))
+    lx = FEATURE_SETS["tracking"].index("lx")
+    np.testing.assert_allclose(split.load().features[..., lx], 10 * first.features[..., lx], rtol=1e-6)
 
 
 # arrays

@@ -11,6 +11,8 @@ import pytest
 from qformers.config.sections import DataConfig
 from qformers.data import fingerprint
 from qformers.data.fingerprint import changed_files, data_files
+from qformers.generate.tracks import run
+from qformers.generate.tracks.settings import TrackSettings
 
 
 def config(folder: Path) -> DataConfig:
@@ -56,3 +58,27 @@ def test_other_content_of_the_same_length_and_time_is_noticed(
     path.unlink()
     assert changed_files(before, data_files(config(folder))) == ["data.train: the files have another content"]
     assert changed_files(None, after) == []
+
+
+def test_tables_beside_the_files_are_noticed_too(tmp_path: Path):
+    run.generate(TrackSettings(events=3, pileup=0, seed=4), tmp_path / "here", 1, "x")
+
+    def found(folder: Path, features: str = "tracking") -> dict[str, str | None]:
+        globs = {split: [str(folder / split / "*-hits.csv")] for split in ("train", "val", "test")}
+        tree = {"dataset": "trackml", "features": features, "num_particles": 4, "points": {"task": "tracking"}}
+        return data_files(DataConfig.model_validate(tree | globs))
+
+    before = found(tmp_path / "here")
+    there = Path(shutil.copytree(tmp_path / "here", tmp_path / "there"))
+    assert found(there) == before
+    old = {split: before[split] for split in ("train", "val", "test")}  # as runs were written before
+    for table in ("truth", "particles", "cells"):
+        (path,) = (there / "train").glob(f"*-{table}.csv")
+        text = path.read_text()
+        path.write_text(text + "\n")
+        assert changed_files(before, found(there)) == ["data.train: the tables beside the files have another content"]
+        assert changed_files(old, found(there)) == []
+        path.write_text(text)
+    (there / "detectors.csv").write_text("")
+    assert len(changed_files(before, found(there))) == sum(before[split] is not None for split in old)
+    assert "train tables" not in found(there, "unknown")

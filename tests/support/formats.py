@@ -134,10 +134,29 @@ def _table(name: str) -> Format:
 
 
 def _read_event(hits: Path) -> Any:
-    from qformers.data.points.trackml import TrackmlOptions, _modules, read_event
+    from qformers.data.points.trackml import TrackmlOptions, read_event
 
-    _modules.cache_clear()
     return read_event(hits, TrackmlOptions(task="pileup"))
+
+
+def _acts(stem: str) -> Format:
+    def make(folder: Path) -> Path:
+        from qformers.data.points.acts_writer import write
+
+        rng = np.random.default_rng(1)
+        hits: dict[str, Any] = {name: rng.normal(0, 50, 30) for name in ("tx", "ty", "tz")}
+        hits |= {"volume": np.full(30, 17), "layer": 2 * rng.integers(1, 5, 30), "sensitive": rng.integers(1, 99, 30)}
+        known = {name: rng.normal(0, 1, 5) for name in ("px", "py", "pz")} | {"particle_id": np.arange(1, 6) << 24}
+        hits["particle_id"] = known["particle_id"][rng.integers(0, 5, 30)]
+        return write(folder, 1000, hits, known).with_name(f"{EVENT}-{stem}.csv")
+
+    return Format(f"ACTS {stem}", "csv", make, lambda path: _read_acts(path.with_name(f"{EVENT}-hits.csv")))
+
+
+def _read_acts(hits: Path) -> Any:
+    from qformers.data.points.acts import ActsOptions, read_event
+
+    return read_event(hits, ActsOptions("odd", task="pileup"))
 
 
 def _manifest(folder: Path) -> Path:
@@ -307,6 +326,7 @@ FORMATS: tuple[Format, ...] = (
     Format("NanoAOD", "root", _nanoaod, lambda path: _jets("nanoaod", path)),
     *(_table(name) for name in ("hits", "truth", "particles", "cells", "vertices", "detectors")),
     Format("TrackML hits, packed", "csv.gz", lambda folder: _event(folder, ".gz"), _read_event),
+    *map(_acts, ("hits", "particles_simulated")),
     Format("manifest of events", "json", _manifest, _load_manifest),
     Format("line segments", "npz", _segments, _read_segments),
     Format("line segments of PyTorch", "pt", _pt, _read_segments, "torch"),

@@ -23,6 +23,7 @@ Table = dict[str, NDArray[Any]]  # column -> (rows,)
 Columns = dict[str, np.dtype[Any]]  # column -> INT or FLOAT
 INT, FLOAT = np.dtype(np.int64), np.dtype(np.float64)
 LARGEST_BYTES = 1 << 30  # of a table, unpacked; that of an event of 100,000 hits has some MB
+LONGEST_HEADER = 1 << 16  # bytes
 _INTEGER = re.compile(r"\s*[+-]?[0-9]{1,19}\s*")
 
 
@@ -32,19 +33,41 @@ def read_text(path: Path) -> str:
     Raises:
         DataError: unreadable, damaged, larger than `LARGEST_BYTES`, not UTF-8, empty.
     """
-    if reason := unreadable(path):
-        raise DataError(f"{path}: cannot be read as CSV: {reason}")
+    content = _unpacked(path, LARGEST_BYTES + 1)
     try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
-            content = stream.read(LARGEST_BYTES + 1)
         text = content.decode("utf-8-sig")
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
-        raise DataError(f"{path}: cannot be read as CSV ({error}); unpack or download the file again") from error
+    except UnicodeDecodeError as error:
+        raise _unreadable(path, error) from error
     if len(content) > LARGEST_BYTES:
         raise DataError(f"{path}: unpacks to more than {LARGEST_BYTES:,} bytes, which no table of an event has")
     if not text.strip():
         raise DataError(f"{path}: is empty: its first line must name the columns; write or download it again")
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def names_of(path: Path) -> list[str]:
+    """Names of the columns of a table, of which only the beginning is read.
+
+    Raises:
+        DataError: unreadable or damaged.
+    """
+    lines = _unpacked(path, LONGEST_HEADER).decode("utf-8-sig", "replace").splitlines()
+    return [name.strip() for name in lines[0].split(",")] if lines else []
+
+
+def _unpacked(path: Path, most: int) -> bytes:
+    """The first `most` bytes of a table, unpacked."""
+    if reason := unreadable(path):
+        raise DataError(f"{path}: cannot be read as CSV: {reason}")
+    try:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
+            return stream.read(most)
+    except (OSError, EOFError, zlib.error) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path}: cannot be read as CSV ({error}); unpack or download the file again")
 
 
 def read_table(path: Path, columns: Columns) -> Table:

@@ -10,8 +10,9 @@ from typing import Any
 from qformers.config.sections import DataConfig, PointsConfig
 from qformers.data.events import FeatureSet
 from qformers.data.jets.labels import refuse_labels
+from qformers.data.points.acts import ActsOptions
 from qformers.data.points.filtering import Kept
-from qformers.data.points.readers import CandidateReader, PointReader, SegmentReader, TrackmlReader
+from qformers.data.points.readers import ActsReader, CandidateReader, PointReader, SegmentReader, TrackmlReader
 from qformers.data.points.split import PointOptions, PointSplit, feature_set_of
 from qformers.data.points.trackml import TrackmlOptions
 from qformers.data.split import SplitName, split_files
@@ -29,12 +30,14 @@ class PointDataset:
         write: writes the kept points of a file, see `qformers.data.points.filtering`; called with the reader, the file,
             which of its points are kept (n,) and the folder of the new file, which it returns.
         known: name of each feature set -> names of its numbers.
+        holds: whether a file with such a name is of the data set, for those that share their patterns.
     """
 
     reader: Callable[[DataConfig, PointsConfig], PointReader]
     files: tuple[str, ...]
     write: Callable[[Any, Path, Kept, Path], Path]
     known: Mapping[str, tuple[str, ...]]
+    holds: Callable[[Path], bool] = lambda path: True
 
     @property
     def feature_sets(self) -> Mapping[str, int]:
@@ -87,6 +90,12 @@ def trackml(config: DataConfig, points: PointsConfig) -> TrackmlReader:
     """Of TrackML's tables."""
     options = TrackmlOptions(config.features, points.layers, points.task)
     return TrackmlReader(options, **_regions(points))
+
+
+def acts(detector: str, config: DataConfig, points: PointsConfig) -> ActsReader:
+    """Of the simulated hits that ACTS's examples write for a detector, a key of `acts.DETECTORS`."""
+    options = ActsOptions(detector, config.features, points.layers, points.task)
+    return ActsReader(options, **_regions(points))
 
 
 def line_segments(config: DataConfig, points: PointsConfig) -> SegmentReader:

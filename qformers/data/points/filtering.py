@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qformers.data.points import candidates
+from qformers.data.points import acts, candidates
 from qformers.data.points.csv_table import read_text
 from qformers.data.points.line_segments import Segments, read_segments, write_segments
-from qformers.data.points.readers import CandidateReader, SegmentReader, TrackmlReader
+from qformers.data.points.readers import ActsReader, CandidateReader, SegmentReader, TrackmlReader
 from qformers.data.points.trackml import beside, detectors_of, hit_ids
 from qformers.errors import DataError
 from qformers.files import replacing
@@ -113,6 +113,21 @@ def kept_hits(reader: TrackmlReader, source: Path, kept: Kept, folder: Path) -> 
     if detectors is not None:
         with replacing(folder / detectors.name) as temporary:
             shutil.copyfile(detectors, temporary)
+    return folder / source.name
+
+
+def kept_simulated(reader: ActsReader, source: Path, kept: Kept, folder: Path) -> Path:
+    """Write the kept simulated hits of an event, and its particles, into `folder`; arguments as of `kept_segments`.
+
+    Lines are copied character by character. Measurements are not: they point to hits by their line.
+    """
+    names, rows = _table(source)
+    left = np.ones(len(rows), bool)
+    left[acts.hit_rows(source, reader.options)[~kept]] = False
+    _write_table(folder / source.name, names, [row for row, stays in zip(rows, left, strict=True) if stays])
+    particles = acts.particles_of(source)
+    with replacing(folder / particles.name) as temporary:
+        shutil.copyfile(particles, temporary)
     return folder / source.name
 
 

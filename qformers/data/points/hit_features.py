@@ -32,6 +32,11 @@ def place(hits: Table) -> dict[str, Floats]:
     return {"r": r, "phi": np.arctan2(y, x), "z": z, "eta": pseudorapidity(r, z), "u": x / r**2, "v": y / r**2}
 
 
+def rotations(modules: Table) -> Floats:
+    """(m, 3, 3), from the frame (u, v, w) of each module to (x, y, z)."""
+    return np.stack([np.stack([modules[f"rot_{x}{u}"] for u in "uvw"], axis=1) for x in "xyz"], axis=1)
+
+
 def cluster(hits: Table, cells: Table, modules: Table, module_of: NDArray[np.int64]) -> dict[str, Floats]:
     """Shape of the clusters.
 
@@ -63,8 +68,7 @@ def cluster(hits: Table, cells: Table, modules: Table, module_of: NDArray[np.int
         ],
         axis=1,
     )
-    turn = np.stack([np.stack([modules[f"rot_{x}{u}"] for u in "uvw"], axis=1) for x in "xyz"], axis=1)  # (m, 3, 3)
-    turned = np.einsum("hij,hj->hi", turn[module_of], local)
+    turned = np.einsum("hij,hj->hi", rotations(modules)[module_of], local)
     return {
         "charge_frac": charge / count,
         "leta": pseudorapidity(np.hypot(local[:, 0], local[:, 1]), local[:, 2]),

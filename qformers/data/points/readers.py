@@ -13,12 +13,14 @@ from typing import Literal, Protocol
 import numpy as np
 
 from qformers.data.clouds import PointCloud, PointLayout
+from qformers.data.points import acts, trackml
+from qformers.data.points.acts import ActsOptions
 from qformers.data.points.candidates import layout_of, read_candidates
 from qformers.data.points.line_segments import read_segments
 from qformers.data.points.regions import SECTOR_OVERLAP, Mask, regions, windows
 from qformers.data.points.segment_features import LAYOUT as SEGMENTS
 from qformers.data.points.segment_features import Lda, segment_cloud
-from qformers.data.points.trackml import TrackmlOptions, event_number, read_event
+from qformers.data.points.trackml import TrackmlOptions, read_event
 
 
 class PointReader(Protocol):
@@ -34,6 +36,9 @@ class PointReader(Protocol):
 
     def key(self) -> str:
         """Text of everything that decides what `read` returns, for the cache."""
+
+    def sources(self, path: Path) -> list[Path]:
+        """The files, itself among them, from which the event of a file is read: whoever keeps it looks at all."""
 
     def event(self, path: Path) -> PointCloud:
         """The whole event of a file."""
@@ -92,10 +97,45 @@ class TrackmlReader(Regions):
         """All fields."""
         return repr(self)
 
+    def sources(self, path: Path) -> list[Path]:
+        """The tables of the event, and that of the modules."""
+        return trackml.sources(path)
+
     def event(self, path: Path) -> PointCloud:
         """The whole event of a file."""
-        event_number(path)
         return read_event(path, self.options)
+
+    def read(self, path: Path) -> list[PointCloud]:
+        """The regions of an event, sector by sector."""
+        return self.cut(self.event(path))
+
+
+@dataclass(frozen=True)
+class ActsReader(Regions):
+    """Simulated hits of ACTS, whole or in regions; a path names the hits, ``event*-hits.csv``.
+
+    Attributes:
+        options: detector, features, layers and task.
+    """
+
+    options: ActsOptions
+
+    @property
+    def layout(self) -> PointLayout:
+        """Names of features, coordinates and classes."""
+        return self.options.layout
+
+    def key(self) -> str:
+        """All fields."""
+        return repr(self)
+
+    def sources(self, path: Path) -> list[Path]:
+        """Hits and particles."""
+        return acts.sources(path)
+
+    def event(self, path: Path) -> PointCloud:
+        """The whole event of a file."""
+        return acts.read_event(path, self.options)
 
     def read(self, path: Path) -> list[PointCloud]:
         """The regions of an event, sector by sector."""
@@ -133,6 +173,10 @@ class SegmentReader:
         """The numbers of the LDA, and the other fields."""
         return f"{self._fitted().scalings.tobytes().hex()}|{self.task}|{self.fakes_per_true}"
 
+    def sources(self, path: Path) -> list[Path]:
+        """The file alone; the LDA is in the key."""
+        return [path]
+
     def event(self, path: Path) -> PointCloud:
         """The event of a file."""
         segments = read_segments(path)
@@ -166,6 +210,10 @@ class CandidateReader(Regions):
     def key(self) -> str:
         """All fields."""
         return repr(self)
+
+    def sources(self, path: Path) -> list[Path]:
+        """The file alone."""
+        return [path]
 
     def event(self, path: Path) -> PointCloud:
         """The whole event of a file."""

@@ -101,7 +101,8 @@ class PointSplit:
         """The clouds of one file, from the cache where there is one."""
         if self._cache is None:
             return self._read(path)
-        folder = self._cache.folder(path, self._reader.per_file)
+        others = [other for other in self._reader.sources(path) if other != path]
+        folder = self._cache.folder(path, self._reader.per_file, others)
         if self._cache.valid(folder, self._reader.per_file):
             return _unpacked(self._cache.read(folder), self.layout)
         clouds = self._read(path)

@@ -15,19 +15,24 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from qformers.data.clouds import NO_PARTICLE, PointCloud, PointLayout
-from qformers.data.jets.standardise import LARGEST
+from qformers.data.clouds import PointCloud, PointLayout
 from qformers.data.points import hit_features
-from qformers.data.points.csv_table import FLOAT, INT, Columns, Table, read_table
+from qformers.data.points.csv_table import FLOAT, INT, Columns, Table, names_of, read_table
+from qformers.data.points.hit_cloud import Hits, hit_cloud, layer_index, refuse_none_chosen, refuse_places
+from qformers.data.points.joins import required, rows_of, sorted_by
 from qformers.errors import DataError, nearest
-from qformers.files import unreadable
 
 Ints = NDArray[np.int64]
 
-PIXEL_VOLUMES = {7: 7, 8: 4, 9: 7}  # volume -> layers, numbered 2, 4, 6, ...
-ALL_VOLUMES = {**PIXEL_VOLUMES, 12: 6, 13: 4, 14: 6, 16: 6, 17: 2, 18: 6}
+
+def even(count: int) -> tuple[int, ...]:
+    """2, 4, 6, ...: numbers of `count` layers; odd ones are the gaps between them."""
+    return tuple(range(2, 2 * count + 1, 2))
+
+
+PIXEL_VOLUMES = {7: even(7), 8: even(4), 9: even(7)}  # volume -> its layers
+ALL_VOLUMES = PIXEL_VOLUMES | {12: even(6), 13: even(4), 14: even(6), 16: even(6), 17: even(2), 18: even(6)}
 LAYERS = {"pixel": PIXEL_VOLUMES, "all": ALL_VOLUMES}
-FEWEST_LAYERS = 3  # of a reconstructable particle
 CLASSES = {"tracking": ("noise", "particle"), "pileup": ("pileup", "hard_scatter")}
 
 HITS: Columns = {"hit_id": INT, "x": FLOAT, "y": FLOAT, "z": FLOAT, "volume_id": INT, "layer_id": INT, "module_id": INT}
@@ -38,7 +43,9 @@ CELLS: Columns = {"hit_id": INT, "ch0": INT, "ch1": INT, "value": FLOAT}
 MODULES: Columns = {"volume_id": INT, "layer_id": INT, "module_id": INT}
 MODULES |= dict.fromkeys(("module_t", "pitch_u", "pitch_v"), FLOAT)
 MODULES |= {f"rot_{x}{u}": FLOAT for x in "xyz" for u in "uvw"}
-SMALLEST_RADIUS_MM = 0.01  # a hit nearer to the beam axis has no direction, and lies in no detector
+TABLES = ("truth", "particles", "vertices", "cells")  # beside the hits of an event
+POSITIVE = ("module_t", "pitch_u", "pitch_v")  # mm; ACTS writes -1 where it does not know them
+STRAIGHT = 1e-3  # how far the axes of a module may be from unit vectors at right angles
 # a module's three numbers are one key of 64 bits, so each has to stay below these
 SIZES = {"volume_id": 10**9, "layer_id": 1000, "module_id": 100_000}
 
@@ -75,7 +82,7 @@ def event_number(path: Path) -> int:
     """Number of the event that a hits file belongs to, or a `DataError`."""
     match = re.fullmatch(r"event([0-9]{1,12})-hits\.csv(\.gz)?", path.name)
     if not match:
-        raise DataError(f"{path}: a TrackML event is named by its hits, e.g. event000001000-hits.csv")
+        raise DataError(f"{path}: an event of TrackML or ACTS is named by its hits, e.g. event000001000-hits.csv")
     return int(match[1])
 
 
@@ -94,48 +101,28 @@ def read_event(hits_path: Path, options: TrackmlOptions) -> PointCloud:
         options: layers, features and task.
 
     Raises:
-        DataError: a file is missing or wrong, ids do not match between files; the message names the file.
+        DataError: a file is missing or wrong, ids do not match between files, no hit is left; the message names the
+            file.
     """
     number = event_number(hits_path)
     hits, layer, particle = _chosen(hits_path, options)
-    if not len(layer):
-        raise DataError(
-            f"{hits_path}: none of its hits lies in the layers that data.points.layers: {options.layers} takes "
-            f"(volumes {', '.join(map(str, LAYERS[options.layers]))}); leave the event out, or take other layers"
-        )
     momentum, particles_path = _momenta(hits_path, particle)
-    columns = {**hit_features.place(hits), "layer": layer.astype(np.float64)}
-    if options.features == "tracking":
-        columns |= _clusters(hits_path, hits)
-    _refuse_columns(hits_path, hits["hit_id"], columns)
     labels = particle != 0
     if options.task == "pileup":
         labels &= _of_hard_scatter(hits_path, particle, particles_path)
-    real = particle != 0
-    pt = np.where(real, np.hypot(momentum[:, 0], momentum[:, 1]), 0.0)
-    return PointCloud(
-        features=hit_features.scaled(columns, options.layout.features),
-        coords=hit_features.coordinates(columns),
-        labels=labels.astype(np.int64),
-        particle_ids=np.where(real, particle, NO_PARTICLE),
-        pt=pt.astype(np.float32),
-        eta=np.where(real, hit_features.pseudorapidity(pt, momentum[:, 2]), 0.0).astype(np.float32),
-        reconstructable=real & (layers_hit(particle, layer) >= FEWEST_LAYERS),
-        layers=layer,
-        event=number,
-        layout=options.layout,
-    )
+    clusters = _clusters(hits_path, hits) if options.features == "tracking" else {}
+    return hit_cloud(Hits(hits_path, number, hits, layer, particle, momentum, labels), options.layout, clusters)
 
 
-def _refuse_columns(path: Path, hit_id: Ints, columns: dict[str, NDArray[np.float64]]) -> None:
-    """Raise where a number made of the tables is not finite, or so large that float32 loses its square."""
-    for name, values in columns.items():
-        bad = ~(np.abs(values) <= LARGEST)
-        if bad.any():
-            raise DataError(
-                f"{path}: feature '{name}' of hit_id {hit_id[bad][0]} is {values[bad][0]:g}: its tables hold numbers "
-                f"that no detector gives; mend or drop the hit"
-            )
+def sources(hits_path: Path) -> list[Path]:
+    """The files that an event is read from, those of them that are there."""
+    paths = [hits_path, *(beside(hits_path, table) for table in TABLES), detectors_of(hits_path)]
+    return [path for path in paths if path is not None and path.exists()]
+
+
+def is_trackml(path: Path) -> bool:
+    """Whether a file called as hits holds TrackML's columns."""
+    return "hit_id" in names_of(path)
 
 
 def hit_ids(hits_path: Path, options: TrackmlOptions) -> Ints:
@@ -144,34 +131,42 @@ def hit_ids(hits_path: Path, options: TrackmlOptions) -> Ints:
 
 
 def _chosen(hits_path: Path, options: TrackmlOptions) -> tuple[Table, Ints, Ints]:
-    """Hits by ascending hit_id in the chosen layers, the layer and the particle of each."""
+    """Hits by ascending hit_id in the chosen layers, the layer and the particle of each; at least one."""
     hits = _hits(hits_path)
-    layer = _layer_index(hits, LAYERS[options.layers])
-    truth_path = _required(beside(hits_path, "truth"), "the particle of each hit")
-    truth = _sorted(read_table(truth_path, TRUTH), "hit_id", truth_path)
-    particle = truth["particle_id"][_rows(truth["hit_id"], hits["hit_id"], truth_path, "hit_id")]
+    layer = layer_index(hits["volume_id"], hits["layer_id"], LAYERS[options.layers])
+    truth_path = required(beside(hits_path, "truth"), "the particle of each hit")
+    truth = sorted_by(read_table(truth_path, TRUTH), "hit_id", truth_path)
+    particle = truth["particle_id"][rows_of(truth["hit_id"], hits["hit_id"], truth_path, "hit_id", hits_path)]
     if len(truth["hit_id"]) != len(hits["hit_id"]):
         strange = truth["hit_id"][~np.isin(truth["hit_id"], hits["hit_id"])]
         raise DataError(
             f"{hits_path}: lacks {len(strange)} hits that {truth_path.name} lists, the first is hit_id {strange[0]}; "
             f"is the file cut short? Download or generate both again"
         )
+    if (particle < 0).any():
+        raise DataError(
+            f"{truth_path}: column 'particle_id': must be 0 (noise) or the positive id of a particle; mend it. "
+            f"Received: {particle[particle < 0][0]}"
+        )
+    refuse_none_chosen(hits_path, layer, options.layers, LAYERS[options.layers])
     keep = (layer >= 0) & ((particle != 0) | options.noise)
+    if not keep.any():
+        raise DataError(
+            f"{hits_path}: all of its {int((layer >= 0).sum())} hits in the chosen layers are noise, which is left "
+            f"out; leave the event out, or keep noise"
+        )
     return {name: values[keep] for name, values in hits.items()}, layer[keep], particle[keep]
 
 
 def _hits(path: Path) -> Table:
-    """The hits by ascending hit_id: at least one, none on the beam axis, modules with numbers that can be."""
-    hits = _sorted(read_table(path, HITS), "hit_id", path)
-    if not len(hits["hit_id"]):
-        raise DataError(f"{path}: holds no hit; leave the event out, or download it again")
-    at_axis = np.hypot(hits["x"], hits["y"]) < SMALLEST_RADIUS_MM
-    if at_axis.any():
-        place = int(np.argmax(at_axis))
+    """The hits by ascending hit_id: at least one, none on the beam axis."""
+    if "geometry_id" in (names := names_of(path)) and "hit_id" not in names:
         raise DataError(
-            f"{path}: hit_id {hits['hit_id'][place]} lies on the beam axis, where no detector is; mend or drop it. "
-            f"Received: x={hits['x'][place]:g}, y={hits['y'][place]:g}"
+            f"{path}: column 'hit_id' is missing and 'geometry_id' is there: these are simulated hits of ACTS, which "
+            f"data.dataset: acts_odd or acts_generic reads"
         )
+    hits = sorted_by(read_table(path, HITS), "hit_id", path)
+    refuse_places(path, hits)
     return hits
 
 
@@ -182,21 +177,6 @@ def _refuse_modules(table: Table, path: Path) -> None:
             raise DataError(f"{path}: column '{name}': must be 0 to {size - 1}. Received: {table[name][wrong][0]}")
 
 
-def layers_hit(particle: Ints, layer: Ints) -> Ints:
-    """(n,), number of distinct layers with hits of the particle of each hit."""
-    pairs = np.unique(np.stack([particle, layer], axis=1), axis=0)
-    ids, counts = np.unique(pairs[:, 0], return_counts=True)
-    return counts[np.searchsorted(ids, particle)] if len(ids) else np.zeros(0, np.int64)
-
-
-def _required(path: Path, why: str) -> Path:
-    if not path.exists():
-        raise DataError(f"{path} is missing: it holds {why}")
-    if reason := unreadable(path):
-        raise DataError(f"{path}: {reason}: it holds {why}")
-    return path
-
-
 def detectors_of(hits: Path) -> Path | None:
     """The table of modules that belongs to an event: beside its hits or in the folder above, packed or not."""
     folders = (hits.parent, hits.parent.parent)
@@ -204,43 +184,13 @@ def detectors_of(hits: Path) -> Path | None:
     return next((path for folder in folders for name in names if (path := folder / name).exists()), None)
 
 
-def _sorted(table: Table, key: str, path: Path) -> Table:
-    """A table by ascending, unique key."""
-    order = np.argsort(table[key], kind="stable")
-    ordered = {name: values[order] for name, values in table.items()}
-    same = np.flatnonzero(np.diff(ordered[key]) == 0)
-    if len(same):
-        raise DataError(f"{path}: column '{key}': must be unique. Received: {ordered[key][same[0]]} twice")
-    return ordered
-
-
-def _rows(known: Ints, wanted: Ints, path: Path, key: str) -> Ints:
-    """Rows of the ids `wanted` in the sorted ids `known` of a file."""
-    row = np.minimum(np.searchsorted(known, wanted), max(len(known) - 1, 0))
-    missing = np.ones(len(wanted), bool) if not len(known) else known[row] != wanted
-    if missing.any():
-        raise DataError(f"{path}: column '{key}': lacks {int(missing.sum())} ids, the first is {wanted[missing][0]}")
-    return row
-
-
-def _layer_index(hits: Table, volumes: dict[int, int]) -> Ints:
-    """(hits,), index of the layer in the order of volume and layer, -1 = not among `volumes`."""
-    index = np.full(len(hits["hit_id"]), -1)
-    first = 0
-    for volume, count in sorted(volumes.items()):
-        inside = (hits["volume_id"] == volume) & np.isin(hits["layer_id"], 2 * np.arange(1, count + 1))
-        index[inside] = first + hits["layer_id"][inside] // 2 - 1
-        first += count
-    return index
-
-
 def _momenta(hits_path: Path, particle: Ints) -> tuple[NDArray[np.float64], Path]:
     """(hits, 3) momentum of the particle of each hit, 0 for noise."""
-    path = _required(beside(hits_path, "particles"), "the momentum of each particle")
-    table = _sorted(read_table(path, PARTICLES), "particle_id", path)
+    path = required(beside(hits_path, "particles"), "the momentum of each particle")
+    table = sorted_by(read_table(path, PARTICLES), "particle_id", path)
     momentum = np.zeros((len(particle), 3))
     real = particle != 0
-    row = _rows(table["particle_id"], particle[real], path, "particle_id")
+    row = rows_of(table["particle_id"], particle[real], path, "particle_id", beside(hits_path, "truth"))
     momentum[real] = np.stack([table[name][row] for name in ("px", "py", "pz")], axis=1)
     return momentum, path
 
@@ -252,32 +202,33 @@ def _of_hard_scatter(hits_path: Path, particle: Ints, particles_path: Path) -> N
             f"{path} is missing: TrackML's own events do not tell pile-up from the hard scatter; take events of "
             f"qformers generate tracks, or task: tracking"
         )
-    table = _sorted(read_table(path, VERTICES), "particle_id", path)
+    table = sorted_by(read_table(path, VERTICES), "particle_id", path)
     result = np.zeros(len(particle), bool)
     real = particle != 0
-    result[real] = table["vertex_id"][_rows(table["particle_id"], particle[real], path, "particle_id")] == 0
+    row = rows_of(table["particle_id"], particle[real], path, "particle_id", particles_path)
+    result[real] = table["vertex_id"][row] == 0
     return result
 
 
 def _clusters(hits_path: Path, hits: Table) -> dict[str, NDArray[np.float64]]:
     way_out = "what the cluster features are made of; add it, or take features: place"
-    cells_path = _required(beside(hits_path, "cells"), way_out)
+    cells_path = required(beside(hits_path, "cells"), way_out)
     modules_path = detectors_of(hits_path)
     if modules_path is None:
         raise DataError(
             f"{hits_path.parent}: detectors.csv is missing here and in the folder above (so is detectors.csv.gz): it "
             f"holds {way_out}"
         )
-    cells, modules = read_table(cells_path, CELLS), _modules(_required(modules_path, way_out))
+    cells, modules = read_table(cells_path, CELLS), _modules(required(modules_path, way_out))
     _refuse_modules(hits, hits_path)
     cells = {name: values[np.isin(cells["hit_id"], hits["hit_id"])] for name, values in cells.items()}
-    _rows(np.unique(cells["hit_id"]), hits["hit_id"], cells_path, "hit_id")
+    rows_of(np.unique(cells["hit_id"]), hits["hit_id"], cells_path, "hit_id", hits_path)
     strange = ~np.isin(_key(hits), modules["key"])
     if strange.any():
-        words = ", ".join(f"{name} {hits[name][strange][0]}" for name in SIZES)
+        count = len(np.unique(_key(hits)[strange]))
         raise DataError(
-            f"{modules_path}: column 'module_id': lacks {len(np.unique(_key(hits)[strange]))} ids of modules that were "
-            f"hit, the first is {words} (hit_id {hits['hit_id'][strange][0]} of {hits_path.name}); take the file that "
+            f"{modules_path}: column 'module_id': lacks {count} ids of modules that were hit, the first is "
+            f"{_words(hits, strange)} (hit_id {hits['hit_id'][strange][0]} of {hits_path.name}); take the file that "
             f"belongs to these events"
         )
     row = np.searchsorted(modules["key"], _key(hits))
@@ -288,8 +239,47 @@ def _key(table: Table) -> Ints:
     return (table["volume_id"] * 1000 + table["layer_id"]) * 100_000 + table["module_id"]
 
 
-@lru_cache(maxsize=4)
 def _modules(path: Path) -> Table:
+    """The table of modules, read again when the file has changed."""
+    stat = path.stat()
+    return _read_modules(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _read_modules(path: Path, size: int, changed_ns: int) -> Table:
+    """Modules by ascending ``key``; size and time of change are there to tell one content of the file from another."""
     table = read_table(path, MODULES)
     _refuse_modules(table, path)
-    return _sorted({**table, "key": _key(table)}, "key", path)
+    table = {**table, "key": _key(table)}
+    order = np.argsort(table["key"], kind="stable")
+    table = {name: values[order] for name, values in table.items()}
+    twice = np.append(np.diff(table["key"]) == 0, False)
+    if twice.any():
+        raise DataError(
+            f"{path}: a module must be there once; drop one of the lines. Received: {_words(table, twice)} twice"
+        )
+    _refuse_shapes(table, path)
+    return table
+
+
+def _words(table: Table, chosen: NDArray[np.bool_]) -> str:
+    """The first chosen row as its three numbers, e.g. ``volume_id 8, layer_id 2, module_id 1``."""
+    return ", ".join(f"{name} {table[name][chosen][0]}" for name in SIZES)
+
+
+def _refuse_shapes(table: Table, path: Path) -> None:
+    """Raise for modules without thickness or pitch, or whose axes are not unit vectors at right angles."""
+    for name in POSITIVE:
+        wrong = table[name] <= 0
+        if wrong.any():
+            raise DataError(
+                f"{path}: column '{name}': must be positive, in mm; take the file that belongs to these events, or "
+                f"features: place, which need none. Received: {table[name][wrong][0]:g} of {_words(table, wrong)}"
+            )
+    turn = hit_features.rotations(table)
+    skew = np.abs(np.einsum("mij,mik->mjk", turn, turn) - np.eye(3)).max(axis=(1, 2)) > STRAIGHT
+    if skew.any():
+        raise DataError(
+            f"{path}: columns 'rot_xu' to 'rot_zw' must hold unit vectors at right angles; is a column misnamed? Take "
+            f"the file that belongs to these events. Received: {_words(table, skew)}, and {int(skew.sum())} in all"
+        )
