@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -299,7 +299,12 @@ def _sweep_left(folder: Path) -> None:
 
 
 def train_phase(
-    build: Build, name: PhaseName, out: Path, console: Console, reporter: Reporter | None = None
+    build: Build,
+    name: PhaseName,
+    out: Path,
+    console: Console,
+    reporter: Reporter | None = None,
+    prepared: Callable[[], None] = lambda: None,
 ) -> Finished | str:
     """Train one phase, or go on with it; returns what it left, or the reason of an early stop.
 
@@ -309,6 +314,7 @@ def train_phase(
         out: run folder; the phase works in ``out/<name>``.
         console: for a line per epoch and messages.
         reporter: told how far it is, step by step.
+        prepared: called when the phase has all that it needs, before it trains.
     """
     _sweep_left(out / name)
     done = _finished_before(build, name, out)
@@ -317,12 +323,15 @@ def train_phase(
         console.print(f"{name}: finished before, in {done.folder} (--fresh trains it again)", markup=False)
         return done
     with _nothing_half(out, name):
-        return _train(build, name, out, console, reporter)
+        return _train(build, name, out, console, reporter, prepared)
 
 
-def _train(build: Build, name: PhaseName, out: Path, console: Console, reporter: Reporter | None) -> Finished | str:
+def _train(
+    build: Build, name: PhaseName, out: Path, console: Console, reporter: Reporter | None, prepared: Callable[[], None]
+) -> Finished | str:
     """`train_phase` of a phase that is not finished."""
     trainer, test = _prepare(build, name, out, console, reporter)
+    prepared()
     _write_build(build, out)
     _tell_precision(trainer.model, out / name, console)
     if name == "qat" and (together := build.firmware.together) is not None:
@@ -383,17 +392,45 @@ def train_build(
             _config(build, name)  # all phases are checked before the first one spends hours
         if not checked and list(phases) == ["float", "qat"] and not (out / "float" / "model.keras").is_file():
             _refuse_early(build)
-        if fresh:
+        with _thrown_away(out, phases, fresh) as prepared, _as_it_was(out / "build.yaml"):
             for name in phases:
-                shutil.rmtree(out / name, ignore_errors=True)
-        with _as_it_was(out / "build.yaml"):
-            for name in phases:
-                outcome = train_phase(build, name, out, console, reporter)
+                outcome = train_phase(build, name, out, console, reporter, prepared)
                 if isinstance(outcome, str):
                     console.print(outcome, markup=False)
                     break
                 results.append(outcome)
     return results
+
+
+@contextmanager
+def _thrown_away(out: Path, phases: Sequence[PhaseName], fresh: bool) -> Iterator[Callable[[], None]]:
+    """Throw away what phases left before, but only once the first of them has all that it needs.
+
+    Until then it lies aside, and is put back where the build is refused: a typing error costs no trained model. Gives
+    what is to be called when the training begins.
+    """
+    aside = {out / name: out / f".{name}.before" for name in phases}
+
+    def put_back() -> None:
+        for folder, kept in aside.items():
+            if kept.exists() and not _begun(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+                kept.rename(folder)
+
+    def drop() -> None:
+        for kept in aside.values():
+            shutil.rmtree(kept, ignore_errors=True)
+
+    put_back()  # what a process left that was killed before its training began
+    for folder, kept in aside.items():
+        if fresh and folder.exists():
+            shutil.rmtree(kept, ignore_errors=True)
+            folder.rename(kept)
+    try:
+        yield drop
+    finally:
+        put_back()
+        drop()
 
 
 @contextmanager

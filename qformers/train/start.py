@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from keras import ops
 
 from qformers.builds.models import load_model
@@ -150,6 +151,12 @@ def take(model: Any, path: Path, config: PhaseConfig) -> Started:
     ours = {name: layer for name, layer in _with_weights(model).items() if name not in new}
     for name, layer in ours.items():
         _refuse_layer(name, theirs, _shapes(layer), where)
+        for variable in theirs[name].weights:
+            if not np.isfinite(ops.convert_to_numpy(variable)).all():
+                raise ConfigError(
+                    f"{where}: layer '{name}' has NaN or infinity in '{variable.name}'; name a model whose training "
+                    "did not diverge"
+                )
     for name, layer in ours.items():
         for variable, value in zip(layer.weights, theirs[name].weights, strict=True):
             variable.assign(ops.convert_to_numpy(value))

@@ -37,6 +37,7 @@ def tree(folder: Path, branches: Branches, name: str = "nano.root", per_basket: 
 def changed(branches: Branches, name: str, place: int, value: float) -> Branches:
     """The branches with one number of one of them changed."""
     flat, counts = ak.to_numpy(ak.flatten(branches[name])).copy(), ak.num(branches[name])
+    flat = flat.astype(np.result_type(flat, np.min_scalar_type(value)))
     flat[place] = value
     return branches | {name: ak.unflatten(flat, counts)}
 
@@ -179,6 +180,8 @@ def test_trees_and_branches_of_another_kind(tmp_path: Path) -> None:
             r"pFCandsIdx' must be a place .* Received: 999 in event \d+, where there are",
         ),
         ("FatJetPFCands_pFCandsIdx", -1, r"'FatJetPFCands_pFCandsIdx' must be a place in the same event. Received: -1"),
+        ("FatJetPFCands_pFCandsIdx", 0.7, r"'FatJetPFCands_pFCandsIdx' must be a whole number. Received: 0.7 in event"),
+        ("FatJetPFCands_jetIdx", np.nan, r"'FatJetPFCands_jetIdx' must be a whole number. Received: nan in event"),
         ("FatJet_pt", np.nan, r"branch 'FatJet_pt': non-finite value nan in jet 0"),
         ("FatJet_pt", -5.0, r"branch 'FatJet_pt' must be positive. Received: -5.0 in jet 0"),
     ],
@@ -199,6 +202,8 @@ def test_indices_and_jets_that_cannot_be(tmp_path: Path, name: str, value: float
             r"'PFCands_d0Err' must not be negative, but for -1 of a candidate without a track. Received: -0.5",
         ),
         ("pdgId", 15, r"branch 'PFCands_pdgId': unknown PDG id 15 in jet \d+"),
+        ("pdgId", 211.9, r"branch 'PFCands_pdgId': a PDG id is a whole number. Received: 211.9 in jet \d+"),
+        ("charge", 77, r"branch 'PFCands_charge' must be -1, 0 or 1. Received: 77 in jet \d+"),
     ],
 )
 def test_candidates_that_cannot_be(tmp_path: Path, name: str, value: float, said: str) -> None:
@@ -206,6 +211,15 @@ def test_candidates_that_cannot_be(tmp_path: Path, name: str, value: float, said
     event = next(e for e in range(20) if len(branches["FatJetPFCands_pFCandsIdx"][e]))
     place = int(ak.sum(ak.num(branches["PFCands_pt"])[:event])) + int(branches["FatJetPFCands_pFCandsIdx"][event][0])
     refused(tree(tmp_path, changed(branches, f"PFCands_{name}", place, value)), said)
+
+
+def test_a_candidate_belongs_to_a_jet_once(tmp_path: Path) -> None:
+    branches = nanoaod_branches(20, seed=1)
+    place = branches["FatJetPFCands_pFCandsIdx"]
+    jet = branches["FatJetPFCands_jetIdx"]
+    at = next(i for i in range(len(ak.flatten(jet)) - 1) if (ak.flatten(jet)[i], 0) == (ak.flatten(jet)[i + 1], 0))
+    twice = changed(branches, "FatJetPFCands_pFCandsIdx", at + 1, int(ak.flatten(place)[at]))
+    refused(tree(tmp_path, twice), r"name a candidate of a jet 2 times, in event \d+; fetch or produce the file again")
 
 
 def test_jets_without_candidates_only_where_they_are_of_a_class(tmp_path: Path) -> None:

@@ -135,14 +135,22 @@ def test_a_folder_of_other_settings_is_refused(tmp_path, no_pythia, change):
         run.generate(JetSettings(**{"preset": "lhc5", "jets": 60, "classes": TWO, **change}), tmp_path, 1, "x")
 
 
+def test_a_folder_of_the_former_generator_is_refused(tmp_path, no_pythia):
+    settings = JetSettings("lhc5", jets=60, classes=TWO)
+    run.generate(settings, tmp_path, 1, "x")
+    text = json.loads((tmp_path / manifest.NAME).read_text())
+    (tmp_path / manifest.NAME).write_text(json.dumps({**text, "format": 1}))
+    with pytest.raises(DataError, match=r"jets of version 1 of the generator of lhc5.*version 2.*give another --out"):
+        run.generate(settings, tmp_path, 1, "x")
+
+
 def test_a_folder_of_another_pythia_is_refused(tmp_path, no_pythia):
     settings = JetSettings("lhc5", jets=60, classes=TWO)
     run.generate(settings, tmp_path, 1, "x")
     text = json.loads((tmp_path / manifest.NAME).read_text())
     text["versions"]["pythia8mc"] = "8.1"
-    text["format"] = 0
     (tmp_path / manifest.NAME).write_text(json.dumps(text))
-    with pytest.raises(ValueError, match=r"generator format: 0 there, 2 now\n  pythia8mc: 8.1 there"):
+    with pytest.raises(ValueError, match=r"another run.*\n  pythia8mc: 8.1 there"):
         run.generate(settings, tmp_path, 1, "x")
 
 

@@ -118,6 +118,15 @@ def test_a_layer_that_the_file_lacks_or_has_in_another_shape_is_named(trained: P
     start.take(other, trained, config(new_layers=["hiddden", "logits"]))
 
 
+def test_weights_that_are_no_numbers_are_refused(trained: Path, tmp_path: Path) -> None:
+    source = load_model(trained)
+    kernel = source.get_layer("hidden").weights[0]
+    kernel.assign(np.full(kernel.shape, np.nan, np.float32))
+    save_model(source, tmp_path / "lost.keras")
+    with pytest.raises(ConfigError, match=r"lost\.keras: layer 'hidden' has NaN or infinity in 'kernel'; name a model"):
+        start.take(train_fakes.tiny_model(), tmp_path / "lost.keras", config())
+
+
 def test_other_inputs_are_refused(trained: Path) -> None:
     inputs = keras.Input((train_fakes.PARTICLES, 4), name="features")
     other = keras.Model({"features": inputs}, keras.layers.Dense(3, name="logits")(keras.layers.Flatten()(inputs)))
@@ -317,3 +326,34 @@ def test_a_start_that_is_not_there_leaves_nothing(tmp_path: Path, monkeypatch: p
     with pytest.raises(ConfigError, match=r"train.float.start: .*gone.keras: no such file"):
         phases.train_build(train_fakes.build(f"train.float.start={tmp_path / 'gone.keras'}"), out, ["float", "qat"])
     assert [path.name for path in out.iterdir()] == [".lock"]
+
+
+def test_a_fresh_start_that_is_refused_costs_no_trained_model(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_fakes.install(monkeypatch.setattr)
+    out = tmp_path / "run"
+    phases.train_build(train_fakes.build("train.float.epochs=1"), out, ["float"])
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    wrong = {
+        f"train.float.start={out}": r"train.float.start: .*model.keras: no such file",  # what it would throw away
+        f'train.float.start={trained}|train.float.frozen_layers=["hiden"]': r"frozen_layers.*hiden",
+    }
+    for words, said in wrong.items():
+        with pytest.raises(ConfigError, match=said):
+            phases.train_build(train_fakes.build("train.float.epochs=1", *words.split("|")), out, ["float"], fresh=True)
+        assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    phases.train_build(train_fakes.build("train.float.epochs=2"), out, ["float"], fresh=True)
+    assert len((out / "float" / "history.csv").read_text().splitlines()) == 3
+    assert not [path.name for path in out.iterdir() if path.name.endswith(".before")]
+
+
+def test_what_a_kill_left_aside_is_put_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train_fakes.install(monkeypatch.setattr)
+    out, build = tmp_path / "run", train_fakes.build("train.float.epochs=1")
+    phases.train_build(build, out, ["float"])
+    before = (out / "float" / "model.keras").read_bytes()
+    (out / "float").rename(out / ".float.before")  # as --fresh leaves it until the training begins
+    (done,) = phases.train_build(build, out, ["float"])
+    assert (out / "float" / "model.keras").read_bytes() == before
+    assert done.folder == out / "float"

@@ -99,8 +99,16 @@ class LabelRules:
             first_jet: index in the file of the first of them, for messages.
 
         Raises:
-            DataError: a jet of several classes.
+            DataError: a jet of several classes, or whose branch has no number.
         """
+        for branch in self.branches:
+            lost = ~np.isfinite(columns[branch])
+            if lost.any():
+                jet = int(np.argmax(lost))
+                raise DataError(
+                    f"{path}: data.labels: branch '{branch}' must be a number. Received: {columns[branch][jet]} in jet "
+                    f"{first_jet + jet} ({lost.sum()} such jets among those read with it); mend or drop these jets"
+                )
         of = np.zeros((jets, len(self._labels)), bool)
         for number, label in enumerate(self._labels):
             if label.files and not any(fnmatch.fnmatchcase(path.name, pattern) for pattern in label.files):

@@ -32,6 +32,7 @@ from qformers.data.jets.particles import (
     columns_of,
     from_pt_eta_phi,
     identity,
+    whole_numbers,
 )
 from qformers.data.jets.pieces import empty, join
 from qformers.data.jets.reader import ClassChoice
@@ -172,7 +173,15 @@ class NanoAod:
         if self._identity:
             charge, ids = (candidates[name] for name in IDENTITIES)
             where = f"{path}, branch '{IDENTITIES[1]}'"
-            columns |= identity(ids.astype(np.int64), {**KINDS, **HF_KINDS}, where, links.jet, numbers)
+            known = whole_numbers(ids, where, links.jet, numbers)
+            columns |= identity(known, {**KINDS, **HF_KINDS}, where, links.jet, numbers)
+            strange = ~np.isin(charge, (-1, 0, 1))
+            if strange.any():
+                first = int(np.argmax(strange))
+                raise DataError(
+                    f"{path}: branch '{IDENTITIES[0]}' must be -1, 0 or 1. Received: {charge[first]:g} in jet "
+                    f"{jet_number(first, links.jet, numbers)}; fetch or produce the file again"
+                )
             columns["part_charge"] = charge.astype(np.float32)
         for name in self._tracks:
             value, error, scale = DISPLACEMENTS[name]
@@ -247,6 +256,14 @@ def _links(
     """
     flat, links_in = _flat(path, arrays, LINKS, first_event)
     event = np.repeat(np.arange(len(links_in)), links_in)  # (links,)
+    for name in LINKS:
+        broken = ~(flat[name] == np.round(flat[name]))  # True for NaN
+        if broken.any():
+            first = int(np.argmax(broken))
+            raise DataError(
+                f"{path}: branch '{name}' must be a whole number. Received: {flat[name][first]} in event "
+                f"{first_event + event[first]}; fetch or produce the file again"
+            )
     jet, place = (flat[name].astype(np.int64) for name in LINKS)
     # NanoAOD's word for nothing is -1: a candidate may be of no jet, but not a jet's candidate nowhere
     for name, values, lowest, limit in ((LINKS[0], jet, -1, jets_in), (LINKS[1], place, 0, candidates_in)):
@@ -259,6 +276,13 @@ def _links(
             )
     jet += np.where(jet < 0, 0, (np.cumsum(jets_in) - jets_in)[event])
     place += (np.cumsum(candidates_in) - candidates_in)[event]
+    pairs, first_of, times = np.unique(np.stack([jet, place]), axis=1, return_index=True, return_counts=True)
+    if (twice := (times > 1) & (pairs[0] >= 0)).any():
+        first = int(first_of[np.argmax(twice)])
+        raise DataError(
+            f"{path}: branches '{LINKS[0]}' and '{LINKS[1]}' name a candidate of a jet {times[twice][0]} times, "
+            f"in event {first_event + event[first]}; fetch or produce the file again"
+        )
     chosen = (jet >= 0) & keep[jet]  # what keep says of jet -1 does not count
     jet, place = (np.cumsum(keep) - 1)[jet[chosen]], place[chosen]
     order = np.argsort(jet, kind="stable")

@@ -89,14 +89,11 @@ def load(folder: Path) -> JetManifest:
 
 
 def _differences(old: JetManifest, fresh: JetManifest) -> list[str]:
-    lines = []
-    if old["format"] != fresh["format"]:
-        lines.append(f"generator format: {old['format']} there, {fresh['format']} now")
     keys: list[tuple[str, Any, Any]] = [
         *((key, old["settings"].get(key), value) for key, value in fresh["settings"].items()),
         *((key, old["versions"].get(key), fresh["versions"][key]) for key in DECISIVE_VERSIONS),
     ]
-    return lines + [f"{key}: {there} there, {now} now" for key, there, now in keys if there != now]
+    return [f"{key}: {there} there, {now} now" for key, there, now in keys if there != now]
 
 
 def open_folder(folder: Path, settings: JetSettings, command: str) -> JetManifest:
@@ -107,6 +104,12 @@ def open_folder(folder: Path, settings: JetSettings, command: str) -> JetManifes
         return fresh
     old = load(folder)
     differences = _differences(old, fresh)
+    if old["format"] != fresh["format"]:
+        raise DataError(
+            f"{folder} holds jets of version {old['format']} of the generator of {settings.preset}, which makes others "
+            f"today, of version {fresh['format']} (docs/generator.md says how they differ): they cannot be gone on "
+            "with; give another --out, or delete the folder."
+        )
     if differences:
         raise DataError(
             f"{folder} holds jets of another run, which this one would mix up:\n  "
