@@ -4,7 +4,7 @@
     python benchmarks/generator_truth.py                       # both presets: generates, measures, keeps, prints
     python benchmarks/generator_truth.py --presets lhc5 --jets 2000
     python benchmarks/generator_truth.py --steps               # the five-class set, one change at a time
-    python benchmarks/generator_truth.py --presets             # the tables again
+    python benchmarks/generator_truth.py --presets             # no name: nothing is generated, the kept tables again
 
 The public figures stand in ``benchmarks/jets_truth.yaml`` with their errors, and reasons where a row is known to lie
 outside. Exit status 1: a row without a reason lies outside of `BOUND` errors, those of both and of the definition added
