@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.damage import as_written
 from support.paths import DATA, ROOT
 
 from qformers.builds.build import Build, load
@@ -92,6 +93,7 @@ def test_the_installed_command_trains_exports_and_checks_the_tiny_build(installe
     weights = run / "firmware" / "vitis" / "firmware" / "weights"
     path = next(iter(sorted(weights.glob("b0_ffn_fc1*weight*.txt"))))
     path.write_text(", ".join(str(-float(value)) for value in path.read_text().split(",")))
+    as_written(run / "firmware" / "vitis")
     broken = outside([str(installed), "csim", BUILD], tmp_path / "here")
     assert broken.returncode == 1, "a check that fails has a status of its own"
     assert "firmware is NOT equal to quantised Keras" in broken.stdout
