@@ -158,16 +158,17 @@ def test_what_has_no_keys_to_fold_is_refused(name: str, form: str, keys: int, wo
         plan(model, 1, keys=keys)
 
 
+@pytest.mark.slow  # g++ takes a minute for each; test_folded_cpp.py has C++ in every run
 @pytest.mark.parametrize(
     ("form", "points", "together", "keys"),
     [
-        pytest.param("deferred", 4, 1, 2, marks=pytest.mark.slow),
-        pytest.param("onchip_mean", 6, 2, 3, marks=pytest.mark.slow),
-        pytest.param("input_class_token", 6, 3, 2, marks=pytest.mark.slow),
-        pytest.param("none_mean", 6, 6, 1, marks=pytest.mark.slow),
+        ("deferred", 4, 1, 2),
+        ("onchip_mean", 6, 2, 3),
+        ("input_class_token", 6, 3, 2),
+        ("none_mean", 6, 6, 1),
         ("deferred", 2, 1, 1),  # pairs of the event, of which beats read keys
-        pytest.param("onchip_mean", 3, 3, 1, marks=pytest.mark.slow),  # and all of them
-        pytest.param("onchip_class_token", 6, 6, 3, marks=pytest.mark.slow),
+        ("onchip_mean", 3, 3, 1),  # and all of them
+        ("onchip_class_token", 6, 6, 3),
     ],
 )
 def test_the_cpp_is_exact(form: str, points: int, together: int, keys: int, tmp_path: Path) -> None:

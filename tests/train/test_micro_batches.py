@@ -150,6 +150,7 @@ def run(out: Path, *arguments: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.slow  # without micro-batches: test_train_run.py, in every run
 def test_a_killed_training_in_micro_batches_ends_with_the_same_weights(tmp_path: Path) -> None:
     status, output = run(tmp_path / "whole")
     assert status == 0, output
