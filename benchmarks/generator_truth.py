@@ -36,7 +36,7 @@ from qformers.files import write_json  # noqa: E402
 from qformers.generate.jets.chunk import jets_of  # noqa: E402
 from qformers.generate.jets.clustering import Declustering, Jets  # noqa: E402
 from qformers.generate.jets.plan import pythia_seed  # noqa: E402
-from qformers.generate.jets.processes import JETCLASS, LHC5, ON_SHELL, PRESETS, Preset  # noqa: E402
+from qformers.generate.jets.processes import LHC5, ON_SHELL, PRESETS, Preset  # noqa: E402
 from qformers.generate.record import wrap_phi  # noqa: E402
 from qformers.manifest import machine, versions  # noqa: E402
 from qformers.progress import Reporter, bars  # noqa: E402
@@ -355,9 +355,8 @@ def main() -> int:
         else:
             for name in options.presets:
                 jets = options.jets or JETS[name]
-                preset = {"lhc5": LHC5, "jetclass": JETCLASS}[name]
                 content[name] = {
-                    **conditions(jets), "found": measured(name, samples_of(preset, jets, reporter, name)),
+                    **conditions(jets), "found": measured(name, samples_of(PRESETS[name], jets, reporter, name)),
                 }  # fmt: skip
                 write_json(RESULTS, content)
     for name in (name for name in PRESETS if name in content):

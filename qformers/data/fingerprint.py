@@ -12,6 +12,7 @@ from qformers.data.points.dataset import PointDataset
 from qformers.data.split import SplitName, split_files
 from qformers.errors import DataError
 
+RECORDED = "data_files"  # key of what `data_files` gave, in the settings that a training records
 WHOLE_BYTES = 8 << 20  # a file up to here is read whole
 TABLES = " tables"  # behind the name of a split
 PARTS, PART_BYTES = 32, 1 << 14  # of a larger one so many places, evenly from its first byte to its last

@@ -18,7 +18,7 @@ from qformers.builds.saved import content_sha256
 from qformers.builds.settings import differences, hardware_of, sections_of
 from qformers.config.sections import PhaseConfig
 from qformers.data import AnyEvents, Split, SplitName, open_split
-from qformers.data.fingerprint import changed_files, data_files
+from qformers.data.fingerprint import RECORDED, changed_files, data_files
 from qformers.errors import CheckpointError, ConfigError, TrainingError
 from qformers.files import alone, replacing, sweep, write_json
 from qformers.manifest import MANIFEST
@@ -38,8 +38,8 @@ from qformers.train.variables import weights_digest
 PhaseName = Literal["float", "qat"]
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 CALIBRATION_JETS = 1024  # for the calibration of each epoch; the exported model is calibrated with more
-# keys of the settings of a phase: hashes of the events, of the float model of the run, of the model it was tuned from
-FILES, START, TUNED = "data_files", "float_model", "start_model"
+# keys of the settings of a phase: hashes of the float model of the run, of the model it was tuned from
+START, TUNED = "float_model", "start_model"
 QAT_SEED = 1_000_003  # added to the seed: the quantised phase draws other numbers than the float one
 
 
@@ -130,7 +130,7 @@ def _float_start(build: Build, out: Path) -> tuple[Any, str]:
         )
     settings = settings_of(build, "float")
     changed = differences({key: finished.settings.get(key) for key in settings}, settings)
-    changed += changed_files(finished.settings.get(FILES), data_files(build.data))
+    changed += changed_files(finished.settings.get(RECORDED), data_files(build.data))
     if changed:
         raise CheckpointError(
             f"{path} belongs to another build: train it again with --phase float --fresh, or give the run another name "
@@ -147,7 +147,7 @@ def _finished_before(build: Build, name: PhaseName, out: Path) -> Finished | Non
     if done is None:
         return None
     changed = differences({key: done.settings.get(key) for key in settings}, settings)
-    changed += changed_files(done.settings.get(FILES), data_files(build.data))
+    changed += changed_files(done.settings.get(RECORDED), data_files(build.data))
     start = out / "float" / "model.keras"
     if name == "qat" and start.is_file() and done.settings.get(START) != content_sha256(start):
         changed.append(f"{start}: is another float model than the one it was trained from")
@@ -191,7 +191,7 @@ def _prepare(
 ) -> tuple[Trainer, Feed]:
     """The trainer of a phase at its last checkpoint, and the test split."""
     config = _config(build, name)
-    settings = {**settings_of(build, name), FILES: data_files(build.data)}
+    settings = {**settings_of(build, name), RECORDED: data_files(build.data)}
     deterministic(build.seed if name == "float" else build.seed + QAT_SEED, config.jit_compile)
     splits = [open_split(build.data, split, reporter) for split in SPLITS]
     names = splits[0].class_names

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.tables import changed
 
 from qformers.config.sections import DataConfig
 from qformers.data import DataError, open_split, point_dataset
@@ -64,16 +65,6 @@ def same(one: PointCloud, other: PointCloud) -> None:
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
     assert one.event == other.event
     assert one.layout == other.layout
-
-
-def changed(path: Path, line: int, **values: str) -> None:
-    """Other values in one line of a table."""
-    lines = path.read_text().splitlines()
-    names, fields = lines[0].split(","), lines[line - 1].split(",")
-    for name, value in values.items():
-        fields[names.index(name)] = value
-    lines[line - 1] = ",".join(fields)
-    path.write_text("\n".join(lines) + "\n")
 
 
 @pytest.mark.parametrize("in_parts", [False, True])

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.paths import CONFIGS, DATA
+from support.tables import changed
 
 from qformers.builds.build import load
 from qformers.builds.data_folder import in_folder
@@ -51,16 +52,6 @@ def hits(made: Path, tmp_path: Path) -> Path:
     for path in (*made.glob("train/*.csv"), made / "detectors.csv"):
         shutil.copyfile(path, tmp_path / path.name)
     return tmp_path / f"{EVENT}-hits.csv"
-
-
-def changed(path: Path, line: int, **values: str) -> None:
-    """Other values in one line of a table."""
-    lines = path.read_text().splitlines()
-    names, fields = lines[0].split(","), lines[line - 1].split(",")
-    for name, value in values.items():
-        fields[names.index(name)] = value
-    lines[line - 1] = ",".join(fields)
-    path.write_text("\n".join(lines) + "\n")
 
 
 def refused(path: Path, said: str, options: TrackmlOptions = PLACE) -> None:

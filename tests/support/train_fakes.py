@@ -14,9 +14,10 @@ import argparse
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +176,20 @@ def arm(die_at: int, slow_s: float) -> None:
         step(self, batch)
 
     Path.replace, Trainer._step = dying_replace, dying_step  # type: ignore[method-assign]
+
+
+def worker(out: Path, settings: Iterable[str], *arguments: str) -> tuple[int, str]:
+    """Exit status and output of a training of the fakes in a process of its own.
+
+    Args:
+        out: run folder.
+        settings: ``KEY=VALUE`` of the build.
+        arguments: more of them, of the command line.
+    """
+    paths = {"PYTHONPATH": os.pathsep.join(sys.path), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = [sys.executable, __file__, str(out), *(word for text in settings for word in ("--set", text)), *arguments]
+    done = subprocess.run(command, env=os.environ | paths, capture_output=True, text=True, timeout=300, check=False)
+    return done.returncode, done.stdout + done.stderr
 
 
 def main() -> int:

@@ -23,7 +23,6 @@ from qformers.config.sections import PhaseConfig
 from qformers.quant.prune.callback import Pruning
 from qformers.train import beta, feed, loop, phases
 
-WORKER = Path(train_fakes.__file__)
 KILLED = -signal.SIGKILL
 
 
@@ -136,18 +135,9 @@ def test_it_is_said_which_norms_see_less_than_a_batch(tmp_path: Path) -> None:
 
 
 def run(out: Path, *arguments: str) -> tuple[int, str]:
-    """Exit status and output of a training of the fakes, in micro-batches, in a process of its own."""
-    paths = {"PYTHONPATH": os.pathsep.join(sys.path), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    """`train_fakes.worker`, in micro-batches."""
     settings = ("train.float.micro_batch=16", "train.qat.micro_batch=32", "train.float.epochs=2", "train.qat.epochs=2")
-    command = [
-        sys.executable,
-        str(WORKER),
-        str(out),
-        *(word for text in settings for word in ("--set", text)),
-        *arguments,
-    ]
-    done = subprocess.run(command, env=os.environ | paths, capture_output=True, text=True, timeout=300, check=False)
-    return done.returncode, done.stdout + done.stderr
+    return train_fakes.worker(out, settings, *arguments)
 
 
 @pytest.mark.slow  # without micro-batches: test_train_run.py, in every run

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +20,6 @@ from qformers.config.sections import PhaseConfig, TrainConfig
 from qformers.errors import CheckpointError, ConfigError
 from qformers.train import optimisers, phases, start
 
-WORKER = Path(train_fakes.__file__)
 KILLED = -signal.SIGKILL
 EPOCHS = ("train.float.epochs=2", "train.qat.epochs=1")
 
@@ -247,17 +243,8 @@ def test_new_layers_go_and_decay_at_their_own_rate(name: str) -> None:
 
 
 def run(out: Path, *arguments: str) -> tuple[int, str]:
-    """Exit status and output of a training of the fakes in a process of its own."""
-    paths = {"PYTHONPATH": os.pathsep.join(sys.path), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    command = [
-        sys.executable,
-        str(WORKER),
-        str(out),
-        *(word for text in EPOCHS for word in ("--set", text)),
-        *arguments,
-    ]
-    done = subprocess.run(command, env=os.environ | paths, capture_output=True, text=True, timeout=300, check=False)
-    return done.returncode, done.stdout + done.stderr
+    """`train_fakes.worker`, for a few epochs."""
+    return train_fakes.worker(out, EPOCHS, *arguments)
 
 
 def end_of(out: Path) -> tuple[str, dict[str, str]]:

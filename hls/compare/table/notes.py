@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 
 from hls.compare.read.run import Run
 from hls.compare.table.sources import group_of, reports_of
 from hls.reports.error_bars import error_bar
 from hls.reports.report import STAGES
-from qformers.data.fingerprint import changed_files, data_files
+from qformers.config.sections import DataConfig
+from qformers.data.fingerprint import RECORDED, changed_files, data_files
 from qformers.data.jets.generators import generators_of
 
 _SCORES = {  # by task
@@ -29,7 +31,8 @@ def footnotes(runs: Sequence[Run], sources: Sequence[tuple[str, str]]) -> tuple[
     """
     tasks = {run.task for run in runs}
     notes = [text for task, text in _SCORES.items() if task in tasks]
-    notes += (note for run in runs for note in _of_jets(run))
+    files_of = functools.cache(data_files)  # runs on the same events: their files are read once
+    notes += (note for run in runs for note in _of_jets(run, files_of))
     if len(tasks) > 1:
         notes.append("The plots show one score at a time: builds of another task are left out of it.")
     notes += [
@@ -58,13 +61,13 @@ def footnotes(runs: Sequence[Run], sources: Sequence[tuple[str, str]]) -> tuple[
     return tuple(notes)
 
 
-def _of_jets(run: Run) -> Iterator[str]:
+def _of_jets(run: Run, files_of: Callable[[DataConfig], dict[str, str | None]]) -> Iterator[str]:
     """What is to be known of the jets of a run: made anew since, or of a generator that makes others today."""
     trained = run.manifest or run.float_manifest
-    recorded = trained.settings.get("data_files") if trained else None
+    recorded = trained.settings.get(RECORDED) if trained else None
     if recorded is None:
         return
-    if changed := changed_files(recorded, data_files(run.build.data)):
+    if changed := changed_files(recorded, files_of(run.build.data)):
         yield f"{run.name}: was trained on other events than those that lie there now ({'; '.join(changed)})."
         return
     for one in generators_of(run.build.data):

@@ -6,6 +6,7 @@ reading it.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -51,8 +52,8 @@ class PointReader(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Regions:
-    """How events with coordinates eta and phi are cut into regions.
+class Regions(ABC):
+    """A reader of events with coordinates eta and phi, which are cut into regions; a point counts in one core.
 
     Attributes:
         phi_sectors, eta_edges, overlap: as `regions`; one sector and no edges = the whole event.
@@ -77,6 +78,18 @@ class Regions:
             return [event]
         return regions(event, self.phi_sectors, self.eta_edges, self.overlap)
 
+    def key(self) -> str:
+        """All fields."""
+        return repr(self)
+
+    @abstractmethod
+    def event(self, path: Path) -> PointCloud:
+        """The whole event of a file."""
+
+    def read(self, path: Path) -> list[PointCloud]:
+        """The regions of an event, sector by sector."""
+        return self.cut(self.event(path))
+
 
 @dataclass(frozen=True)
 class TrackmlReader(Regions):
@@ -93,10 +106,6 @@ class TrackmlReader(Regions):
         """Names of features, coordinates and classes."""
         return self.options.layout
 
-    def key(self) -> str:
-        """All fields."""
-        return repr(self)
-
     def sources(self, path: Path) -> list[Path]:
         """The tables of the event, and that of the modules."""
         return trackml.sources(path)
@@ -104,10 +113,6 @@ class TrackmlReader(Regions):
     def event(self, path: Path) -> PointCloud:
         """The whole event of a file."""
         return read_event(path, self.options)
-
-    def read(self, path: Path) -> list[PointCloud]:
-        """The regions of an event, sector by sector."""
-        return self.cut(self.event(path))
 
 
 @dataclass(frozen=True)
@@ -125,10 +130,6 @@ class ActsReader(Regions):
         """Names of features, coordinates and classes."""
         return self.options.layout
 
-    def key(self) -> str:
-        """All fields."""
-        return repr(self)
-
     def sources(self, path: Path) -> list[Path]:
         """Hits and particles."""
         return acts.sources(path)
@@ -136,10 +137,6 @@ class ActsReader(Regions):
     def event(self, path: Path) -> PointCloud:
         """The whole event of a file."""
         return acts.read_event(path, self.options)
-
-    def read(self, path: Path) -> list[PointCloud]:
-        """The regions of an event, sector by sector."""
-        return self.cut(self.event(path))
 
 
 @dataclass(frozen=True)
@@ -207,10 +204,6 @@ class CandidateReader(Regions):
         """Names of features, coordinates and classes."""
         return layout_of(self.features)
 
-    def key(self) -> str:
-        """All fields."""
-        return repr(self)
-
     def sources(self, path: Path) -> list[Path]:
         """The file alone."""
         return [path]
@@ -218,7 +211,3 @@ class CandidateReader(Regions):
     def event(self, path: Path) -> PointCloud:
         """The whole event of a file."""
         return read_candidates(path, self.features)
-
-    def read(self, path: Path) -> list[PointCloud]:
-        """The regions of an event, sector by sector; candidates count in the one whose core they lie in."""
-        return self.cut(self.event(path))
