@@ -11,6 +11,8 @@ import keras
 
 import qformers.models.hept.layers
 import qformers.models.hept.tables
+import qformers.models.hrrformer.layers
+import qformers.models.hrrformer.tables
 import qformers.models.part.layers
 import qformers.models.part.pairs
 import qformers.nn.hgq

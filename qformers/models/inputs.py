@@ -102,6 +102,42 @@ def host_features(model: Any, events: Events | PointEvents) -> NDArray[np.float3
     return events.features
 
 
+def host_tokens(model: Any, events: Events | PointEvents) -> NDArray[np.int32]:
+    """Whole numbers (n, N) of tokens, the only feature.
+
+    Raises:
+        DataError: numbers that are none of the table of the model, or several features.
+    """
+    from qformers.nn.layers import TokenTable
+
+    table = next(layer for layer in model.layers if isinstance(layer, TokenTable))
+    return _tokens(events, table.entries)
+
+
+def host_one_hot(model: Any, events: Events | PointEvents) -> NDArray[np.float32]:
+    """A one in the place of each token, (n, N, V)."""
+    entries = next(int(tensor.shape[-1]) for tensor in model.inputs if tensor.name == "tokens_one_hot")
+    return np.asarray(_tokens(events, entries)[..., None] == np.arange(entries), np.float32)
+
+
+def _tokens(events: Events | PointEvents, entries: int) -> NDArray[np.int32]:
+    """Whole numbers (n, N) below `entries`."""
+    features = np.asarray(events.features)
+    if features.shape[-1] != 1:
+        raise DataError(
+            f"data.features: a model of tokens (model.vocabulary) reads one feature, the token; take a data set of "
+            f"tokens, or model.vocabulary: 0. Received: {features.shape[-1]} features"
+        )
+    numbers = features[..., 0]
+    wrong = (numbers < 0) | (numbers >= entries) | (numbers != np.rint(numbers))
+    if wrong.any():
+        raise DataError(
+            f"data.features: tokens must be 0 to {entries - 1}, the entries of model.vocabulary: raise it or take "
+            f"other data. Received: {numbers[wrong][0]:g}"
+        )
+    return numbers.astype(np.int32)
+
+
 _SOURCES: dict[str, Callable[[Any, Any], NDArray[Any]]] = {  # from a model and events
     "features": host_features,
     "vectors": lambda _, events: events.vectors,
@@ -109,6 +145,8 @@ _SOURCES: dict[str, Callable[[Any, Any], NDArray[Any]]] = {  # from a model and 
     "coords": lambda _, events: events.coords,  # of points
     "pairs": lambda _, events: host_pairs(events),
     "order": host_order,
+    "tokens": host_tokens,
+    "tokens_one_hot": host_one_hot,
 }
 
 

@@ -24,6 +24,7 @@ from pydantic import model_validator
 
 from qformers.config.section import Few, Section, Width, Widths
 from qformers.models.arch import Arch
+from qformers.models.attend import attend
 from qformers.models.mlp import FoldedNorm, classify, flatten_dense, input_norm, mlp
 from qformers.models.sizes import Jet
 from qformers.nn.vocabulary import Linear, Model, Norm, Tensor, Vocabulary
@@ -106,9 +107,7 @@ def _attention(cfg: TransformerConfig, nn: Vocabulary, x: Tensor, mask: Tensor, 
     query = project(x, "q", "he", 1 / math.sqrt(cfg.head_width))  # (B, N, H, d)
     key = project(keys, "k", nn.key_bias_axes)  # (B, K, H, d)
     value = project(values, "v", "he")
-    scores = nn.einsum("bqhe,bkhe->bhqk", query, key, f"{p}_scores")  # (B, H, N, K)
-    weights = nn.softmax(nn.logits(scores, None, hidden, f"{p}_logits"), f"{p}_weights")
-    context = nn.einsum("bhqk,bkhe->bqhe", weights, value, f"{p}_context")  # (B, N, H, d)
+    context = attend(nn, query, key, value, hidden, p)  # (B, N, H, d)
     linear = Linear("bqhe,hed->bqd", {"d": cfg.width}, "d", norm=Norm(f"{p}_post_norm", cfg.norm, mask))
     return nn.dense(context, f"{p}_out", linear)
 

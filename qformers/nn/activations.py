@@ -17,7 +17,7 @@ from collections.abc import Callable
 from keras import ops
 
 from qformers.nn.formats import Formats
-from qformers.nn.layers import serialisable
+from qformers.nn.layers import gelu_gate, serialisable
 from qformers.nn.vocabulary import Table, Tensor
 from qformers.precision.fixed import Fixed
 
@@ -40,6 +40,13 @@ def silu_correction(x: Tensor) -> Tensor:
 
 
 @serialisable
+def gelu_tanh_correction(x: Tensor) -> Tensor:
+    """The same of the approximation by tanh."""
+    size = ops.abs(x)
+    return -size * gelu_gate(-size)
+
+
+@serialisable
 def tanh(x: Tensor) -> Tensor:
     """Hyperbolic tangent."""
     return ops.tanh(x)
@@ -56,6 +63,7 @@ def _value(integer: int) -> Callable[[Formats], str]:
 
 CORRECTIONS = {
     "gelu": Table(gelu_correction, _argument(2), _value(-1)),  # within -0.17 and 0
+    "gelu_tanh": Table(gelu_tanh_correction, _argument(2), _value(-1)),
     "silu": Table(silu_correction, _argument(3), _value(-1)),  # within -0.28 and 0
 }
 TANH = Table(tanh, _argument(2), _value(0))

@@ -16,10 +16,21 @@ from qformers.nn.index.host_order import HostOrder
 from qformers.nn.index.pairs import SymmetricFill
 from qformers.nn.memory import Role, layer_of
 from qformers.nn.roles import Roles
-from qformers.nn.vocabulary import Form, Linear, Model, Norm, Table, Tensor, refuse_gated, total_scale
+from qformers.nn.vocabulary import (
+    Form,
+    Linear,
+    Model,
+    Norm,
+    Positions,
+    Table,
+    Tensor,
+    gating,
+    refuse_gated,
+    total_scale,
+)
 
-EPSILON = 1e-5  # of all norms, as in PyTorch; Keras' 1e-3 gives other numbers
 NORMAL_VARIANCE = {"silu": 2.952, "kaiming": 2.0}  # times inputs: layers around SiLU (arXiv:1805.08266) and ReLU
+CUT = 0.87962566103423978  # standard deviation of a normal distribution of width 1 that is cut at 2
 MOMENTUM = 0.9  # of the running statistics, PyTorch's 0.1 seen from the other side
 
 
@@ -63,6 +74,10 @@ class Float32:
             dtype=self.dtype,
             name=name,
         )(x)
+        return self._finished(y, name, linear)
+
+    def _finished(self, y: Tensor, name: str, linear: Linear) -> Tensor:
+        """What comes behind the kernel and the bias of a dense step."""
         if linear.factor != 1.0:
             y = layers.Factor(linear.factor, dtype=self.dtype, name=f"{name}_scaled")(y)
         if linear.head_factors is not None:
@@ -71,11 +86,23 @@ class Float32:
             y = self.norm(y, linear.norm)
         if linear.activation == "gelu":  # exact, by the error function
             y = layers.Gelu(dtype=self.dtype, name=f"{name}_gelu")(y)
+        elif linear.activation == "gelu_tanh":
+            y = layers.GeluTanh(dtype=self.dtype, name=f"{name}_gelu_tanh")(y)
         elif linear.activation != "linear":
             y = keras.layers.Activation(linear.activation, dtype=self.dtype, name=f"{name}_{linear.activation}")(y)
         if layer_of(y) != name:
             self._ends[name] = layer_of(y)
         return y
+
+    def tokens(self, name: str, length: int, entries: int) -> Tensor:
+        """Whole numbers."""
+        self._inputs[name] = self.roles.of("bn", f"input '{name}'")
+        return keras.Input((length,), name=name, dtype="int32")
+
+    def embedding(self, tokens: Tensor, name: str, entries: int, linear: Linear, positions: Positions) -> Tensor:
+        """A table that whole numbers are looked up in."""
+        table = layers.TokenTable(entries, linear.sizes["d"], positions, dtype=self.dtype, name=name)
+        return self._finished(table(tokens), name, linear)
 
     def derived_dense(self, x: Tensor, name: str, linear: Linear, rule: str, of: str = "") -> Tensor:
         """A dense step like any other; its rule is kept for filling it from a model of another form."""
@@ -117,11 +144,11 @@ class Float32:
     def norm(self, x: Tensor, norm: Norm) -> Tensor:
         """Layer norm, RMS norm, batch norm or nothing."""
         if norm.kind == "rms":
-            return keras.layers.RMSNormalization(epsilon=EPSILON, dtype=self.dtype, name=norm.name)(x)
+            return keras.layers.RMSNormalization(epsilon=norm.epsilon, dtype=self.dtype, name=norm.name)(x)
         if norm.kind == "layer":
-            return keras.layers.LayerNormalization(epsilon=EPSILON, dtype=self.dtype, name=norm.name)(x)
+            return keras.layers.LayerNormalization(epsilon=norm.epsilon, dtype=self.dtype, name=norm.name)(x)
         if norm.kind == "batch":
-            layer = layers.BatchNorm(norm.axis, MOMENTUM, EPSILON, dtype=self.dtype, name=norm.name)
+            layer = layers.BatchNorm(norm.axis, MOMENTUM, norm.epsilon, dtype=self.dtype, name=norm.name)
             return layer(x) if norm.mask is None else layer(x, norm.mask)
         return x
 
@@ -169,7 +196,7 @@ class Float32:
 
     def gate(self, x: Tensor, mask: Tensor, name: str) -> Tensor:
         """Product with the mask."""
-        return self.einsum("bn,bnd->bnd", mask, x, name)
+        return self.einsum(gating(len(x.shape)), mask, x, name)
 
     def spread(self, x: Tensor, particles: int, name: str) -> Tensor:
         """Product with ones."""
@@ -182,6 +209,14 @@ class Float32:
     def residual_factors(self, x: Tensor, name: str) -> Tensor:
         """Learned factors, one per channel."""
         return layers.Scale(dtype=self.dtype, name=name)(x)
+
+    def unit(self, x: Tensor, name: str, epsilon: float = 0.0) -> Tensor:
+        """RMS norm that learns nothing."""
+        return layers.Unit(epsilon, dtype=self.dtype, name=name)(x)
+
+    def cosine(self, a: Tensor, b: Tensor, axes: str, name: str, epsilon: float = 0.0) -> Tensor:
+        """Scalar product over both lengths."""
+        return layers.Cosine(epsilon, dtype=self.dtype, name=name)([a, b])
 
     def swiglu(self, x: Tensor, name: str, linear: Linear) -> Tensor:
         """Two dense steps, SiLU and a product."""
@@ -235,6 +270,10 @@ class Float32:
 def _kernel_initialiser(linear: Linear, input_shape: tuple[int | None, ...]) -> keras.initializers.Initializer:
     """The limits of PyTorch; Keras would misread the fans of a kernel with three axes."""
     inputs, outputs = linear.fans(input_shape)
+    if (
+        linear.initial == "lecun"
+    ):  # of a normal distribution cut at two standard deviations, which has 0.88 of its width
+        return keras.initializers.TruncatedNormal(0.0, linear.gain / (CUT * math.sqrt(inputs)))
     if linear.initial in NORMAL_VARIANCE:
         return keras.initializers.RandomNormal(0.0, linear.gain * math.sqrt(NORMAL_VARIANCE[linear.initial] / inputs))
     limit = 1 / math.sqrt(inputs) if linear.initial == "torch_conv" else math.sqrt(6 / (inputs + outputs))

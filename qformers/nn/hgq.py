@@ -36,9 +36,11 @@ from qformers.nn.vocabulary import (
     Model,
     Norm,
     Normed,
+    Positions,
     Table,
     Tensor,
     by_channel,
+    gating,
     refuse_gated,
     spelt,
     total_scale,
@@ -46,7 +48,7 @@ from qformers.nn.vocabulary import (
 from qformers.precision.fixed import Fixed
 from qformers.precision.rules import layer_types
 
-TABULATED = ("gelu", "silu", "tanh")  # activations
+TABULATED = ("gelu", "gelu_tanh", "silu", "tanh")  # activations
 WIDE = Fixed(True, 8, 12)  # of values that a constant layer only passes on
 
 
@@ -86,6 +88,10 @@ class Hgq:
 
     def dense(self, x: Tensor, name: str, linear: Linear) -> Tensor:
         """QEinsumDense; norms and factors around it are noted for folding."""
+        return self._dense(x, name, linear)
+
+    def _dense(self, x: Tensor, name: str, linear: Linear, given: Any = None) -> Tensor:
+        """`given`: the format of the input; None = as the build says."""
         norm = linear.norm
         computed = norm is not None and norm.kind in COMPUTED
         tabulated = linear.activation in TABULATED
@@ -107,7 +113,7 @@ class Hgq:
             linear.output_shape(x.shape),
             bias_axes=bias_axes,
             activation="relu" if linear.activation == "relu" and not computed else None,
-            iq_conf=self.formats.value(name, roles),
+            iq_conf=given or self.formats.value(name, roles),
             kq_conf=self.formats.weight(name),
             bq_conf=self.formats.bias(name) if bias_axes else None,
             name=name,
@@ -125,6 +131,15 @@ class Hgq:
         if tabulated:
             y = self._activated(y, linear.activation, f"{name}_{linear.activation}")
         return y
+
+    def tokens(self, name: str, length: int, entries: int) -> Tensor:
+        """One-hot."""
+        return self.input(f"{name}_one_hot", (length, entries), "bnv")
+
+    def embedding(self, tokens: Tensor, name: str, entries: int, linear: Linear, positions: Positions) -> Tensor:
+        """The dense step of the one-hot form; its bias starts as the vectors of places, also where those are fixed."""
+        linear = replace(linear, bias_axes=linear.bias_axes if positions == "none" else "nd")
+        return self._dense(tokens, name, linear, self.formats.fixed("ufixed<1,1>"))
 
     def derived_dense(self, x: Tensor, name: str, linear: Linear, rule: str, of: str = "") -> Tensor:
         """A dense step that stands for several float layers; `rule` says how its kernel and bias follow from them."""
@@ -217,16 +232,7 @@ class Hgq:
             x = QSubtract(iq_confs=sides, name=f"{name}_centred")([x, mean])
         x = self._ranged_wires(x, np.ones(channels), each, f"{name}_shifted", forms.unshifted)
         self._shifts.append(f"{name}_shifted")
-        step = f"{name}_squares"
-        sides = [formats.value(step, roles, "QEinsum", slot, forms.squared) for slot in ("input0", "input1")]
-        squares = QEinsum(f"{places}d,{places}d->{places}", iq_confs=sides, name=step)([x, x])
-        parts = [
-            self.table(squares, table, f"{name}_root{index}") for index, table in enumerate(norms.root_tables(channels))
-        ]
-        root = parts[0]
-        for index, part in enumerate(parts[1:], 1):
-            step = f"{name}_root" if index == len(parts) - 1 else f"{name}_root_sum{index}"
-            root = self.sum(root, part, norms.root_form(), step)
+        root = self._root(x, places, roles, name)
         step = f"{name}_normed"
         sides = [
             formats.value(step, roles, "QEinsum", "input0", forms.shifted),
@@ -234,6 +240,48 @@ class Hgq:
         ]
         y = QEinsum(f"{places}d,{places}->{places}d", iq_confs=sides, name=step)([x, root])
         return keras.layers.Reshape(shape[1:], name=f"{name}_flat")(y) if len(shape) == 2 else y
+
+    def _root(self, x: Tensor, places: str, roles: tuple[Role, ...], name: str, mean: bool = False) -> Tensor:
+        """sqrt(D / sum of squares) of shifted values (B, ..., D), for `mean` divided by D: (B, ...)."""
+        step, channels = f"{name}_squares", int(x.shape[-1])
+        squared = norms.Forms.of(self.quant.norm_bits).squared
+        sides = [self.formats.value(step, roles, "QEinsum", slot, squared) for slot in ("input0", "input1")]
+        squares = QEinsum(f"{places}d,{places}d->{places}", iq_confs=sides, name=step)([x, x])
+        tables = norms.root_tables(channels, mean)
+        parts = [self.table(squares, table, f"{name}_root{index}") for index, table in enumerate(tables)]
+        root = parts[0]
+        for index, part in enumerate(parts[1:], 1):
+            step = f"{name}_root" if index == len(parts) - 1 else f"{name}_root_sum{index}"
+            root = self.sum(root, part, norms.root_form(channels, mean), step)
+        return root
+
+    def unit(self, x: Tensor, name: str, epsilon: float = 0.0) -> Tensor:
+        """An RMS norm without learned factors."""
+        y = self._normalised(self._plain(x, name), Norm(name, "rms"))
+        self._stands_for[layer_of(y)] = name
+        return y
+
+    def cosine(self, a: Tensor, b: Tensor, axes: str, name: str, epsilon: float = 0.0) -> Tensor:
+        """The scalar product of values shifted into (-1, 1), times the roots of both (`qformers.nn.norms`)."""
+        roles, forms = self.roles.of(axes, f"layer '{name}'"), norms.Forms.of(self.quant.norm_bits)
+        each = by_channel(a.shape)
+        places, channels = each[: each.index("d")], int(a.shape[-1])
+        shifted, roots = [], []
+        for side, value in (("left", self._plain(a, name)), ("right", self._plain(b, name))):
+            step = f"{name}_{side}_shifted"
+            x = self._ranged_wires(value, np.ones(channels), each, step, forms.unshifted)
+            self._shifts.append(step)
+            roots.append(self._root(x, places, roles, f"{name}_{side}", mean=side == "right"))
+            shifted.append(x)
+        step = f"{name}_product"
+        sides = [self.formats.value(step, roles, "QEinsum", slot, forms.shifted) for slot in ("input0", "input1")]
+        value = QEinsum(f"{places}d,{places}d->{places}", iq_confs=sides, name=step)(shifted)
+        scalar = norms.scalar_form(self.quant.norm_bits, channels)
+        for step, root, mean in ((f"{name}_half", roots[0], False), (name, roots[1], True)):
+            form = str(self.formats.own(step, "QEinsum", "input1", norms.root_form(channels, mean)))
+            sides = [self.formats.value(step, roles[:-1], "QEinsum", "input0", scalar), self.formats.fixed(form)]
+            value = QEinsum(f"{places},{places}->{places}", iq_confs=sides, name=step)([value, root])
+        return value
 
     def _ranged_wires(self, x: Tensor, kernel: Any, equation: str, name: str, default: str) -> Tensor:
         """`wires` of a format that calibration moves to the range of the data, where the build file says none."""
@@ -379,7 +427,7 @@ class Hgq:
 
     def gate(self, x: Tensor, mask: Tensor, name: str) -> Tensor:
         """One bit times each value: AND gates."""
-        return self._with_mask("bn,bnd->bnd", mask, x, name)
+        return self._with_mask(gating(len(x.shape)), mask, x, name)
 
     def spread(self, x: Tensor, particles: int, name: str) -> Tensor:
         """Wires: the adder that reads them quantises."""
@@ -388,7 +436,7 @@ class Hgq:
     def _with_mask(self, equation: str, mask: Tensor, x: Tensor, name: str, worth: float = 1.0) -> Tensor:
         """Mask, one bit that is 0 or `worth`, times values."""
         bit = self.formats.fixed(str(Fixed(False, 1 + round(math.log2(worth)), -round(math.log2(worth)))))
-        sides = [bit, self.formats.value(name, ("event", "point", "channel"), "QEinsum", "input1")]
+        sides = [bit, self.formats.value(name, _roles_of(x), "QEinsum", "input1")]
         return QEinsum(equation, iq_confs=sides, name=name, **self.formats.result(name, "QEinsum"))(
             [self._plain(mask, name), self._plain(x, name)]
         )

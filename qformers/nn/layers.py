@@ -9,8 +9,10 @@ from typing import Any, TypeVar, cast
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
 from qformers.nn.memory import Memory
+from qformers.nn.vocabulary import Positions
 
 Tensor = Any  # a Keras tensor, symbolic or not
 Thing = TypeVar("Thing")
@@ -100,6 +102,106 @@ class Gelu(keras.layers.Layer):  # type: ignore[misc]
     def call(self, inputs: Tensor) -> Tensor:
         """Apply it; shapes as in the class."""
         return 0.5 * inputs * (1.0 + ops.erf(inputs / math.sqrt(2.0)))  # tf.nn.gelu takes the root through float32
+
+
+@serialisable
+class GeluTanh(keras.layers.Layer):  # type: ignore[misc]
+    """The approximation of GELU by tanh (arXiv:1606.08415), flax's default."""
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """Apply it; shapes as in the class."""
+        return inputs * gelu_gate(inputs)
+
+
+def gelu_gate(x: Tensor) -> Tensor:
+    """What `GeluTanh` multiplies x by."""
+    return 0.5 * (1.0 + ops.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x * x * x)))
+
+
+class _OfSquares(keras.layers.Layer):  # type: ignore[misc]
+    """What is divided by a root of squares; epsilon: what is under the root is at least so much."""
+
+    def __init__(self, epsilon: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.epsilon = epsilon
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments, for saving."""
+        return {**super().get_config(), "epsilon": self.epsilon}
+
+
+@serialisable
+class Unit(_OfSquares):
+    """x over the root of the mean square of its last axis."""
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """Apply it; shapes as in the class."""
+        return inputs / ops.sqrt(ops.maximum(ops.mean(inputs * inputs, axis=-1, keepdims=True), self.epsilon))
+
+
+@serialisable
+class Cosine(_OfSquares):
+    """sum_e a_e b_e / (|a| |b|): (B, ..., E) twice -> (B, ...)."""
+
+    def call(self, inputs: tuple[Tensor, Tensor]) -> Tensor:
+        """Apply it; shapes as in the class."""
+        a, b = inputs
+        lengths = [ops.sqrt(ops.maximum(ops.sum(x * x, axis=-1), self.epsilon)) for x in (a, b)]
+        return ops.sum(a * b, axis=-1) / (lengths[0] * lengths[1])
+
+    def compute_output_shape(self, input_shape: list[Shape]) -> Shape:
+        """Shape of the output, batch first."""
+        return input_shape[0][:-1]
+
+
+@serialisable
+class TokenTable(keras.layers.Layer):  # type: ignore[misc]
+    """Learned vectors of whole numbers, and of places: (B, N) -> (B, N, D). Numbers beyond the table get its last row.
+
+    It is the dense step `equation` of the one-hot form of the numbers, as which fixed point has it: `_kernel` (V, D) is
+    its kernel and `bias` (N, D) the vectors of the places.
+
+    Args:
+        entries: V.
+        width: D.
+        positions: vectors of places: learned, fixed (sines and cosines, arXiv:1706.03762, section 3.5), or none.
+    """
+
+    equation = "bnv,vd->bnd"
+
+    def __init__(self, entries: int, width: int, positions: Positions, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.entries, self.width, self.positions = entries, width, positions
+        self.bias: Any = None
+
+    def build(self, input_shape: Shape) -> None:
+        """Create the weights."""
+        initial = keras.initializers.RandomNormal(0.0, 1.0 / math.sqrt(self.width))
+        self._kernel = self.add_weight(name="kernel", shape=(self.entries, self.width), initializer=initial)
+        if self.positions == "learned":
+            shape = (input_shape[1], self.width)
+            self.bias = self.add_weight(name="bias", shape=shape, initializer=initial)
+        if self.positions == "fixed":
+            self.bias = waves(input_shape[1] or 0, self.width)
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """Apply it; shapes as in the class."""
+        vectors = ops.take(ops.convert_to_tensor(self._kernel), ops.minimum(inputs, self.entries - 1), axis=0)
+        return vectors if self.bias is None else vectors + ops.cast(self.bias, self.compute_dtype)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """Shape of the output, batch first."""
+        return (*input_shape, self.width)
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments, for saving."""
+        return {**super().get_config(), "entries": self.entries, "width": self.width, "positions": self.positions}
+
+
+def waves(places: int, width: int) -> NDArray[np.float64]:
+    """Vectors of places (N, D): sin(t / 10000^(2i/D)) in the even columns 2i, cos in the odd ones."""
+    angles = np.arange(places)[:, None] * 10000.0 ** (-np.arange(0, width, 2) / width)
+    return np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(places, -1)[:, :width]
 
 
 def hiding(dtype: str) -> float:

@@ -39,28 +39,30 @@ SHARE_BITS = 8  # 1/D of a mean as the nearest number of so many bits
 
 @serialisable
 class RootPart:
-    """f(clip(S, low, high)) - f(high), with f(S) = sqrt(channels / S); f itself where `high` is None.
+    """f(clip(S, low, high)) - f(high), with f(S) = scale sqrt(channels / S); f itself where `high` is None.
 
     Args:
         channels: D.
         low, high: limits of the sum of squares.
+        scale: of the values.
     """
 
     __name__ = "root_part"  # HGQ2 asks activations for it
 
-    def __init__(self, channels: int, low: float, high: float | None) -> None:
-        self.channels, self.low, self.high = channels, low, high
+    def __init__(self, channels: int, low: float, high: float | None, scale: float = 1.0) -> None:
+        self.channels, self.low, self.high, self.scale = channels, low, high, scale
 
     def __call__(self, x: Tensor) -> Tensor:
         """Any shape."""
         if self.high is None:
-            return math.sqrt(self.channels) / ops.sqrt(ops.maximum(x, self.low))
-        root = math.sqrt(self.channels) / ops.sqrt(ops.clip(x, self.low, self.high))
-        return root - math.sqrt(self.channels / self.high)
+            return self.scale * math.sqrt(self.channels) / ops.sqrt(ops.maximum(x, self.low))
+        root = self.scale * math.sqrt(self.channels) / ops.sqrt(ops.clip(x, self.low, self.high))
+        return root - self.scale * math.sqrt(self.channels / self.high)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments, for saving."""
-        return {"channels": self.channels, "low": self.low, "high": self.high}
+        scaled = {} if self.scale == 1.0 else {"scale": self.scale}
+        return {"channels": self.channels, "low": self.low, "high": self.high, **scaled}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> RootPart:
@@ -92,8 +94,8 @@ class Forms:
         )))  # fmt: skip
 
 
-def root_tables(channels: int) -> list[Table]:
-    """The parts of the root of D channels, the coarse one first."""
+def root_tables(channels: int, mean: bool = False) -> list[Table]:
+    """The parts of the root of D channels, the coarse one first; divided by D for `mean`."""
     top = math.ceil(math.log2(channels))
     arguments = [
         Fixed(False, bits, ADDRESS_BITS - bits, "RND", "SAT") for bits in range(top, top - SPAN * PARTS, -SPAN)
@@ -101,14 +103,32 @@ def root_tables(channels: int) -> list[Table]:
     lowest = [*(finer.high for finer in arguments[1:]), arguments[-1].high * 2.0**-SPAN]
     tables = []
     for part, (argument, low) in enumerate(zip(arguments, lowest, strict=True)):
-        value = Fixed(False, SPAN // 2 * (part + 1) + (part == 0), ROOT_STEP, "RND", "SAT")
-        tables.append(Table(RootPart(channels, low, argument.high if part else None), str(argument), str(value)))
+        shift = _mean_shift(channels, mean)
+        value = Fixed(False, SPAN // 2 * (part + 1) + (part == 0) - shift, ROOT_STEP + shift, "RND", "SAT")
+        function = RootPart(channels, low, argument.high if part else None, 1.0 / channels if mean else 1.0)
+        tables.append(Table(function, str(argument), str(value)))
     return tables
 
 
-def root_form() -> str:
-    """Format of the root: its largest value is 2^(SPAN PARTS / 2)."""
-    return str(Fixed(False, SPAN * PARTS // 2 + 1, ROOT_STEP, "RND", "SAT"))
+def _mean_shift(channels: int, mean: bool) -> int:
+    """By how many bits a root that is divided by D has a finer step."""
+    return math.floor(math.log2(channels)) if mean else 0
+
+
+def root_form(channels: int = 1, mean: bool = False) -> str:
+    """Format of the root: its largest value is 2^(SPAN PARTS / 2), divided by D for `mean`."""
+    shift = _mean_shift(channels, mean)
+    return str(Fixed(False, SPAN * PARTS // 2 + 1 - shift, ROOT_STEP + shift, "RND", "SAT"))
+
+
+def unit_form(bits: int, channels: int) -> str:
+    """Format that holds D values whose mean square is 1, none of which is beyond sqrt(D), for ``quant.norm_bits``."""
+    return str(Fixed(True, math.ceil(math.log2(channels) / 2), bits - 1, "RND", "SAT"))
+
+
+def scalar_form(bits: int, channels: int) -> str:
+    """Default format of the scalar product of two vectors of D shifted values, for ``quant.norm_bits``."""
+    return str(Fixed(True, math.ceil(math.log2(channels)), bits, "RND", "SAT"))
 
 
 def share_of(channels: int) -> float:

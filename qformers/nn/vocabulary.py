@@ -25,7 +25,9 @@ Form: TypeAlias = "str | Callable[[Formats], str]"  # a fixed-point format, or h
 
 NormKind = Literal["layer", "rms", "batch", "none"]
 COMPUTED: tuple[NormKind, ...] = ("layer", "rms")  # by fixed point too; the others are folded or nothing
-Activation = Literal["gelu", "relu", "silu", "tanh", "linear"]
+Activation = Literal["gelu", "gelu_tanh", "relu", "silu", "tanh", "linear"]  # gelu by the error function, or by tanh
+Positions = Literal["learned", "fixed", "none"]  # fixed: sines and cosines (arXiv:1706.03762)
+EPSILON = 1e-5  # of norms, as in PyTorch; Keras' 1e-3 gives other numbers
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Norm:
     kind: NormKind
     mask: Tensor = None
     axis: int = -1  # from the end; another one than the last for batch norms behind a dense step only
+    epsilon: float = EPSILON  # of float
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,8 @@ class Linear:
     head_factors: str | None = None  # name of a layer of learned factors per head (weaver's c_attn)
     heads: int = 1
     norm: Norm | None = None
-    initial: Literal["glorot", "torch_conv", "silu", "kaiming"] = "glorot"  # torch_conv: PyTorch's of Linear too
+    initial: Literal["glorot", "torch_conv", "silu", "kaiming", "lecun"] = "glorot"  # torch_conv: PyTorch's of Linear
+    # too; lecun: flax's of Dense
     gain: float = 1.0  # on the initial kernel
     folded_bias_axes: str | None = None  # the same where a norm is folded in; None = `bias_axes`
 
@@ -121,6 +125,29 @@ class Vocabulary(Protocol):
 
     def dense(self, x: Tensor, name: str, linear: Linear) -> Tensor:
         """Learned einsum of `x`, which may be normed, with a kernel."""
+
+    def tokens(self, name: str, length: int, entries: int) -> Tensor:
+        """A model input of tokens, for `embedding`.
+
+        Float takes whole numbers (B, N) under this name; fixed point takes a one in the place of each number,
+        (B, N, V), under the name with ``_one_hot`` behind it. The host makes both (`qformers.models.inputs`).
+
+        Args:
+            name: of the input.
+            length: N.
+            entries: V.
+        """
+
+    def embedding(self, tokens: Tensor, name: str, entries: int, linear: Linear, positions: Positions) -> Tensor:
+        """Learned vectors of tokens: a table in float, in fixed point the dense step of the one-hot form.
+
+        Args:
+            tokens: of the verb `tokens`.
+            name: of the layer.
+            entries: V.
+            linear: "bnv,vd->bnd".
+            positions: vectors of the places, which are added.
+        """
 
     def derived_dense(self, x: Tensor, name: str, linear: Linear, rule: str, of: str = "") -> Tensor:
         """A dense step that stands for several steps of another form of the architecture.
@@ -200,7 +227,7 @@ class Vocabulary(Protocol):
         """Sum of (B, N, D) over real particles times 2^-round(log2 N), which is a shift."""
 
     def gate(self, x: Tensor, mask: Tensor, name: str) -> Tensor:
-        """(B, N, D) with zeros in padded slots."""
+        """(B, N, ..., D) with zeros in padded slots."""
 
     def spread(self, x: Tensor, particles: int, name: str) -> Tensor:
         """(B, D) repeated for every particle, (B, N, D)."""
@@ -210,6 +237,26 @@ class Vocabulary(Protocol):
 
     def residual_factors(self, x: Tensor, name: str) -> Tensor:
         """Learned factors per channel, the last axis, of a residual (weaver's w_resid)."""
+
+    def unit(self, x: Tensor, name: str, epsilon: float = 0.0) -> Tensor:
+        """`x` (B, ..., E) over the root of the mean square of its last axis; zeros stay zeros.
+
+        Args:
+            x: values.
+            name: of the layer.
+            epsilon: least mean square of float.
+        """
+
+    def cosine(self, a: Tensor, b: Tensor, axes: str, name: str, epsilon: float = 0.0) -> Tensor:
+        """Cosine of the angle between vectors along the last axis, (B, ..., E) twice -> (B, ...), in [-1, 1].
+
+        Args:
+            a, b: of one shape.
+            axes: spells it, e.g. "bnhe".
+            name: of the layer.
+            epsilon: least sum of squares of float; with 0 the cosine with a vector of zeros is none (NaN). In fixed
+                point it is 0.
+        """
 
     def swiglu(self, x: Tensor, name: str, linear: Linear) -> Tensor:
         """SwiGLU (arXiv:2002.05202): `linear` of `x` times the SiLU of another such step, `name`_gate.
@@ -271,6 +318,12 @@ def refuse_gated(name: str, linear: Linear) -> None:
     if linear.norm is not None or linear.activation != "linear":
         own = f"norm {linear.norm.name}" if linear.norm is not None else f"activation {linear.activation}"
         raise ConfigError(f"{name}: the two steps of a SwiGLU are linear, and one goes through a SiLU. Received: {own}")
+
+
+def gating(rank: int) -> str:
+    """Equation that multiplies a tensor (B, N, ..., D) of this rank by a mask (B, N)."""
+    axes = "bn" + "mkl"[: rank - 3] + "d"
+    return f"bn,{axes}->{axes}"
 
 
 def by_channel(shape: tuple[int | None, ...]) -> str:

@@ -79,7 +79,9 @@ def transfer(source: keras.Model, target: keras.Model) -> None:
                 f"layer '{name}' is derived by a rule that does not exist{nearest(rule, arch.derivations)}. "
                 f"Received: '{rule}'"
             )
-        _assign(target.get_layer(name), *arch.derivations[rule](cfg, FloatSource(source, target), of))
+        kernel, bias = arch.derivations[rule](cfg, FloatSource(source, target), of)
+        factor = memory.folds[name].factor if name in memory.folds else 1.0  # a layer of its own in float
+        _assign(target.get_layer(name), kernel * factor, None if bias is None else bias * factor)
 
 
 def _architecture(model: keras.Model, memory: Memory) -> tuple[Arch, Section]:
@@ -165,7 +167,7 @@ class FloatSource:
         """See `Source.dense`."""
         self.layer(name)
         folded = tuple(norm for norm in before if norm not in self._kept)
-        return folded_dense(self._model, name, Fold(folded, after))
+        return folded_dense(self._model, name, Fold(folded, after, bias=True))
 
     def normed(self, values: Array, norms: tuple[str, ...]) -> Array:
         """See `Source.normed`."""

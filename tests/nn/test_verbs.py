@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.hls_models import build_of
+from support.quantised import inputs_of
 from support.verbs import CASES, VARIANTS, VERBS, all_verbs, arrays_of, filled, model_of, truth_of, verbs
 
 from hls.backends import BACKENDS, open_backend
@@ -46,7 +47,10 @@ def test_a_verb_computes_what_it_says(verb: str, vocabulary: str) -> None:
             model_of(verb, vocabulary)
         return
     model, weights = filled(verb, vocabulary)
-    expected, result = truth_of(verb, weights), np.asarray(model(arrays_of(case, verb), training=False))
+    expected, result = (
+        truth_of(verb, weights),
+        np.asarray(model(inputs_of(model, arrays_of(case, verb)), training=False)),
+    )
     assert model.output.shape[1:] == expected.shape[1:]
     assert result.shape == expected.shape
     assert np.unique(expected).size >= 4

@@ -30,7 +30,7 @@ from qformers.models.sizes import Jet
 from qformers.nn.float32 import Float32
 from qformers.nn.hgq import Hgq
 from support.hept_fixed import FINE
-from support.quantised import NATURAL, shaken
+from support.quantised import NATURAL, inputs_of, shaken
 
 N = 6  # particles: heads, blocks and axes of 1, 2 and 3 all divide it
 SIZES = Jet(N, 3, 3, NATURAL)
@@ -234,7 +234,9 @@ def _said(error: Exception) -> str:
 
 
 def events(model: keras.Model, count: int = 400, fewest: int = 1) -> dict[str, NDArray[np.float32]]:
-    """Inputs of any model of jets or points: `fewest` to N particles, sorted by pT, zeros in empty slots.
+    """Inputs of any model of jets or points, and of its float form.
+
+    `fewest` to N particles, sorted by pT, zeros in empty slots.
 
     An event without particles has no softmax: in float it is that of equal masked scores, in fixed point that of scores
     without a mask, and no form reads either; so it is no event to compare them on. Numbers are on a grid of 1/128, and
@@ -242,10 +244,11 @@ def events(model: keras.Model, count: int = 400, fewest: int = 1) -> dict[str, N
     """
     random = np.random.default_rng(0)
     shapes = {tensor.name: tensor.shape for tensor in model.inputs}
-    _, slots, width = shapes["features"]
+    slots, width = model.inputs[0].shape[1], shapes.get("features", (0,))[-1]
     mask = np.arange(slots) < random.integers(fewest, slots + 1, (count, 1))
     features = random.normal(0.0, 0.2, (count, slots, width))
-    features[..., 0] = np.sort(random.uniform(0, 6, (count, slots)))[:, ::-1]
+    if width:
+        features[..., 0] = np.sort(random.uniform(0, 6, (count, slots)))[:, ::-1]
     pairs = random.normal(0.0, 1.0, (count, slots, slots, 4))
     made = {
         "features": np.round(features * 128) / 128 * mask[..., None],
@@ -255,6 +258,11 @@ def events(model: keras.Model, count: int = 400, fewest: int = 1) -> dict[str, N
     if "coords" in shapes:
         coords = random.normal(0.0, 1.0, (count, slots, shapes["coords"][-1])) * mask[..., None]
         made["coords"] = np.round(coords * 16) / 16
+    if "tokens_one_hot" in shapes:
+        entries = shapes["tokens_one_hot"][-1]
+        made["tokens"] = random.integers(0, entries, (count, slots)) * mask
+        made["tokens_one_hot"] = made["tokens"][..., None] == np.arange(entries)
+        shapes["tokens"] = made["tokens"].shape  # of the float model
     arrays = {name: np.asarray(array, np.float32) for name, array in made.items()}
     if "order" in shapes:
         arrays["order"] = host_order(model, SimpleNamespace(**arrays)).astype(np.float32)
@@ -277,7 +285,7 @@ def deviation(arch: Arch, cfg: Any, model: keras.Model) -> float:
             break
     else:
         raise AssertionError(f"{cfg} is constant with all of five draws of its weights: nothing can be compared")
-    float_to_quantised(floating, model, inputs)
+    float_to_quantised(floating, model, inputs_of(model, inputs))
     return float(np.sqrt(np.mean((_real(model, inputs) - wanted) ** 2)) / np.std(wanted))
 
 
@@ -289,7 +297,7 @@ def _lively(arch: Arch, cfg: Any, inputs: dict[str, NDArray[np.float32]], seed: 
     before = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 0.0
-    model(inputs, training=True)
+    model(inputs_of(model, inputs), training=True)
     for norm, momentum in zip(norms, before, strict=True):
         norm.momentum = momentum
     return model
@@ -297,5 +305,5 @@ def _lively(arch: Arch, cfg: Any, inputs: dict[str, NDArray[np.float32]], seed: 
 
 def _real(model: keras.Model, inputs: dict[str, NDArray[np.float32]]) -> NDArray[np.float64]:
     """Outputs of jets, or of the real points of events of points."""
-    found = np.asarray(model(inputs, training=False), np.float64)
+    found = np.asarray(model(inputs_of(model, inputs), training=False), np.float64)
     return found[inputs["mask"] > 0] if found.ndim == 3 else found

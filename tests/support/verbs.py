@@ -19,14 +19,16 @@ from qformers.models.part.pairs import square
 from qformers.nn import VOCABULARIES
 from qformers.nn.index.host_order import HostOrder
 from qformers.nn.index.select import Largest
-from qformers.nn.layers import Factor
-from qformers.nn.vocabulary import Linear, Norm, Table, Vocabulary
+from qformers.nn.layers import Factor, waves
+from qformers.nn.vocabulary import Linear, Norm, Positions, Table, Vocabulary
 from qformers.quant.fold import calibrate, transfer
+from support.quantised import inputs_of
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
 Weights = Callable[[str], list[Array]]  # of a layer of the float model
 
+ENTRIES = 3  # of a table of tokens
 FORM = "fixed<7,4,RND,SAT>"  # holds the inputs of the cases: steps of 1/8 within [-4, 4)
 QUANT = QuantConfig(
     learn=False,
@@ -162,18 +164,50 @@ def _gelu(x: Array) -> Array:
     return np.asarray(x / 2 * (1 + np.vectorize(math.erf)(x / math.sqrt(2))))
 
 
-ACTIVATIONS: dict[Any, Callable[[Array], Array]] = {"gelu": _gelu, "silu": _silu, "tanh": np.tanh}
+def _gelu_tanh(x: Array) -> Array:
+    return np.asarray(x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))))
+
+
+ACTIVATIONS: dict[Any, Callable[[Array], Array]] = {
+    "gelu": _gelu, "gelu_tanh": _gelu_tanh, "silu": _silu, "tanh": np.tanh
+}  # fmt: skip
+APART = np.array([-8.0, 0.0, 8.0])
+
+
+def _apart(nn: Vocabulary, x: Any, name: str) -> Any:
+    """Points whose channels are far apart: a vector of zeros has no direction."""
+    return nn.wires(x, np.eye(3), "bnd,de->bne", f"{name}_apart", FORM, np.tile(APART, (4, 1)))
+
+
+def _unit(x: Array) -> Array:
+    return np.asarray(x / np.sqrt((x**2).mean(-1, keepdims=True)))
+
+
+def _embedded(name: str, positions: Positions) -> Callable[[Vocabulary, Mapping[str, Any]], Any]:
+    linear = Linear("bnv,vd->bnd", {"v": ENTRIES, "d": 2}, None)
+    return lambda nn, i: nn.embedding(i["tokens"], name, ENTRIES, linear, positions)
+
+
+def _vectors(name: str) -> Callable[[Arrays, Weights], Array]:
+    """Of tokens, and of places where they are learned."""
+
+    def truth(arrays: Arrays, weights: Weights) -> Array:
+        kernel, *places = weights(name)
+        return np.asarray(kernel[arrays["tokens"].astype(int)] + sum(places))
+
+    return truth
 
 
 def _computed(nn: Vocabulary, x: Any, kind: Any) -> Any:
     """A norm of points whose channels are far apart: one of equal channels is a matter of epsilon."""
     name = f"norm_{kind}"
-    apart = nn.wires(x, np.eye(3), "bnd,de->bne", f"{name}_apart", FORM, np.tile([-8.0, 0.0, 8.0], (4, 1)))
-    return nn.dense(nn.norm(apart, Norm(f"{name}_itself", kind)), name, Linear("bnd,de->bne", {"e": 3}, "e"))
+    return nn.dense(
+        nn.norm(_apart(nn, x, name), Norm(f"{name}_itself", kind)), name, Linear("bnd,de->bne", {"e": 3}, "e")
+    )
 
 
 def _computed_truth(arrays: Arrays, weights: Weights, kind: str) -> Array:
-    x, learned = arrays["x"] + [-8.0, 0.0, 8.0], weights(f"norm_{kind}_itself")
+    x, learned = arrays["x"] + APART, weights(f"norm_{kind}_itself")
     x = x - x.mean(-1, keepdims=True) if kind == "layer" else x
     x = x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-5) * learned[0] + (learned[1] if kind == "layer" else 0.0)
     return _affine({"x": x}, weights(f"norm_{kind}"))
@@ -322,6 +356,31 @@ CASES: dict[str, Case] = {
         lambda nn, i: nn.total(i["x"], i["mask"], "total"),
         lambda a, w: np.einsum("bnd,bn->bd", a["x"], a["mask"]) / 4,
     ),
+    "tokens": Case({"tokens": (4,)}, _embedded("tokens", "none"), _vectors("tokens")),
+    "embedding": Case({"tokens": (4,)}, _embedded("embedding", "learned"), _vectors("embedding")),
+    "embedding_fixed": Case(
+        {"tokens": (4,)},
+        _embedded("embedding_fixed", "fixed"),
+        lambda a, w: _vectors("embedding_fixed")(a, w) + waves(4, 2),
+        bound=2**-9,  # half a step of the biases
+    ),
+    "unit": Case(
+        {"x": (4, 3)},
+        lambda nn, i: nn.unit(_apart(nn, i["x"], "unit"), "unit"),
+        lambda a, w: _unit(a["x"] + APART),
+        bound=0.06,  # as of the norms, without the weights
+    ),
+    "cosine": Case(
+        {"x": (4, 3), "y": (4, 3)},
+        lambda nn, i: nn.cosine(_apart(nn, i["x"], "cosine_x"), _apart(nn, i["y"], "cosine_y"), "bnd", "cosine"),
+        lambda a, w: np.mean(_unit(a["x"] + APART) * _unit(a["y"] + APART), axis=-1),
+        bound=0.03,  # two roots within 1 % each
+    ),
+    "gate_heads": Case(
+        {"x": (4, 2, 3), "mask": (4,)},
+        lambda nn, i: nn.gate(i["x"], i["mask"], "gate_heads"),
+        lambda a, w: a["x"] * a["mask"][..., None, None],
+    ),
     "gate": Case(
         POINTS,
         lambda nn, i: nn.gate(i["x"], i["mask"], "gate"),
@@ -417,7 +476,13 @@ CASES: dict[str, Case] = {
 }
 
 
-VARIANTS = {"norm_layer": "norm", "norm_rms": "norm", **{f"dense_{name}": "dense" for name in ACTIVATIONS}}
+VARIANTS = {
+    "norm_layer": "norm",
+    "norm_rms": "norm",
+    "gate_heads": "gate",
+    "embedding_fixed": "embedding",
+    **{f"dense_{name}": "dense" for name in ACTIVATIONS},
+}
 
 
 def verbs() -> list[str]:
@@ -426,11 +491,17 @@ def verbs() -> list[str]:
 
 
 def arrays_of(case: Case, verb: str, count: int = 300) -> dict[str, NDArray[np.float32]]:
-    """Inputs of the model of a verb: at least one particle in each event, coordinates of empty slots are 0."""
+    """Inputs of the models of a verb, float and fixed.
+
+    At least one particle in each event, coordinates of empty slots are 0.
+    """
     random = np.random.default_rng(0)
     made: dict[str, Array] = {
         name: random.integers(-32, 32, (count, *shape)) / 8 for name, shape in case.shapes.items()
     }
+    if "tokens" in made:
+        made["tokens"] = random.integers(0, ENTRIES, made["tokens"].shape)
+        made["tokens_one_hot"] = made["tokens"][..., None] == np.arange(ENTRIES)  # of fixed point
     if "mask" in made:
         made["mask"] = np.arange(made["mask"].shape[1]) < random.integers(1, made["mask"].shape[1] + 1, (count, 1))
     if "coords" in made:
@@ -441,12 +512,17 @@ def arrays_of(case: Case, verb: str, count: int = 300) -> dict[str, NDArray[np.f
 def model_of(verb: str, vocabulary: str, source: bool = False) -> keras.Model:
     """The model of a verb, as built; its inputs begin with the verb. With `source` the one that has the weights."""
     case, nn = CASES[verb], VOCABULARIES[vocabulary](QUANT)
-    nn.declare(point="nqk", channel="dexyo", head="h")
+    nn.declare(point="nqk", channel="dexyov", head="h")
     letters = {1: "bn", 2: "bnd", 3: "bqkd"}
-    inputs = {name: nn.input(_input(verb, name), shape, letters[len(shape)]) for name, shape in case.shapes.items()}
+    inputs = {
+        name: nn.tokens(_input(verb, name), *shape, ENTRIES)
+        if name == "tokens"
+        else nn.input(_input(verb, name), shape, letters[len(shape)])
+        for name, shape in case.shapes.items()
+    }
     keras.utils.set_random_seed(4)
     say = case.source if source and case.source is not None else case.say
-    return nn.model({_input(verb, name): x for name, x in inputs.items()}, say(nn, inputs), VerbsConfig())
+    return nn.model({x.name: x for x in inputs.values()}, say(nn, inputs), VerbsConfig())
 
 
 def _source_of(verb: str) -> keras.Model:
@@ -468,7 +544,7 @@ def filled(verb: str, vocabulary: str) -> tuple[keras.Model, Weights]:
         model = model_of(verb, vocabulary)
         transfer(source, model)
     if vocabulary != "float32":
-        calibrate(model, arrays_of(CASES[verb], verb), start=True)
+        calibrate(model, inputs_of(model, arrays_of(CASES[verb], verb)), start=True)
     return model, lambda name: [np.asarray(value, np.float64) for value in source.get_layer(name).get_weights()]
 
 
@@ -492,5 +568,5 @@ def all_verbs(names: list[str]) -> tuple[keras.Model, dict[str, Array]]:
         model = filled(verb, "hgq")[0]
         inputs.update({tensor.name: tensor for tensor in model.inputs})
         outputs[f"{verb}_output"] = model.output
-        arrays.update(arrays_of(CASES[verb], verb))
+        arrays.update(inputs_of(model, arrays_of(CASES[verb], verb)))
     return keras.Model(inputs, outputs, name="verbs"), arrays
