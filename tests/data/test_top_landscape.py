@@ -55,6 +55,16 @@ def rewritten(path: Path, change: Callable[[Any], Any]) -> Path:
     return path
 
 
+def as_doubles(path: Path) -> Path:
+    """The table of a file with all of its columns as doubles."""
+
+    def change(rows: Any) -> Any:
+        kinds = [(name, "f8" if name != "index" else "i8", rows.dtype[name].shape) for name in rows.dtype.names]
+        return rows.astype(kinds)
+
+    return rewritten(path, change)
+
+
 def by_hand(jet: np.ndarray[Any, Any]) -> list[list[float]]:
     """The published inputs of a jet (S, 4), particle by particle in falling pT, written down independently."""
     real = [row for row in jet.tolist() if any(row)]
@@ -283,6 +293,34 @@ def test_particles_that_cannot_be(tmp_path: Path, row: list[float], said: str) -
     vectors, flags = momenta(10, seed=1)
     vectors[5, 0] = row
     refused(write(tmp_path / "a.h5", vectors, flags), rf"'table', columns PX_\*, PY_\*, PZ_\*, E_\*: (.*){said}|{said}")
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (1e300, r"columns PX_\*, .*: value beyond 1e\+09 \(units are GeV\), 1e\+300 in jet 5"),
+        (1e-50, r"a particle's pT must be at least 1.2e-38 GeV to be told from 0. Received: 1.4.*e-50 in jet 5"),
+    ],
+)
+def test_doubles_are_looked_at_as_they_are(tmp_path: Path, value: float, said: str) -> None:
+    """In float32 the one would be infinite, and a particle of the other would be padding."""
+    path = as_doubles(write(tmp_path / "a.h5", *momenta(10, seed=1)))
+    straight = load(path)
+    with h5py.File(path, "a") as file:
+        rows = file["table/table"][()]
+        rows["values_block_0"][5, :4] = value  # E, PX, PY, PZ of the first
+        file["table/table"][...] = rows
+    refused(path, said)
+    np.testing.assert_array_equal(load(write(path, *momenta(10, seed=1))).features, straight.features)
+
+
+def test_flags_that_are_doubles(tmp_path: Path) -> None:
+    path = as_doubles(write(tmp_path / "a.h5", *momenta(10, seed=1)))
+    with h5py.File(path, "a") as file:
+        rows = file["table/table"][()]
+        rows["values_block_1"][7, 1] = 1e-50
+        file["table/table"][...] = rows
+    refused(path, r"column 'is_signal_new': must be 0 or 1. Received: 1e-50 in jet 7")
 
 
 def test_jets_without_particles_and_without_momentum(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ Columns follow Examples/Io/Csv of acts-project/acts; layers those of its first g
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -24,8 +23,9 @@ from qformers.data.points import hit_features, trackml
 from qformers.data.points.csv_table import FLOAT, INT, Columns, Table, names_of, read_table
 from qformers.data.points.hit_cloud import Hits, hit_cloud, layer_index, refuse_none_chosen, refuse_places
 from qformers.data.points.joins import required, rows_of, sorted_by
+from qformers.data.points.options import require_known
 from qformers.data.points.trackml import beside, even, event_number
-from qformers.errors import DataError, nearest
+from qformers.errors import DataError
 
 Ints = NDArray[np.int64]
 Bits = dict[str, tuple[int, int]]  # part of a number of 64 bits -> how many bits, first of them
@@ -80,16 +80,11 @@ class ActsOptions:
     task: Literal["tracking", "pileup"] = "tracking"
 
     def __post_init__(self) -> None:
-        known: dict[str, Iterable[str]] = {
-            "detector": DETECTORS,
-            "features": FEATURE_SETS,
-            "layers": trackml.LAYERS,
-            "task": trackml.CLASSES,
-        }
-        for name, names in known.items():
-            value = getattr(self, name)
-            if value not in set(names):
-                raise DataError(f"data.{name}: simulated hits of ACTS have no {name} '{value}'{nearest(value, names)}")
+        who_has = "simulated hits of ACTS have"
+        require_known(who_has, "detector", self.detector, DETECTORS)
+        require_known(who_has, "data.features", self.features, FEATURE_SETS)
+        require_known(who_has, "data.points.layers", self.layers, trackml.LAYERS)
+        require_known(who_has, "data.points.task", self.task, trackml.CLASSES)
 
     @property
     def layout(self) -> PointLayout:
