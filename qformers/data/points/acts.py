@@ -5,8 +5,9 @@ Files of an event: ``event000000000-hits.csv`` (or ``.csv.gz``) with ``-particle
 ``-measurement-simhit-map``) hold coordinates on their surface, which these files alone do not turn into x, y, z, so
 that they are not read. There is no noise, no resolution and no hit that belongs to two particles.
 
-Columns follow Examples/Io/Csv of acts-project/acts; layers those of its first geometry of the Open Data Detector
-(the newer one numbers its volumes otherwise, and is refused).
+Columns follow Examples/Io/Csv of acts-project/acts (compared with its sources of August 2026, 6fd7277), volumes and
+layers its first kind of geometry, which its scripts still take by default. The newer one of the Open Data Detector,
+"Gen3", numbers them otherwise; hits in volumes or layers that the first kind does not have are refused.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ GEOMETRY: Bits = {
 }
 # one column particle_id, or, in newer files, one for each of its parts: primary vertex, secondary vertex, particle,
 # generation, descendant
+# (there these have 16, 16, 32, 8 and 32 bits; numbers that do not fit these are refused)
 BARCODE: Bits = {
     "particle_id_pv": (12, 52),
     "particle_id_sv": (12, 40),
