@@ -229,7 +229,9 @@ def test_strips_alone_and_other_names(hits: Path) -> None:
 )
 def test_unknown_options_are_refused_with_the_nearest(key: str, value: str, nearest: str) -> None:
     options: dict[str, Any] = {"detector": "odd", key: value}
-    with pytest.raises(DataError, match=rf"data.{key}: simulated hits of ACTS have no {key} '{value}'.*'{nearest}"):
+    section = {"detector": "", "features": "data."}.get(key, "data.points.")
+    words = rf"^{section}{key}: simulated hits of ACTS have no {key} '{value}'.*'{nearest}"
+    with pytest.raises(DataError, match=words):
         ActsOptions(**options)
 
 

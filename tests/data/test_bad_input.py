@@ -104,7 +104,7 @@ def test_damaged_baskets(tmp_path: Path) -> None:
     text = bytearray(path.read_bytes())
     text[len(text) // 4 : len(text) // 2] = bytes(len(text) // 2 - len(text) // 4)
     path.write_bytes(text)
-    refused(path, r"cannot be read as ROOT|non-finite|particles in jet|not one-hot|must be positive")
+    refused(path, r"cannot be read as ROOT|non-finite|value beyond|numbers in jet|not one-hot|must be ")
 
 
 def test_a_missing_tree(tmp_path: Path) -> None:
@@ -198,7 +198,8 @@ def test_branches_of_unequal_length(tmp_path: Path) -> None:
         file.mktree("tree", {n: b.type.content if isinstance(b, ak.Array) else b.dtype for n, b in branches.items()})
         file["tree"].extend(branches)
     refused(
-        tmp_path / "bad.root", r"branch 'part_py' has 0 particles in jet 2 and 'part_px' has \d+; all part_ branches"
+        tmp_path / "bad.root",
+        r"branch 'part_py' has 0 numbers in jet 2 and 'part_px' has \d+; both must have one for each of the same",
     )
 
 
@@ -321,12 +322,51 @@ def test_particles_without_transverse_momentum(tmp_path: Path) -> None:
     refused(tree(tmp_path, branches), r"a particle's pT must be positive. Received: 0.0 in jet 7 \(1 such particles")
 
 
-@pytest.mark.parametrize("name", ["part_px", "part_energy", "part_deta"])
-def test_values_beyond_all_that_is_measured(tmp_path: Path, name: str) -> None:
-    refused(
-        tree(tmp_path, changed(name, 2, 1e35)),
-        rf"branch '{name}': value beyond 1e\+09 \(units are GeV\), .*e\+3[45] in jet 2 ",
-    )
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("part_px", 1e35, r"value beyond 1e\+09 \(units are GeV\), .*e\+3[45] in jet 2 "),
+        ("part_energy", 1e35, r"value beyond 1e\+09 \(units are GeV\), .*e\+3[45] in jet 2 "),
+        ("part_d0val", 1e10, r"value beyond 1e\+09 \(units are mm\), 1e\+10|units are mm\), 10000000000.0 in jet 2 "),
+        ("part_deta", 51.0, r"value beyond 50 \(a rapidity, pseudorapidity or distance in them\), 51.0 in jet 2 "),
+        ("part_dphi", -180.0, r"value beyond 12.5664 \(an azimuth in rad\), -180.0 in jet 2 "),
+        ("part_charge", 77.0, r"must be -1, 0 or 1. Received: 77 in jet 2; fetch or produce the file again"),
+        ("part_isPhoton", 2, r"must be 0 or 1. Received: 2 in jet 2; fetch or produce the file again"),
+    ],
+)
+def test_values_beyond_all_that_is_measured(tmp_path: Path, name: str, value: float, said: str) -> None:
+    refused(tree(tmp_path, changed(name, 2, value)), rf"branch '{name}':? {said}", features="full")
+
+
+def doubles(name: str, value: float) -> Branches:
+    """Good jets whose momenta are doubles, one number of the first of jet 2 changed."""
+    branches = jetclass_branches(10, seed=2)
+    for column in ("part_px", "part_py", "part_pz", "part_energy", "jet_energy"):
+        branches[column] = (
+            ak.values_astype(branches[column], np.float64) if column != "jet_energy" else branches[column].astype(float)
+        )
+    if name == "jet_energy":
+        branches[name][2] = value
+        return branches
+    flat, counts = ak.to_numpy(ak.flatten(branches[name])).copy(), ak.num(branches[name])
+    flat[int(counts[:2].to_numpy().sum())] = value
+    return branches | {name: ak.unflatten(flat, counts)}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("part_px", 1e300, r"branch 'part_px': value beyond 1e\+09 \(units are GeV\), 1e\+300 in jet 2"),
+        (
+            "part_energy",
+            1e-50,
+            r"a particle's energy must be at least 1.2e-38 GeV to be told from 0. Rec.*: 1e-50 in jet 2",
+        ),
+        ("jet_energy", 1e-50, r"branch 'jet_energy' must be at least 1.2e-38 GeV to be told .*: 1e-50 in jet 2"),
+    ],
+)
+def test_doubles_are_looked_at_as_they_are(tmp_path: Path, name: str, value: float, said: str) -> None:
+    refused(tree(tmp_path, doubles(name, value)), said, features="kin")
 
 
 @pytest.mark.parametrize("padding", ["zero", "wrap"])
@@ -361,12 +401,18 @@ def particles(column: str, value: float, jet: int = 5) -> np.ndarray[Any, Any]:
         ("j1_pt", 0.0, r"a particle's pT must be positive. Received: 0.0 in jet 5"),
         ("j1_pt", -1.0, r"a particle's pT must be positive. Received: -1.0 in jet 5"),
         ("j1_pt", 1e35, r"column 'j1_pt': value beyond 1e\+09 .* in jet 5"),
-        ("j1_px", 1e300, r"column 'j1_px': non-finite value inf in jet 5"),  # in float32
+        ("j1_px", 1e300, r"column 'j1_px': value beyond 1e\+09 \(units are GeV\), 1e\+300 in jet 5"),
+        ("j1_pt", 1e-50, r"a particle's pT must be at least 1.2e-38 GeV to be told from 0. Received: 1e-50 in jet 5"),
+        ("j1_phirel", 1e8, r"column 'j1_phirel': value beyond 12.5664 \(an azimuth in rad\), 100000000.0 in jet 5"),
+        ("j1_etarel", 60.0, r"column 'j1_etarel': value beyond 50 \(a rapidity, .*\), 60.0 in jet 5"),
+        ("j1_costheta", 1e10, r"column 'j1_costheta': value beyond 1e\+09 \(a number without a unit\)"),
+        ("all", 1e-50, r"a particle's pT must be at least 1.2e-38 GeV .* in jet 5"),  # and not padding
         ("all", 0.0, r"'jetConstituentList': jet 5 has no particle \(1 such jets"),
     ],
 )
 def test_hdf5_particles_that_cannot_be(tmp_path: Path, column: str, value: float, said: str) -> None:
-    refused(five(tmp_path, jetConstituentList=particles(column, value)), said)
+    features = {"features": "all16"} if column == "j1_costheta" else {}
+    refused(five(tmp_path, jetConstituentList=particles(column, value)), said, **features)
 
 
 # HDF5 that is none of numbers, or of more than there are

@@ -340,7 +340,16 @@ def column(name: str, value: float) -> np.ndarray[Any, Any]:
         ({"x": np.zeros((2, 23), [("a", "f4")])}, r"array 'x' must hold real numbers. Received: \[\('a'"),
         ({"particle_id": np.array(["a", "b"])}, r"array 'particle_id' must hold real numbers. Received: <U1"),
         ({"particle_id": np.array([0, 2**62])}, r"particle_id must be at most 1e\+15. Received: 4611686018427387904"),
-        ({"x": column("pt", 1e200)}, r"column 'pt', row 1: must be between -1e\+09 and 1e\+09. Received: 1e\+200"),
+        (
+            {"x": column("pt", 1e200)},
+            r"column 'pt', row 1: must be between -1e\+09 and 1e\+09 \(units are GeV\). Received: 1e\+200",
+        ),
+        ({"x": column("dx_0", 1e10)}, r"column 'dx_0', row 1: .*1e\+09 \(units are cm\). Received: 1e\+10"),
+        (
+            {"x": column("phi", -180)},
+            r"column 'phi', row 1: must be between -12.5664 and 12.5664 \(an azimuth in rad\)",
+        ),
+        ({"x": column("pt", 1e-50)}, r"column 'pt' must be at least 1.2e-38 GeV to be told from 0. Received: 1e-50"),
         ({"x": column("eta", np.inf)}, r"column 'eta', row 1: must be finite. Received: inf"),
         ({"x": column("pt", -0.5)}, r"column 'pt' must be positive. Received: -0.5"),
         (
@@ -367,7 +376,23 @@ def test_segments_that_cannot_be_used(tmp_path: Path, changes: dict[str, Any], s
         ({"x": np.ones((2, 8), complex)}, r"array 'x' must hold real numbers. Received: complex128"),
         ({"charge": np.array(["a", "b"])}, r"array 'charge' must hold real numbers. Received: <U1"),
         ({"charge": np.array([np.nan, 0])}, r"column 'charge', row 0: must be finite. Received: nan"),
+        ({"charge": np.array([0, 77])}, r"charge must be -1, 0 or 1. Received: 77"),
         ({"hard_scatter": np.array([2, 0])}, r"hard_scatter must be 0 or 1. Received: 2"),
+        ({"hard_scatter": np.array([1e-50, 0])}, r"hard_scatter must be 0 or 1. Received: 1e-50"),
+        (
+            {"x": np.ones((2, 8)) * [1, 60, 1, 1, 1, 1, 1, 1]},
+            r"column 'phi', row 0: must be between -12.5664 and 12.5664 "
+            r"\(an azimuth in rad\). Received: 60",
+        ),
+        (
+            {"x": np.ones((2, 8)) * [60, 1, 1, 1, 1, 1, 1, 1]},
+            r"column 'eta', row 0: must be between -50 and 50 \(a rap",
+        ),
+        (
+            {"x": np.ones((2, 8)) * [1, 1, 1, 1, 1e-50, 1, 1, 1]},
+            r"column 'pt' must be at least 1.2e-38 GeV to be told fr"
+            r"om 0. Received: 1e-50; mend or drop the candidate",
+        ),
         ({"x": np.full((2, 8), -1.0) * [1, 1, 1, 1, -1, 1, 1, -1]}, r"column 'energy' must be positive. Received: -1"),
         ({"x": np.full((2, 8), 1e39)}, r"column 'eta', row 0: must be between"),
         ({"x": np.ones((0, 8)), "charge": [], "hard_scatter": []}, r"holds no candidate; leave the event out"),

@@ -203,6 +203,10 @@ def test_indices_and_jets_that_cannot_be(tmp_path: Path, name: str, value: float
         ),
         ("pdgId", 15, r"branch 'PFCands_pdgId': unknown PDG id 15 in jet \d+"),
         ("pdgId", 211.9, r"branch 'PFCands_pdgId': a PDG id is a whole number. Received: 211.9 in jet \d+"),
+        ("pdgId", 1e300, r"branch 'PFCands_pdgId': value beyond 2.14748e\+09 \(a PDG id\), 1e\+300 in jet \d+"),
+        ("phi", 180.0, r"branch 'PFCands_phi': value beyond 12.5664 \(an azimuth in rad\), 180.0 in jet \d+"),
+        ("eta", -99.0, r"branch 'PFCands_eta': value beyond 50 \(a rapidity, .*\), -99.0 in jet \d+"),
+        ("dz", 1e10, r"branch 'PFCands_dz': value beyond 1e\+09 \(units are cm\), 1.*0 in jet \d+"),
         ("charge", 77, r"branch 'PFCands_charge' must be -1, 0 or 1. Received: 77 in jet \d+"),
     ],
 )
@@ -211,6 +215,25 @@ def test_candidates_that_cannot_be(tmp_path: Path, name: str, value: float, said
     event = next(e for e in range(20) if len(branches["FatJetPFCands_pFCandsIdx"][e]))
     place = int(ak.sum(ak.num(branches["PFCands_pt"])[:event])) + int(branches["FatJetPFCands_pFCandsIdx"][event][0])
     refused(tree(tmp_path, changed(branches, f"PFCands_{name}", place, value)), said)
+
+
+@pytest.mark.parametrize(
+    ("pdgid", "charge", "right"), [(211, -1, 1), (-11, -1, 1), (13, 0, -1), (22, 1, 0), (1, -1, 0)]
+)
+def test_a_charge_that_its_id_does_not_have(tmp_path: Path, pdgid: int, charge: int, right: int) -> None:
+    branches = nanoaod_branches(20, seed=1)
+    event = next(e for e in range(20) if len(branches["FatJetPFCands_pFCandsIdx"][e]))
+    place = int(ak.sum(ak.num(branches["PFCands_pt"])[:event])) + int(branches["FatJetPFCands_pFCandsIdx"][event][0])
+    wrong = changed(changed(branches, "PFCands_pdgId", place, pdgid), "PFCands_charge", place, charge)
+    path = tree(tmp_path, wrong)
+    refused(
+        path,
+        rf"branches 'PFCands_charge' and 'PFCands_pdgId' contradict each other. Received: charge {charge} of PDG id "
+        rf"{pdgid}, whose charge is {right}, in jet \d+ \(1 such candidates .*choose data.features that need neither",
+    )
+    assert len(load(path, features="kin")) > 5
+    mended = changed(wrong, "PFCands_charge", place, right)
+    assert len(load(tree(tmp_path, mended))) > 5
 
 
 def test_a_candidate_belongs_to_a_jet_once(tmp_path: Path) -> None:

@@ -160,11 +160,23 @@ def test_a_missing_array(tmp_path: Path, name: str) -> None:
         ),
         ({"y": np.array([0, 1, 2])}, r"'y': must be 0 or 1. Received: 2 in jet 2"),
         ({"y": np.array([0, np.nan, 1])}, r"'y': must be 0 or 1. Received: nan in jet 1"),
+        ({"y": np.array([0, 1, 1e-50])}, r"'y': must be 0 or 1. Received: 1e-50 in jet 2"),  # 0 in float32
+        ({"y": np.array([1 + 1e-12, 1, 1])}, r"'y': must be 0 or 1. Received: 1 in jet 0"),
     ],
 )
 def test_arrays_of_another_type_or_shape(tmp_path: Path, arrays: dict[str, Array], words: str) -> None:
     particles, quark = jets(3)
     refused(saved(tmp_path / "a.npz", **({"X": particles, "y": quark} | arrays)), words)
+
+
+def test_azimuths_may_begin_and_end_anywhere_near_a_turn(tmp_path: Path) -> None:
+    """[-pi, pi] or [0, 2 pi), or what continues these so that a jet is in one piece."""
+    particles, quark = jets(20, seed=6)
+    straight = load(write(tmp_path / "a.npz", particles, quark))
+    turned = particles.copy()
+    turned[:, :, 2] += 2 * np.pi * (particles[:, :, 0] > 0)
+    again = load(write(tmp_path / "b.npz", turned, quark))
+    np.testing.assert_allclose(again.features, straight.features, atol=1e-5)
 
 
 def test_pickled_arrays_are_not_unpickled(tmp_path: Path) -> None:
@@ -180,8 +192,13 @@ def test_pickled_arrays_are_not_unpickled(tmp_path: Path) -> None:
     [
         (0, np.nan, r"'X' column 0 \(pt\): non-finite value nan in jet 5"),
         (2, np.inf, r"'X' column 2 \(phi\): non-finite value inf in jet 5"),
-        (1, 1e10, r"'X' column 1 \(rapidity\): value beyond 1e\+09"),
-        (1, 900.0, r"'X' columns 0 \(pt\), 1 \(rapidity\): non-finite value"),  # cosh of it
+        (0, 1e300, r"'X' column 0 \(pt\): value beyond 1e\+09 \(units are GeV\), 1e\+300 in jet 5"),
+        (0, 1e-50, r"a particle's pT must be at least 1.2e-38 GeV to be told from 0. Received: 1e-50 in jet 5"),
+        (1, 900.0, r"'X' column 1 \(rapidity\): value beyond 50 \(a rapidity, .*\), 900.0 in jet 5"),
+        (1, 40.0, r"'X' columns 0 \(pt\), 1 \(rapidity\): value beyond 1e\+09 \(units are GeV\), .*e\+1"),  # cosh of it
+        (2, 1e8, r"'X' column 2 \(phi\): value beyond 12.5664 \(an azimuth in rad\), 100000000.0 in jet 5"),
+        (2, -180.0, r"'X' column 2 \(phi\): value beyond 12.5664 \(an azimuth in rad\), -180.0 in jet 5"),
+        (3, 1e300, r"'X' column 3 \(pdgid\): value beyond 2.14748e\+09 \(a PDG id\), 1e\+300 in jet 5"),
         (0, -1.0, r"a particle's pT must be positive. Received: -1.0 in jet 5"),
         (0, 0.0, r"a particle's pT must be positive. Received: 0.0 in jet 5"),
         (

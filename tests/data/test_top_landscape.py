@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import pickle
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from support.paths import ROOT
 
 from qformers.config.sections import DataConfig
 from qformers.data import DataError, Events, open_split
@@ -50,6 +53,16 @@ def rewritten(path: Path, change: Callable[[Any], Any]) -> Path:
         for name, value in attributes.items():
             data.attrs[name] = value
     return path
+
+
+def as_doubles(path: Path) -> Path:
+    """The table of a file with all of its columns as doubles."""
+
+    def change(rows: Any) -> Any:
+        kinds = [(name, "f8" if name != "index" else "i8", rows.dtype[name].shape) for name in rows.dtype.names]
+        return rows.astype(kinds)
+
+    return rewritten(path, change)
 
 
 def by_hand(jet: np.ndarray[Any, Any]) -> list[list[float]]:
@@ -282,6 +295,34 @@ def test_particles_that_cannot_be(tmp_path: Path, row: list[float], said: str) -
     refused(write(tmp_path / "a.h5", vectors, flags), rf"'table', columns PX_\*, PY_\*, PZ_\*, E_\*: (.*){said}|{said}")
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (1e300, r"columns PX_\*, .*: value beyond 1e\+09 \(units are GeV\), 1e\+300 in jet 5"),
+        (1e-50, r"a particle's pT must be at least 1.2e-38 GeV to be told from 0. Received: 1.4.*e-50 in jet 5"),
+    ],
+)
+def test_doubles_are_looked_at_as_they_are(tmp_path: Path, value: float, said: str) -> None:
+    """In float32 the one would be infinite, and a particle of the other would be padding."""
+    path = as_doubles(write(tmp_path / "a.h5", *momenta(10, seed=1)))
+    straight = load(path)
+    with h5py.File(path, "a") as file:
+        rows = file["table/table"][()]
+        rows["values_block_0"][5, :4] = value  # E, PX, PY, PZ of the first
+        file["table/table"][...] = rows
+    refused(path, said)
+    np.testing.assert_array_equal(load(write(path, *momenta(10, seed=1))).features, straight.features)
+
+
+def test_flags_that_are_doubles(tmp_path: Path) -> None:
+    path = as_doubles(write(tmp_path / "a.h5", *momenta(10, seed=1)))
+    with h5py.File(path, "a") as file:
+        rows = file["table/table"][()]
+        rows["values_block_1"][7, 1] = 1e-50
+        file["table/table"][...] = rows
+    refused(path, r"column 'is_signal_new': must be 0 or 1. Received: 1e-50 in jet 7")
+
+
 def test_jets_without_particles_and_without_momentum(tmp_path: Path) -> None:
     vectors, flags = momenta(10, seed=1)
     vectors[4] = 0
@@ -312,14 +353,45 @@ def test_momentum_features_only() -> None:
         load(Path("x.h5"), features="kinpid")
 
 
-# blosc
+# blosc and other filters
 
 
-def packed(path: Path) -> Path:
-    """A file whose chunks are said to be packed with blosc, which nobody here can undo."""
+@pytest.mark.parametrize("packing", ["Blosc", "Blosc2", "BZip2"])
+def test_what_pytables_packs_is_read(tmp_path: Path, packing: str) -> None:
+    """In a process of its own, in which no test has made the filters known."""
+    import hdf5plugin
+
+    jets = momenta(300, seed=6)
+    straight = load(write(tmp_path / "plain.h5", *jets))
+    path = write(tmp_path / "packed.h5", *jets, compression=getattr(hdf5plugin, packing)())
+    with h5py.File(path) as file:
+        made = file["table/table"].id.get_create_plist()
+        assert made.get_filter(0)[0] == getattr(hdf5plugin, packing).filter_id
+    code = (
+        "import sys, numpy as np\n"
+        "from pathlib import Path\n"
+        "from test_top_landscape import load\n"
+        "assert 'hdf5plugin' not in sys.modules\n"
+        "events = load(Path(sys.argv[1]))\n"
+        "np.savez(sys.argv[2], features=events.features, labels=events.labels)\n"
+    )
+    places = os.pathsep.join([str(ROOT / "tests"), str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    found = tmp_path / "found.npz"
+    command = [sys.executable, "-c", code, str(path), str(found)]
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, "PYTHONPATH": places}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    with np.load(found) as arrays:
+        np.testing.assert_array_equal(arrays["features"], straight.features)
+        np.testing.assert_array_equal(arrays["labels"], straight.labels)
+
+
+def packed(path: Path, code: int = 32001) -> Path:
+    """A file whose chunks are said to be packed with a filter, by default blosc, and are not."""
     made = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     made.set_chunk((4,))
-    made.set_filter(32001, h5py.h5z.FLAG_OPTIONAL, (2, 2, 4, 100, 5))
+    made.set_filter(code, h5py.h5z.FLAG_OPTIONAL, (2, 2, 4, 100, 5))
     write(path, *momenta(4))
     with h5py.File(path, "a") as file:
         attributes, rows = dict(file["table/table"].attrs), file["table/table"][()]
@@ -333,14 +405,24 @@ def packed(path: Path) -> Path:
     return path
 
 
-def test_blosc_is_named_with_both_ways_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if h5py.h5z.filter_avail(32001):
-        pytest.skip("blosc is known here")
+REPACK = "pack the file anew where it can be read, e.g. with PyTables: ptrepack --complib=zlib --complevel=5 train.h5 t"
+
+
+def test_an_installation_without_the_package_is_told_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = h5py.h5z.filter_avail
+    monkeypatch.setattr(h5py.h5z, "filter_avail", lambda code: code != 32001 and known(code))
     monkeypatch.setattr("qformers.data.jets.hdf5_data.importlib.util.find_spec", lambda name: None)
     refused(
         packed(tmp_path / "train.h5"),
-        r"'/table/table' is packed with the HDF5 filter 32001 .*pip install hdf5plugin \(the extra 'blosc' of qform"
-        r"ers\), or pack the file anew with PyTables: ptrepack --complib=zlib --complevel=5 train.h5 train_zlib.h5",
+        r"'/table/table' is packed with the HDF5 filter 32001 \(.*\), which h5py alone cannot undo: .*python\S* -m pip "
+        rf"install hdf5plugin, or {REPACK}",
+    )
+
+
+def test_a_filter_that_nobody_has_is_refused_without_naming_the_package_as_a_way_out(tmp_path: Path) -> None:
+    refused(
+        packed(tmp_path / "train.h5", code=31999),
+        rf"is packed with the HDF5 filter 31999 \(.*\), which neither h5py nor hdf5plugin can undo: {REPACK}",
     )
 
 

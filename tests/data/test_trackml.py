@@ -245,7 +245,8 @@ def test_files_that_are_missing_or_cut_short_are_named(folder):
 
 @pytest.mark.parametrize(("key", "value"), [("features", "trackin"), ("layers", "pixels"), ("task", "pile_up")])
 def test_unknown_options_are_refused_with_the_nearest(key, value):
-    with pytest.raises(DataError, match=rf"data.{key}: TrackML has no {key} '{value}'; did you mean"):
+    section = "data." if key == "features" else "data.points."
+    with pytest.raises(DataError, match=rf"^{section}{key}: TrackML has no {key} '{value}'; did you mean"):
         TrackmlOptions(**{key: value})
 
 

@@ -150,3 +150,35 @@ def test_the_example_of_a_point_model_is_exact(monkeypatch: pytest.MonkeyPatch, 
     inputs = {"points": np.random.default_rng(1).normal(0.0, 3.0, (300, 6, 3)).astype(np.float32)}
     found = agree(open_project(tmp_path / "runs/of_points"), names["model"], inputs)
     assert found.equal, str(found)
+
+
+def test_the_examples_of_writers_give_files_that_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from qformers.config.sections import DataConfig
+    from qformers.data import open_split
+    from qformers.data.points.acts import ActsOptions, read_event
+    from qformers.data.points.line_segments import read_segments
+
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/data.md").read_text(), re.DOTALL)
+    assert len(blocks) == 6
+    for code in blocks:
+        exec(code, {})  # noqa: S102  a page of ours
+    read = {
+        "top.h5": ("top_landscape", ("top", "qcd"), [0, 1], [2, 1]),
+        "QG_jets.npz": ("quark_gluon", ("quark", "gluon"), [0, 1], [2, 1]),
+        "jets.h5": ("hls4ml_lhc", ("g", "q", "w", "z", "t"), [4, 1], [2, 2]),
+        "jets.root": ("jetclass", ("top", "QCD"), [0, 1], [2, 1]),
+    }
+    for name, (dataset, classes, labels, counts) in read.items():
+        section = {"dataset": dataset, "train": (name,), "val": (), "test": (), "num_particles": 8}
+        section |= {"features": "pt_eta_phi" if dataset == "hls4ml_lhc" else "kin"}
+        section |= {"labels": ["top", "QCD"]} if dataset == "jetclass" else {}
+        events: Any = open_split(DataConfig.model_validate(section), "train").load()
+        assert (events.class_names, events.labels.tolist()) == (classes, labels), name
+        assert events.mask.sum(axis=1).tolist() == counts, name
+    hits = read_event(tmp_path / "odd" / "event000000007-hits.csv", ActsOptions("odd"))
+    assert (hits.layers.tolist(), hits.labels.tolist()) == ([7, 8], [1, 1])
+    assert hits.pt.tolist() == pytest.approx([1.204, 1.204], abs=1e-3)
+    segments = read_segments(tmp_path / "graph_3.npz")
+    assert segments.particle_id.tolist() == [12, -1]
+    assert {path.name for path in tmp_path.iterdir()} == {*read, "odd", "graph_3.npz"}  # all of them were looked at

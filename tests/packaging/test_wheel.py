@@ -137,7 +137,7 @@ def test_no_two_extras_install_files_over_each_other_by_default() -> None:
     named = {extra: " ".join(wanted) for extra, wanted in PROJECT["optional-dependencies"].items()}
     assert not any("tensorflow" in wanted for wanted in PROJECT["dependencies"])
     assert [extra for extra, wanted in named.items() if "tensorflow" in wanted] == ["cpu", "gpu"]
-    assert {"cpu", "gpu", "jax", "hls", "synth", "datagen", "torch", "blosc", "dev", "docs", "notebook"} == set(named)
+    assert {"cpu", "gpu", "jax", "hls", "synth", "datagen", "torch", "dev", "docs", "notebook"} == set(named)
 
 
 def test_every_pinned_package_has_hashes_and_every_dependency_is_pinned() -> None:
@@ -151,6 +151,6 @@ def test_every_pinned_package_has_hashes_and_every_dependency_is_pinned() -> Non
     assert not re.search(r"https?://|--index-url|--find-links|file://", text), "no host of a registry"
     wanted = list(PROJECT["dependencies"])
     for extra, packages in PROJECT["optional-dependencies"].items():
-        wanted += packages if extra not in ("gpu", "torch", "blosc") else []
+        wanted += packages if extra not in ("gpu", "torch") else []
     names = {re.sub(r"[-_.]+", "-", re.match(r"[A-Za-z0-9_.-]+", entry)[0]).lower() for entry in wanted}  # type: ignore[index]
     assert names - set(pinned) == set()

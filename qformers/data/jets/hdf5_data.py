@@ -68,8 +68,8 @@ def within(path: Path, group: Any, name: str) -> Any:
 def refuse_missing_filters(path: Path, data: Any) -> None:
     """Refuse a data set that is packed with a filter which nobody here can undo, before it is read.
 
-    h5py has deflate, shuffle and a few more. PyTables also packs with blosc, which the package hdf5plugin brings; it
-    makes it known when it is imported.
+    h5py has deflate, shuffle and a few more. PyTables also packs with blosc and bzip2, which the package hdf5plugin
+    brings; it makes them known when it is imported, which takes time and is done where they are needed.
 
     Raises:
         DataError: names the filter and the ways out.
@@ -79,14 +79,19 @@ def refuse_missing_filters(path: Path, data: Any) -> None:
     made = data.id.get_create_plist()
     filters = [made.get_filter(number) for number in range(made.get_nfilters())]
     missing = [(code, name) for code, _, _, name in filters if not h5py.h5z.filter_avail(code)]
-    if missing and importlib.util.find_spec(PLUGINS) is not None:
+    there = missing and importlib.util.find_spec(PLUGINS) is not None
+    if there:
         importlib.import_module(PLUGINS)
         missing = [(code, name) for code, name in missing if not h5py.h5z.filter_avail(code)]
     if missing:
         code, name = missing[0]
         called = name.decode("ascii", "replace").strip("\0") or "without a name"
+        if there:
+            cause = f"which neither h5py nor {PLUGINS} can undo: "
+        else:
+            cause = f"which h5py alone cannot undo: {sys.executable} -m pip install {PLUGINS}, or "
         raise DataError(
-            f"{path}: '{data.name}' is packed with the HDF5 filter {code} ({called}), which h5py cannot undo here: "
-            f"{sys.executable} -m pip install {PLUGINS} (the extra 'blosc' of qformers), or pack the file anew with "
-            f"PyTables: ptrepack --complib=zlib --complevel=5 {path.name} {path.stem}_zlib{path.suffix}"
+            f"{path}: '{data.name}' is packed with the HDF5 filter {code} ({called}), {cause}pack the file anew where "
+            f"it can be read, e.g. with PyTables: ptrepack --complib=zlib --complevel=5 {path.name} "
+            f"{path.stem}_zlib{path.suffix}"
         )

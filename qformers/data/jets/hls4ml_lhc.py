@@ -18,7 +18,12 @@ from qformers.data.jets.hdf5_data import has_member, open_file, refuse_missing_f
 from qformers.data.jets.labels import refuse_labels
 from qformers.data.jets.reader import ClassChoice, choose_features, require_names
 from qformers.data.jets.standardise import (
+    AZIMUTH,
+    GEV,
+    PLAIN,
+    RAPIDITY,
     RAW,
+    Numbers,
     Scaling,
     blank,
     check_counts,
@@ -59,6 +64,11 @@ MEAN_STD: dict[str, tuple[float, float]] = {
     "j1_costhetarel": (0.996, 0.0080),
 }
 COLUMNS = tuple(MEAN_STD)
+QUANTITIES = {
+    **dict.fromkeys((*MOMENTUM, "j1_pt"), GEV),
+    **dict.fromkeys(("j1_eta", "j1_etarel", "j1_etarot", "j1_phirot", "j1_deltaR"), RAPIDITY),
+    **dict.fromkeys(("j1_phi", "j1_phirel"), AZIMUTH),
+}
 _OUR_NAMES = {"j1_pt": "part_pt", "j1_etarel": "part_deta", "j1_phirel": "part_dphi"}
 
 
@@ -162,14 +172,15 @@ class Hls4mlLhc:
         with open_file(path) as file:
             data, column = self._particles(path, file)
             labels = self._read_labels(path, file, start, stop)
-            with np.errstate(over="ignore"):  # infinity is refused below
-                everything = np.asarray(data[start:stop], np.float32)  # (n, S, 16)
-        columns = {}
+            everything = data[start:stop]  # (n, S, 16), of the type of the file
+        read: dict[str, Numbers] = {}
         for name in self._wanted:
-            columns[name] = everything[:, :, column[name]]
-            check_finite(columns[name], f"{path}, '{PARTICLES}' column '{name}'", None, start)
-        self._check_jets(columns, path, start)
-        features, vectors, mask = self._arrange(columns)
+            values = everything[:, :, column[name]]
+            read[name] = values if values.dtype.kind == "f" else values.astype(np.float64)
+            where = f"{path}, '{PARTICLES}' column '{name}'"
+            check_finite(read[name], where, None, start, QUANTITIES.get(name, PLAIN))
+        self._check_jets(read, path, start)
+        features, vectors, mask = self._arrange({name: values.astype(np.float32) for name, values in read.items()})
         events = Events(features, vectors, mask, labels, self.class_names, self.feature_set)
         keep = labels >= 0
         return events if keep.all() else events[keep]
@@ -209,7 +220,7 @@ class Hls4mlLhc:
         one_hot = np.asarray(jets[start:stop], np.float64)[:, index]  # (n, 5)
         return self._classes.apply(one_hot_to_index(one_hot, f"{path}, '{JETS}'", CLASSES, start))
 
-    def _check_jets(self, columns: dict[str, NDArray[np.float32]], path: Path, start: int) -> None:
+    def _check_jets(self, columns: dict[str, Numbers], path: Path, start: int) -> None:
         """Refuse jets without particles, and slots that are neither padding (all zero) nor a particle."""
         filled = np.any([columns[name] != 0 for name in ("j1_pt", *MOMENTUM)], axis=0)  # (n, S)
         jet, slot = np.nonzero(filled)

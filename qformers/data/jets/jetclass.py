@@ -13,15 +13,33 @@ from numpy.typing import NDArray
 
 from qformers.config.sections import DataConfig
 from qformers.data.events import Events
-from qformers.data.jets.inputs import FEATURES, MOMENTUM, Inputs
+from qformers.data.jets.inputs import FEATURES, FLAGS, MOMENTUM, Inputs
 from qformers.data.jets.labels import LABEL_PREFIX, one_branch_each
 from qformers.data.jets.reader import ClassChoice
-from qformers.data.jets.root_tree import check_branches, has_tree, open_tree
-from qformers.data.jets.standardise import check_counts, check_finite, check_momenta, check_positive, one_hot_to_index
-from qformers.errors import DataError
+from qformers.data.jets.root_tree import check_branches, flat_branches, has_tree, open_tree
+from qformers.data.jets.standardise import (
+    AZIMUTH,
+    GEV,
+    MM,
+    PLAIN,
+    RAPIDITY,
+    check_among,
+    check_counts,
+    check_finite,
+    check_momenta,
+    check_positive,
+    one_hot_to_index,
+)
 
 TREE = "tree"
 CLASSES = ("QCD", "Hbb", "Hcc", "Hgg", "H4q", "Hqql", "Zqq", "Wqq", "Tbqq", "Tbl")
+QUANTITIES = {
+    **dict.fromkeys(MOMENTUM, GEV),
+    **dict.fromkeys(("part_d0val", "part_d0err", "part_dzval", "part_dzerr"), MM),
+    "part_deta": RAPIDITY,
+    "part_dphi": AZIMUTH,
+}
+FEW = {"part_charge": (-1, 0, 1), **{f"part_{flag}": (0, 1) for flag in FLAGS}}  # branch -> what it may hold
 
 
 def is_jetclass(path: Path) -> bool:
@@ -71,28 +89,21 @@ class JetClass:
 
     def _flatten(self, path: Path, arrays: Any, start: int) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.int64]]:
         """Branch -> (k,) over all particles of all jets, and (n,) particles per jet; every value is checked."""
-        import awkward as ak
-
-        counts = np.asarray(ak.num(arrays[MOMENTUM[0]]), np.int64)
+        read, counts = flat_branches(path, arrays, self._inputs.per_particle, "jet", start)
         jet_of = np.repeat(np.arange(len(counts)), counts)  # (k,)
-        columns: dict[str, NDArray[np.float32]] = {}
-        for name in self._inputs.per_particle:
-            others = np.asarray(ak.num(arrays[name]), np.int64)
-            if (others != counts).any():
-                bad = int(np.argmax(others != counts))
-                raise DataError(
-                    f"{path}: branch '{name}' has {others[bad]} particles in jet {start + bad} "
-                    f"and '{MOMENTUM[0]}' has {counts[bad]}; all part_ branches must be equally long"
-                )
-            columns[name] = np.asarray(ak.flatten(arrays[name]), np.float32)
-            check_finite(columns[name], f"{path}, branch '{name}'", jet_of, start)
+        for name, values in read.items():
+            where = f"{path}, branch '{name}'"
+            check_finite(values, where, jet_of, start, QUANTITIES.get(name, PLAIN))
+            if name in FEW:
+                check_among(values, FEW[name], where, jet_of, start)
+        columns = {name: values.astype(np.float32) for name, values in read.items()}
         for name in self._inputs.per_jet:
-            per_jet = np.asarray(arrays[name], np.float32)
+            per_jet = np.asarray(arrays[name], np.float64)
             check_finite(per_jet, f"{path}, branch '{name}'", None, start)
             check_positive(per_jet, f"{path}: branch '{name}'", start)
-            columns[name] = per_jet[jet_of]
+            columns[name] = per_jet.astype(np.float32)[jet_of]
         columns["part_pt"] = np.hypot(columns["part_px"], columns["part_py"])
         check_counts(counts, f"{path}, TTree '{TREE}'", start)
         where = f"{path}, branches 'part_px', 'part_py', 'part_energy'"
-        check_momenta(columns["part_pt"], columns["part_energy"], where, jet_of, start)
+        check_momenta(np.hypot(read["part_px"], read["part_py"]), read["part_energy"], where, jet_of, start)
         return columns, counts

@@ -12,6 +12,7 @@ these branches, and 0 here, as neutral particles of JetClass.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,8 +37,20 @@ from qformers.data.jets.particles import (
 )
 from qformers.data.jets.pieces import empty, join
 from qformers.data.jets.reader import ClassChoice
-from qformers.data.jets.root_tree import check_branches, has_tree, open_tree
-from qformers.data.jets.standardise import check_finite, check_positive, jet_number
+from qformers.data.jets.root_tree import check_branches, flat_branches, has_tree, open_tree
+from qformers.data.jets.standardise import (
+    AZIMUTH,
+    CM,
+    GEV,
+    PDG_ID,
+    PLAIN,
+    RAPIDITY,
+    Numbering,
+    check_among,
+    check_finite,
+    check_positive,
+    jet_number,
+)
 from qformers.errors import DataError
 
 TREE = "Events"
@@ -52,6 +65,11 @@ MM_PER_CM = 10.0
 DISPLACEMENTS = {  # column -> value and error, mm per cm with the sign of the convention
     "d0": ("PFCands_d0", "PFCands_d0Err", -MM_PER_CM),
     "dz": ("PFCands_dz", "PFCands_dzErr", MM_PER_CM),
+}
+QUANTITIES = {
+    **dict(zip((*JETS, *CANDIDATES), 2 * (GEV, RAPIDITY, AZIMUTH, GEV), strict=True)),
+    **{name: CM for value, error, _ in DISPLACEMENTS.values() for name in (value, error)},
+    **dict(zip(IDENTITIES, (PLAIN, PDG_ID), strict=True)),
 }
 NO_TRACK = -1.0  # what stands in branches of tracks where there is none
 HF_KINDS = {1: Kind("isNeutralHadron", 0), 2: Kind("isPhoton", 0)}  # CMS's ids of the forward calorimeter
@@ -161,10 +179,10 @@ class NanoAod:
     ) -> Columns:
         """The columns of the inputs, (k,) each; every number is checked."""
         for name in JETS:
-            check_finite(jets[name], f"{path}, branch '{name}'", None, numbers)
+            check_finite(jets[name], f"{path}, branch '{name}'", None, numbers, QUANTITIES[name])
         for name, values in candidates.items():
-            check_finite(values, f"{path}, branch '{name}'", links.jet, numbers)
-        check_positive(jets[JETS[0]].astype(np.float32), f"{path}: branch '{JETS[0]}'", numbers)
+            check_finite(values, f"{path}, branch '{name}'", links.jet, numbers, QUANTITIES[name])
+        check_positive(jets[JETS[0]], f"{path}: branch '{JETS[0]}'", numbers)
         pt, eta, phi, mass = (jets[name] for name in JETS)
         axis = Axis(pt, eta, phi, from_pt_eta_phi(pt, eta, phi, mass).energy)
         momenta = from_pt_eta_phi(*(candidates[name] for name in CANDIDATES))
@@ -175,14 +193,8 @@ class NanoAod:
             where = f"{path}, branch '{IDENTITIES[1]}'"
             known = whole_numbers(ids, where, links.jet, numbers)
             columns |= identity(known, {**KINDS, **HF_KINDS}, where, links.jet, numbers)
-            strange = ~np.isin(charge, (-1, 0, 1))
-            if strange.any():
-                first = int(np.argmax(strange))
-                raise DataError(
-                    f"{path}: branch '{IDENTITIES[0]}' must be -1, 0 or 1. Received: {charge[first]:g} in jet "
-                    f"{jet_number(first, links.jet, numbers)}; fetch or produce the file again"
-                )
-            columns["part_charge"] = charge.astype(np.float32)
+            check_among(charge, (-1, 0, 1), f"{path}: branch '{IDENTITIES[0]}'", links.jet, numbers)
+            _refuse_contradictions(path, charge, known, columns["part_charge"], links.jet, numbers)
         for name in self._tracks:
             value, error, scale = DISPLACEMENTS[name]
             bad = (candidates[error] < 0) & (candidates[error] != NO_TRACK)
@@ -198,6 +210,37 @@ class NanoAod:
         return columns
 
 
+def _refuse_contradictions(
+    path: Path,
+    charge: Floats,
+    ids: NDArray[np.int64],
+    expected: NDArray[np.float32],
+    jet_of: NDArray[np.int64],
+    numbers: Numbering,
+) -> None:
+    """Raise where charge and PDG id of a candidate (k,) contradict each other.
+
+    CMS makes the charge of a packed candidate from its id, so that they agree unless a file was put together wrongly:
+    then neither the flags, which the id gives, nor the charge can be trusted.
+
+    Args:
+        path: for the message.
+        charge, ids: as the file has them.
+        expected: charges of the ids.
+        jet_of: jet of each candidate.
+        numbers: of the jets in the file.
+    """
+    wrong = charge != expected
+    if wrong.any():
+        first = int(np.argmax(wrong))
+        raise DataError(
+            f"{path}: branches '{IDENTITIES[0]}' and '{IDENTITIES[1]}' contradict each other. Received: charge "
+            f"{charge[first]:g} of PDG id {ids[first]}, whose charge is {expected[first]:g}, in jet "
+            f"{jet_number(first, jet_of, numbers)} ({int(wrong.sum())} such candidates among the jets read with it); "
+            "fetch or produce the file again, or choose data.features that need neither"
+        )
+
+
 def _jets_per_event(tree: Any) -> NDArray[np.int64]:
     """(events of the file,)."""
     import awkward as ak
@@ -210,27 +253,11 @@ def _jets_per_event(tree: Any) -> NDArray[np.int64]:
 
 
 def _flat(
-    path: Path, arrays: Any, names: tuple[str, ...] | list[str], first_event: int
+    path: Path, arrays: Any, names: Sequence[str], first_event: int
 ) -> tuple[dict[str, Floats], NDArray[np.int64]]:
-    """Branches of one collection, flat (k,), and how many it has in each event, (events,).
-
-    Raises:
-        DataError: branches of unequal lengths.
-    """
-    import awkward as ak
-
-    counts = np.asarray(ak.num(arrays[names[0]]), np.int64)
-    flat: dict[str, Floats] = {}
-    for name in names:
-        others = np.asarray(ak.num(arrays[name]), np.int64)
-        if (others != counts).any():
-            bad = int(np.argmax(others != counts))
-            raise DataError(
-                f"{path}: branch '{name}' has {others[bad]} numbers in event {first_event + bad} and '{names[0]}' has "
-                f"{counts[bad]}; both must have one for each of the same things"
-            )
-        flat[name] = np.asarray(ak.flatten(arrays[name]), np.float64)
-    return flat, counts
+    """Branches of one collection in double precision, flat (k,), and how many it has in each event, (events,)."""
+    flat, counts = flat_branches(path, arrays, names, "event", first_event)
+    return {name: values.astype(np.float64) for name, values in flat.items()}, counts
 
 
 def _links(

@@ -125,13 +125,11 @@ def columns_of(
     check_counts(counts, where, first_jet)
     jet_of = np.repeat(np.arange(len(counts)), counts)
     said = f"{where}, {what}"
-    with np.errstate(over="ignore"):  # infinity is refused below
-        vectors = np.stack(momenta[:4], axis=1).astype(np.float32)  # (k, 4)
-    check_finite(vectors, said, jet_of, first_jet)
-    check_momenta(momenta.pt.astype(np.float32), vectors[:, 3], said, jet_of, first_jet)
+    check_finite(np.stack(momenta[:4], axis=1), said, jet_of, first_jet)
+    check_momenta(momenta.pt, momenta.energy, said, jet_of, first_jet)
     axis = axis or summed(momenta, jet_of, len(counts))
     for name, values in (("pT", axis.pt), ("energy", axis.energy)):
-        check_positive(values.astype(np.float32), f"{said}: {name} of the jet", first_jet)
+        check_positive(values, f"{said}: {name} of the jet", first_jet)
     side = np.where(axis.eta < 0, -1.0, 1.0)[jet_of]
     turned = np.arctan2(momenta.py, momenta.px) - axis.phi[jet_of]
     made = {

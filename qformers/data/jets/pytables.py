@@ -109,8 +109,8 @@ class Frame:
     def __len__(self) -> int:
         return int(self.data.shape[0])
 
-    def read(self, names: Sequence[str], start: int, stop: int) -> NDArray[np.float32]:
-        """Columns (n, len(names)) of the rows [start, stop); numbers beyond float32 become infinite.
+    def read(self, names: Sequence[str], start: int, stop: int) -> NDArray[np.float32] | NDArray[np.float64]:
+        """Columns (n, len(names)) of the rows [start, stop): float32 where that holds all of them, else float64.
 
         Raises:
             DataError: a column that is not there, with the nearest one.
@@ -118,8 +118,9 @@ class Frame:
         require_names(f"{self.path}, '{self.name}'", names, self.places, "column")
         fields = list(dict.fromkeys(self.places[name][0] for name in names))
         rows = self.data.fields(fields)[start:stop]
-        read = np.empty((len(rows), len(names)), np.float32)
-        with np.errstate(over="ignore", invalid="ignore"):
+        narrow = all(np.can_cast(rows.dtype[field].base, np.float32) for field in fields)
+        read = np.empty((len(rows), len(names)), np.float32 if narrow else np.float64)
+        with np.errstate(over="ignore"):  # of long double, which becomes infinite
             for field in fields:
                 chosen = [i for i, name in enumerate(names) if self.places[name][0] == field]
                 block = rows[field].reshape(len(rows), -1)  # (n, columns of the field)

@@ -21,11 +21,11 @@ from qformers.data.jets.labels import refuse_labels
 from qformers.data.jets.npz_rows import Member, Rows, has_arrays, open_rows
 from qformers.data.jets.particles import IDENTITY, KINDS, columns_of, from_pt_eta_phi, identity, padded, whole_numbers
 from qformers.data.jets.reader import ClassChoice
-from qformers.data.jets.standardise import check_finite, flag_to_index
+from qformers.data.jets.standardise import AZIMUTH, GEV, PDG_ID, RAPIDITY, check_finite, flag_to_index
 from qformers.errors import DataError
 
 PARTICLES, LABELS = "X", "y"
-COLUMNS = ("pt", "rapidity", "phi", "pdgid")
+COLUMNS = {"pt": GEV, "rapidity": RAPIDITY, "phi": AZIMUTH, "pdgid": PDG_ID}
 CLASSES = ("quark", "gluon")  # the signal first, as in the published configurations
 FEATURES = sets_of("kin", "kinpid", "lnpt_eta_phi", "pt_eta_phi")
 
@@ -65,20 +65,21 @@ class QuarkGluon:
             particles, members = _members(path, rows)
             labels = self._labels(path, rows, members, start, stop)
             values = rows.read(particles, start, stop).astype(np.float64)  # (n, S, 4)
-        for place, name in enumerate(COLUMNS):
-            check_finite(values[:, :, place], f"{path}, '{PARTICLES}' column {place} ({name})", None, start)
+        for place, (name, quantity) in enumerate(COLUMNS.items()):
+            where = f"{path}, '{PARTICLES}' column {place} ({name})"
+            check_finite(values[:, :, place], where, None, start, quantity)
         jet, slot, counts = padded(values)
         pt, eta, phi, ids = values[jet, slot].T  # massless: the rapidity is the pseudorapidity
-        what = f"'{PARTICLES}' columns 0 ({COLUMNS[0]}), 1 ({COLUMNS[1]})"
+        what = f"'{PARTICLES}' columns 0 (pt), 1 (rapidity)"
         columns = columns_of(from_pt_eta_phi(pt, eta, phi), counts, None, str(path), what, start)
         if set(IDENTITY) & set(self._inputs.per_particle):
-            where = f"{path}, '{PARTICLES}' column 3 ({COLUMNS[3]})"
+            where = f"{path}, '{PARTICLES}' column 3 (pdgid)"
             columns |= identity(whole_numbers(ids, where, jet, start), KINDS, where, jet, start)
         return self._inputs.events(columns, counts, labels, self.class_names)
 
     def _labels(self, path: Path, rows: Rows, labels: Member, start: int, stop: int) -> NDArray[np.int64]:
         """(n,) index among the selected classes, -1 = dropped."""
-        flags = rows.read(labels, start, stop).astype(np.float32)
+        flags = rows.read(labels, start, stop)
         return self._classes.apply(flag_to_index(flags, f"{path}, '{LABELS}'", start))
 
 

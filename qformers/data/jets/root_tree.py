@@ -5,12 +5,16 @@ from __future__ import annotations
 import lzma
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from qformers.data.jets.reader import require_names
+from qformers.data.jets.standardise import Numbers
 from qformers.errors import DataError, first_line
 from qformers.files import unreadable
 
@@ -109,3 +113,37 @@ def check_branches(path: Path, tree: Any, jagged: Iterable[str], flat: Iterable[
             raise DataError(
                 f"{path}: branch '{name}' has the wrong type. Expected: {words}. Received: {tree[name].typename}"
             )
+
+
+def flat_branches(
+    path: Path, arrays: Any, names: Sequence[str], entry: str, first: int
+) -> tuple[dict[str, Numbers], NDArray[np.int64]]:
+    """Jagged branches of one collection, flat (k,), and how many numbers each entry has, (n,).
+
+    Numbers keep the type of the file, so that they can be looked at before they lose digits; integers become float64.
+
+    Args:
+        path: for messages.
+        arrays: of awkward, with these branches.
+        names: of the branches.
+        entry: what an entry is, for messages: "jet", "event".
+        first: number in the file of the first one.
+
+    Raises:
+        DataError: branches of unequal lengths.
+    """
+    import awkward as ak
+
+    counts = np.asarray(ak.num(arrays[names[0]]), np.int64)
+    flat: dict[str, Numbers] = {}
+    for name in names:
+        others = np.asarray(ak.num(arrays[name]), np.int64)
+        if (others != counts).any():
+            bad = int(np.argmax(others != counts))
+            raise DataError(
+                f"{path}: branch '{name}' has {others[bad]} numbers in {entry} {first + bad} and '{names[0]}' has "
+                f"{counts[bad]}; both must have one for each of the same things, fetch or produce the file again"
+            )
+        values = np.asarray(ak.flatten(arrays[name]))
+        flat[name] = values if values.dtype.kind == "f" else values.astype(np.float64)
+    return flat, counts

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal, NamedTuple
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +13,28 @@ from qformers.data.events import FeatureSet
 from qformers.errors import DataError
 
 INF = float("inf")
-LARGEST = 1e9  # GeV, mm, rad: nothing measured is larger, and squares of larger numbers leave float32
+LARGEST = 1e9  # GeV, mm: nothing measured is larger, and squares of larger numbers leave float32
+SMALLEST = float(np.finfo(np.float32).tiny)  # GeV: anything nearer to 0 loses digits in float32, or is 0 there
 Numbering = int | NDArray[np.int64]  # of jets in their file: of the first one where they follow each other, or of each
 Numbers = NDArray[np.float32] | NDArray[np.float64]
 TINY = 1e-8  # floor of every logarithm, so that a particle of zero momentum stays finite
+
+
+class Quantity(NamedTuple):
+    """What a number of a file is: how large it may be, either side of 0, and the words for that."""
+
+    largest: float
+    words: str
+
+
+GEV = Quantity(LARGEST, "units are GeV")
+MM = Quantity(LARGEST, "units are mm")
+CM = Quantity(LARGEST, "units are cm")
+PLAIN = Quantity(LARGEST, "a number without a unit")
+# files have [-pi, pi], [0, 2 pi) or, near a jet, what continues these; degrees are not meant
+AZIMUTH = Quantity(4 * math.pi, "an azimuth in rad")
+RAPIDITY = Quantity(50.0, "a rapidity, pseudorapidity or distance in them")  # a TeV of 1e-19 GeV transverse has 51
+PDG_ID = Quantity(2.0**31 - 1, "a PDG id")
 
 
 class Scaling(NamedTuple):
@@ -93,37 +112,64 @@ def blank(
     return values
 
 
-def check_finite(values: Numbers, where: str, jets: NDArray[np.int64] | None, first_jet: Numbering) -> None:
+def check_finite(
+    values: Numbers, where: str, jets: NDArray[np.int64] | None, first_jet: Numbering, quantity: Quantity = GEV
+) -> None:
     """Refuse NaN, infinity and numbers that nothing measured has in an input.
 
     Args:
-        values: (k, ...), numbers as read.
+        values: (k, ...), numbers as read: in float32, what is beyond it would be infinite.
         where: file and branch, for the message.
         jets: (k,), jet each number belongs to, counted from `first_jet`; None = one row per jet.
         first_jet: numbers of the jets in the file.
+        quantity: what they are.
 
     Raises:
         DataError: names the branch, the first bad jet and the value.
     """
-    good = np.abs(values) <= LARGEST  # False for NaN
+    good = np.abs(values) <= quantity.largest  # False for NaN
     if good.all():
         return
     spot = tuple(int(i) for i in np.argwhere(~good)[0])
     jet = jet_number(spot[0], jets, first_jet)
-    what = "non-finite value" if not np.isfinite(values[spot]) else f"value beyond {LARGEST:g} (units are GeV),"
+    beyond = f"value beyond {quantity.largest:g} ({quantity.words}),"
+    what = beyond if np.isfinite(values[spot]) else "non-finite value"
     raise DataError(
         f"{where}: {what} {values[spot]} in jet {jet} ({np.count_nonzero(~good)} such values among the jets "
         f"read with it); mend or drop these jets in the file, nothing is replaced silently"
     )
 
 
-def check_momenta(
-    pt: NDArray[np.float32], energy: NDArray[np.float32], where: str, jets: NDArray[np.int64], first_jet: Numbering
+def check_among(
+    values: Numbers, allowed: Sequence[int], where: str, jets: NDArray[np.int64], first_jet: Numbering
 ) -> None:
+    """Refuse numbers that are none of a few, as charges and flags are.
+
+    Args:
+        values: (k,), as read.
+        allowed: what they may be.
+        where: file and branch, for the message.
+        jets: (k,), jet of each, counted from `first_jet`.
+        first_jet: numbers of the jets in the file.
+
+    Raises:
+        DataError: names the first bad jet and the value.
+    """
+    strange = ~np.isin(values, allowed)
+    if strange.any():
+        first = int(np.argmax(strange))
+        wanted = f"{', '.join(map(str, allowed[:-1]))} or {allowed[-1]}"
+        raise DataError(
+            f"{where} must be {wanted}. Received: {values[first]:g} in jet {jet_number(first, jets, first_jet)}; fetch "
+            "or produce the file again"
+        )
+
+
+def check_momenta(pt: Numbers, energy: Numbers, where: str, jets: NDArray[np.int64], first_jet: Numbering) -> None:
     """Refuse particles without transverse momentum or with an energy that is not positive.
 
     Args:
-        pt, energy: (k,), of real particles, GeV.
+        pt, energy: (k,), of real particles, GeV, as read: numbers that are 0 in float32 are refused as well.
         where: file and branches, for the message.
         jets: (k,), jet of each, counted from `first_jet`.
         first_jet: numbers of the jets in the file.
@@ -132,31 +178,36 @@ def check_momenta(
         DataError: names the first bad jet and the value.
     """
     for name, values in (("pT", pt), ("energy", energy)):
-        bad = ~(values > 0)
+        bad = ~(values >= SMALLEST)
         if bad.any():
-            jet = jet_number(int(np.argmax(bad)), jets, first_jet)
+            jet, value = jet_number(int(np.argmax(bad)), jets, first_jet), values[bad][0]
             raise DataError(
-                f"{where}: a particle's {name} must be positive. Received: {values[bad][0]} in jet {jet} "
+                f"{where}: a particle's {name} must be {positive_words(value)}. Received: {value} in jet {jet} "
                 f"({np.count_nonzero(bad)} such particles among the jets read with it); mend or drop these jets"
             )
 
 
-def check_positive(values: NDArray[np.float32], what: str, first_jet: Numbering) -> None:
+def positive_words(value: Any) -> str:
+    """What a number should have been that is not."""
+    return f"at least {SMALLEST:.1e} GeV to be told from 0" if value > 0 else "positive"
+
+
+def check_positive(values: Numbers, what: str, first_jet: Numbering) -> None:
     """Refuse jets of which a number that is divided by is not positive.
 
     Args:
-        values: (n,), pT or energy of jets, GeV.
+        values: (n,), pT or energy of jets, GeV, as read.
         what: file and what it is, for the message.
         first_jet: numbers of the jets in the file.
 
     Raises:
         DataError: names the first such jet and the value.
     """
-    bad = ~(values > 0)
+    bad = ~(values >= SMALLEST)
     if bad.any():
         first = int(np.argmax(bad))
         jet = jet_number(first, None, first_jet)
-        raise DataError(f"{what} must be positive. Received: {values[first]} in jet {jet}")
+        raise DataError(f"{what} must be {positive_words(values[first])}. Received: {values[first]} in jet {jet}")
 
 
 def check_counts(counts: NDArray[np.int64], where: str, first_jet: Numbering) -> None:
@@ -215,11 +266,11 @@ def one_hot_to_index(
     return np.asarray(one_hot.argmax(axis=1), np.int64)
 
 
-def flag_to_index(flags: NDArray[np.float32], where: str, first_jet: int) -> NDArray[np.int64]:
+def flag_to_index(flags: NDArray[Any], where: str, first_jet: int) -> NDArray[np.int64]:
     """Index of the class of each jet, (n,), of two classes of which the signal stands first.
 
     Args:
-        flags: (n,), 1 = signal, 0 = background.
+        flags: (n,), 1 = signal, 0 = background, of the type of the file: another would make 1e-50 a 0.
         where: file and column, for the message.
         first_jet: index in the file of the first jet read.
 

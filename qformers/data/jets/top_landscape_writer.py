@@ -5,6 +5,7 @@ It has what `qformers.data.jets.top_landscape` reads; pandas itself asks for mor
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,16 @@ TRUTH = ("truthE", "truthPX", "truthPY", "truthPZ")  # of the top quark; 0 for Q
 JETS_PER_CHUNK = 256
 
 
-def write(path: Path, momenta: NDArray[Any], signal: NDArray[Any], compression: str | None = "gzip") -> Path:
+def write(
+    path: Path, momenta: NDArray[Any], signal: NDArray[Any], compression: str | Mapping[str, Any] | None = "gzip"
+) -> Path:
     """Write one file, which appears under its name when it is complete; returns `path`.
 
     Args:
         path: of the file.
         momenta: (n, slots, 4), px, py, pz, E of the particles in GeV, 0 where there is none.
         signal: (n,), 1 = top, 0 = QCD.
-        compression: of h5py; None = none.
+        compression: of h5py, or one of hdf5plugin, e.g. ``hdf5plugin.Blosc()``; None = none.
 
     Raises:
         ValueError: arrays of other shapes.
@@ -48,8 +51,11 @@ def write(path: Path, momenta: NDArray[Any], signal: NDArray[Any], compression: 
     rows[f"{BLOCK}0"][:, : 4 * slots] = momenta[:, :, [3, 0, 1, 2]].reshape(jets, 4 * slots)
     rows[f"{BLOCK}1"][:, 1] = signal
     with replacing(path) as temporary, h5py.File(temporary, "w") as file:
-        chunks = (min(JETS_PER_CHUNK, jets),) if jets else None
-        packing = {"chunks": chunks, "compression": compression, "shuffle": True} if jets and compression else {}
+        packing: dict[str, Any] = {}
+        if jets and compression is not None:
+            # those of hdf5plugin are mappings, and shuffle by themselves
+            own = {"compression": compression, "shuffle": True} if isinstance(compression, str) else dict(compression)
+            packing = {"chunks": (min(JETS_PER_CHUNK, jets),), **own}
         table = file.create_group(KEY).create_dataset(TABLE, data=rows, **packing)
         for name, names in blocks.items():
             table.attrs[f"{name}_kind"] = np.bytes_(texts_pickled(names))

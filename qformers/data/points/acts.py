@@ -5,13 +5,13 @@ Files of an event: ``event000000000-hits.csv`` (or ``.csv.gz``) with ``-particle
 ``-measurement-simhit-map``) hold coordinates on their surface, which these files alone do not turn into x, y, z, so
 that they are not read. There is no noise, no resolution and no hit that belongs to two particles.
 
-Columns follow Examples/Io/Csv of acts-project/acts; layers those of its first geometry of the Open Data Detector
-(the newer one numbers its volumes otherwise, and is refused).
+Columns follow Examples/Io/Csv of acts-project/acts (compared with its sources of August 2026, 6fd7277), volumes and
+layers its first kind of geometry, which its scripts still take by default. The newer one of the Open Data Detector,
+"Gen3", numbers them otherwise; hits in volumes or layers that the first kind does not have are refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -24,8 +24,9 @@ from qformers.data.points import hit_features, trackml
 from qformers.data.points.csv_table import FLOAT, INT, Columns, Table, names_of, read_table
 from qformers.data.points.hit_cloud import Hits, hit_cloud, layer_index, refuse_none_chosen, refuse_places
 from qformers.data.points.joins import required, rows_of, sorted_by
+from qformers.data.points.options import require_known
 from qformers.data.points.trackml import beside, even, event_number
-from qformers.errors import DataError, nearest
+from qformers.errors import DataError
 
 Ints = NDArray[np.int64]
 Bits = dict[str, tuple[int, int]]  # part of a number of 64 bits -> how many bits, first of them
@@ -41,6 +42,7 @@ GEOMETRY: Bits = {
 }
 # one column particle_id, or, in newer files, one for each of its parts: primary vertex, secondary vertex, particle,
 # generation, descendant
+# (there these have 16, 16, 32, 8 and 32 bits; numbers that do not fit these are refused)
 BARCODE: Bits = {
     "particle_id_pv": (12, 52),
     "particle_id_sv": (12, 40),
@@ -80,16 +82,11 @@ class ActsOptions:
     task: Literal["tracking", "pileup"] = "tracking"
 
     def __post_init__(self) -> None:
-        known: dict[str, Iterable[str]] = {
-            "detector": DETECTORS,
-            "features": FEATURE_SETS,
-            "layers": trackml.LAYERS,
-            "task": trackml.CLASSES,
-        }
-        for name, names in known.items():
-            value = getattr(self, name)
-            if value not in set(names):
-                raise DataError(f"data.{name}: simulated hits of ACTS have no {name} '{value}'{nearest(value, names)}")
+        who_has = "simulated hits of ACTS have"
+        require_known(who_has, "detector", self.detector, DETECTORS)
+        require_known(who_has, "data.features", self.features, FEATURE_SETS)
+        require_known(who_has, "data.points.layers", self.layers, trackml.LAYERS)
+        require_known(who_has, "data.points.task", self.task, trackml.CLASSES)
 
     @property
     def layout(self) -> PointLayout:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import math
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qformers.data.jets.standardise import LARGEST
+from qformers.data.jets.standardise import PLAIN, SMALLEST, Quantity, positive_words
 from qformers.errors import DataError, first_line
 from qformers.files import BROKEN_ZIP, unpacked, unreadable
 from qformers.npy_header import HEADER_ERRORS, read_header
@@ -70,17 +71,43 @@ def numbers(path: Path, arrays: dict[str, NDArray[Any]], name: str, kinds: str =
     return arrays[name]
 
 
-def refuse_outside(path: Path, columns: tuple[str, ...], x: NDArray[Any]) -> None:
-    """Raise where a value (n, columns) is not finite or beyond what is ever measured.
+def refuse_outside(
+    path: Path, columns: tuple[str, ...], x: NDArray[Any], quantities: Mapping[str, Quantity] | None = None
+) -> None:
+    """Raise where a value is not finite or beyond what is ever measured.
+
+    Args:
+        path: for messages.
+        columns: names.
+        x: (n, columns), as read.
+        quantities: what the numbers of a column are; those of others have no unit.
 
     Raises:
         DataError: names column, row and value.
     """
-    bad = ~(np.abs(x) <= LARGEST)
+    of = [(quantities or {}).get(name, PLAIN) for name in columns]
+    bad = ~(np.abs(x, dtype=np.float64) <= [quantity.largest for quantity in of])
     if bad.any():
         row, column = (int(i) for i in np.argwhere(bad)[0])
-        value = x[row, column]
-        wanted = f"between -{LARGEST:g} and {LARGEST:g}" if np.isfinite(value) else "finite"
+        value, (largest, words) = x[row, column], of[column]
+        wanted = f"between -{largest:g} and {largest:g} ({words})" if np.isfinite(value) else "finite"
         raise DataError(
             f"{path}: column '{columns[column]}', row {row}: must be {wanted}. Received: {value:g}; mend or drop it"
         )
+
+
+def refuse_not_positive(path: Path, name: str, values: NDArray[Any], thing: str) -> None:
+    """Raise where a number (n,) of a column, as read, is not positive, or would not be in float32.
+
+    Args:
+        path: for messages.
+        name: of the column.
+        values: pT or energy, GeV.
+        thing: of which it is, for messages.
+
+    Raises:
+        DataError: names the lowest.
+    """
+    if (lowest := values.min()) < SMALLEST:
+        wanted = positive_words(lowest)
+        raise DataError(f"{path}: column '{name}' must be {wanted}. Received: {lowest}; mend or drop the {thing}")

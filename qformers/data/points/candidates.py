@@ -14,11 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qformers.data.clouds import NO_PARTICLE, PointCloud, PointLayout
-from qformers.data.points.arrays import numbers, read_npz, refuse_outside
-from qformers.errors import DataError, nearest
+from qformers.data.jets.standardise import AZIMUTH, GEV, RAPIDITY
+from qformers.data.points.arrays import numbers, read_npz, refuse_not_positive, refuse_outside
+from qformers.data.points.options import require_known
+from qformers.errors import DataError
 
 COLUMNS = ("eta", "phi", "px", "py", "pt", "energy", "rapidity", "class")  # GeV; class: index into CLASSES
 CLASSES = ("charged_hard_scatter", "charged_pileup", "photon", "neutral_hadron")  # charged ones by their track's z
+QUANTITIES = {
+    **dict.fromkeys(("px", "py", "pt", "energy"), GEV),
+    **dict.fromkeys(("eta", "rapidity"), RAPIDITY),
+    "phi": AZIMUTH,
+}
 COORDS = ("eta", "phi", "eta", "phi")
 FEATURE_SETS: dict[str, tuple[str, ...]] = {
     "hept": COLUMNS,  # 8, as published; the class is a number, for an embedding
@@ -35,8 +42,7 @@ def layout_of(features: str) -> PointLayout:
     Raises:
         DataError: no such feature set.
     """
-    if features not in FEATURE_SETS:
-        raise DataError(f"data.features: candidates have no features '{features}'{nearest(features, FEATURE_SETS)}")
+    require_known("candidates have", "data.features", features, FEATURE_SETS)
     return PointLayout(FEATURE_SETS[features], COORDS, LABELS, only_reconstructable=True)
 
 
@@ -57,18 +63,19 @@ def stored(path: Path) -> dict[str, NDArray[Any]]:
         )
     if not len(x):
         raise DataError(f"{path}: holds no candidate; leave the event out")
-    refuse_outside(path, COLUMNS, x)
+    refuse_outside(path, COLUMNS, x, QUANTITIES)
     refuse_outside(path, ("charge", "hard_scatter"), np.stack([charge, label], axis=1).astype(np.float64))
     if not np.isin(label, (0, 1)).all():
         raise DataError(f"{path}: hard_scatter must be 0 or 1. Received: {label[~np.isin(label, (0, 1))][0]:g}")
+    if (strange := ~np.isin(charge, (-1, 0, 1))).any():
+        raise DataError(f"{path}: charge must be -1, 0 or 1. Received: {charge[strange][0]:g}")
     kind = x[:, COLUMNS.index("class")]
     if not np.isin(kind, range(len(CLASSES))).all():
         raise DataError(
             f"{path}: column 'class' must be 0 to {len(CLASSES) - 1}. Received: {kind.min():g} to {kind.max():g}"
         )
     for name in ("pt", "energy"):
-        if (lowest := x[:, COLUMNS.index(name)].min()) <= 0:
-            raise DataError(f"{path}: column '{name}' must be positive. Received: {lowest}; mend or drop the candidate")
+        refuse_not_positive(path, name, x[:, COLUMNS.index(name)], "candidate")
     return arrays
 
 

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qformers.data.points.arrays import numbers, read_npz, refuse_outside
+from qformers.data.jets.standardise import AZIMUTH, CM, GEV, PLAIN, RAPIDITY
+from qformers.data.points.arrays import numbers, read_npz, refuse_not_positive, refuse_outside
 from qformers.errors import DataError
 from qformers.files import replacing
 from qformers.torch_files import from_tensor, load
@@ -26,6 +27,14 @@ _LOWER = ("dr_0", "dx_0", "dy_0", "dz_0", "dphi_0")  # outer less inner mini-dou
 _UPPER = ("dr_1", "dx_1", "dy_1", "dz_1")  # the same of the upper hits
 _HALF = ("dr_LS", "dx_LS", "dy_LS", "dz_LS")  # half of the sum of the lower hits less that of the upper ones
 COLUMNS = (*_PLACE, *_LOWER, *_UPPER, *_HALF, "layer_0", "layer_1")  # 23; cm, rad, GeV
+QUANTITIES = {
+    **dict.fromkeys(COLUMNS, CM),
+    **dict.fromkeys(("phi", "dphi", "dphi_0"), AZIMUTH),
+    "eta": RAPIDITY,
+    "pt": GEV,
+    "layer_0": PLAIN,
+    "layer_1": PLAIN,
+}
 FAKE = -1
 MOST_ID = 10**15
 # highest number of a layer; the embeddings of the published models have one entry more
@@ -89,9 +98,8 @@ def read_segments(path: Path) -> Segments:
         raise DataError(f"{path}: particle_id must be at most {MOST_ID:.0e}. Received: {ids.max()}")
     if not len(x):
         raise DataError(f"{path}: holds no segment; leave the event out")
-    refuse_outside(path, COLUMNS, x)
-    if (lowest := x[:, COLUMNS.index("pt")].min()) <= 0:
-        raise DataError(f"{path}: column 'pt' must be positive. Received: {lowest}; mend or drop the segment")
+    refuse_outside(path, COLUMNS, x, QUANTITIES)
+    refuse_not_positive(path, "pt", x[:, COLUMNS.index("pt")], "segment")
     for name, most in MOST.items():
         layer = x[:, COLUMNS.index(name)]
         wrong = (layer != np.rint(layer)) | (layer < 0) | (layer > most)

@@ -20,7 +20,8 @@ from qformers.data.points import hit_features
 from qformers.data.points.csv_table import FLOAT, INT, Columns, Table, names_of, read_table
 from qformers.data.points.hit_cloud import Hits, hit_cloud, layer_index, refuse_none_chosen, refuse_places
 from qformers.data.points.joins import required, rows_of, sorted_by
-from qformers.errors import DataError, nearest
+from qformers.data.points.options import require_known
+from qformers.errors import DataError
 
 Ints = NDArray[np.int64]
 
@@ -67,10 +68,9 @@ class TrackmlOptions:
     noise: bool = True
 
     def __post_init__(self) -> None:
-        for name, known in (("features", hit_features.FEATURE_SETS), ("layers", LAYERS), ("task", CLASSES)):
-            value = getattr(self, name)
-            if value not in known:
-                raise DataError(f"data.{name}: TrackML has no {name} '{value}'{nearest(value, known)}")
+        require_known("TrackML has", "data.features", self.features, hit_features.FEATURE_SETS)
+        require_known("TrackML has", "data.points.layers", self.layers, LAYERS)
+        require_known("TrackML has", "data.points.task", self.task, CLASSES)
 
     @property
     def layout(self) -> PointLayout:
