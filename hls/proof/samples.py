@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,6 +13,7 @@ from hls.proof.adversarial import uniform
 from qformers.builds.build import Build
 from qformers.data import Events, open_split
 from qformers.data.clouds import PointEvents, joined
+from qformers.data.jets.pieces import join
 from qformers.models.inputs import host_inputs, takes_events
 
 SPLITS: tuple[Literal["test", "val", "train"], ...] = ("test", "val", "train")
@@ -75,21 +75,10 @@ def load_jets(build: Build, wanted: int) -> tuple[Any, str]:
     loaded: list[Any] = [open_split(build.data, "test").load()]
     if len(loaded[0]) < wanted:
         loaded += [open_split(build.data, split).load() for split in SPLITS[1:]]
-    every = joined(loaded) if isinstance(loaded[0], PointEvents) else _joined_jets(loaded)
+    every = joined(loaded) if isinstance(loaded[0], PointEvents) else join(loaded)
     order = np.random.default_rng(build.seed).permutation(len(every))[:wanted]
     names = "test split" if len(loaded) == 1 else f"test split has {len(loaded[0])}, so test, val and train"
     return every[order], names
-
-
-def _joined_jets(parts: Sequence[Events]) -> Events:
-    return Events(
-        np.concatenate([part.features for part in parts]),
-        np.concatenate([part.vectors for part in parts]),
-        np.concatenate([part.mask for part in parts]),
-        np.concatenate([part.labels for part in parts]),
-        parts[0].class_names,
-        parts[0].feature_set,
-    )
 
 
 def refuse_none(build: Build, wanted: int) -> None:

@@ -1,4 +1,4 @@
-"""Generate jets with Pythia 8 or tracker events, or plot what was generated.
+"""Generate jets with Pythia 8, tracker events or sequences of tokens, or plot what was generated.
 
     qformers generate jetclass --out data/jetclass --jets 100000
     qformers generate lhc5 --out data/lhc5 --jets 100000
@@ -7,9 +7,11 @@
     qformers generate tracks plot data/tracks
     qformers generate tracks --detector outer --no-cells --out data/outer --events 100 --pileup 50
     qformers generate tracks segments data/outer
+    qformers generate listops --preset 16-64 --sequences 20000 --out data/listops_16_64
+    qformers generate digits --out data/digits
 
-`qformers generate tracks --help` lists the options of tracker events. Finished files are kept: after Ctrl-C the same
-command goes on from them.
+`tracks`, `listops` and `digits` have options of their own: `qformers generate tracks --help`. Finished files of jets
+and events are kept: after Ctrl-C the same command goes on from them.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from qformers.cli.command import Command
 from qformers.errors import QformersError
 
 TRACKS = "tracks"  # tracker events: `qformers.cli.generate_tracks` reads their options
+LISTOPS, DIGITS = "listops", "digits"  # tokens: `qformers.cli.generate_tokens` reads their options
 
 
 def parser() -> argparse.ArgumentParser:
@@ -40,7 +43,8 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    options.add_argument("what", help=f"preset ({', '.join(PRESETS)}), tracks (has options of its own), or plot")
+    others = f"{TRACKS}, {LISTOPS}, {DIGITS}"
+    options.add_argument("what", help=f"preset ({', '.join(PRESETS)}), {others} (have options of their own), or plot")
     options.add_argument("folder", nargs="?", type=Path, help="plot: the folder to plot")
     options.add_argument("--out", type=Path, help="output folder (default data/<preset>)")
     options.add_argument("--jets", type=int, default=100_000, help="jets over all classes and splits (default: 100000)")
@@ -94,6 +98,11 @@ def _work(arguments: Sequence[str]) -> None:
 
         run(list(arguments[1:]))
         return
+    if arguments[:1] in ([LISTOPS], [DIGITS]):
+        from qformers.cli.generate_tokens import run_digits, run_listops
+
+        (run_listops if arguments[0] == LISTOPS else run_digits)(list(arguments[1:]))
+        return
     options = parser().parse_args(arguments, argparse.Namespace(words=list(arguments)))
     from qformers.generate.jets.processes import PRESETS, unknown
 
@@ -102,7 +111,7 @@ def _work(arguments: Sequence[str]) -> None:
             raise ValueError("plot needs a folder: qformers generate plot DIR")
         _plot(options.folder)
     elif options.what not in PRESETS:
-        raise unknown("preset", options.what, [*PRESETS, TRACKS, "plot"])
+        raise unknown("preset", options.what, [*PRESETS, TRACKS, LISTOPS, DIGITS, "plot"])
     elif options.folder is not None:
         raise ValueError(f"a preset takes its folder with --out. Received: {str(options.folder)!r}")
     else:

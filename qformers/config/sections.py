@@ -94,11 +94,12 @@ class DataConfig(Section):
     test: Files  # the same, for what is reported
     features: Word  # name of a feature set of the data set, e.g. "kin" or "lnpt_eta_phi"; line_segments have one only
     num_particles: Particles  # N: slots of the model. Of jets the N particles of highest pT are kept, of a window of
-    # points all, see points.too_many
+    # points all, see points.too_many; sequences of more tokens are refused
     classes: Names = ()  # jets: subset and order of the labels; empty = all of the data set
     labels: Annotated[tuple[LabelConfig, ...], Field(max_length=1000, exclude_if=lambda labels: not labels)] = ()
     # jetclass, nanoaod: the classes of files that have others than JetClass, in label order, and how a file says of
-    # which class a jet is; empty = jetclass: the ten of JetClass. `classes` then selects among these
+    # which class a jet is; empty = jetclass: the ten of JetClass. token_rows: names of the classes; empty = those in
+    # the files. `classes` then selects among these
     padding: Literal["zero", "wrap"] = "zero"  # jets: what stands in empty slots of features and vectors:
     # zeros, or the particles of the jet over again (the mask is 0 in both cases)
     max_jets: Count | None = None  # per split, None = all. Jets: shared evenly among the files;

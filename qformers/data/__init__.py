@@ -22,6 +22,9 @@ from qformers.data.points import acts, candidates, filtering, hit_features, segm
 from qformers.data.points import dataset as points
 from qformers.data.points.dataset import PointDataset
 from qformers.data.split import AnyEvents, Dataset, Split, SplitName, of_split, split_files
+from qformers.data.tokens import listops, token_rows
+from qformers.data.tokens.listops import ListOps
+from qformers.data.tokens.token_rows import TokenRows
 from qformers.errors import DataError, nearest
 from qformers.progress import Reporter
 from qformers.torch_files import require_torch
@@ -53,6 +56,8 @@ DATASETS: dict[str, Dataset] = {
         TopLandscape, ("*.h5", "*.hdf5"), top_landscape.FEATURES, top_landscape.is_top_landscape
     ),
     "quark_gluon": JetDataset(QuarkGluon, ("QG_jets*.npz",), quark_gluon.FEATURES, quark_gluon.is_quark_gluon),
+    "listops": JetDataset(ListOps, ("*.tsv",), listops.FEATURES, listops.is_listops, momenta=False),
+    "token_rows": JetDataset(TokenRows, ("tokens*.npz",), token_rows.FEATURES, token_rows.is_token_rows, momenta=False),
     "trackml": PointDataset(points.trackml, HITS, filtering.kept_hits, hit_features.FEATURE_SETS, trackml.is_trackml),
     "acts_odd": PointDataset(
         partial(points.acts, "odd"), HITS, filtering.kept_simulated, acts.FEATURE_SETS, acts.is_acts

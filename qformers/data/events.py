@@ -26,9 +26,17 @@ class FeatureSet:
         return len(self.names)
 
 
+def no_vectors(jets: int, particles: int) -> NDArray[np.float32]:
+    """Vectors (n, N, 4) of what has no momenta: zeros that take no memory and cannot be written to."""
+    return np.broadcast_to(np.zeros((), np.float32), (jets, particles, 4))
+
+
 @dataclass(frozen=True)
 class Events:
-    """Jets in memory. n jets, N particle slots (highest pT first), F features."""
+    """Jets in memory. n jets, N particle slots (highest pT first), F features.
+
+    A sequence of tokens is a jet without momenta (`no_vectors`), whose particles are its tokens in their order.
+    """
 
     features: NDArray[np.float32]  # (n, N, F), standardised; padded slots zero or wrapped
     vectors: NDArray[np.float32]  # (n, N, 4), px, py, pz, E in GeV
@@ -42,11 +50,17 @@ class Events:
 
     def __getitem__(self, index: slice | NDArray[np.int64] | NDArray[np.bool_]) -> Events:
         """Jets picked by a slice, indices or a boolean mask."""
+        mask = self.mask[index]
         return Events(
             self.features[index],
-            self.vectors[index],
-            self.mask[index],
+            self.vectors[index] if self.has_momenta else no_vectors(*mask.shape),
+            mask,
             self.labels[index],
             self.class_names,
             self.feature_set,
         )
+
+    @property
+    def has_momenta(self) -> bool:
+        """Whether the vectors are numbers in memory, rather than `no_vectors`."""
+        return any(self.vectors.strides)

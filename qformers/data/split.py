@@ -82,7 +82,9 @@ class Dataset(Protocol):
         """
 
     def numbers(self, config: DataConfig) -> tuple[FeatureSet, tuple[str, ...]]:
-        """The F numbers of a particle or point, and the names of the classes in label order; no file is opened.
+        """The F numbers of a particle or point, and the names of the classes in label order.
+
+        No file is opened, but for `token_rows` where the build does not name the classes.
 
         Raises:
             DataError: settings that do not go with the data set.

@@ -45,7 +45,7 @@ def probe(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", PROBE, *words], capture_output=True, text=True, check=True)
 
 
-@pytest.mark.parametrize("name", [*cli.COMMANDS, "generate tracks"])
+@pytest.mark.parametrize("name", [*cli.COMMANDS, *(f"generate {what}" for what in ("tracks", "listops", "digits"))])
 def test_help_of_every_command_answers_without_keras(name: str) -> None:
     told = probe(*name.split(), "--help").stdout
     assert told.startswith(f"usage: qformers {name} ")
@@ -148,6 +148,10 @@ def test_every_option_that_takes_a_number_or_folder_says_its_default_or_that_it_
         (["generate", "lhc5", "--out", str(CONFIGS)], "and no jets that were generated; give another --out"),
         (["generate", "tracks", "--out", str(CONFIGS)], "and no events that were generated; give another --out"),
         (["generate", "tracks", "candidates", "--out", str(CONFIGS)], "and no candidates that were generated; give"),
+        (["generate", "listops", "--out", str(CONFIGS)], "and no sequences that were generated; give another --out"),
+        (["generate", "digits", "--out", str(CONFIGS)], "and no sequences that were generated; give another --out"),
+        (["generate", "listops", "--preset", "64-26"], "--preset: unknown '64-26'; did you mean '64-256'?"),
+        (["generate", "listops", "--depth", "1"], "depth must lie in 2..20. Received: depth=1"),
         (["fold-plan", DEMO, "--seconds", "0"], "argument --seconds: must be a number above 0. Received: 0"),
         (["fold-plan", DEMO, "--max-lut", "many"], "argument --max-lut: must be a number above 0. Received: many"),
         (["fold-plan", DEMO, "--run", "nowhere"], "nowhere/qat/model.keras is missing; train the build first"),

@@ -109,7 +109,7 @@ def test_builds_without_labels_are_dumped_as_ever(tmp_path: Path) -> None:
     assert DataConfig.model_validate(dumped) == said
 
 
-@pytest.mark.parametrize("dataset", [name for name in DATASETS if name not in ("jetclass", "nanoaod")])
+@pytest.mark.parametrize("dataset", [name for name in DATASETS if name not in ("jetclass", "nanoaod", "token_rows")])
 def test_sets_with_labels_of_their_own_refuse_them(dataset: str, tmp_path: Path) -> None:
     points = None if isinstance(DATASETS[dataset], JetDataset) else {"task": "pileup"}
     features = next(iter(DATASETS[dataset].feature_sets))

@@ -70,7 +70,9 @@ def _jets(dataset: str, path: Path) -> Any:
     from qformers.data import open_split
 
     keys: dict[str, Any] = {"dataset": dataset, "train": (str(path),), "val": (), "test": (), "num_particles": 8}
-    keys |= {"features": {"jetclass": "full", "nanoaod": "full", "hls4ml_lhc": "all16"}.get(dataset, "kin")}
+    features = {"jetclass": "full", "nanoaod": "full", "hls4ml_lhc": "all16"}
+    features |= {"listops": "tokens", "token_rows": "tokens"}
+    keys |= {"features": features.get(dataset, "kin")} | ({"num_particles": 25} if dataset == "listops" else {})
     if dataset == "nanoaod":
         keys["labels"] = [{"name": "b", "branch": "FatJet_hadronFlavour", "values": [5]}, {"name": "light"}]
         keys["labels"][1] |= {"branch": "FatJet_hadronFlavour", "values": [0, 4]}
@@ -99,6 +101,21 @@ def _quark_gluon(folder: Path) -> Path:
     from qformers.data.jets.toy import write_quark_gluon_jets
 
     return write_quark_gluon_jets(folder / "QG_jets.npz", 6, slots=8)
+
+
+def _listops(folder: Path) -> Path:
+    from qformers.generate.tokens.listops import PRESETS, ListOpsSettings, generate
+
+    grammar = vars(PRESETS["16-64"]) | {"max_length": 26}
+    generate(ListOpsSettings(sequences=8, **grammar), folder, "x")
+    return folder / "train" / "basic_train.tsv"
+
+
+def _tokens(folder: Path) -> Path:
+    from qformers.data.tokens.token_rows_writer import write
+
+    rng = np.random.default_rng(1)
+    return write(folder / "tokens.npz", rng.integers(1, 300, (6, 8)), rng.integers(0, 2, 6), ["negative", "positive"])
 
 
 def _nanoaod(folder: Path) -> Path:
@@ -323,6 +340,8 @@ FORMATS: tuple[Format, ...] = (
     Format("hls4ml LHC jets", "h5", _h5, lambda path: _jets("hls4ml_lhc", path)),
     Format("top landscape", "h5", _top, lambda path: _jets("top_landscape", path)),
     Format("quark/gluon", "npz", _quark_gluon, lambda path: _jets("quark_gluon", path)),
+    Format("ListOps", "csv", _listops, lambda path: _jets("listops", path)),
+    Format("rows of tokens", "npz", _tokens, lambda path: _jets("token_rows", path)),
     Format("NanoAOD", "root", _nanoaod, lambda path: _jets("nanoaod", path)),
     *(_table(name) for name in ("hits", "truth", "particles", "cells", "vertices", "detectors")),
     Format("TrackML hits, packed", "csv.gz", lambda folder: _event(folder, ".gz"), _read_event),

@@ -22,6 +22,7 @@ from qformers.files import BROKEN_ZIP, CHUNK, unreadable
 from qformers.npy_header import HEADER_ERRORS, Header, read_header
 
 MOST_PACKED = 1100  # times that deflate can make numbers smaller
+KINDS = {"biuf": "real numbers", "iu": "whole numbers", "U": "texts"}  # of NumPy's types
 
 
 @dataclass(frozen=True)
@@ -47,15 +48,20 @@ class Rows:
         self._path = path
         self._archive = archive
 
-    def member(self, name: str, axes: int) -> Member:
+    def __contains__(self, name: str) -> bool:
+        """Whether there is an array of a name."""
+        return f"{name}.npy" in self._archive.namelist()
+
+    def member(self, name: str, axes: int, kinds: str = "biuf") -> Member:
         """The array of a name.
 
         Args:
             name: as it was saved.
             axes: that it must have.
+            kinds: of NumPy's types that it may have, a key of `KINDS`.
 
         Raises:
-            DataError: missing, no array of real numbers with so many axes, saved column after column, or one that
+            DataError: missing, no array of such values with so many axes, saved column after column, or one that
                 promises other than it holds.
             ValueError: damaged.
         """
@@ -65,10 +71,10 @@ class Rows:
         with self._archive.open(info) as stream:
             header = read_header(stream, name)
         shape = header.shape
-        if header.dtype.kind not in "biuf" or len(shape) != axes:
+        if header.dtype.kind not in kinds or len(shape) != axes:
             pickled = ", which would have to be unpickled" if header.dtype.hasobject else ""
             raise DataError(
-                f"{self._path}: array '{name}' has the wrong type. Expected: real numbers with {axes} axes. "
+                f"{self._path}: array '{name}' has the wrong type. Expected: {KINDS[kinds]} with {axes} axes. "
                 f"Received: {header.dtype}{pickled} of shape {shape}"
             )
         if header.fortran and axes > 1:

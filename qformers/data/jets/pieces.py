@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from qformers.data.events import Events, FeatureSet
+from qformers.data.events import Events, FeatureSet, no_vectors
 
 ARRAYS = ("features", "vectors", "mask", "labels")
 GOLDEN = (5**0.5 - 1) / 2  # its multiples modulo 1 fill [0, 1) evenly from the first to the last
@@ -37,11 +37,13 @@ def merged(pieces: Iterable[Piece], jets: int) -> Iterator[Piece]:
             run.append(piece)
 
 
-def empty(jets: int, num_particles: int, class_names: tuple[str, ...], feature_set: FeatureSet) -> Events:
-    """`Events` of the given size with nothing in it yet."""
+def empty(
+    jets: int, num_particles: int, class_names: tuple[str, ...], feature_set: FeatureSet, momenta: bool = True
+) -> Events:
+    """`Events` of the given size with nothing in it yet; without `momenta` the vectors are, and stay, `no_vectors`."""
     return Events(
         np.empty((jets, num_particles, len(feature_set)), np.float32),
-        np.empty((jets, num_particles, 4), np.float32),
+        np.empty((jets, num_particles, 4), np.float32) if momenta else no_vectors(jets, num_particles),
         np.empty((jets, num_particles), np.float32),
         np.empty(jets, np.int64),
         class_names,
@@ -50,9 +52,10 @@ def empty(jets: int, num_particles: int, class_names: tuple[str, ...], feature_s
 
 
 def put(target: Events, where: slice | NDArray[np.int64], source: Events) -> None:
-    """Copy all jets of `source` into the given places of `target`."""
+    """Copy all jets of `source` into the given places of `target`; vectors only where it was made with momenta."""
     for name in ARRAYS:
-        getattr(target, name)[where] = getattr(source, name)
+        if name != "vectors" or target.has_momenta:
+            getattr(target, name)[where] = getattr(source, name)
 
 
 def interleave(pieces: Sequence[Piece], rng: np.random.Generator) -> list[Piece]:
@@ -104,7 +107,9 @@ def join(parts: Sequence[Events]) -> Events:
     """Jets of several `Events` one after the other."""
     if len(parts) == 1:
         return parts[0]
-    joined = empty(sum(map(len, parts)), parts[0].mask.shape[1], parts[0].class_names, parts[0].feature_set)
+    first = parts[0]
+    jets = sum(map(len, parts))
+    joined = empty(jets, first.mask.shape[1], first.class_names, first.feature_set, first.has_momenta)
     row = 0
     for part in parts:
         put(joined, slice(row, row + len(part)), part)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from qformers.config.sections import DataConfig
 from qformers.data.cache import ArrayCache, Resident
-from qformers.data.events import Events, FeatureSet
+from qformers.data.events import Events, FeatureSet, no_vectors
 from qformers.data.jets.pieces import Piece, batches, empty, interleave, merged, mixed, put
 from qformers.data.jets.reader import JetReader
 from qformers.data.split import SplitName, of_split, split_files
@@ -36,6 +36,7 @@ class JetDataset:
         known: name of each feature set -> its numbers.
         holds: whether a file is of this data set, by what is in it; other data sets may have files of such names.
         learns: key of `qformers.tasks.TASKS`.
+        momenta: whether particles have any; tokens have none, and their vectors take neither memory nor disk.
     """
 
     reader: Callable[[DataConfig], JetReader]
@@ -43,6 +44,7 @@ class JetDataset:
     known: Mapping[str, FeatureSet]
     holds: Callable[[Path], bool] = lambda path: True
     learns: str = "jet_tagging"
+    momenta: bool = True
 
     @property
     def feature_sets(self) -> Mapping[str, int]:
@@ -55,7 +57,7 @@ class JetDataset:
         Raises:
             DataError: an unknown feature set or class, a section `points`, a file that cannot be used, no jet.
         """
-        return JetSplit(config, self._reader_of(config), split_files(config, split), split, reporter)
+        return JetSplit(config, self._reader_of(config), split_files(config, split), split, reporter, self.momenta)
 
     def numbers(self, config: DataConfig) -> tuple[FeatureSet, tuple[str, ...]]:
         """See `Dataset.numbers`."""
@@ -103,6 +105,7 @@ class JetSplit:
         paths: Sequence[Path],
         split: str = "data",
         reporter: Reporter | None = None,
+        momenta: bool = True,
     ) -> None:
         """
         Args:
@@ -111,6 +114,7 @@ class JetSplit:
             paths: files of the split, in order.
             split: its name, for messages.
             reporter: told how far counting, decoding and loading are.
+            momenta: see `JetDataset`.
 
         Raises:
             DataError: a file cannot be used, or no jet is left.
@@ -122,12 +126,14 @@ class JetSplit:
         self._reader = reader
         self._split = split
         self._reporter = reporter or Silent()
+        self._momenta = momenta
+        self._arrays = tuple(name for name in DTYPES if momenta or name != "vectors")  # that are kept
         self._resident = Resident(self._load)
         self._folders = Resident(self._decoded_files)  # source file -> its decoded form
         key = f"{config.dataset}|{config.features}|{config.num_particles}|{config.padding}|{config.classes}"
         key = f"{key}|{self.class_names}|{self.feature_set}"
         key = f"{key}|{config.labels}" if config.labels else key  # without, caches of before there were labels fit
-        self._cache = ArrayCache(Path(config.cache), key, tuple(DTYPES)) if config.cache else None
+        self._cache = ArrayCache(Path(config.cache), key, self._arrays) if config.cache else None
         self._plans = self._plan()
         self._jets = sum(plan.jets for plan in self._plans)
         if not self._jets:
@@ -168,14 +174,14 @@ class JetSplit:
                 yield resident[pick]
             return
         self._prepare_cache()
-        pool = empty(self._config.shuffle_jets, self._config.num_particles, self.class_names, self.feature_set)
+        pool = self._empty(self._config.shuffle_jets)
         pieces = interleave([piece for plan in self._plans for piece in plan.pieces], rng)
         runs = mixed((self._read(piece) for piece in pieces), pool, rng)
         yield from batches(runs, batch_size, drop_last)
 
     def _load(self) -> Events:
         self._prepare_cache()
-        events = empty(len(self), self._config.num_particles, self.class_names, self.feature_set)
+        events = self._empty(len(self))
         row, tick = 0, self._reporter.task(f"load {self._split}", len(self))
         for plan in self._plans:
             for piece in self._runs(plan):
@@ -184,12 +190,17 @@ class JetSplit:
                 tick(piece.jets)
         return events
 
+    def _empty(self, jets: int) -> Events:
+        return empty(jets, self._config.num_particles, self.class_names, self.feature_set, self._momenta)
+
     def _runs(self, plan: FilePlan) -> Iterator[Piece]:
         return merged(plan.pieces, min(LONGEST_RUN, self._config.shuffle_jets))
 
     def _read(self, piece: Piece) -> Events:
         if self._cache is not None:
             arrays = self._cache.read(self._folders.kept()[piece.path], piece.row, piece.jets)
+            if not self._momenta:
+                arrays["vectors"] = no_vectors(piece.jets, self._config.num_particles)
             return Events(**arrays, class_names=self.class_names, feature_set=self.feature_set)
         return self._decode(piece)
 
@@ -214,10 +225,13 @@ class JetSplit:
             if self._cache is not None:
                 folder = folders[plan.path] = self._cache.folder(plan.path, plan.jets)
                 if not self._cache.valid(folder, plan.jets):
-                    blocks = (_arrays(self._decode(piece)) for piece in self._runs(plan))
+                    blocks = (self._stored(self._decode(piece)) for piece in self._runs(plan))
                     self._cache.write(plan.path, folder, blocks, plan.jets, plan.jets)
             tick(plan.jets)
         return folders
+
+    def _stored(self, events: Events) -> dict[str, NDArray[Any]]:
+        return {name: np.asarray(getattr(events, name), DTYPES[name]) for name in self._arrays}
 
     def _plan(self) -> list[FilePlan]:
         """Count the kept jets of every file and share max_jets among the files."""
@@ -233,10 +247,6 @@ class JetSplit:
             counted.append([(i, min(i + size, len(kept)), int(kept[i : i + size].sum())) for i in starts])
         shares = share([sum(jets for _, _, jets in file) for file in counted], self._config.max_jets)
         return [_cut(path, file, jets) for path, file, jets in zip(self.paths, counted, shares, strict=True) if jets]
-
-
-def _arrays(events: Events) -> dict[str, NDArray[Any]]:
-    return {name: np.asarray(getattr(events, name), dtype) for name, dtype in DTYPES.items()}
 
 
 def _cut(path: Path, file: list[tuple[int, int, int]], jets: int) -> FilePlan:

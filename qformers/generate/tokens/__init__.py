@@ -1,0 +1,1 @@
+"""Sequences of tokens: the grammar of ListOps, and small pictures read pixel by pixel."""
