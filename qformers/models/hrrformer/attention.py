@@ -41,7 +41,9 @@ from qformers.nn.vocabulary import Linear, Tensor, Vocabulary
 if TYPE_CHECKING:
     from qformers.nn.formats import Formats
 
-REFUSAL = "form: fft has no fixed point; set model.form: dft, the same function"
+REFUSAL = (
+    "form: fft has no fixed point; set model.form: dft, the same function, which has model.inverse: approximate alone"
+)
 PARTS = ("edge", "re", "im")
 
 
