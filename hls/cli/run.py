@@ -114,7 +114,7 @@ def run(options: argparse.Namespace) -> int:
         print(f"== {name}: {end}, {time.monotonic() - start:.0f} s")
         if code != status.DONE:
             return code
-    if names.index(options.last) >= names.index("csim"):
+    if names.index(options.last) >= names.index("csim") and (folder / "csim.json").is_file():
         from hls.stages.summary import summary
 
         result = summary(folder)
