@@ -25,8 +25,8 @@ CLASSES = ("QCD", "Hbb", "Hcc", "Hgg", "H4q", "Hqql", "Zqq", "Wqq", "Tbqq", "Tbl
 
 
 def is_jetclass(path: Path) -> bool:
-    """Whether a file has the tree of JetClass."""
-    return has_tree(path, TREE)
+    """Whether a file has the tree of JetClass, and its particles in it; other trees have its name."""
+    return has_tree(path, TREE, MOMENTUM[0])
 
 
 class JetClass:
