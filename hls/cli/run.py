@@ -23,7 +23,7 @@ from pathlib import Path
 
 from hls.backends import open_backend
 from hls.cli import compare, csim, export, rtl, synth, train
-from qformers.builds.float_only import refuse_float_only
+from qformers.builds.float_only import no_quantised, refuse_float_only
 from qformers.cli import options as shared
 from qformers.cli import status
 from qformers.cli.command import Command
@@ -114,7 +114,8 @@ def run(options: argparse.Namespace) -> int:
         print(f"== {name}: {end}, {time.monotonic() - start:.0f} s")
         if code != status.DONE:
             return code
-    if names.index(options.last) >= names.index("csim") and (folder / "csim.json").is_file():
+    simulated = (folder / "csim.json").is_file() or not no_quantised(build)  # else there is nothing to sum up
+    if names.index(options.last) >= names.index("csim") and simulated:
         from hls.stages.summary import summary
 
         result = summary(folder)
