@@ -19,9 +19,10 @@ def no_quantised(build: Build) -> str:
             f"train it then"
         )
     if build.train.qat is None:
+        without = ", or make a quantised model without training: qformers quantise RUN/float/model.keras BUILD"
         return (
             f"build '{build.name}' trains in float alone, since train.qat is null: give train.qat its keys and train "
-            f"it then, or make a quantised model without training: qformers quantise RUN/float/model.keras BUILD"
+            f"it then{without if build.data.points is None else ''}"  # points are quantised with training alone
         )
     return ""
 

@@ -32,12 +32,10 @@ def out(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def refused(
-    out: Path,
-    work: Callable[[Callable[[str], None]], None],
-    fresh: bool = False,
-    error: type[BaseException] = ValueError,
-) -> None:
+Work = Callable[[Callable[[str], None]], None]
+
+
+def refused(out: Path, work: Work, fresh: bool = False, error: type[BaseException] = ValueError) -> None:
     """A training that does some work and ends in an error."""
 
     def train() -> None:
