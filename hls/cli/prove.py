@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 
 from hls.cli.backend import backend_of
+from qformers.builds.float_only import refuse_float_only
 from qformers.cli import options as shared
 from qformers.cli import status
 from qformers.cli.command import Command
@@ -52,6 +53,7 @@ def run(options: argparse.Namespace) -> int:
     from hls.backends.written import check_project, refuse_other_settings
 
     project = folder / "firmware" / backend
+    refuse_float_only(build, folder)
     refuse_other_settings(project, check_project(project), build)  # or it would come after TensorFlow
     from hls.stages.prove import prove
 

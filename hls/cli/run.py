@@ -23,6 +23,7 @@ from pathlib import Path
 
 from hls.backends import open_backend
 from hls.cli import compare, csim, export, rtl, synth, train
+from qformers.builds.float_only import no_quantised, refuse_float_only
 from qformers.cli import options as shared
 from qformers.cli import status
 from qformers.cli.command import Command
@@ -95,6 +96,8 @@ def run(options: argparse.Namespace) -> int:
     build = shared.load_build(options)
     open_backend(build.firmware.backend)  # an unknown one is refused before hours of training
     folder = shared.run_folder(build, options.run)
+    if not options.trained and {*chosen} - {"train", "compare"}:
+        refuse_float_only(build, folder, "; qformers run --to train trains it as it is")  # hours would not change it
     if options.trained:
         from qformers.train.taken import take_trained
 
@@ -111,7 +114,8 @@ def run(options: argparse.Namespace) -> int:
         print(f"== {name}: {end}, {time.monotonic() - start:.0f} s")
         if code != status.DONE:
             return code
-    if names.index(options.last) >= names.index("csim"):
+    simulated = (folder / "csim.json").is_file() or not no_quantised(build)  # else there is nothing to sum up
+    if names.index(options.last) >= names.index("csim") and simulated:
         from hls.stages.summary import summary
 
         result = summary(folder)

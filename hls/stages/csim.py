@@ -26,6 +26,7 @@ from hls.proof.fidelity import Fidelity, end_to_end, end_to_end_points, layer_fi
 from hls.proof.samples import refuse_none, sample
 from hls.stages.export import load_quantised, refuse_other_build
 from qformers.builds.build import Build
+from qformers.builds.float_only import refuse_float_only
 from qformers.builds.saved import check_recorded, content_sha256
 from qformers.data import Events, open_split
 from qformers.data.clouds import PointEvents
@@ -165,7 +166,9 @@ def refuse_stale(build: Build, run: Path, project: Path) -> None:
 
     Raises:
         HlsError, DamagedError: naming file or key.
+        ConfigError: the training of the build makes no quantised model.
     """
+    refuse_float_only(build, run)
     refuse_other_settings(project, check_project(project), build)
     refuse_other_build(run / "qat" / "model.keras", build)
     if (ideal := run / "float" / "model.keras").is_file():

@@ -23,6 +23,7 @@ from hls.proof.adversarial import adversarial
 from hls.proof.agree import keras_outputs
 from hls.proof.exact import exact
 from qformers.builds.build import Build
+from qformers.builds.float_only import missing_model
 from qformers.builds.models import load_model
 from qformers.builds.saved import check_recorded
 from qformers.builds.settings import differences, made_otherwise
@@ -95,7 +96,7 @@ def load_quantised(path: Path, build: Build | None = None) -> keras.Model:
         HlsError: no file, none that Keras can read, or a model of another architecture than the build's.
     """
     if not path.is_file():
-        raise HlsError(f"{path} is missing; train the build first (qformers train), or give --model")
+        raise HlsError(missing_model(path, build))
     try:
         model = load_model(path)
     except ConfigError as error:  # Keras's own words are its cause
@@ -130,7 +131,7 @@ def refuse_other_build(path: Path, build: Build) -> None:
         DamagedError: the manifest is damaged, or the model is not the file that it names.
     """
     if not path.is_file():
-        raise HlsError(f"{path} is missing; train the build first (qformers train), or give --model")
+        raise HlsError(missing_model(path, build))
     if not (path.parent / MANIFEST).exists():
         if (path.parent / "checkpoints").is_dir():
             raise HlsError(f"{path}: its training is not finished; go on with it first (qformers train)")

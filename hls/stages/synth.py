@@ -16,6 +16,7 @@ from hls.reports.yosys.run import find_yosys
 from hls.reports.yosys.synthesis import synthesise as synthesise_sources
 from hls.stages.rtl import open_rtl
 from qformers.builds.build import Build
+from qformers.builds.float_only import refuse_float_only
 from qformers.progress import Reporter
 from qformers.results import Result
 
@@ -97,8 +98,10 @@ def synthesise(
         YosysMissing: there is no Yosys.
         YosysStopped: the time limit was reached; the same call goes on.
         HlsError: no model, Yosys failed, or as `dsp_of`.
+        ConfigError: the training of the build makes no quantised model.
     """
     ways = dsp_of(build, dsp)
+    refuse_float_only(build, Path(run))
     find_yosys()
     run, backend = Path(run), backend or rtl_backend(build.firmware.backend)
     with using(run / "firmware" / backend, command()):

@@ -10,7 +10,8 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from types import UnionType
+from typing import Annotated, Any, Literal, Self, Union, get_origin
 
 from pydantic import (
     BaseModel,
@@ -45,6 +46,9 @@ def _model_section(value: Any) -> Section:
         raise PydanticCustomError("unknown_architecture", "unknown architecture", {"tag": tag})
     return MODELS[name].config.model_validate(value)
 
+
+MOST_PLACES = 3  # of a key that are named where it stands in the wrong one
+_UNIONS = (Union, UnionType)
 
 ModelConfig = SerializeAsAny[Annotated[Section, BeforeValidator(_model_section)]]
 
@@ -121,12 +125,45 @@ def _elsewhere(location: tuple[int | str, ...]) -> str:
     return ""
 
 
+def _sections(annotation: Any) -> list[type[BaseModel]]:
+    """The records that a field may hold itself; those in its lists and mappings have no place that can be named."""
+    options = [annotation, *(getattr(annotation, "__args__", ()) if get_origin(annotation) in _UNIONS else ())]
+    return [option for option in options if isinstance(option, type) and issubclass(option, BaseModel)]
+
+
+def _places(key: str, tree: Mapping[str, Any], record: type[BaseModel] | None = None, above: str = "") -> list[str]:
+    """Where a key of this name is known, e.g. "data.labels"; of the section `model` as its architecture has it."""
+    record, places = record or Build, []
+    for name, field in record.model_fields.items():
+        if name == key:
+            places.append(f"{above}{name}")
+        own = _architecture(tree) if record is Build and name == "model" else None
+        for section in [own] if own is not None else _sections(field.annotation):
+            places += _places(key, tree, section, f"{above}{name}.")
+    return places
+
+
+def _architecture(tree: Mapping[str, Any]) -> type[BaseModel] | None:
+    """The record of the section `model`, where it names an architecture that is known."""
+    name = architecture_of(tree.get("model", {}))
+    return MODELS[name].config if isinstance(name, str) and name in MODELS else None
+
+
+def _hint(location: tuple[int | str, ...], tree: Mapping[str, Any]) -> str:
+    """What was meant by a key that is unknown at its place: the same key elsewhere, or the nearest one there."""
+    key = str(location[-1])
+    places = _places(key, tree)
+    if 0 < len(places) <= MOST_PLACES:
+        return f"; did you mean {' or '.join(repr(place) for place in places)}?"
+    return nearest(key, _fields_at(location[:-1], tree))
+
+
 def _explain(path: Path | str, error: ValidationError, tree: Mapping[str, Any]) -> str:
     lines = []
     for item in error.errors():
         place = ".".join(str(part) for part in item["loc"])
         if item["type"] == "extra_forbidden":
-            hint = _elsewhere(item["loc"]) or nearest(str(item["loc"][-1]), _fields_at(item["loc"][:-1], tree))
+            hint = _elsewhere(item["loc"]) or _hint(item["loc"], tree)
             lines.append(f"{path}: unknown key '{place}'{hint}")
         elif item["type"] == "missing":
             lines.append(f"{path}: key '{place}' is missing")

@@ -182,7 +182,9 @@ def model_path(build: Build, chosen: Path | None = None, run: Path | None = None
     """
     path = chosen or run_folder(build, run) / "qat" / "model.keras"
     if not path.is_file():
-        raise ConfigError(f"{path} is missing; train the build first (qformers train), or give --model")
+        from qformers.builds.float_only import missing_model
+
+        raise ConfigError(missing_model(path, build))
     return path
 
 

@@ -6,7 +6,11 @@ To add a data set, write a file with its reader (`jets.reader.JetReader` or `poi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from fnmatch import fnmatch
 from functools import partial
+from pathlib import Path
 from typing import get_args
 
 from qformers.config.sections import DataConfig
@@ -40,6 +44,8 @@ __all__ = [
     "SplitName",
     "check_files",
     "dataset_of",
+    "holders",
+    "holds",
     "open_split",
     "point_dataset",
     "split_files",
@@ -125,4 +131,47 @@ def open_split(config: DataConfig, split: SplitName, reporter: Reporter | None =
     """
     if split not in (splits := get_args(SplitName)):
         raise DataError(f"unknown split '{split}'{nearest(str(split), splits)}")
-    return dataset_of(config.dataset).open(config, split, reporter)
+    with _of_another_set(config, split):
+        return dataset_of(config.dataset).open(config, split, reporter)
+
+
+def holders(path: Path) -> list[str]:
+    """Names of the data sets that a file is of: by its name, and by what is in it where they can tell."""
+    called = [name for name, one in DATASETS.items() if any(fnmatch(path.name, pattern) for pattern in one.files)]
+    return [name for name in called if holds(name, path)]
+
+
+def holds(name: str, path: Path) -> bool:
+    """Whether a file is of a data set, by what is in it."""
+    dataset = DATASETS[name]
+    return isinstance(dataset, JetDataset | PointDataset) and dataset.holds(path)
+
+
+@contextmanager
+def _of_another_set(config: DataConfig, split: SplitName) -> Iterator[None]:
+    """Of a file that cannot be used say that it is one of another data set, where it is: it is whole then.
+
+    Raises:
+        DataError: as the block.
+    """
+    try:
+        yield
+    except DataError as error:
+        path = _named_in(str(error), config, split)
+        others = holders(path) if path is not None and not holds(config.dataset, path) else []
+        if not others:
+            raise
+        sets = dataset_of(others[0]).feature_sets
+        features = "" if config.features in sets else f" and data.features: {' or '.join(sets)}"
+        raise DataError(
+            f"data.{split}: {path}: is no file of data set '{config.dataset}' but one of {' or '.join(others)}: set "
+            f"data.dataset: {others[0]}{features}. Received: data.dataset={config.dataset}"
+        ) from error
+
+
+def _named_in(text: str, config: DataConfig, split: SplitName) -> Path | None:
+    """The file of a split that a message is about; None where it is about none."""
+    with suppress(DataError):  # there is no file
+        files = split_files(config, split)
+        return next((path for path in files if any(f"{path}{sign}" in text for sign in ":,")), None)
+    return None

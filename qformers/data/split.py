@@ -21,6 +21,16 @@ from qformers.progress import Reporter
 
 SplitName = Literal["train", "val", "test"]
 AnyEvents = Events | PointEvents  # jets, or events of points
+# name of a data set -> what makes files of its layout here; files of all others come from elsewhere
+MADE_JETS = {
+    "jetclass": "jets with qformers generate jetclass",
+    "hls4ml_lhc": "jets with qformers generate lhc5",
+}
+MADE_EVENTS = {
+    "trackml": "events with qformers generate tracks",
+    "line_segments": "events with qformers generate tracks, and their segments with qformers generate tracks segments",
+    "candidates": "events with qformers generate tracks candidates",
+}
 
 
 class Split(Protocol):
@@ -120,15 +130,26 @@ def split_files(config: DataConfig, split: SplitName) -> list[Path]:
         raise DataError(f"data.{split}: no glob is given; name the files, e.g. [data/{split}/*.root]")
     files: dict[Path, None] = {}  # ordered, and each file once even where two globs match it
     for pattern in globs:
-        made = "jets with qformers generate" if config.points is None else "events with qformers generate tracks"
         matches = sorted(glob(pattern, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
         if not matches:
             raise DataError(
-                f"data.{split}: no file matches '{pattern}' (looked from {Path.cwd()}); "
-                f"correct the glob, or make {made}"
+                f"data.{split}: no file matches '{pattern}' (looked from {Path.cwd()}); correct the glob, or "
+                f"{_ways_to_files(config)}"
             )
         files.update(dict.fromkeys(Path(match) for match in matches))
     for path in files:
         if reason := unreadable(path):
             raise DataError(f"data.{split}: {path}: {reason}")
     return list(files)
+
+
+def _ways_to_files(config: DataConfig) -> str:
+    """Where files of a data set come from, in words."""
+    made = {**MADE_JETS, **MADE_EVENTS}.get(config.dataset)
+    if made is not None:
+        return f"make {made} (docs/data.md says where public files are)"
+    others = MADE_JETS if config.points is None else MADE_EVENTS
+    return (
+        f"fetch the files: docs/data.md says where those of '{config.dataset}' are, and qformers generate makes none; "
+        f"what it makes is read with data.dataset: {' or '.join(others)}"
+    )

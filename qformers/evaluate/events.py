@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from qformers.builds.build import Build
 from qformers.config.sections import DataConfig, PointsConfig
-from qformers.data import DATASETS, AnyEvents, dataset_of, open_split
+from qformers.data import DATASETS, AnyEvents, dataset_of, holds, open_split
 from qformers.data.clouds import PointEvents, stack
-from qformers.data.jets.split import JetDataset
 from qformers.data.points.dataset import PointDataset
 from qformers.data.points.split import PointSplit
 from qformers.errors import ConfigError, DataError, DivergedError, nearest
@@ -216,7 +215,7 @@ def _recognised(files: Sequence[Path]) -> str:
         for path in files
     ]
     if common := [name for name in DATASETS if all(name in names for names in fitting)]:
-        own = [name for name in common if _holds(name, files[0])] if len(common) > 1 else common
+        own = [name for name in common if holds(name, files[0])] if len(common) > 1 else common
         return (own or common)[0]  # of a file of none of them the first says what is wrong with it
     if all(fitting):
         several = sorted({min(names) for names in fitting})
@@ -226,11 +225,6 @@ def _recognised(files: Sequence[Path]) -> str:
         f"--data: no data set has files called so; say which it is with --dataset. Known are {known}. "
         f"Received: {', '.join(path.name for path in files[:3])}{', ...' if len(files) > 3 else ''}"
     )
-
-
-def _holds(name: str, path: Path) -> bool:
-    dataset = DATASETS[name]
-    return isinstance(dataset, JetDataset | PointDataset) and dataset.holds(path)
 
 
 def _is_points(name: str) -> bool:

@@ -19,7 +19,7 @@ from qformers.data.clouds import PointEvents
 from qformers.data.events import Events
 from qformers.tasks import JetTagging, PileupRemoval, Task, Tracking
 from qformers.tasks.metrics import binary, jets, tracks
-from qformers.tasks.metrics.jets import Measured
+from qformers.tasks.metrics.jets import LIMIT, Measured
 from qformers.tasks.metrics.points import PT_THRESHOLDS_GEV, tracking_report
 from qformers.tasks.metrics.tracks import Matched
 from qformers.tasks.points import probability
@@ -27,7 +27,6 @@ from qformers.tasks.points import probability
 DRAWS = 100  # of the bootstrap: an error is known to 7 % then
 MOST_LACKING = 0.1  # share of the draws that may have no value
 RECALLS = ("0.95", "0.99")  # at which precision is shown
-LIMIT = "a lower limit at 95 % confidence, since no background jet passes"
 FEWEST_HITS = tracks.FEWEST_POINTS  # of a cluster
 Numbers = Mapping[str, float | None]  # None where there are too few events
 
@@ -82,10 +81,19 @@ def differences(first: Scored, second: Scored) -> dict[str, Measured]:
     found = {}
     for name, value in whole.items():
         if value is None:
-            found[name] = Measured(None, None, "one of the models has no value")
+            found[name] = Measured(None, None, _no_difference(first.report, second.report, name))
         else:
             found[name] = Measured(value, *_spread([part[name] for part in drawn], events))
     return found
+
+
+def _no_difference(first: Mapping[str, Any], second: Mapping[str, Any], name: str) -> str:
+    """Why a number has no difference: a limit is no value to subtract, or a model has none at all."""
+    said = [_entry(report, name) for report in (first, second)]
+    limits = sum(isinstance(one, Mapping) and bool(one.get("limit")) for one in said)
+    if limits == len(said):
+        return f"both models have only {LIMIT}"
+    return f"one of the models has only {LIMIT}" if limits else "one of the models has no value"
 
 
 def _minus(first: Numbers, second: Numbers) -> dict[str, float | None]:

@@ -33,14 +33,14 @@ from qformers.evaluate.events import (
     refuse_outputs,
     refuse_probabilities,
 )
-from qformers.evaluate.figures import LIMIT, Scored, differences, scored
+from qformers.evaluate.figures import Scored, differences, scored
 from qformers.files import foreign
 from qformers.manifest import machine, versions
 from qformers.progress import Reporter, Silent
 from qformers.records import read_object, write_record
 from qformers.results import Result, spell
 from qformers.tasks import TASKS, JetTagging, PileupRemoval, Task, Tracking
-from qformers.tasks.metrics.jets import TWO_CLASS_KEY, Measured
+from qformers.tasks.metrics.jets import LIMIT, TWO_CLASS_KEY, Measured
 from qformers.tasks.plots import display
 from qformers.tasks.plots import jets as jet_plots
 from qformers.tasks.plots import points as plots

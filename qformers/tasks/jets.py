@@ -22,11 +22,16 @@ class JetTagging:
     """
 
     score, unit = "accuracy", "jets"
-    headline = ("jets", "accuracy", "auc")
 
     def __init__(self, class_names: Sequence[str]) -> None:
         self.class_names = tuple(class_names)
         self._one_hot = np.eye(len(self.class_names), dtype=np.float32)
+
+    @property
+    def headline(self) -> tuple[str, ...]:
+        """Accuracy and AUC; of two classes also the background rejections."""
+        rejections = ("rejection", metrics.TWO_CLASS_KEY) if len(self.class_names) == 2 else ()
+        return ("jets", "accuracy", "auc", *rejections)
 
     @classmethod
     def of(cls, config: DataConfig, class_names: Sequence[str]) -> JetTagging:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ class Finished:
     value: float | None  # of it, on the test split; None where it could not be computed
     error: float | None
     ebops: int  # 0 for a float model
+    test: Mapping[str, Any] = field(default_factory=dict)  # the headline of the report on the test split
 
     @property
     def model(self) -> Path:
@@ -61,8 +63,9 @@ class Finished:
         refuse_changed(folder, manifest, FRESH)
         try:
             score = manifest.get("score", "accuracy")  # a quantisation without training has no other
-            number = manifest["test"][score]
-            return cls(folder, manifest["settings"], score, number["value"], number["error"], manifest["ebops"])
+            test, settings = manifest["test"], manifest["settings"]
+            number = test[score]
+            return cls(folder, settings, score, number["value"], number["error"], manifest["ebops"], test)
         except (KeyError, TypeError) as error:
             raise TrainingError(f"{path}: is not a manifest of this version ({error}); {FRESH}") from error
 
@@ -113,6 +116,7 @@ def finish(build: Build, trainer: Trainer, test: Feed, console: Console) -> Fini
         console.print(f"{phase.name}: {zeros}", markup=False)
     _plots(trainer, delivered)
     bits, target = ebops(delivered.model), config.ebops_target if phase.calibrate else None
+    headline = {name: report[name] for name in task.headline}
     facts = {
         "settings": phase.settings,
         "exported_epoch": epoch,
@@ -121,7 +125,7 @@ def finish(build: Build, trainer: Trainer, test: Feed, console: Console) -> Fini
         "ebops_target_met": bool(met and (target is None or bits <= target)),
         "score": task.score,
         "validation": task.measured(*evaluate.outputs_of(model, trainer.val, config.at_once, task)).as_json(),
-        "test": {name: report[name] for name in task.headline},
+        "test": headline,
         "jets": {"train": len(trainer.train), "val": len(trainer.val), "test": len(test)},
         **_speed(trainer),
     }
@@ -130,7 +134,7 @@ def finish(build: Build, trainer: Trainer, test: Feed, console: Console) -> Fini
     write_manifest(phase.folder, f"train.{phase.name}", build, facts, written)
     trainer.pareto.drop_arrays()
     number = report[task.score]
-    return Finished(phase.folder, phase.settings, task.score, number["value"], number["error"], bits)
+    return Finished(phase.folder, phase.settings, task.score, number["value"], number["error"], bits, headline)
 
 
 def _speed(trainer: Trainer) -> dict[str, Any]:

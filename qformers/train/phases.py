@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -21,7 +20,6 @@ from qformers.data import AnyEvents, Split, SplitName, open_split
 from qformers.data.fingerprint import RECORDED, changed_files, data_files
 from qformers.errors import CheckpointError, ConfigError, TrainingError
 from qformers.files import alone, replacing, sweep, write_json
-from qformers.manifest import MANIFEST
 from qformers.nn.memory import memory_of
 from qformers.progress import Reporter
 from qformers.quant.prune.callback import Pruning
@@ -29,10 +27,11 @@ from qformers.tasks import task_of
 from qformers.train.checkpoint import CheckpointStore
 from qformers.train.feed import Feed, Inputs, bytes_per_jet
 from qformers.train.finish import Finished, finish
-from qformers.train.loop import DIVERGED, Phase, Trainer
+from qformers.train.loop import Phase, Trainer
 from qformers.train.progress import Display
 from qformers.train.start import fingerprint, freeze, listed, start_file, take
 from qformers.train.stop import forget_stop, stop_requests
+from qformers.train.undo import as_before_unless_begun, begun
 from qformers.train.variables import weights_digest
 
 PhaseName = Literal["float", "qat"]
@@ -171,7 +170,7 @@ def _tuned_start(model: Any, config: PhaseConfig, folder: Path, console: Console
     path = start_file(config)
     if path is None:
         return None
-    store = CheckpointStore(folder / "checkpoints", {}) if _begun(folder) else None
+    store = CheckpointStore(folder / "checkpoints", {}) if begun(folder) else None
     known = None if store is None else store.recorded(TUNED)
     hashed = str(known) if known is not None and not path.exists() else fingerprint(path)
     if known is not None and known != hashed:
@@ -264,34 +263,6 @@ def _tell_pieces(trainer: Trainer, console: Console) -> None:
     console.print(f"{name}: {words}", markup=False)
 
 
-@contextmanager
-def _nothing_half(out: Path, name: PhaseName) -> Iterator[None]:
-    """Leave a run folder as it was where a phase ends in an error before its first checkpoint.
-
-    Otherwise what a bad file left would refuse the build that is mended. The batch that diverged stays.
-    """
-    folder, yaml = out / name, out / "build.yaml"
-    there, text = folder.exists(), yaml.read_bytes() if yaml.is_file() else None
-    ended = False
-    try:
-        yield
-        ended = True
-    finally:
-        if not ended and not _begun(folder):
-            if not there and not (folder / DIVERGED).exists():
-                shutil.rmtree(folder, ignore_errors=True)
-            if text is None:
-                yaml.unlink(missing_ok=True)
-            elif yaml.read_bytes() != text:
-                with replacing(yaml) as temporary:
-                    temporary.write_bytes(text)
-
-
-def _begun(folder: Path) -> bool:
-    """Whether a phase has left anything that it goes on from."""
-    return (folder / MANIFEST).exists() or any((folder / "checkpoints").glob("*.json"))
-
-
 def _sweep_left(folder: Path) -> None:
     """Remove the temporary files that a killed training left under the folder of a phase."""
     for place in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
@@ -304,7 +275,7 @@ def train_phase(
     out: Path,
     console: Console,
     reporter: Reporter | None = None,
-    prepared: Callable[[], None] = lambda: None,
+    begins: Callable[[PhaseName], None] = lambda name: None,
 ) -> Finished | str:
     """Train one phase, or go on with it; returns what it left, or the reason of an early stop.
 
@@ -314,7 +285,7 @@ def train_phase(
         out: run folder; the phase works in ``out/<name>``.
         console: for a line per epoch and messages.
         reporter: told how far it is, step by step.
-        prepared: called when the phase has all that it needs, before it trains.
+        begins: called with the name of the phase when it has all that it needs, before it trains.
     """
     _sweep_left(out / name)
     done = _finished_before(build, name, out)
@@ -322,16 +293,8 @@ def train_phase(
         _write_build(build, out)
         console.print(f"{name}: finished before, in {done.folder} (--fresh trains it again)", markup=False)
         return done
-    with _nothing_half(out, name):
-        return _train(build, name, out, console, reporter, prepared)
-
-
-def _train(
-    build: Build, name: PhaseName, out: Path, console: Console, reporter: Reporter | None, prepared: Callable[[], None]
-) -> Finished | str:
-    """`train_phase` of a phase that is not finished."""
     trainer, test = _prepare(build, name, out, console, reporter)
-    prepared()
+    begins(name)
     _write_build(build, out)
     _tell_precision(trainer.model, out / name, console)
     if name == "qat" and (together := build.firmware.together) is not None:
@@ -392,55 +355,11 @@ def train_build(
             _config(build, name)  # all phases are checked before the first one spends hours
         if not checked and list(phases) == ["float", "qat"] and not (out / "float" / "model.keras").is_file():
             _refuse_early(build)
-        with _thrown_away(out, phases, fresh) as prepared, _as_it_was(out / "build.yaml"):
+        with as_before_unless_begun(out, phases, fresh) as begins:
             for name in phases:
-                outcome = train_phase(build, name, out, console, reporter, prepared)
+                outcome = train_phase(build, name, out, console, reporter, begins)
                 if isinstance(outcome, str):
                     console.print(outcome, markup=False)
                     break
                 results.append(outcome)
     return results
-
-
-@contextmanager
-def _thrown_away(out: Path, phases: Sequence[PhaseName], fresh: bool) -> Iterator[Callable[[], None]]:
-    """Throw away what phases left before, but only once the first of them has all that it needs.
-
-    Until then it lies aside, and is put back where the build is refused: a typing error costs no trained model. Gives
-    what is to be called when the training begins.
-    """
-    aside = {out / name: out / f".{name}.before" for name in phases}
-
-    def put_back() -> None:
-        for folder, kept in aside.items():
-            if kept.exists() and not _begun(folder):
-                shutil.rmtree(folder, ignore_errors=True)
-                kept.rename(folder)
-
-    def drop() -> None:
-        for kept in aside.values():
-            shutil.rmtree(kept, ignore_errors=True)
-
-    put_back()  # what a process left that was killed before its training began
-    for folder, kept in aside.items():
-        if fresh and folder.exists():
-            shutil.rmtree(kept, ignore_errors=True)
-            folder.rename(kept)
-    try:
-        yield drop
-    finally:
-        put_back()
-        drop()
-
-
-@contextmanager
-def _as_it_was(path: Path) -> Iterator[None]:
-    """Put a file back where a build is refused: the phase before had written it, and found nothing to do."""
-    text = path.read_bytes() if path.is_file() else None
-    try:
-        yield
-    except (CheckpointError, ConfigError):
-        if text is not None and path.read_bytes() != text:
-            with replacing(path) as temporary:
-                temporary.write_bytes(text)
-        raise

@@ -18,6 +18,7 @@ from qformers.errors import ConfigError, nearest
 from qformers.progress import Reporter
 from qformers.records import write_record
 from qformers.results import Result, spell
+from qformers.tasks.score_names import two_classes
 from qformers.train.finish import Finished
 from qformers.train.phases import PhaseName, indeterministic, train_build
 
@@ -47,11 +48,14 @@ class Trained(Result):
         return self.finished[-1].model
 
     def __str__(self) -> str:
-        """One line per phase: its model, its score on the test split, its EBOPs."""
+        """One line per phase: its model, its score on the test split, its EBOPs; of two classes another one with AUC
+        and background rejections."""
         lines = []
         for one in self.finished:
             bits = f"  EBOPs {one.ebops}" if one.ebops else ""
             lines.append(f"{one.model}  test {one.score} {spell(one.value, one.error, '+-')}{bits}\n")
+            if more := two_classes(one.test, "+-"):
+                lines.append(f"  {'  '.join(f'{name} {value}' for name, value in more.items())}\n")
         return "".join(lines)
 
     def pieces(self) -> Iterator[RenderableType]:
@@ -62,6 +66,8 @@ class Trained(Result):
         for one in self.finished:
             value = spell(one.value, one.error)
             table.add_row(one.folder.name, str(one.model), one.score, value, f"{one.ebops:,}" if one.ebops else "")
+            for name, number in two_classes(one.test).items():
+                table.add_row("", "", name, number, "")
         yield table
 
     def to_json(self) -> dict[str, Any]:

@@ -47,6 +47,21 @@ def test_every_build_in_the_repository_is_valid_and_round_trips(path: Path, tmp_
     ("old", "new", "words"),
     [
         ("num_particles", "num_particels", r"unknown key 'data.num_particels'; did you mean 'num_particles'\?"),
+        ("spec: 1", "spec: 1\nlabels: [a, b]", r"unknown key 'labels'; did you mean 'data.labels'\?"),
+        (
+            "spec: 1",
+            "spec: 1\nepochs: 3",
+            r"unknown key 'epochs'; did you mean 'train.float.epochs' or 'train.q",
+        ),
+        ("heads: 2", "heads: 2, num_particles: 3", r"unknown key 'model.num_particles'; did you mean 'data.num_part"),
+        ("num_particles", "heads: 2, num_particles", r"unknown key 'data.heads'; did you mean 'model.heads'\?"),
+        ("num_particles", "seed: 2, num_particles", r"unknown key 'data.seed'; did you mean 'seed'\?"),
+        (
+            "spec: 1",
+            "spec: 1\nlayers: {}",
+            r"unknown key 'layers'; choose one of data, firmware",
+        ),  # of too many sections
+        ("model: {", "labels: [a]\nmodel: {architecture: [x], ", r"unknown key 'labels'; did you mean 'data.labels'"),
         ("heads: 2", "haeds: 2", r"unknown key 'model.haeds'; did you mean 'heads'\?"),
         ("heads: 2", "heads: 3", r"heads must divide the model width 8. Received: heads=3"),
         ("embed_widths: [8]", "embed_widths: []", r"embed_widths needs at least the model width. Rec"),

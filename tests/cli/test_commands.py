@@ -88,6 +88,14 @@ def test_every_option_that_takes_a_number_or_folder_says_its_default_or_that_it_
                 assert "default" in action.help, (command.name, action.dest)
 
 
+FLOAT_ONLY = ("--set", "quant=null", "--set", "train.qat=null")
+NO_QUANT = (
+    "build 'part_demo' is float only: it has no section 'quant', hence no quantised model and no firmware. Add quant "
+    "(quant: {} takes the defaults) and train.qat for its training, as firmware_configs/part_demo.yaml has them, and "
+    "train it then"
+)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -101,6 +109,7 @@ def test_every_option_that_takes_a_number_or_folder_says_its_default_or_that_it_
         (["run", DEMO, "--to", "synth", "--no-synth"], "--no-synth leaves out the stage that --from or --to names"),
         (["run", "no.yaml"], "no.yaml: cannot be read"),
         (["train", DEMO, "--set", "sed=3"], "unknown key 'sed'; did you mean 'seed'?"),
+        (["train", DEMO, "--set", "labels=[a]"], "unknown key 'labels'; did you mean 'data.labels'?"),
         (["csim", DEMO, "--set", "firmware.clock_ns=-1"], "firmware.clock_ns"),
         (["quantise", DEMO, DEMO, "--margin", "2"], "--margin go with --calibrate. Received: no --calibrate"),
         (["import", "qkeras", DEMO, "b.keras", "--task", "x"], "--task does not go with 'qkeras'"),
@@ -115,6 +124,17 @@ def test_every_option_that_takes_a_number_or_folder_says_its_default_or_that_it_
         (["prove", DEMO, "--seed", "-1"], "argument --seed: must be a whole number, 0 or more. Received: -1"),
         (["prove", DEMO, "--level", "paper"], "argument --level: invalid choice: 'paper'"),
         (["export", DEMO, "--run", "nowhere"], "nowhere/qat/model.keras is missing; train the build first"),
+        (["export", DEMO, "--run", "nowhere", *FLOAT_ONLY], f"nowhere/qat/model.keras is missing; {NO_QUANT}"),
+        (["csim", DEMO, "--run", "nowhere", *FLOAT_ONLY], NO_QUANT),
+        (["prove", DEMO, "--run", "nowhere", *FLOAT_ONLY], NO_QUANT),
+        (["audit", DEMO, "--run", "nowhere", *FLOAT_ONLY], NO_QUANT),
+        (["sparsity", DEMO, "--run", "nowhere", *FLOAT_ONLY], NO_QUANT),
+        (["run", DEMO, "--run", "nowhere", *FLOAT_ONLY], f"{NO_QUANT}; qformers run --to train trains it as it is"),
+        (
+            ["csim", DEMO, "--run", "nowhere", *FLOAT_ONLY[2:]],
+            "build 'part_demo' trains in float alone, since train.qat is null: give train.qat its keys and train it "
+            "then, or make a quantised model without training: qformers quantise RUN/float/model.keras BUILD",
+        ),
         (["synth", DEMO, "--jobs", "0"], "argument --jobs: must be a whole number, 1 or more. Received: 0"),
         (["synth", DEMO, "--time-limit", "-1"], "argument --time-limit: must be a number above 0. Received: -1"),
         (["run", DEMO, "--synth-limit", "nan"], "argument --synth-limit: must be a number above 0. Received: nan"),

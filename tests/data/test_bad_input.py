@@ -1,6 +1,7 @@
 """Files and configurations that cannot be used: the message names file and branch, what was found, what to do."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,22 @@ import pytest
 import uproot
 
 from qformers.config.sections import DataConfig
-from qformers.data import DATASETS, DataError, Events, open_split
+from qformers.data import DATASETS, DataError, Events, open_split, split_files
 from qformers.data.jets.hls4ml_lhc import MEAN_STD
 from qformers.data.jets.split import JetDataset
-from qformers.data.jets.toy import Branches, hls4ml_lhc_arrays, jetclass_branches, write_arrays, write_tree
+from qformers.data.jets.toy import (
+    Branches,
+    hls4ml_lhc_arrays,
+    jetclass_branches,
+    nanoaod_branches,
+    write_arrays,
+    write_quark_gluon_jets,
+    write_top_jets,
+    write_tree,
+)
+from qformers.data.points.dataset import PointDataset
+from qformers.data.split import MADE_EVENTS, MADE_JETS
+from qformers.generate.jets.processes import PRESETS
 
 
 def load(dataset: str, path: Path | str, **changes: object) -> Events:
@@ -73,6 +86,30 @@ def test_globs_without_files(tmp_path: Path) -> None:
         load("jetclass", "x", train=())
 
 
+@pytest.mark.parametrize("dataset", sorted(DATASETS))
+def test_where_files_come_from_is_said_of_each_data_set(dataset: str, tmp_path: Path) -> None:
+    """Only what writes files of a layout is named for it."""
+    points = {"task": "pileup"} if isinstance(DATASETS[dataset], PointDataset) else None
+    config = {"dataset": dataset, "train": (str(tmp_path / "*.x"),), "val": (), "test": (), "points": points}
+    section = DataConfig.model_validate(config | {"num_particles": 8, "features": "x"})
+    with pytest.raises(DataError, match=r"no file matches '.*'.*; correct the glob, or ") as caught:
+        split_files(section, "train")
+    told = str(caught.value)
+    assert "docs/data.md says where" in told
+    made = {**MADE_JETS, **MADE_EVENTS}.get(dataset)
+    if made is None:
+        others = "trackml or line_segments or candidates" if points else "jetclass or hls4ml_lhc"
+        assert f"those of '{dataset}' are, and qformers generate makes none; what it makes is read with data." in told
+        assert told.endswith(f"data.dataset: {others}")
+    else:
+        assert f"make {made}" in told
+
+
+def test_what_is_said_to_be_generated_can_be() -> None:
+    assert set(MADE_JETS) | set(MADE_EVENTS) <= set(DATASETS)
+    assert {words.rpartition(" ")[2] for words in MADE_JETS.values()} == set(PRESETS)
+
+
 def test_one_of_several_globs_without_files(tmp_path: Path) -> None:
     good = write_tree(tmp_path / "a.root", jetclass_branches(5))
     with pytest.raises(DataError, match=r"no file matches '.*b\*.root'"):
@@ -82,6 +119,46 @@ def test_one_of_several_globs_without_files(tmp_path: Path) -> None:
 def test_overlapping_globs_take_a_file_once(tmp_path: Path) -> None:
     good = write_tree(tmp_path / "a.root", jetclass_branches(5))
     assert len(load("jetclass", "x", train=(str(good), str(tmp_path / "*.root")))) == 5
+
+
+# files of other data sets
+
+
+@pytest.mark.parametrize("dataset", ["jetclass", "top_landscape", "nanoaod", "quark_gluon"])
+def test_a_whole_file_of_the_five_classes_is_not_called_damaged(dataset: str, tmp_path: Path) -> None:
+    path = write_arrays(tmp_path / "jets_000.h5", hls4ml_lhc_arrays(5))
+    labels = [{"name": "a", "files": ["*"]}] if dataset == "nanoaod" else []
+    with pytest.raises(DataError) as caught:
+        load(dataset, path, labels=labels)
+    assert str(caught.value) == (
+        f"data.train: {path}: is no file of data set '{dataset}' but one of hls4ml_lhc: set data.dataset: hls4ml_lhc. "
+        f"Received: data.dataset={dataset}"
+    )
+
+
+def test_features_that_the_other_data_set_has_not_are_said_too(tmp_path: Path) -> None:
+    path = write_arrays(tmp_path / "jets_000.h5", hls4ml_lhc_arrays(5))
+    words = (
+        r"set data.dataset: hls4ml_lhc and data.features: pt_eta_phi or lnpt_eta_phi or all16. Received: data.dataset="
+    )
+    with pytest.raises(DataError, match=words):
+        load("jetclass", path, features="kin")
+
+
+@pytest.mark.parametrize(
+    ("write", "name", "dataset"),
+    [
+        (lambda path: write_top_jets(path, 5), "a.h5", "top_landscape"),
+        (lambda path: write_quark_gluon_jets(path, 5), "QG_jets.npz", "quark_gluon"),
+        (lambda path: write_tree(path, nanoaod_branches(5), "Events"), "a.root", "nanoaod"),
+    ],
+)
+def test_files_of_other_sets_name_theirs(
+    write: Callable[[Path], Path], name: str, dataset: str, tmp_path: Path
+) -> None:
+    good = write_tree(tmp_path / "good.root", jetclass_branches(5))
+    with pytest.raises(DataError, match=rf"{name}: is no file of data set 'jetclass' but one of {dataset}: set data."):
+        load("jetclass", "x", train=(str(good), str(write(tmp_path / name))))
 
 
 # ROOT

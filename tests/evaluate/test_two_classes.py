@@ -12,7 +12,8 @@ import pytest
 from rich.console import Console
 
 from hls.proof.show import end_table
-from qformers.data import DataError
+from qformers.data import DataError, Events
+from qformers.data.jets.top_landscape import FEATURES
 from qformers.data.jets.toy import (
     hls4ml_lhc_arrays,
     jetclass_branches,
@@ -24,7 +25,9 @@ from qformers.data.jets.toy import (
 )
 from qformers.errors import ConfigError
 from qformers.evaluate.events import _recognised
+from qformers.evaluate.figures import differences, scored
 from qformers.evaluate.stage import evaluate
+from qformers.tasks import JetTagging
 from qformers.tasks.metrics import jets as metrics
 
 
@@ -72,6 +75,26 @@ def test_two_classes_have_both_rejections_in_table_and_json(tagger: Path, tmp_pa
     found.save()
     report = json.loads((tmp_path / "out" / "evaluation.json").read_text())["models"]["tagger"]["report"]
     assert report["rejection_30"]["top"]["efficiency"] == 0.3
+
+
+def test_a_limit_has_no_difference_and_that_is_why() -> None:
+    labels = np.repeat([0, 1], 60)
+    random, apart = np.random.default_rng(2), 20.0 * np.eye(2)[labels]
+    task = JetTagging(("top", "qcd"))
+    nothing = np.zeros((120, 1, 4), np.float32)
+    jets = Events(nothing[..., :0], nothing, nothing[..., 0], labels, task.class_names, FEATURES["pt_eta_phi"])
+    loose, sharp = (scored(task, random.normal(size=(120, 2)) + signal, jets, None) for signal in (0 * apart, apart))
+    name = "rejection_30 top"
+    assert (sharp.numbers()[name].reason, sharp.numbers()[name].error) == (metrics.LIMIT, None)
+    assert loose.numbers()[name].error is not None
+    for first, second, words in (
+        (loose, sharp, f"one of the models has only {metrics.LIMIT}"),
+        (sharp, loose, f"one of the models has only {metrics.LIMIT}"),
+        (sharp, sharp, f"both models have only {metrics.LIMIT}"),
+    ):
+        found = differences(first, second)
+        assert (found[name].value, found[name].reason) == (None, words)
+        assert found["accuracy"].value is not None
 
 
 def test_files_without_labels_ask_for_a_build(tagger: Path, tmp_path: Path) -> None:

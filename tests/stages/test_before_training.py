@@ -81,5 +81,29 @@ def test_a_refused_build_leaves_no_run_folder(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["small_sets.yaml"]
 
 
+@pytest.mark.parametrize("command", ["export", "csim", "rtl", "synth", "prove", "audit", "sparsity", "run"])
+def test_a_float_only_build_is_not_sent_to_train_once_more(
+    command: str, build_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its training is finished: the section that is missing is named instead."""
+    run = tmp_path / "run"
+    (run / "float").mkdir(parents=True)
+    (run / "float" / "model.keras").write_bytes(b"of a finished training")
+    words = [command, str(build_file), "--run", str(run), "--set", "quant=null", "--set", "train.qat=null"]
+    assert cli.main(words) == 2
+    told = capsys.readouterr().err
+    assert "build 'small_sets' is float only: it has no section 'quant'" in told
+    assert "as firmware_configs/part_demo.yaml has them" in told
+    assert "train the build" not in told
+
+
+def test_the_whole_flow_trains_a_float_only_build_where_that_is_all(build_file: Path, tmp_path: Path) -> None:
+    words = ["run", str(build_file), "--run", str(tmp_path / "run"), "--set", "quant=null", "--set", "train.qat=null"]
+    assert cli.main([*words, "--to", "train", "--quiet"]) == 0
+    assert (tmp_path / "run" / "float" / "model.keras").is_file()
+    assert cli.main([*words, "--from", "compare", "--quiet"]) == 0
+    assert (tmp_path / "run" / "comparison" / "report.html").is_file()
+
+
 def test_the_whole_flow_asks_too() -> None:
     assert whole.STAGES["train"] is cli.COMMANDS["train"]

@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from qformers.quant.fidelity import LayerError
 from qformers.quant.ptq import run_folder
 from qformers.quant.ptq.stage import QuantiseResult
 from qformers.results import Result
+from qformers.tasks import JetTagging
 from qformers.tasks.filtered import Filtered
 from qformers.train.finish import Finished
 from qformers.train.stage import Trained
@@ -128,6 +130,43 @@ def test_a_training_that_was_stopped_says_so(tmp_path: Path) -> None:
     assert not trained(tmp_path).complete
     assert "stopped before the end" in trained(tmp_path)._repr_html_()
     assert json.loads(trained(tmp_path).save().read_text())["complete"] is False
+
+
+def two_classes(limit: bool = False) -> dict[str, Any]:
+    """The headline of a report on two classes; with `limit` no background jet passes at 30 %."""
+    labels = np.repeat([0, 1], 300)
+    logits = np.random.default_rng(1).normal(size=(600, 2)) + (9.0 if limit else 1.5) * np.eye(2)[labels]
+    task = JetTagging(("top", "qcd"))
+    report = task.report(logits.astype(np.float32), labels)
+    return {name: report[name] for name in task.headline}
+
+
+def test_the_end_of_a_training_of_two_classes_has_what_is_asked_of_them(tmp_path: Path) -> None:
+    number = two_classes()
+    done = Finished(tmp_path / "float", {}, "accuracy", 0.7, 0.01, 0, number)
+    first, second = str(Trained(tmp_path, ("float",), (done,))).splitlines()
+    assert first == f"{tmp_path / 'float' / 'model.keras'}  test accuracy 0.7000 +- 0.0100"
+    said = [f"AUC {number['auc']['value']:.4f} +- {number['auc']['error']:.4f}"]
+    for signal in ("top", "qcd"):
+        for key, percent in (("rejection", 50), ("rejection_30", 30)):
+            value, error = number[key][signal]["value"], number[key][signal]["error"]
+            digits = 1 if value >= 10 else 2
+            said.append(f"rejection {signal} @ {percent}% {value:.{digits}f} +- {error:.{digits}f}")
+    assert second == "  " + "  ".join(said)
+    assert "rejection top @ 30%" in Trained(tmp_path, ("float",), (done,))._repr_html_()
+    quantised = QuantiseResult(tmp_path, run_folder.Quantised(tmp_path / "qat", 9, 0.7, 0.01, (), number))
+    assert str(quantised).splitlines()[1] == second
+
+
+def test_a_rejection_that_is_a_limit_is_printed_as_one(tmp_path: Path) -> None:
+    done = Finished(tmp_path / "float", {}, "accuracy", 0.7, 0.01, 0, two_classes(limit=True))
+    assert "  rejection top @ 30% > 100.6" in str(Trained(tmp_path, ("float",), (done,)))
+
+
+def test_other_trainings_end_with_a_line_as_before(tmp_path: Path) -> None:
+    task = JetTagging(("g", "q", "w"))
+    assert task.headline == ("jets", "accuracy", "auc")
+    assert len(str(trained(tmp_path)).splitlines()) == 1
 
 
 def test_firmware_that_shows_no_layers_has_neither_table_nor_picture_of_them(tmp_path: Path) -> None:

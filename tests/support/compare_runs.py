@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,38 @@ def trained(root: Path, name: str, accuracy: float = 0.70, ebops: int = 100_000,
     zeros = [{"layer": layer, "zeros": 10 + place} for place, layer in enumerate(LAYERS)]
     total = sum(row["zeros"] for row in zeros)
     put(run / "qat" / "sparsity.json", {"weights": 400, "zeros": total, "ebops_saved": 1234.5, "layers": zeros})
+    return run
+
+
+def two_classes(run: Path, signals: tuple[str, str] = ("top", "qcd"), limit: bool = False) -> Path:
+    """The run with background rejections of two classes; with `limit` the quantised one at 30 % is a limit alone."""
+    for phase in ("float", "qat"):
+        path = run / phase / "metrics.json"
+        if not path.is_file():
+            continue
+        made: dict[str, Any] = {"classes": list(signals)}
+        for key, efficiency, scale in (("rejection", 0.5, 1.0), ("rejection_30", 0.3, 4.0)):
+            made[key] = {}
+            for place, signal in enumerate(signals):
+                only = limit and phase == "qat" and key == "rejection_30"
+                value = 34.6 if only else scale * (40.0 + place + (phase == "float"))
+                error = None if only else 0.1 * value
+                made[key][signal] = {"efficiency": efficiency, "value": value, "error": error, "limit": only}
+        put(path, {**json.loads(path.read_text()), **made})
+    return run
+
+
+def float_only(root: Path, name: str, accuracy: float = 0.70) -> Path:
+    """A run of a build without a section `quant`, trained."""
+    run = trained(root, name, accuracy)
+    shutil.rmtree(run / "qat")
+    text = (run / "build.yaml").read_text()
+    (run / "build.yaml").write_text(text.replace("quant: {}\n", "").replace("train: {qat: {epochs: 25}}\n", ""))
+    manifest = json.loads((run / "float" / "manifest.json").read_text())
+    build = load(run / "build.yaml")
+    tree = json.loads(build.model_dump_json())
+    settings = {key: tree[key] for key in ("spec", "seed", "data", "model", "train")}
+    put(run / "float" / "manifest.json", {**manifest, "build_hash": build.hash, "settings": settings})
     return run
 
 

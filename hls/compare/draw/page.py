@@ -141,7 +141,7 @@ def _words(cell: Cell) -> str:
 
 
 def _measured(cell: Cell) -> dict[str, Any] | None:
-    if cell.value is None:
+    if cell.value is None or cell.limit:
         return None
     return {"value": cell.value, "error": cell.error, "stale": cell.flag}
 

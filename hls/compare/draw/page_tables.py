@@ -8,7 +8,7 @@ from typing import Any
 
 from hls.compare.read.published import Reference
 from hls.compare.read.run import Run
-from hls.compare.table.cells import Cell, Column, Table, spell, spell_percent
+from hls.compare.table.cells import Cell, Column, Table, spell_percent
 from hls.compare.table.diff import Diff, DiffRow, Pair, change
 from hls.compare.table.kernels import WORDS, Kernels
 from hls.compare.table.layers import COSTS, KINDS, Bits, Layers, in_order, read_layers
@@ -40,7 +40,7 @@ def _shown(cell: Cell, column: Column) -> dict[str, Any]:
     if cell.equal is not None:
         classes.append("equal" if cell.equal else "differs")
     return {
-        "text": spell(cell.value, column.digits),
+        "text": cell.number(column.digits),
         "value": value,
         "missing": cell.short,
         "error": "" if cell.error is None else f"{cell.error:.{column.digits}f}",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hls.compare.read.published import WARNING, Reference, drawn
-from hls.compare.table.cells import OTHER_TASK, Column, Table
+from hls.compare.table.cells import FLOAT_ONLY, OTHER_TASK, Column, Table
 from hls.compare.table.points import Point, frontiers, points
 from qformers.files import replacing
 
@@ -129,8 +129,9 @@ def _ours(axes: Any, table: Table, quantity: str, sources: Sequence[str], metric
     marks, colours = points(table, quantity, metric.key), _builds(table)
     absent = [name for name in colours if all(point.build != name for point in marks)]
     if absent:
-        others = {str(row["build"].value) for row in table.cells if row[metric.key].missing == OTHER_TASK}
-        reasons = {name: f"has no {metric.head}" if name in others else f"no {_PLAIN[quantity]} yet" for name in absent}
+        why = {str(row["build"].value): row[metric.key].missing for row in table.cells}
+        known = {OTHER_TASK: f"has no {metric.head}", FLOAT_ONLY: FLOAT_ONLY}
+        reasons = {name: known.get(why[name], f"no {_PLAIN[quantity]} yet") for name in absent}
         words = "\n".join(f"{name}: {why}" for name, why in reasons.items())
         axes.text(0.03, 0.03, words, transform=axes.transAxes, va="bottom", fontsize=10, color="#b00000")
     lines = frontiers(marks, sources)

@@ -13,6 +13,7 @@ from hls.backends.simulators.levels import TIMED
 from hls.errors import HlsError
 from qformers.errors import DamagedError
 from qformers.records import check_seal
+from qformers.tasks.metrics.jets import TWO_CLASS_KEY
 
 SIMULATORS = (*TIMED, "interpreter")  # whose latency is taken, first that measured one
 
@@ -29,6 +30,13 @@ class Measured(Record):
     value: float | None  # None: it could not be computed
     error: float | None = None
     reason: str = ""  # why
+    limit: bool = False  # whether it is a lower limit
+
+
+class Rejected(Measured):
+    """A background rejection, 1 over the share of the background that passes."""
+
+    efficiency: float  # of the signal, at which it is given
 
 
 class Metrics(Record):
@@ -37,11 +45,21 @@ class Metrics(Record):
     jets: int
     accuracy: Measured
     auc: Measured
+    rejection: Mapping[str, Rejected] = {}  # by signal class
+    rejection_30: Mapping[str, Rejected] = {}  # the same at 30 % signal efficiency, of two classes
+
+    @property
+    def rejections(self) -> dict[str, Rejected]:
+        """Those of two classes, e.g. "rejection_30 top"; of more classes there are none, since nothing is their one
+        signal."""
+        both = {"rejection": self.rejection, TWO_CLASS_KEY: self.rejection_30} if self.rejection_30 else {}
+        signals = dict.fromkeys(signal for found in both.values() for signal in found)
+        return {f"{key} {name}": found[name] for name in signals for key, found in both.items() if name in found}
 
     @property
     def scores(self) -> dict[str, Measured]:
         """Name of the score -> its value and error."""
-        return {"accuracy": self.accuracy, "auc": self.auc}
+        return {"accuracy": self.accuracy, "auc": self.auc, **self.rejections}
 
     @property
     def counted(self) -> str:

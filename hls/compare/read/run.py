@@ -80,6 +80,11 @@ class Run:
         return points.task if points else "jets"
 
     @property
+    def float_only(self) -> bool:
+        """Whether its build has no section `quant`, so that with the float model all is there that there will be."""
+        return self.build.quant is None and self.metrics is None and self.manifest is None
+
+    @property
     def yaml(self) -> str:
         """The build file to give to the commands that are still to be run: the one that stands in every run."""
         return str(self.path / "build.yaml")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from hls.compare.read.run import Run
 
 OTHER_TASK = "another task"  # why a build has no score of this name
+FLOAT_ONLY = "float only"  # why a build without a section `quant` has nothing of a quantised model or of firmware
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Cell:
         flag: a warning, e.g. that the number belongs to another model.
         note: more on it, for a tooltip.
         equal: whether outputs are equal, for a cell that says so.
+        limit: whether `value` is a lower limit, for a number that may be one.
     """
 
     value: float | int | str | None = None
@@ -33,6 +35,7 @@ class Cell:
     flag: str = ""
     note: str = ""
     equal: bool | None = None
+    limit: bool | None = None
 
     @property
     def missing(self) -> str:
@@ -44,9 +47,13 @@ class Cell:
         """The same without the command."""
         return "not run" if self.command else self.reason
 
+    def number(self, digits: int) -> str:
+        """The value, as a lower limit where it is one."""
+        return f"{'> ' if self.limit else ''}{spell(self.value, digits)}"
+
     def text(self, column: Column) -> str:
         """The cell in words: the value with its error, percentage and warning, or the reason why it is missing."""
-        parts = [self.missing or spell(self.value, column.digits)]
+        parts = [self.missing or self.number(column.digits)]
         if self.error is not None:
             parts.append(f"± {self.error:.{column.digits}f}")
         if self.percent is not None:
@@ -54,6 +61,11 @@ class Cell:
         if self.flag:
             parts.append("STALE")
         return " ".join(parts)
+
+
+def not_run(run: Run, command: str) -> Cell:
+    """The cell of what a command gives that was not run; of a float-only build there is nothing to run."""
+    return Cell(reason=FLOAT_ONLY) if run.float_only else Cell(command=command)
 
 
 @dataclass(frozen=True)

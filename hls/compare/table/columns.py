@@ -15,8 +15,9 @@ from hls.backends.simulators.levels import OF_VERILOG
 from hls.compare.read.interval import interval_of
 from hls.compare.read.records import Agreement, Rtl
 from hls.compare.read.run import RTL_FILE, Run, ebops_of, trained_for_it
-from hls.compare.table.cells import OTHER_TASK, Cell, Column, Table
+from hls.compare.table.cells import OTHER_TASK, Cell, Column, Table, not_run
 from hls.compare.table.notes import footnotes
+from hls.compare.table.scores import REJECTIONS, rejection_columns, score, untrained
 from hls.compare.table.sources import source_columns
 from qformers.config.section import architecture_of
 from qformers.tasks.score_names import spell
@@ -36,12 +37,13 @@ def tabulate(runs: Sequence[Run], device: str | None = None) -> Table:
         device: that percentages are of; None = the one of each report, or of the build where a report names none.
     """
     tasks = {run.task for run in runs}
-    own = [column for column in COLUMNS if column.task in ("", *tasks)]
+    rejections = rejection_columns(runs)
+    own = [*(column for column in COLUMNS if column.task in ("", *tasks)), *rejections]
     sources = source_columns(runs, device)
     reported = [column for columns in sources.values() for column in columns]
     rows = tuple({column.key: _cell(run, column) for column in (*own, *reported)} for run in runs)
     before = [column for column in own if column.group == BUILD]
-    shown = (*before, *reported, *(column for column in own if column.group != BUILD))
+    shown = (*before, *rejections, *reported, *(c for c in own if c.group not in (BUILD, REJECTIONS)))
     return Table(shown, tuple(runs), rows, footnotes(runs, list(sources)))
 
 
@@ -68,25 +70,6 @@ def describe(run: Run) -> str:
     return ", ".join([architecture_of(model), *words])
 
 
-def _score(name: str, phase: str = "qat", scale: float = 1.0) -> Callable[[Run], Cell]:
-    """A score on the test split: of the quantised model (``qat``) or of the float one."""
-
-    def cell(run: Run) -> Cell:
-        metrics = run.metrics if phase == "qat" else run.float_metrics
-        if metrics is None:
-            return Cell(command=f"qformers train {run.yaml}")
-        measured = metrics.scores.get(name)
-        if measured is None:
-            return Cell(reason=OTHER_TASK)
-        if measured.value is None:
-            return Cell(reason=f"n/a: {measured.reason}".rstrip(": "))
-        error = None if measured.error is None else measured.error * scale
-        flag = _stale(run, f"{phase}/manifest.json")
-        return Cell(measured.value * scale, error, note=f"test split, {metrics.counted}", flag=flag)
-
-    return cell
-
-
 def _ebops(run: Run) -> Cell:
     """Of the hardware that the build says, never of what it was trained for if that is another one."""
     counted = ebops_of(run)
@@ -94,8 +77,8 @@ def _ebops(run: Run) -> Cell:
         note = f"{_taken(run)}; counted in {counted.file}"
         return Cell(counted.ebops, note=note, flag=_stale(run, counted.file))
     if run.manifest is None or not run.manifest.ebops:
-        return Cell(command=f"qformers train {run.yaml}")
-    return Cell(command=f"qformers export {run.yaml}")  # counted, but for other hardware
+        return untrained(run)
+    return not_run(run, f"qformers export {run.yaml}")  # counted, but for other hardware
 
 
 def _taken(run: Run) -> str:
@@ -109,7 +92,7 @@ def _interval(ns: bool) -> Callable[[Run], Cell]:
     def cell(run: Run) -> Cell:
         found = interval_of(run)
         if found is None:
-            return Cell(command=f"qformers rtl {run.yaml}")
+            return not_run(run, f"qformers rtl {run.yaml}")
         note = f"{found.source} [{found.stage}], a clock of {found.clock_ns:g} ns"
         file = found.source if found.source.startswith("firmware/") else f"reports/{found.source}.json"
         flag = _stale(run, file) or (_stale(run, RTL_FILE) if found.stage == "rtlsim" else "")
@@ -121,7 +104,7 @@ def _interval(ns: bool) -> Callable[[Run], Cell]:
 def _zeros(run: Run) -> Cell:
     zeros = run.sparsity
     if zeros is None:
-        return Cell(command=f"qformers sparsity {run.yaml}")
+        return not_run(run, f"qformers sparsity {run.yaml}")
     note = f"{zeros.zeros:,} of {zeros.weights:,} weights"
     note += f"; they save {zeros.ebops_saved:,.0f} EBOPs" if trained_for_it(run) else ""
     return Cell(100.0 * zeros.zeros / zeros.weights, note=note)
@@ -130,7 +113,7 @@ def _zeros(run: Run) -> Cell:
 def _csim(run: Run) -> Cell:
     """Whether C simulation equals the quantised model."""
     if not run.csim:
-        return Cell(command=f"qformers csim {run.yaml}")
+        return not_run(run, f"qformers csim {run.yaml}")
     found = list(run.csim.values())
     parts = [part for one in found for part in (one.jets, one.adversarial)]
     flag = next((why for file in run.csim if (why := _stale(run, file))), "")
@@ -140,7 +123,7 @@ def _csim(run: Run) -> Cell:
 def _rtl(run: Run) -> Cell:
     """Whether RTL simulation equals the quantised model."""
     if run.rtl is None:
-        return Cell(command=f"qformers rtl {run.yaml}")
+        return not_run(run, f"qformers rtl {run.yaml}")
     parts = [part for level in run.rtl.levels.values() for part in level.parts]
     by = f"{run.rtl.backend} {run.rtl.flavour}, {', '.join(run.rtl.levels)}{_latency_differs(run.rtl)}"
     told = "" if any(level in OF_VERILOG for level in run.rtl.levels) else "arithmetic "
@@ -168,20 +151,23 @@ def _latency_differs(rtl: Rtl) -> str:
 
 def _hash(run: Run) -> Cell:
     """As it was recorded: the hash of the same build.yaml changes when the schema gains a key."""
-    trained = run.manifest if run.manifest and not _stale(run, "qat/manifest.json") else None
+    phase = "float" if run.float_only else "qat"
+    manifest = run.float_manifest if run.float_only else run.manifest
+    trained = manifest if manifest and not _stale(run, f"{phase}/manifest.json") else None
     return Cell(trained.build_hash if trained else run.build.hash)
 
 
 def _date(run: Run) -> Cell:
-    return Cell(run.manifest.date[:10]) if run.manifest else Cell(command=f"qformers train {run.yaml}")
+    trained = run.float_manifest if run.float_only else run.manifest
+    return Cell(trained.date[:10]) if trained else untrained(run, "float" if run.float_only else "qat")
 
 
 def _points_score(name: str, task: str) -> tuple[Column, Column]:
     """A score of points, quantised and float."""
     head = spell(name)
     return (
-        Column(name, BUILD, head, _score(name), digits=4, task=task, metric=True),
-        Column(f"{name}_float", BUILD, f"float {head}", _score(name, "float"), digits=4, task=task),
+        Column(name, BUILD, head, score(name), digits=4, task=task, metric=True),
+        Column(f"{name}_float", BUILD, f"float {head}", score(name, "float"), digits=4, task=task),
     )
 
 
@@ -191,10 +177,10 @@ COLUMNS = (
     Column("model", BUILD, "model", lambda run: Cell(describe(run)), number=False, wide=True),
     Column("particles", BUILD, "N", lambda run: Cell(run.build.data.num_particles)),
     Column("inputs", BUILD, "inputs", _inputs, number=False),
-    Column("accuracy", BUILD, "accuracy", _score("accuracy", scale=100.0), "%", digits=2, task="jets", metric=True),
-    Column("accuracy_float", BUILD, "float accuracy", _score("accuracy", "float", 100.0), "%", digits=2, task="jets"),
-    Column("auc", BUILD, "AUC", _score("auc"), digits=4, task="jets", metric=True),
-    Column("auc_float", BUILD, "float AUC", _score("auc", "float"), digits=4, task="jets"),
+    Column("accuracy", BUILD, "accuracy", score("accuracy", scale=100.0), "%", digits=2, task="jets", metric=True),
+    Column("accuracy_float", BUILD, "float accuracy", score("accuracy", "float", 100.0), "%", digits=2, task="jets"),
+    Column("auc", BUILD, "AUC", score("auc"), digits=4, task="jets", metric=True),
+    Column("auc_float", BUILD, "float AUC", score("auc", "float"), digits=4, task="jets"),
     *_points_score("ap_0.9", "tracking"),
     *_points_score("auprc", "pileup"),
     Column("ebops", BUILD, "EBOPs", _ebops, quantity="ebops"),

@@ -15,13 +15,16 @@ from hls.compare.table.verdicts import Judged
 from hls.escaping import csv_cell
 from qformers.files import replacing, write_json
 
+EXTRAS = ("error", "limit", "percent")  # of a cell, each a column of its own
+
 
 def write_csv(table: Table, path: Path) -> None:
-    """One row per build; ``<column>_error`` and ``<column>_percent`` stand behind a column that has them."""
+    """One row per build; ``<column>_error`` and the other `EXTRAS` stand behind a column that has them."""
     columns = [(column, extra) for column in table.columns for extra in ("", *_extras(table, column))]
     with replacing(path) as temporary, temporary.open("w", newline="") as handle:
         writer = csv.writer(handle)
-        writer.writerow([column.key + (f"_{extra}" if extra else "") for column, extra in columns] + ["stale"])
+        heads = [column.key + (f"_{extra}" if extra else "") for column, extra in columns]
+        writer.writerow([*map(csv_cell, heads), "stale"])
         for row, run in zip(table.cells, table.runs, strict=True):
             values = [_plain(row[column.key], extra) for column, extra in columns]
             stale = "; ".join(f"{file} {why}" for file, why in (run.stale or {}).items())
@@ -29,7 +32,7 @@ def write_csv(table: Table, path: Path) -> None:
 
 
 def _extras(table: Table, column: Column) -> list[str]:
-    return [name for name in ("error", "percent") if any(getattr(r[column.key], name) is not None for r in table.cells)]
+    return [name for name in EXTRAS if any(getattr(row[column.key], name) is not None for row in table.cells)]
 
 
 def _plain(cell: Cell, extra: str) -> Any:
@@ -58,7 +61,7 @@ def to_json(
 
 
 def _cell_json(cell: Cell) -> dict[str, Any]:
-    more = {key: getattr(cell, key) for key in ("error", "percent", "missing", "flag", "note")}
+    more = {key: getattr(cell, key) for key in ("error", "limit", "percent", "missing", "flag", "note")}
     return {"value": cell.value, **{key: value for key, value in more.items() if value not in (None, "")}}
 
 
@@ -97,7 +100,7 @@ def _diff_lines(diff: Diff) -> list[str]:
     return [
         f"{title}: settings",
         "",
-        *_block(["key", *map(_markdown, diff.names)], changed, [False] * 3),
+        *_block(["key", *diff.names], changed, [False] * 3),
         f"{title}: mean bits (sign included) and costs per layer",
         "",
         *_block(heads, [[_markdown(text) for text in row] for row in rows], [False, *(True for _ in heads[1:])]),
@@ -108,7 +111,7 @@ def _diff_lines(diff: Diff) -> list[str]:
 
 def _block(heads: list[str], rows: list[list[str]], right: list[bool]) -> list[str]:
     rule = "|".join("---:" if number else "---" for number in right)
-    return [f"| {' | '.join(heads)} |", f"|{rule}|", *(f"| {' | '.join(row)} |" for row in rows), ""]
+    return [f"| {' | '.join(map(_markdown, heads))} |", f"|{rule}|", *(f"| {' | '.join(row)} |" for row in rows), ""]
 
 
 def _markdown(text: str) -> str:

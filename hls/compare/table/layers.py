@@ -13,6 +13,7 @@ import yaml
 from hls.compare.read.interval import rtl_of
 from hls.compare.read.records import Audit, AuditRow, LayerCosts, read
 from hls.compare.read.run import Run
+from hls.compare.table.cells import FLOAT_ONLY
 from hls.errors import HlsError
 from qformers.errors import ConfigError
 from qformers.files import sha256
@@ -81,6 +82,8 @@ def read_layers(run: Run) -> Layers:
     """
     bits, source, missing = _widths(run)
     costs = _costs(run)
+    if run.float_only and not bits and costs is None:
+        return Layers({}, "", (f"{run.name}: {FLOAT_ONLY}: no layer has a bit width or a cost",))
     layers = {name: Layer(name, kinds) for name, kinds in bits.items()}
     if costs is None:
         missing.append(f"{run.name}: no cost per layer; not run: qformers export {run.yaml} --backend {rtl_of(run)}")

@@ -6,12 +6,16 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 
 from hls.compare.read.run import Run
+from hls.compare.table.cells import FLOAT_ONLY
+from hls.compare.table.scores import rejection_columns
 from hls.compare.table.sources import group_of, reports_of
 from hls.reports.error_bars import error_bar
 from hls.reports.report import STAGES
+from qformers.builds.float_only import EXAMPLE
 from qformers.config.sections import DataConfig
 from qformers.data.fingerprint import RECORDED, changed_files, data_files
 from qformers.data.jets.generators import generators_of
+from qformers.tasks.metrics.jets import LIMIT
 
 _SCORES = {  # by task
     "jets": "accuracy, AUC (macro): of the quantised model on the test split with statistical errors; float beside it.",
@@ -32,6 +36,16 @@ def footnotes(runs: Sequence[Run], sources: Sequence[tuple[str, str]]) -> tuple[
     tasks = {run.task for run in runs}
     notes = [text for task, text in _SCORES.items() if task in tasks]
     files_of = functools.cache(data_files)  # runs on the same events: their files are read once
+    if columns := rejection_columns(runs):
+        notes.append(
+            f"{columns[0].group}: 1 over the share of the background that passes, of each class against the other, at "
+            f"the signal efficiency in the heading; > is {LIMIT}."
+        )
+    if any(run.float_only for run in runs):
+        notes.append(
+            f"{FLOAT_ONLY}: the build has no section 'quant', so that there is no quantised model and no firmware: its "
+            f"scores are those of the float model ({EXAMPLE} has such a section)."
+        )
     notes += (note for run in runs for note in _of_jets(run, files_of))
     if len(tasks) > 1:
         notes.append("The plots show one score at a time: builds of another task are left out of it.")

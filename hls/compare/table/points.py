@@ -39,12 +39,12 @@ def points(table: Table, quantity: str, metric: str = "accuracy") -> list[Point]
     Args:
         table: the comparison.
         quantity: field of a report, e.g. "lut" or "latency_ns", or "ebops".
-        metric: key of the column of the score; builds without it have no point.
+        metric: key of the column of the score; builds without it, or with a limit alone, have no point.
     """
     drawn = []
     for row, run in zip(table.cells, table.runs, strict=True):
         score = row.get(metric, Cell())
-        if not isinstance(score.value, float):
+        if not isinstance(score.value, float) or score.limit:  # where the value lies above a limit is not known
             continue
         for column in table.columns:
             cell = row[column.key]

@@ -9,13 +9,14 @@ from functools import partial
 from hls.backends import BACKENDS
 from hls.compare.read.interval import rtl_of
 from hls.compare.read.run import RTL_FILE, Run
-from hls.compare.table.cells import Cell, Column
+from hls.compare.table.cells import Cell, Column, not_run
 from hls.errors import HlsError
 from hls.reports.devices import find_device, utilisation
 from hls.reports.report import STAGES, Report
 from hls.reports.yosys.run import YosysMissing
 
-# sources that need no vendor tool, with stage and first column: always shown, be it to say that they were not run
+# sources that need no vendor tool, with stage and first column: shown wherever there is to be firmware, be it to say
+# that they were not run
 EXPECTED = {"alkaid": ("estimate", "lut"), "verilator": ("rtlsim", "latency_cycles"), "yosys": ("synthesis", "lut")}
 # key of Report.resources -> heading; carry and SRL are parts of the LUTs and stay in reports/<source>.json
 COUNTED = {"lut": "LUT", "alm": "ALM", "ff": "FF", "dsp": "DSP", "bram18": "BRAM18", "m20k": "M20K", "uram": "URAM"}
@@ -58,10 +59,11 @@ def source_columns(runs: Sequence[Run], device: str | None = None) -> dict[tuple
         runs: the rows.
         device: that percentages are of; None = as `device_of` has it.
     """
-    keys = {(name, stage) for name, (stage, _) in EXPECTED.items()}
+    expected = EXPECTED if any(not run.float_only for run in runs) else {}
+    keys = {(name, stage) for name, (stage, _) in expected.items()}
     keys |= {(name, report.stage) for run in runs for name, report in (run.reports or {}).items()}
     taken = {stage for name, stage in keys if name not in EXPECTED}
-    for name, (stage, _) in EXPECTED.items():
+    for name, (stage, _) in expected.items():
         if stage in taken and not reports_of(runs, name, stage):
             keys.discard((name, stage))  # another source has it
     order = list(STAGES)
@@ -124,7 +126,7 @@ def _report(run: Run, source: str, stage: str) -> Report | None:
 def _not_run(run: Run, source: str, stage: str) -> Cell:
     command = how_to(source, stage, run.yaml)
     other = stage == "estimate" and source in BACKENDS and source != rtl_of(run)
-    return Cell(command=f"{command} --backend {source}" if other else command)
+    return not_run(run, f"{command} --backend {source}" if other else command)
 
 
 def _note(report: Report) -> str:

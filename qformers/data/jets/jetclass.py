@@ -43,8 +43,8 @@ FEW = {"part_charge": (-1, 0, 1), **{f"part_{flag}": (0, 1) for flag in FLAGS}} 
 
 
 def is_jetclass(path: Path) -> bool:
-    """Whether a file has the tree of JetClass."""
-    return has_tree(path, TREE)
+    """Whether a file has the tree of JetClass, and its particles in it; other trees have its name."""
+    return has_tree(path, TREE, MOMENTUM[0])
 
 
 class JetClass:

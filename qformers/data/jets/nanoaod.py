@@ -76,8 +76,8 @@ HF_KINDS = {1: Kind("isNeutralHadron", 0), 2: Kind("isPhoton", 0)}  # CMS's ids 
 
 
 def is_nanoaod(path: Path) -> bool:
-    """Whether a file has the tree of NanoAOD."""
-    return has_tree(path, TREE)
+    """Whether a file has the tree of NanoAOD, and jets in it; other trees have its name."""
+    return has_tree(path, TREE, JETS[0])
 
 
 class Links(NamedTuple):

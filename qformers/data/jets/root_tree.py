@@ -80,13 +80,15 @@ def broken_root() -> tuple[type[Exception], ...]:
     )  # fmt: skip
 
 
-def has_tree(path: Path, name: str) -> bool:
-    """Whether a file is ROOT and has a TTree of that name; False for whatever cannot be read."""
+def has_tree(path: Path, name: str, branch: str) -> bool:
+    """Whether a file is ROOT and has a TTree of that name with such a branch; False for whatever cannot be read."""
     import uproot
 
     try:
         with uproot.open(path, array_cache=None, object_cache=None) as file:
-            return bool(file.classnames(cycle=False, recursive=False).get(name) == "TTree")
+            if file.classnames(cycle=False, recursive=False).get(name) != "TTree":
+                return False
+            return branch in file[name]
     except broken_root():
         return False
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,7 @@ class Quantised:
     accuracy: float  # on the test split
     accuracy_error: float
     errors: tuple[LayerError, ...]  # against float, on validation jets
+    test: Mapping[str, Any] = field(default_factory=dict)  # the headline of the report on the test split
 
 
 def gather(path: Path, build: Build, jets: int = CALIBRATION_JETS) -> Material:
@@ -151,7 +152,7 @@ def write(material: Material, build: Build, out: Path, facts: Mapping[str, Any])
     task.pictures(delivered.outputs, delivered.labels, delivered.report, folder / "plots")
     width_picture(model, folder / "plots", learned_only=False)
     errors = layer_errors(shop.float_model, model, material.sources["val"].load()[:COMPARED_JETS])
-    bits = ebops(delivered.model)
+    bits, headline = ebops(delivered.model), {name: delivered.report[name] for name in task.headline}
     manifest = {
         "settings": {
             **sections_of(build, "spec", "seed", "data", "model", "quant"),
@@ -162,13 +163,13 @@ def write(material: Material, build: Build, out: Path, facts: Mapping[str, Any])
         "float_model_sha256": sha256(material.path),
         "ebops": bits,
         "validation": task.measured(*evaluate.outputs_of(delivered.model, val, BATCH, task)).as_json(),
-        "test": {name: delivered.report[name] for name in task.headline},
+        "test": headline,
         "jets": {"calibration": _jets(shop.inputs), "val": len(val), "test": len(test)},
         "layers": [error.as_json() for error in errors],
     }
     write_manifest(folder, STAGE, build, manifest, hashes(folder, DELIVERED))
     accuracy = delivered.report["accuracy"]
-    return Quantised(folder, bits, accuracy["value"], accuracy["error"], errors)
+    return Quantised(folder, bits, accuracy["value"], accuracy["error"], errors, headline)
 
 
 def copy_float(path: Path, folder: Path) -> None:

@@ -15,6 +15,7 @@ from qformers.quant.ptq import ranges, run_folder
 from qformers.quant.ptq import session as search
 from qformers.records import write_record
 from qformers.results import Result
+from qformers.tasks.score_names import two_classes
 from qformers.train.phases import exclusive
 
 
@@ -38,9 +39,11 @@ class QuantiseResult(Result):
         return self.done.folder / "model.keras"
 
     def __str__(self) -> str:
-        """Accuracy and EBOPs in a line."""
+        """Accuracy and EBOPs in a line; of two classes another one with AUC and background rejections."""
         done = self.done
-        return f"{self.model}  test accuracy {done.accuracy:.4f} +- {done.accuracy_error:.4f}  EBOPs {done.ebops}"
+        line = f"{self.model}  test accuracy {done.accuracy:.4f} +- {done.accuracy_error:.4f}  EBOPs {done.ebops}"
+        more = "  ".join(f"{name} {value}" for name, value in two_classes(done.test, "+-").items())
+        return f"{line}\n  {more}" if more else line
 
     def pieces(self) -> Iterator[RenderableType]:
         """Errors per layer, then the numbers of the whole model."""

@@ -28,6 +28,7 @@ TWO_CLASS_KEY = "rejection_30"  # of reports
 JETCLASS_EFFICIENCIES = {"Hqql": 0.99, "Tbl": 0.995}  # as in arXiv:2202.03772
 TIE_DECIMALS = 12  # scores of a quantised model are often equal; rounding errors must not order them
 CONFIDENCE = 0.95  # of the limit that stands where no background jet passes
+LIMIT = f"a lower limit at {100 * CONFIDENCE:g} % confidence, since no background jet passes"
 
 
 @dataclass(frozen=True)
