@@ -5,6 +5,7 @@ Symbols in shapes: B batch, N tokens, h heads, n head width, D model width.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import keras
@@ -55,7 +56,9 @@ class ClassToken(keras.layers.Layer):  # type: ignore[misc]
 
     def build(self, input_shape: Shape) -> None:
         """Create the weights."""
-        self.token = self.add_weight(name="token", shape=(1, 1, input_shape[-1] or 0), initializer="zeros")
+        width = input_shape[-1] or 1
+        drawn = keras.initializers.RandomNormal(0.0, 1.0 / math.sqrt(width))  # zeros would have no cosine with anything
+        self.token = self.add_weight(name="token", shape=(1, 1, width), initializer=drawn)
 
     def call(self, inputs: Tensor) -> Tensor:
         """Apply it; shapes as in the class."""
