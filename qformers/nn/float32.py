@@ -15,13 +15,13 @@ from qformers.nn.index import lsh, padding
 from qformers.nn.index.host_order import HostOrder
 from qformers.nn.index.pairs import SymmetricFill
 from qformers.nn.memory import Role, layer_of
+from qformers.nn.positions import Positions
 from qformers.nn.roles import Roles
 from qformers.nn.vocabulary import (
     Form,
     Linear,
     Model,
     Norm,
-    Positions,
     Table,
     Tensor,
     gating,

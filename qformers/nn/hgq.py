@@ -27,6 +27,7 @@ from qformers.nn.index.rounded_pairs import QSymmetricFill
 from qformers.nn.index.sorted_order import SortedOrder
 from qformers.nn.layers import remembering, serialisable
 from qformers.nn.memory import Fold, Role, layer_of
+from qformers.nn.positions import Positions
 from qformers.nn.roles import Roles
 from qformers.nn.softmax import EXP_INTEGER_BITS, lift_of
 from qformers.nn.vocabulary import (
@@ -36,7 +37,6 @@ from qformers.nn.vocabulary import (
     Model,
     Norm,
     Normed,
-    Positions,
     Table,
     Tensor,
     by_channel,

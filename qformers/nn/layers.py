@@ -9,10 +9,9 @@ from typing import Any, TypeVar, cast
 import keras
 import numpy as np
 from keras import ops
-from numpy.typing import NDArray
 
 from qformers.nn.memory import Memory
-from qformers.nn.vocabulary import Positions
+from qformers.nn.positions import Positions, waves
 
 Tensor = Any  # a Keras tensor, symbolic or not
 Thing = TypeVar("Thing")
@@ -196,12 +195,6 @@ class TokenTable(keras.layers.Layer):  # type: ignore[misc]
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments, for saving."""
         return {**super().get_config(), "entries": self.entries, "width": self.width, "positions": self.positions}
-
-
-def waves(places: int, width: int) -> NDArray[np.float64]:
-    """Vectors of places (N, D): sin(t / 10000^(2i/D)) in the even columns 2i, cos in the odd ones."""
-    angles = np.arange(places)[:, None] * 10000.0 ** (-np.arange(0, width, 2) / width)
-    return np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(places, -1)[:, :width]
 
 
 def hiding(dtype: str) -> float:

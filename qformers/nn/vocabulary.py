@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from qformers.errors import ConfigError
+from qformers.nn.positions import Positions
 
 if TYPE_CHECKING:
     from qformers.nn.formats import Formats
@@ -26,7 +27,6 @@ Form: TypeAlias = "str | Callable[[Formats], str]"  # a fixed-point format, or h
 NormKind = Literal["layer", "rms", "batch", "none"]
 COMPUTED: tuple[NormKind, ...] = ("layer", "rms")  # by fixed point too; the others are folded or nothing
 Activation = Literal["gelu", "gelu_tanh", "relu", "silu", "tanh", "linear"]  # gelu by the error function, or by tanh
-Positions = Literal["learned", "fixed", "none"]  # fixed: sines and cosines (arXiv:1706.03762)
 EPSILON = 1e-5  # of norms, as in PyTorch; Keras' 1e-3 gives other numbers
 
 

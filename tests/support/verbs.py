@@ -19,8 +19,9 @@ from qformers.models.part.pairs import square
 from qformers.nn import VOCABULARIES
 from qformers.nn.index.host_order import HostOrder
 from qformers.nn.index.select import Largest
-from qformers.nn.layers import Factor, waves
-from qformers.nn.vocabulary import Linear, Norm, Positions, Table, Vocabulary
+from qformers.nn.layers import Factor
+from qformers.nn.positions import Positions, waves
+from qformers.nn.vocabulary import Linear, Norm, Table, Vocabulary
 from qformers.quant.fold import calibrate, transfer
 from support.quantised import inputs_of
 

@@ -7,7 +7,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from qformers.config.section import Few, Section, Share, Width, Widths
-from qformers.nn.vocabulary import NormKind, Positions
+from qformers.nn.positions import Positions
+from qformers.nn.vocabulary import NormKind
 
 MOST_ENTRIES = 100_000  # of a table of tokens
 
