@@ -21,12 +21,12 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from benchmarks import (  # noqa: E402
+    cost,
     fast_path,
     folded,
     folded_sizes,
     folded_training,
     generator_truth,
-    hept_cost,
     hept_table,
     pair_features,
     pareto_table,
@@ -69,7 +69,8 @@ def points(entry: Mapping[str, Any]) -> str:
 
 def figures() -> dict[str, Any]:
     """What the pages can use."""
-    runs, hept, cost, pareto = (read(name) for name in ("runs", "hept", "hept_cost", "pareto"))
+    runs, hept, pareto = (read(name) for name in ("runs", "hept", "pareto"))
+    costs = {name: read(f"{name}_cost") for name in cost.FAMILIES}
     routes, features, memory, tools, verb_errors = (
         read(name) for name in ("precision_routes", "pair_features", "stream_memory", "toolchain", "verbs")
     )
@@ -102,8 +103,8 @@ def figures() -> dict[str, Any]:
         "hept": {task: hept_table.task_text(hept["rows"], task) for task in hept_table.HEADERS},
         "hept_row": {row["run"]: row for row in hept["rows"]},
         "hept_simulations": hept_table.simulations_text(hept["rows"]),
-        "hept_cost": hept_cost.text(cost),
-        "slope": lambda model, step: f"{hept_cost.slope_of(cost, model, step):.2f}",
+        "costs": {name: cost.text(cost.FAMILIES[name], kept) for name, kept in costs.items()},
+        "slope": lambda name, model, step: f"{cost.slope_of(costs[name], model, step):.2f}",
         "with_error": with_error,
         "pair_features": pair_features.text(features),
         "pair_errors": features["errors"],
