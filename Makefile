@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 JOBS ?= 2
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo demo-hept test test-all test-reference test-qkeras chaos lint docs bench data venv lock clean
+.PHONY: demo demo-hept demo-hrrformer test test-all test-reference test-qkeras chaos lint docs bench data venv lock clean
 .DEFAULT_GOAL := demo
 
 venv: $(STAMP)
@@ -44,6 +44,13 @@ demo-hept: $(STAMP)
 	test -f data/tracks_demo/manifest.json || $(QFORMERS) generate tracks --out data/tracks_demo \
 		--events 60 --pileup 10 --seed 1 --no-cells --jobs $(JOBS)
 	$(QFORMERS) run firmware_configs/hept_tracking_demo.yaml --no-synth --levels interpreter verilator
+
+# Hrrformer on the jets of `demo`: all particles in one clock, and one per clock
+demo-hrrformer: $(STAMP)
+	$(QFORMERS) run firmware_configs/hrrformer_demo.yaml --no-synth
+	$(QFORMERS) run firmware_configs/hrrformer_demo_folded.yaml --trained runs/hrrformer_demo --no-synth \
+		--levels interpreter verilator
+	$(QFORMERS) compare runs/hrrformer_demo runs/hrrformer_demo_folded --out runs/comparison_hrrformer
 
 test: $(STAMP)
 	$(RUN) -m pytest -m "not slow and not reference" -n $(JOBS) --dist loadfile
