@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from qformers.models.arch import Arch
 from qformers.models.deepsets import DEEPSETS
+from qformers.models.erwin import ERWIN
 from qformers.models.hept import HEPT
 from qformers.models.jedi_linear import JEDI_LINEAR
 from qformers.models.mixer import MIXER
@@ -20,4 +21,5 @@ MODELS: dict[str, Arch] = {
     "jedi_linear": JEDI_LINEAR,
     "transformer": TRANSFORMER,
     "hept": HEPT,
+    "erwin": ERWIN,
 }

@@ -18,8 +18,8 @@ from qformers.nn.memory import Role, layer_of
 from qformers.nn.roles import Roles
 from qformers.nn.vocabulary import Form, Linear, Model, Norm, Table, Tensor, refuse_gated, total_scale
 
-EPSILON = 1e-5  # of all norms, as in PyTorch; Keras' 1e-3 gives other numbers
 NORMAL_VARIANCE = {"silu": 2.952, "kaiming": 2.0}  # times inputs: layers around SiLU (arXiv:1805.08266) and ReLU
+NORMAL = {"small": (0.0, 0.02), "minus_one": (-1.0, 0.01)}  # mean and width, whatever the inputs
 MOMENTUM = 0.9  # of the running statistics, PyTorch's 0.1 seen from the other side
 
 
@@ -117,11 +117,11 @@ class Float32:
     def norm(self, x: Tensor, norm: Norm) -> Tensor:
         """Layer norm, RMS norm, batch norm or nothing."""
         if norm.kind == "rms":
-            return keras.layers.RMSNormalization(epsilon=EPSILON, dtype=self.dtype, name=norm.name)(x)
+            return keras.layers.RMSNormalization(epsilon=norm.epsilon, dtype=self.dtype, name=norm.name)(x)
         if norm.kind == "layer":
-            return keras.layers.LayerNormalization(epsilon=EPSILON, dtype=self.dtype, name=norm.name)(x)
+            return keras.layers.LayerNormalization(epsilon=norm.epsilon, dtype=self.dtype, name=norm.name)(x)
         if norm.kind == "batch":
-            layer = layers.BatchNorm(norm.axis, MOMENTUM, EPSILON, dtype=self.dtype, name=norm.name)
+            layer = layers.BatchNorm(norm.axis, MOMENTUM, norm.epsilon, dtype=self.dtype, name=norm.name)
             return layer(x) if norm.mask is None else layer(x, norm.mask)
         return x
 
@@ -235,6 +235,8 @@ class Float32:
 def _kernel_initialiser(linear: Linear, input_shape: tuple[int | None, ...]) -> keras.initializers.Initializer:
     """The limits of PyTorch; Keras would misread the fans of a kernel with three axes."""
     inputs, outputs = linear.fans(input_shape)
+    if linear.initial in NORMAL:
+        return keras.initializers.RandomNormal(*NORMAL[linear.initial])
     if linear.initial in NORMAL_VARIANCE:
         return keras.initializers.RandomNormal(0.0, linear.gain * math.sqrt(NORMAL_VARIANCE[linear.initial] / inputs))
     limit = 1 / math.sqrt(inputs) if linear.initial == "torch_conv" else math.sqrt(6 / (inputs + outputs))

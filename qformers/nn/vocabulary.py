@@ -40,6 +40,7 @@ class Norm:
     kind: NormKind
     mask: Tensor = None
     axis: int = -1  # from the end; another one than the last for batch norms behind a dense step only
+    epsilon: float = 1e-5  # PyTorch's of layer and batch norms; fixed point has a floor of its own in its place
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,10 @@ class Linear:
     head_factors: str | None = None  # name of a layer of learned factors per head (weaver's c_attn)
     heads: int = 1
     norm: Norm | None = None
-    initial: Literal["glorot", "torch_conv", "silu", "kaiming"] = "glorot"  # torch_conv: PyTorch's of Linear too
+    initial: Literal["glorot", "torch_conv", "silu", "kaiming", "small", "minus_one"] = (
+        "glorot"  # torch_conv: PyTorch's of
+    )
+    # Linear too; small: Gaussian around 0, 0.02 wide; minus_one: around -1, 0.01 wide
     gain: float = 1.0  # on the initial kernel
     folded_bias_axes: str | None = None  # the same where a norm is folded in; None = `bias_axes`
 

@@ -1,4 +1,4 @@
-"""Ball trees of point clouds by sorting (arXiv:2502.17019, section 3): whole batches at a time, in NumPy on the host.
+"""Ball trees of point clouds by sorting (Erwin, arXiv:2502.17019): whole batches at a time, in NumPy on the host.
 
 A node of m points is cut along its widest coordinate (largest max - min, the lowest coordinate where two are as wide):
 the floor(m / 2) points that come first by (value, index) go left, all in float64. The balls of size 2^k are then runs
