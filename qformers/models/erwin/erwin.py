@@ -8,7 +8,7 @@ bottleneck is blocks; a level of the decoder is unpooling onto the points that w
     block : y = RMSNorm(x) + place (p - ball mean of p);  x = x + out softmax(q k / sqrt(E) + sigma |p_i - p_j|) v
             x = x + W3 (W2 z * SiLU(W1 z)),  z = RMSNorm(x)
     pool  : x = BatchNorm(Linear([x_1..x_s, p_1 - c, .., p_s - c])), p = c, the mean of the s positions
-    unpool: x = BatchNorm(x_before + Linear([x, p_1 - c, .., p_s - c]))          
+    unpool: x = BatchNorm(x_before + Linear([x, p_1 - c, .., p_s - c]))
 
 Symbols in shapes: B batch, N points, F features, d coordinates, K neighbours, S slots of a level, M balls of b slots,
 s stride, C channels, H heads, E = C / H. Letters of equations: b event, n point or slot, g ball, s query, t key,
@@ -270,8 +270,8 @@ def erwin(cfg: ErwinConfig, sizes: Sizes, nn: Vocabulary) -> Model:
     slots = slots_of(points)
     if slots < cfg.order.fewest:
         raise ConfigError(
-            f"{points} points have {slots} slots, model.balls with model.strides need {cfg.order.fewest}, or a ball would "
-            "span events; raise data.num_particles, or take smaller balls or strides. "
+            f"{points} points have {slots} slots, model.balls with model.strides need {cfg.order.fewest}, or a ball "
+            "would span events; raise data.num_particles, or take smaller balls or strides. "
             f"Received: balls={list(cfg.balls)}, strides={list(cfg.strides)}"
         )
     nn.declare(point="nstk", order="p", block="g", head="h", channel="cderf")

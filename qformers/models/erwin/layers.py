@@ -132,7 +132,7 @@ class Messages(keras.layers.Layer):  # type: ignore[misc]
 
 @serialisable
 class MeanMessage(keras.layers.Layer):  # type: ignore[misc]
-    """Mean of the messages that a point gets: [(B, N, K, C), neighbours (B, N, K)] -> (B, N, C); 0 where it gets none."""
+    """Mean of the messages to a point, 0 without any: [(B, N, K, C), neighbours (B, N, K)] -> (B, N, C)."""
 
     def call(self, inputs: tuple[Tensor, Tensor]) -> Tensor:
         """Apply it; shapes as in the class."""
