@@ -214,9 +214,9 @@ def _module(layer: str, config: ErwinConfig) -> str | None:
     top = config.levels - 1
     if layer == "embed":
         return "embed.embed_fn"
-    if layer == "logits" and config.head == "points":
+    if layer == "logits" and config.head != "none":
         return "head.2" if config.head_widths else "head"
-    if layer == "head0" and config.head == "points" and len(config.head_widths) == 1:
+    if layer == "head0" and config.head != "none" and len(config.head_widths) == 1:
         return "head.0"
     if (match := re.fullmatch(r"m(\d+)_(\w+)", layer)) and match[2] in STEP:
         return f"embed.mpnn.{STEP[match[2]].format(match[1])}"

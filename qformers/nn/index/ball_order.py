@@ -84,10 +84,10 @@ class BallOrder:
     def _with_duplicates(self, orders: NDArray[np.int32], coords: NDArray[Any], real: NDArray[np.bool_]) -> None:
         counts = real.sum(axis=1)
         by_mask = np.argsort(~real, axis=1, kind="stable")  # real points in front, each part by index
-        for count in np.unique(counts):
+        for count in np.unique(counts).tolist():
             chosen = np.flatnonzero(counts == count)
             slots = slots_of(count)
-            self.refuse_few(int(count), slots, f"event {chosen[0]}")
+            self.refuse_few(count, slots, f"event {chosen[0]}")
             points = by_mask[chosen, :count]
             order, _ = tree(_picked(coords[chosen], points))
             order = np.take_along_axis(points, order, axis=1)

@@ -187,6 +187,8 @@ def _ranks(coords: NDArray[Any], real: NDArray[np.bool_] | None) -> tuple[Whole,
     row = points + 1
     values = np.full((d, clouds, row), np.inf, kind)
     values[..., :-1] = ascending
+    if real is not None:
+        values[np.isinf(values)] = 0.0  # of pads, which count in no width
     by_rank = np.empty((d, clouds, row), np.int32)
     by_rank[..., :-1] = order
     by_rank[..., -1] = points
