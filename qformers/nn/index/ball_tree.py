@@ -122,8 +122,10 @@ def rotation(d: int, degrees: float) -> Array:
 
 def _in_parts(coords: NDArray[Any], leaf: int, real: NDArray[Any] | None, jobs: int) -> Index:
     """`_sorted`, a few clouds at a time."""
+    if not len(coords):
+        return np.empty((0, slots_of(coords.shape[1])), np.int64)
     step = max(TOGETHER // coords.shape[1], 1)
-    starts = range(0, max(len(coords), 1), step)
+    starts = range(0, len(coords), step)
 
     def part(start: int) -> Whole:
         some = None if real is None else np.asarray(real[start : start + step]) > 0
