@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+from pydantic import ValidationError
 
 from qformers.errors import WeightsError
-from qformers.interop.state_dict import Array, Shape, array_of, fill, prefix_of
+from qformers.interop.state_dict import Array, Shape, array_of, fill, in_words, prefix_of
 from qformers.models.erwin.config import ErwinConfig
 
 ANCHOR = "embed.embed_fn.weight"  # present in every Erwin; what stands before it is the prefix of a wrapper
@@ -106,7 +107,7 @@ def infer_config(state_dict: Mapping[str, Any], known: Mapping[str, Any]) -> tup
             f"of {', '.join(TASKS)}. Received: neither"
         )
     levels = 1 + _count(arrays, r"encoder\.(\d+)\.")
-    decode = any(name.startswith("decoder.") for name in arrays)
+    decode = levels == 1 or any(name.startswith("decoder.") for name in arrays)
     down = [f"encoder.{level}" for level in range(levels - 1)] + ["bottleneck"]
     up = [f"decoder.{levels - 2 - level}" for level in range(levels - 1)] if decode else []
     widths = [int(_of(arrays, f"{place}.blocks.0.norm1.weight").shape[0]) for place in down]
@@ -136,8 +137,8 @@ def infer_config(state_dict: Mapping[str, Any], known: Mapping[str, Any]) -> tup
         shown |= {"head": "points", "head_widths": between, "outputs": int(last.shape[0])}
     try:
         return ErwinConfig.model_validate({**shown, **known}), int(arrays[ANCHOR].shape[1])
-    except ValueError as error:
-        raise WeightsError(f"these sizes are not those of an Erwin: {error}") from error
+    except ValidationError as error:
+        raise WeightsError(f"these sizes and options are not those of an Erwin: {in_words(error)}") from error
 
 
 def normalised(state_dict: Mapping[str, Any]) -> dict[str, Array]:
