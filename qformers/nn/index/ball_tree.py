@@ -79,7 +79,8 @@ def tree(coords: NDArray[Any], jobs: int = 1) -> tuple[Index, NDArray[np.bool_]]
         raise DataError(f"a ball tree needs two points or more. Received: {coords.shape[1]}")
     order = _in_parts(coords, 2, None, jobs)
     first = order >= 0
-    order[:, 1::2] = np.where(first[:, 1::2], order[:, 1::2], order[:, ::2])
+    if not first.all():
+        np.copyto(order[:, 1::2], order[:, ::2], where=~first[:, 1::2])
     return order, first
 
 
@@ -273,7 +274,7 @@ class _Level:
                 high = ranks.max(axis=self.axis)
             width = np.take(values, high).astype(np.float64) - np.take(values, low)
             wider = width > best  # the first of those that are as wide stays
-            widest[wider] = number
+            np.maximum(widest, wider * np.int32(number), out=widest)
             np.maximum(best, width, out=best)
         return widest
 
@@ -318,7 +319,9 @@ def _in_order(ranks: Whole, axis: int, whole: bool) -> Whole:
             ranks.partition(points // 2, axis=1)
         return ranks
     if points > NETWORK:
-        return np.ascontiguousarray(np.sort(ranks.T, axis=1).T)
+        turned = np.ascontiguousarray(ranks.T)
+        turned.sort(axis=1)
+        return np.ascontiguousarray(turned.T)
     rows, spare = list(ranks), np.empty_like(ranks[0])
     for low, high in _comparators(points):
         a, b = rows[low], rows[high]
