@@ -24,6 +24,8 @@ from support.erwin import (
     run,
     small,
 )
+from support.paths import ROOT
+from support.under_jax import under_jax
 
 from qformers.builds.models import load_model
 from qformers.config.sections import QuantConfig
@@ -36,6 +38,7 @@ from qformers.nn.float32 import Float32
 from qformers.nn.hgq import Hgq
 
 TOLERANCE = 1e-9
+SUPPORT = ROOT / "tests" / "support"
 
 
 def _same(found: list[Any], wanted: list[Any], tolerance: float = TOLERANCE) -> None:
@@ -245,6 +248,34 @@ def test_a_few_steps_lower_the_loss() -> None:
     losses = model.fit(inputs_of(model, events), target, epochs=15, verbose=0).history["loss"]
     assert np.isfinite(losses).all()
     assert losses[-1] < 0.9 * losses[0]
+
+
+@pytest.mark.slow
+def test_jax_and_a_compiled_step_compute_the_same(tmp_path: Path) -> None:
+    """In float32, also with coinciding points; and XLA under TensorFlow."""
+    pytest.importorskip("jax", reason="the JAX backend is an extra: pip install jax")
+    wanted = {}
+    two = {"widths": (6, 8), "balls": (8, 4), "enc_heads": (2, 2), "enc_depths": (2, 1), "dec_heads": (2,),
+           "dec_depths": (1,), "strides": (2,)}  # fmt: skip
+    for variant in ("masked", "jet"):  # XLA compiles for minutes where there are more levels
+        config = small(**VARIANTS[variant], **two)
+        model, events = random_model(config, 21, dtype="float32"), random_events(config, 21, [21, 17], seed=14)
+        events.coords[:, 5:9] = events.coords[:, :1]
+        arrays = inputs_of(model, events)
+        target = np.zeros((2, *model.output.shape[1:]), np.float32)
+        model.save(tmp_path / f"{variant}.keras")
+        np.savez(tmp_path / f"{variant}.npz", target=target, **arrays)
+        output = run(model, events)
+        real = events.mask > 0 if config.head == "points" else slice(None)
+        model.compile(keras.optimizers.SGD(1e-3), "mse", jit_compile=True)
+        losses = model.fit(arrays, target, epochs=2, verbose=0).history["loss"]
+        wanted[variant] = output, real, losses
+    found = under_jax(SUPPORT / "erwin_jax.py", tmp_path)
+    for variant, (output, real, losses) in wanted.items():
+        np.testing.assert_allclose(np.load(tmp_path / f"{variant}.npy")[real], output[real], rtol=0, atol=1e-4)
+        assert losses[1] < losses[0]
+        if variant == "jet":  # else rows count that mean nothing
+            assert found[variant] == pytest.approx(losses, rel=1e-4)
 
 
 def test_a_turn_at_45_degrees_mixes_balls() -> None:

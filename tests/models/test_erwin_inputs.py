@@ -114,7 +114,8 @@ def test_a_build_file_makes_the_model(tmp_path: Path) -> None:
         "spec: 1\nname: balls\n"
         "data: {dataset: jetclass, train: [a], val: [a], test: [a], features: kin, num_particles: 32}\n"
         "model: {architecture: erwin, coords: 2, widths: [8, 16], balls: [8, 8], enc_heads: [2, 4], "
-        "enc_depths: [2, 2],\n  dec_heads: [], dec_depths: [], strides: [2], mp_steps: 0, pads: masked, decode: false, head: jet}\n"
+        "enc_depths: [2, 2],\n  dec_heads: [], dec_depths: [], strides: [2], "
+        "mp_steps: 0, pads: masked, decode: false, head: jet}\n"
         "train: {qat: null}\n"
     )
     model = fresh_model(load(path))
