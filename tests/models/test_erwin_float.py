@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from support import oracle_erwin
 from support.erwin import (
     CLASSES,
     FEATURES,
@@ -36,6 +37,7 @@ from qformers.models.erwin.erwin import erwin
 from qformers.models.sizes import Jet, Points
 from qformers.nn.float32 import Float32
 from qformers.nn.hgq import Hgq
+from qformers.nn.index.nearest import nearest
 
 TOLERANCE = 1e-9
 SUPPORT = ROOT / "tests" / "support"
@@ -64,6 +66,26 @@ def test_equals_plain_loops(variant: str, points: int) -> None:
     found = real_rows(config, model, events, run(model, events))
     assert np.std(np.concatenate([np.ravel(rows) for rows in found])) > 0.1
     _same(found, expected(config, events, model))
+
+
+@pytest.mark.parametrize("pads", ["duplicates", "masked"])
+def test_every_weight_matters_to_the_plain_loops(pads: str) -> None:
+    """Otherwise agreement would say nothing about that weight; nor would it about an order that changes nothing."""
+    config = small(pads=pads, widths=(6, 8), balls=(8, 4), enc_heads=(2, 2), enc_depths=(2, 1), dec_heads=(3,),
+                   dec_depths=(2,), strides=(2,))  # fmt: skip
+    events, state = random_events(config, 13, [13], seed=15), random_state(config)
+    neighbours = nearest(events.coords, events.mask, config.neighbours)
+
+    def loops(weights: Any, changed: ErwinConfig = config) -> Any:
+        return oracle_erwin.erwin(weights, changed, events.features, events.coords, events.mask, neighbours)[0]
+
+    before = loops(state)
+    for name, array in state.items():
+        moved = array + np.random.default_rng(0).uniform(0.05, 0.2, array.shape)
+        change = np.abs(loops({**state, name: moved}) - before).max()
+        assert (change > 1e-6) != name.endswith("num_batches_tracked"), name
+    for changes in ({"rotate": 0.0}, {"balls": (4, 4)}, {"pads": "masked" if pads == "duplicates" else "duplicates"}):
+        assert np.abs(loops(state, config.model_copy(update=changes)) - before).max() > 1e-3, changes
 
 
 def test_small_clouds_among_large_ones_have_their_own_tree() -> None:

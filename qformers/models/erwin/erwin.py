@@ -167,7 +167,7 @@ class Erwin:
                 continue
             ball = self.cfg.balls[level.number]
             x = self.rows(x, rotated.order, f"{name}_turned", ball)
-            x = self.block(x, level, rotated, heads, f"{name}")
+            x = self.block(x, level, rotated, heads, name)
             x = self.scatter(x, rotated.order, f"{name}_back", ball)
         return x
 
