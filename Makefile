@@ -62,15 +62,17 @@ test-all: $(STAMP)
 chaos: $(STAMP)
 	PYTHONPATH=tests:. TF_CPP_MIN_LOG_LEVEL=3 $(RUN) -m chaos
 
-# weaver-core itself beside our model, in an environment of its own (PyTorch, about 900 MB)
+# weaver-core itself beside our model, in an environment of its own (PyTorch, about 900 MB); Erwin's ball trees, and its
+# model where ERWIN_CHECKOUT names a checkout of maxxxzdn/erwin
 REFERENCE := .venv-reference
 test-reference: $(REFERENCE)/.installed
-	$(REFERENCE)/bin/python -m pytest -m reference tests/models/test_reference_weaver.py
+	$(REFERENCE)/bin/python -m pytest -m reference tests/models/test_reference_weaver.py \
+		tests/models/test_reference_erwin.py tests/nn/test_ball_tree.py
 
 $(REFERENCE)/.installed: $(STAMP)
 	$(PYTHON) -m venv $(REFERENCE)
 	$(REFERENCE)/bin/$(PIP) torch==2.13.0
-	$(REFERENCE)/bin/$(PIP) --no-deps weaver-core==0.5.3
+	$(REFERENCE)/bin/$(PIP) --no-deps weaver-core==0.5.3 balltree-erwin==0.1.0 einops==0.8.2
 	echo "import site; site.addsitedir('$(CURDIR)/$(VENV)/lib/python3.11/site-packages')" \
 		> $(REFERENCE)/lib/python3.11/site-packages/qformers.pth
 	touch $@

@@ -1,15 +1,16 @@
-"""Save a model of another framework as a Keras model: QKeras, ParT (weaver-core) or HEPT (Graph-COM/HEPT, HEPT-CMS).
+"""Save a model of another framework as a Keras model: QKeras, ParT (weaver-core), HEPT or Erwin.
 
     qformers import qkeras jets.h5 jets.keras --input 'fixed<16,6>' --logits
     qformers import part best_epoch_state.pt part.keras --particles 128
     qformers import hept tracking-60k-model.pt hept.keras --task tracking60k --dtype float64
+    qformers import erwin shapenet.pt erwin.keras --task shapenet --particles 3586
 
 qkeras: the model becomes one of HGQ2 layers that computes the same bit for bit and goes to firmware. QKeras 0.9's .h5
 and qkeras-v3's .keras and .h5 are read without QKeras. What fixed point cannot hold exactly is refused.
 
-part, hept: a PyTorch checkpoint (needs the extra `torch`), or its arrays in a .npz, becomes a float model. The sizes of
-a ParT are read from the checkpoint, those of a HEPT are the task's. What no weight shows is as published; --set changes
-it.
+part, hept, erwin: a PyTorch checkpoint (needs the extra `torch`), or its arrays in a .npz, becomes a float model. The
+sizes of a ParT and of an Erwin are read from the checkpoint, those of a HEPT are the task's. What no weight shows is as
+published; --set changes it. No weight of an Erwin shows its balls: the task does, or --set balls=[256,256].
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ QKERAS = "qkeras"
 
 def add(parser: argparse.ArgumentParser) -> None:
     """The options; which go with which source is checked in `run`."""
-    parser.add_argument("what", metavar="WHAT", choices=(QKERAS, "part", "hept"), help="qkeras, part or hept")
+    parser.add_argument(
+        "what", metavar="WHAT", choices=(QKERAS, "part", "hept", "erwin"), help="qkeras, part, hept or erwin"
+    )
     parser.add_argument("source", type=Path, metavar="SOURCE", help="model saved by QKeras, or checkpoint of PyTorch")
     parser.add_argument("target", type=Path, metavar="TARGET", help="model to write, ends in .keras")
     qkeras = parser.add_argument_group("qkeras")
@@ -49,14 +52,18 @@ def add(parser: argparse.ArgumentParser) -> None:
         choices=("hard", "smooth", "real"),
         help="qkeras.set_internal_sigmoid of the training, which no file says (default: hard)",
     )
-    torch = parser.add_argument_group("part, hept")
+    torch = parser.add_argument_group("part, hept, erwin")
     torch.add_argument(
         "--particles",
         type=shared.at_least_one,
         metavar="N",
-        help="slots per event (default: part: 128; hept: events of any size)",
+        help="slots per event (default: part: 128; hept: events of any size; erwin: has to be given)",
     )
-    torch.add_argument("--task", help="hept: tracking60k, tracking600, pileup10k, cms_pileup or cms_tracking")
+    torch.add_argument(
+        "--task",
+        help="hept: tracking60k, tracking600, pileup10k, cms_pileup or cms_tracking; "
+        "erwin: md, eagle, cosmology, shapenet or pde",
+    )
     torch.add_argument("--dtype", help="float32 (default) or float64")
     torch.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. pre_activation_pair=true")
 

@@ -13,10 +13,13 @@ from pydantic import BaseModel, ValidationError
 from qformers.builds.saved import save_model
 from qformers.config.yaml_text import parse_yaml
 from qformers.errors import WeightsError, nearest
+from qformers.interop import erwin as upstream_erwin
 from qformers.interop import hept as upstream_hept
 from qformers.interop import weaver
 from qformers.interop.checkpoint import read_checkpoint
 from qformers.interop.state_dict import in_words
+from qformers.models.erwin.config import ErwinConfig
+from qformers.models.erwin.erwin import erwin
 from qformers.models.hept.config import HeptConfig
 from qformers.models.hept.hept import hept
 from qformers.models.part.config import PartConfig
@@ -32,19 +35,20 @@ PARTICLES = 128  # of a ParT, where nobody says
 ASSUMED = {  # no array shows these
     "part": ("activation", "pair_activation", "remove_self_pair", "pre_activation_pair"),
     "hept": ("block_size", "activation", "head_activation", "kernel", "dropout"),
+    "erwin": ("balls", "rotate", "neighbours", "pads"),
 }
 Config = TypeVar("Config", bound=BaseModel)
-Imported = tuple["keras.Model", PartConfig | HeptConfig]
+Imported = tuple["keras.Model", PartConfig | HeptConfig | ErwinConfig]
 
 
 @dataclass(frozen=True)
 class Sizes:
     """What the file does not say about the model to be saved."""
 
-    particles: int | None = None  # N, slots per event; None: 128 for part, any number for hept
+    particles: int | None = None  # N, slots per event; None: 128 for part, any number for hept; erwin needs it
     dtype: str = "float32"  # or float64
     options: Mapping[str, Any] | None = None  # keys of the config that no array shows, e.g. {"activation": "relu"}
-    task: str | None = None  # hept: which published model it is, a key of `qformers.interop.hept.TASKS`
+    task: str | None = None  # hept, erwin: which published model it is, a key of `TASKS` in `qformers.interop`
 
 
 def part_from_weaver(state_dict: Mapping[str, Any], sizes: Sizes) -> Imported:
@@ -81,13 +85,34 @@ def hept_from_upstream(state_dict: Mapping[str, Any], sizes: Sizes) -> Imported:
     return model, config
 
 
-def _options(sizes: Sizes, architecture: str, section: type[PartConfig | HeptConfig]) -> dict[str, Any]:
-    """The options, checked one by one: the name against `ASSUMED`, the value against the section."""
+def erwin_from_upstream(state_dict: Mapping[str, Any], sizes: Sizes) -> Imported:
+    """Erwin with the weights of maxxxzdn/erwin (see `qformers.interop.erwin.load`).
+
+    Raises:
+        WeightsError: no number of particles, an unknown task, neither a task nor balls, or weights of no Erwin.
+    """
+    tasks = upstream_erwin.TASKS
+    if sizes.task is not None and sizes.task not in tasks:
+        raise WeightsError(f"unknown task of erwin{nearest(sizes.task, tasks)}. Received: task={sizes.task}")
+    if sizes.particles is None:
+        raise WeightsError("erwin needs the number of points of an event: give --particles. Received: none")
+    known = {**tasks.get(sizes.task or "", {}), **_options(sizes, "erwin", ErwinConfig, whole=False)}
+    config, num_features = upstream_erwin.infer_config(state_dict, known)
+    model = erwin(config, Points(sizes.particles, num_features), Float32(sizes.dtype))
+    upstream_erwin.load(model, state_dict)
+    return model, config
+
+
+def _options(
+    sizes: Sizes, architecture: str, section: type[PartConfig | HeptConfig | ErwinConfig], whole: bool = True
+) -> dict[str, Any]:
+    """The options: the names checked against `ASSUMED`, and, if `whole`, the values against the section's defaults."""
     options, open_keys = dict(sizes.options or {}), ASSUMED[architecture]
     for key in options:
         if key not in open_keys:
             raise WeightsError(f"option '{key}' is not one that the weights leave open{nearest(key, open_keys)}")
-    checked(section, options)
+    if whole:
+        checked(section, options)
     return options
 
 
@@ -106,6 +131,7 @@ def checked(section: type[Config], values: Mapping[str, Any]) -> Config:
 IMPORTERS: dict[str, Callable[[Mapping[str, Any], Sizes], Imported]] = {
     "part": part_from_weaver,
     "hept": hept_from_upstream,
+    "erwin": erwin_from_upstream,
 }
 
 
@@ -117,7 +143,7 @@ def import_weights(architecture: str, source: Path, target: Path, sizes: Sizes) 
         source: written by ``torch.save(model.state_dict(), ...)``.
         target: ends in ``.keras``. ParT has inputs ``features`` (B, N, F), ``vectors`` (B, N, 4), ``mask`` (B, N) and
             the output ``logits`` (B, classes); HEPT has ``features``, ``coords`` (B, N, C), ``mask`` and one row per
-            point.
+            point, and so has Erwin, with ``order`` and ``neighbours`` besides.
         sizes: N, data type and options.
 
     Raises:
