@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 import qformers.models.erwin.layers
+import qformers.models.erwin.tables
 import qformers.models.hept.layers
 import qformers.models.hept.tables
 import qformers.models.hrrformer.layers

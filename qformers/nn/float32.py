@@ -19,6 +19,7 @@ from qformers.nn.positions import Positions
 from qformers.nn.roles import Roles
 from qformers.nn.vocabulary import (
     Form,
+    Forms,
     Linear,
     Model,
     Norm,
@@ -110,7 +111,7 @@ class Float32:
         self._derived[name] = (rule, of)
         return self.dense(x, name, linear)
 
-    def einsum(self, equation: str, a: Tensor, b: Tensor, name: str) -> Tensor:
+    def einsum(self, equation: str, a: Tensor, b: Tensor, name: str, forms: Forms = (None, None)) -> Tensor:
         """Product of two data tensors."""
         return layers.Einsum(equation, dtype=self.dtype, name=name)([a, b])
 

@@ -33,6 +33,7 @@ from qformers.nn.softmax import EXP_INTEGER_BITS, lift_of
 from qformers.nn.vocabulary import (
     COMPUTED,
     Form,
+    Forms,
     Linear,
     Model,
     Norm,
@@ -76,6 +77,7 @@ class Hgq:
         self._shifted: list[str] = []  # layers whose values a softmax reads
         self._inputs: dict[str, tuple[Role, ...]] = {}
         self._norms: dict[str, bool] = {}  # norms in front of a step -> whether a step took them in
+        self._made: dict[str, Tensor] = {}  # norm -> the value behind it, where a layer of its own gives it
         self._constants: list[tuple[Any, Any, Any]] = []  # variable, its quantiser, values
 
     def declare(self, **roles: str) -> None:
@@ -147,10 +149,16 @@ class Hgq:
         self._derived[name] = (rule, of)
         return self.dense(x, name, linear)
 
-    def einsum(self, equation: str, a: Tensor, b: Tensor, name: str) -> Tensor:
+    def einsum(self, equation: str, a: Tensor, b: Tensor, name: str, forms: Forms = (None, None)) -> Tensor:
         """QEinsum, both sides quantised."""
         axes = [self.roles.of(letters, f"layer '{name}'") for letters in equation.split("->")[0].split(",")]
-        sides = [self.formats.value(name, roles, "QEinsum", f"input{i}") for i, roles in enumerate(axes)]
+        sides = []
+        for slot, roles, form in zip(("input0", "input1"), axes, forms, strict=True):
+            if form is None:
+                sides.append(self.formats.value(name, roles, "QEinsum", slot))
+            else:
+                own = self.formats.own(name, "QEinsum", slot, spelt(form, self.formats))
+                sides.append(self.formats.fixed(str(own)))
         tensors = [self._plain(a, name), self._plain(b, name)]
         return QEinsum(equation, iq_confs=sides, name=name, **self.formats.result(name, "QEinsum"))(tensors)
 
@@ -184,10 +192,10 @@ class Hgq:
         return QAdd(iq_confs=sides, enable_ebops=count, name=name)(tensors)
 
     def add(self, a: Tensor, b: Tensor, axes: str, name: str) -> Tensor:
-        """QAdd, both sides quantised."""
+        """QAdd, both sides quantised; what norms in front have learned is a layer of its own."""
         roles = self.roles.of(axes, f"layer '{name}'")
         sides = [self.formats.value(name, roles, "QAdd", slot) for slot in ("input0", "input1")]
-        tensors = [self._plain(a, name), self._plain(b, name)]
+        tensors = [self._taken(a), self._taken(b)]
         return QAdd(iq_confs=sides, name=name, **self.formats.result(name, "QAdd"))(tensors)
 
     def minus(self, a: Tensor, b: Tensor, name: str, form: Form | None = None, axes: str = "") -> Tensor:
@@ -210,10 +218,8 @@ class Hgq:
             )
         self._norms[norm.name] = False
         if norm.kind in COMPUTED:
-            if isinstance(x, Normed):  # nothing else can take in a norm in front of one that is computed
-                self._norms.update(dict.fromkeys(x.norms, True))
-                x = self._affine(x.value, x.norms[-1], x.norms, shifted=True)
-            return Normed(self._normalised(x, norm), (norm.name,))
+            # nothing else can take in a norm in front of one that is computed
+            return Normed(self._normalised(self._taken(x), norm), (norm.name,))
         return Normed(x.value, (*x.norms, norm.name)) if isinstance(x, Normed) else Normed(x, (norm.name,))
 
     def _normalised(self, x: Tensor, norm: Norm) -> Tensor:
@@ -517,6 +523,16 @@ class Hgq:
         for variable, wrapper, values in self._constants:
             write_constant(variable, wrapper, values)
         return model
+
+    def _taken(self, x: Tensor) -> Tensor:
+        """A value with what norms in front of it have learned, in a layer of its own, made once."""
+        if not isinstance(x, Normed):
+            return x
+        name = x.norms[-1]
+        if name not in self._made:
+            self._norms.update(dict.fromkeys(x.norms, True))
+            self._made[name] = self._affine(x.value, name, x.norms, shifted=True)
+        return self._made[name]
 
     def _plain(self, x: Tensor, reader: str) -> Tensor:
         """A value that `reader` may take as it is.

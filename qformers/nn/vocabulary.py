@@ -24,6 +24,8 @@ Tensor = Any  # a symbolic Keras tensor, or a `Normed` one
 Model = Any  # a Keras model, with its `memory`
 Form: TypeAlias = "str | Callable[[Formats], str]"  # a fixed-point format, or how it follows from those of a build
 
+Forms: TypeAlias = "tuple[Form | None, Form | None]"  # of two sides
+
 NormKind = Literal["layer", "rms", "batch", "none"]
 COMPUTED: tuple[NormKind, ...] = ("layer", "rms")  # by fixed point too; the others are folded or nothing
 Activation = Literal["gelu", "gelu_tanh", "relu", "silu", "tanh", "linear"]  # gelu by the error function, or by tanh
@@ -162,8 +164,8 @@ class Vocabulary(Protocol):
             of: layer of that form which the rule reads, where it needs one.
         """
 
-    def einsum(self, equation: str, a: Tensor, b: Tensor, name: str) -> Tensor:
-        """Product of two data tensors."""
+    def einsum(self, equation: str, a: Tensor, b: Tensor, name: str, forms: Forms = (None, None)) -> Tensor:
+        """Product of two data tensors, each in the fixed format `forms` has for it, or in a learned one."""
 
     def wires(self, x: Tensor, kernel: Any, equation: str, name: str, form: Form, bias: Any = None) -> Tensor:
         """Einsum with a constant kernel of small numbers (selections, differences, fills) on values of format `form`.

@@ -54,6 +54,7 @@ from hgq.quantizer import Quantizer
 from numpy.typing import NDArray
 
 from qformers.errors import ConfigError
+from qformers.nn.index.ball_slots import TreeOrder
 from qformers.nn.index.lsh import FromBlocks, GivenOrder, ToBlocks
 from qformers.nn.index.rounded_pairs import QSymmetricFill
 from qformers.nn.index.select import Largest
@@ -386,7 +387,7 @@ class _Planner:
             self._reshape(layer, tensors[0])
         elif isinstance(layer, keras.layers.Concatenate):
             self._concatenate(layer, tensors)
-        elif isinstance(layer, GivenOrder):
+        elif isinstance(layer, GivenOrder | TreeOrder):
             self._given_order(layer, tensors)
         elif isinstance(layer, ToBlocks | FromBlocks):
             self._move(layer, tensors)

@@ -32,15 +32,12 @@ LONG = {
     ("hept", "layer_silu"), ("hept", "onchip"),
 }  # fmt: skip
 
-# Architectures without a form in fixed point yet: they have no small forms, and a quantised one is refused.
-FLOAT_ONLY = {"erwin"}  # tests/models/test_erwin_float.py
-
 # (architecture, backend) -> why it is refused.
 REFUSED: dict[tuple[str, str], str] = {}
 # Folded firmware: tests/backends/test_folded.py
 ELSEWHERE = {(name, "folded") for name in MODELS}
 
-SLOTS = {"part": 5, "hept": 8}  # particles; 3 of all others
+SLOTS = {"part": 5, "hept": 8, "erwin": 8}  # particles; 3 of all others
 QUANT = {"hept": hept_fixed_helpers.NARROW}  # all others: NARROW
 PER_ELEMENT = {  # one width per slot and channel; all others: one per channel
     ("deepsets", "sum"), ("mixer", "weighted"), ("jedi_linear", "relu"), ("transformer", "flat"),
@@ -81,7 +78,7 @@ def models_of(name: str, form: str, particles: int | None = None) -> tuple[Any, 
 
 def build_of(name: str, cfg: Any, quant: QuantConfig, backend: str) -> Build:
     """A build of this model; its data are not read."""
-    data = {"dataset": "jetclass", "train": ["a"], "val": ["a"], "test": ["a"], "features": "kin", "num_particles": 4}
+    data = {"dataset": "jetclass", "train": ["a"], "val": ["a"], "test": ["a"], "features": "kin", "num_particles": 8}
     model, firmware = cfg.model_dump(), {"backend": backend}
     sections = {"data": data, "model": model, "quant": quant.model_dump(), "firmware": firmware}
     return Build.model_validate({"spec": 1, "name": name, **sections})

@@ -29,7 +29,21 @@ def given_order(layer: Any, inputs: Any) -> Any:
 
 def slot_numbers(layer: Any) -> Fixed:
     """Format of an order (B, O, N): slots 0 to N - 1, each exactly once, as the host has to see to."""
-    bits = (int(layer.input[0].shape[-1]) - 1).bit_length()
+    return _numbers(layer.input[0])
+
+
+def tree_order(layer: Any, inputs: Any) -> Any:
+    """`TreeOrder`: one row of the orders, as long as its level."""
+    return inputs[:, layer.row, : layer.slots][:, None, None, None, :]
+
+
+def tree_numbers(layer: Any) -> Fixed:
+    """Format of the orders (B, 1 + R, S): the slots of a level, each exactly once, as the host sees to."""
+    return _numbers(layer.input)
+
+
+def _numbers(order: Any) -> Fixed:
+    bits = (int(order.shape[-1]) - 1).bit_length()
     return Fixed(False, max(bits, 1), 0, "TRN", "WRAP")
 
 

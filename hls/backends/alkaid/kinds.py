@@ -27,6 +27,7 @@ from hgq.quantizer import Quantizer
 from hls.backends.alkaid import gathers
 from hls.backends.layer_settings import Abilities
 from hls.errors import Gap
+from qformers.nn.index.ball_slots import TreeOrder
 from qformers.nn.index.lsh import FromBlocks, GivenOrder, ToBlocks
 from qformers.nn.index.rounded_pairs import QSymmetricFill
 from qformers.nn.index.select import Largest
@@ -62,6 +63,7 @@ HANDLERS: dict[type, Handler | Gap] = {
     QMultiHeadAttention: Handler(),
     QLinformerAttention: Handler(),
     GivenOrder: Handler(gathers.given_order, gathers.slot_numbers),
+    TreeOrder: Handler(gathers.tree_order, gathers.tree_numbers),
     SortedOrder: Handler(gathers.sorted_order),
     ToBlocks: Handler(gathers.to_blocks),
     FromBlocks: Handler(gathers.from_blocks),

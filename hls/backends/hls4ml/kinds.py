@@ -34,6 +34,7 @@ from hls.backends.hls4ml.points.convert import converter
 from hls.backends.layer_settings import Abilities
 from hls.backends.tables import MAX_ADDRESS_BITS, all_values, table_values
 from hls.errors import Gap
+from qformers.nn.index.ball_slots import TreeOrder
 from qformers.nn.index.lsh import FromBlocks, GivenOrder, ToBlocks
 from qformers.nn.index.rounded_pairs import QSymmetricFill
 from qformers.nn.index.select import Largest
@@ -194,6 +195,9 @@ HANDLERS: dict[type, Handler | Gap] = {
     keras.layers.Concatenate: Handler(own=converter("side_by_side", points.side_by_side), faults=points.side_faults),
     GivenOrder: Handler(
         own=lambda: points.given_order(), faults=points.order_faults, takes_inputs=_always, vanishes=True
+    ),
+    TreeOrder: Handler(
+        own=lambda: points.given_order(), faults=points.tree_faults, takes_inputs=_always, vanishes=True
     ),
     SortedOrder: Handler(own=converter("sorted_order", points.sorted_order)),
     ToBlocks: Handler(own=converter("to_blocks", points.to_blocks), faults=points.block_faults),

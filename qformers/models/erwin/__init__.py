@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from qformers.models.arch import Arch
 from qformers.models.erwin.config import ErwinConfig
 from qformers.models.sizes import Sizes
@@ -17,9 +19,33 @@ def build_erwin(cfg: ErwinConfig, sizes: Sizes, nn: Vocabulary) -> Model:
     return erwin(cfg, sizes, nn)
 
 
+def small(**changes: Any) -> ErwinConfig:
+    """One level of balls of four with what fixed point has, for tests."""
+    fields: dict[str, Any] = {
+        "coords": 2, "widths": (4,), "balls": (4,), "enc_heads": (2,), "enc_depths": (1,), "dec_heads": (),
+        "dec_depths": (), "strides": (), "mlp_ratio": 2, "mp_steps": 0, "rotate": 0.0, "distance": "squared",
+        "pads": "masked", "head": "jet", "head_widths": (5,),
+    }  # fmt: skip
+    return ErwinConfig(**{**fields, **changes})
+
+
+def pooled(**changes: Any) -> ErwinConfig:
+    """The same with a pooling, and a way back."""
+    fields: dict[str, Any] = {
+        "widths": (4, 6), "balls": (4, 4), "enc_heads": (2, 2), "enc_depths": (1, 1), "dec_heads": (2,),
+        "dec_depths": (1,), "strides": (2,), "head": "points", "outputs": 3,
+    }  # fmt: skip
+    return small(**{**fields, **changes})
+
+
 ERWIN = Arch(
     config=ErwinConfig,
     build=build_erwin,
-    forms={},  # none in fixed point yet
+    forms={
+        "jet": small(),
+        "points": small(head="points", outputs=3, distance="exact"),
+        "unet": pooled(),
+        "encoder": pooled(decode=False, head="jet", distance="none"),
+    },
     particles=lambda cfg: (cfg.order.fewest // 2 + 1, MOST_POINTS),
 )

@@ -22,19 +22,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import keras
+import numpy as np
 
 from qformers.errors import ConfigError
+from qformers.models.coords import coords as coords_form
+from qformers.models.coords import coords_as_told
 from qformers.models.erwin import layers as erwin_layers
+from qformers.models.erwin import tables
 from qformers.models.erwin.config import ErwinConfig
 from qformers.models.sizes import Sizes
 from qformers.nn.index import ball_slots, lsh, padding, select
 from qformers.nn.index.ball_tree import slots_of
-from qformers.nn.vocabulary import Linear, Model, Norm, Tensor, Vocabulary
+from qformers.nn.vocabulary import Form, Linear, Model, Norm, Tensor, Vocabulary
 
-REFUSAL = (
-    "architecture erwin has no form in fixed point yet; set train.qat: null and train it in float, or take "
-    "model.architecture: transformer or hept"
-)
+MESSAGES = "messages between neighbours have no fixed point; set model.mp_steps: 0"
+REPEATED = "points that stand in two slots have no fixed point; set model.pads: masked"
+NO_POWER = "slots beyond the points have no fixed point; set data.num_particles to a power of two"
+COORDS = "coords_rounded"  # layer that puts the coordinates on their grid
 EPSILON = 2.0**-23  # of the RMS norms: PyTorch's default, the spacing of float32 at 1
 
 
@@ -89,8 +93,10 @@ class Erwin:
         """A row of the order, (B, 1, 1, 1, slots)."""
         host = self.cfg.order
         decided = {"balls": list(host.balls), "strides": list(host.strides), "degrees": host.degrees}
-        decided |= {"turned": list(host.turned), "pads": host.pads}
-        return self.nn.move(ball_slots.TreeOrder, self.order, name, row=row, slots=slots, **decided)
+        decided |= {"turned": list(host.turned), "pads": host.pads, "row": row, "slots": slots}
+        if host.pads == "duplicates":
+            return self.nn.real(ball_slots.TreeOrder, self.order, name, REPEATED, **decided)
+        return self.nn.move(ball_slots.TreeOrder, self.order, name, **decided)
 
     def gather(self, x: Tensor, order: Tensor, name: str, block: int) -> Tensor:
         """Rows (B, S, E) in an order of S slots, in balls: (B, M, b, E)."""
@@ -114,7 +120,39 @@ class Erwin:
         """(B, N, ...) with zeros up to S slots."""
         if x.shape[1] == self.slots:
             return x
-        return self.nn.real(padding.PadPoints, x, f"{name}_padded", REFUSAL, block=self.slots)
+        return self.nn.real(padding.PadPoints, x, f"{name}_padded", NO_POWER, block=self.slots)
+
+    def positions_form(self, number: int) -> Form:
+        """Of the positions of a level: means of slots have more fraction bits."""
+        return coords_as_told(COORDS, sum(round(math.log2(stride)) for stride in self.cfg.strides[:number]))
+
+    def centres(self, balls: Tensor, keys: Tensor | None, number: int, p: str) -> Tensor:
+        """Means (B, M, d) of balls of positions (B, M, b, d): of their slots, or of the real ones of keys (B, M, b)."""
+        nn, ball, form = self.nn, balls.shape[2], self.positions_form(number)
+        if keys is None:
+            return nn.wires(balls, np.full(ball, 1.0 / ball), "bgsr,s->bgr", f"{p}_means", form)
+        total = nn.wires(balls, np.ones(ball), "bgsr,s->bgr", f"{p}_total", form)
+        count = nn.wires(keys, np.ones(ball), "bgs,s->bg", f"{p}_count", "ufixed<1,1>")
+        share = nn.table(count, tables.shares(ball), f"{p}_share")
+        return nn.einsum("bgr,bg->bgr", total, share, f"{p}_means", forms=(None, tables.share(ball)))
+
+    def less(self, balls: Tensor, centres: Tensor, p: str) -> Tensor:
+        """Positions (B, M, b, d) less those of (B, M, d)."""
+        count, d = centres.shape[1:]
+        column = reshape(self.nn, centres, (count, 1, d), f"{p}_column")
+        return self.nn.minus(balls, column, p, axes="bgsr")
+
+    def distances(self, balls: Tensor, number: int, p: str) -> Tensor | None:
+        """Of all pairs of a ball, (B, M, b, d) -> (B, M, b, b), or their squares."""
+        nn, (count, ball, d) = self.nn, balls.shape[1:]
+        if self.cfg.distance == "none":
+            return None
+        rows = reshape(nn, balls, (count, ball, 1, d), f"{p}_rows")
+        columns = reshape(nn, balls, (count, 1, ball, d), f"{p}_columns")
+        differences = nn.minus(rows, columns, f"{p}_differences", self.positions_form(number))
+        squares = nn.table(differences, tables.SQUARES, f"{p}_squares")
+        total = nn.wires(squares, np.ones(d), "bgstr,r->bgst", f"{p}_squared", tables.squared)
+        return total if self.cfg.distance == "squared" else nn.table(total, tables.distances(d), f"{p}_distances")
 
     def level(self, number: int, slots: int, positions: Tensor, real: Tensor) -> Level:
         """A level with all that follows from positions."""
@@ -122,17 +160,11 @@ class Erwin:
         p = f"l{number}"
 
         def seen(order: Tensor | None, places: Tensor, there: Tensor, p: str) -> Seen:
-            masked = cfg.pads == "masked"
-            inputs = [places, there] if masked else places
-            relative = nn.real(erwin_layers.FromMean, inputs, f"{p}_relative", REFUSAL, ball=ball)
-            distances = None
-            if cfg.distance != "none":
-                squared = cfg.distance == "squared"
-                distances = nn.real(
-                    erwin_layers.BallDistances, relative, f"{p}_distances", REFUSAL, ball=ball, squared=squared
-                )
-            real = reshape(nn, there, (slots // ball, ball), f"{p}_keys") if masked else None
-            return Seen(order, relative, distances, real)
+            balls = reshape(nn, places, (slots // ball, ball, cfg.coords), f"{p}_places")
+            keys = reshape(nn, there, (slots // ball, ball), f"{p}_keys") if cfg.pads == "masked" else None
+            relative = self.less(balls, self.centres(balls, keys, number, p), f"{p}_less")
+            relative = reshape(nn, relative, (slots, cfg.coords), f"{p}_relative")
+            return Seen(order, relative, self.distances(balls, number, p), keys)
 
         straight, rotated = seen(None, positions, real, p), None
         if number in cfg.turned:
@@ -151,9 +183,11 @@ class Erwin:
         if stride == 1:
             return self.level(level.number + 1, level.slots, level.positions, level.real)
         slots = level.slots // stride
-        inputs = [level.positions, level.real] if self.cfg.pads == "masked" else level.positions
-        positions = nn.real(erwin_layers.BallMeans, inputs, f"{p}_centres", REFUSAL, ball=stride)
+        places = reshape(nn, level.positions, (slots, stride, self.cfg.coords), f"{p}_pooled_places")
         groups = reshape(nn, level.real, (slots, stride), f"{p}_real_groups")
+        keys = groups if self.cfg.pads == "masked" else None
+        centres = self.centres(places, keys, level.number, f"{p}_pooled")
+        positions = nn.round(centres, self.positions_form(level.number + 1), f"{p}_centres")
         any_real = nn.move(select.Largest, groups, f"{p}_real_any", axis=-1)
         return self.level(level.number + 1, slots, positions, reshape(nn, any_real, (slots,), f"{p}_real_pooled"))
 
@@ -215,13 +249,17 @@ class Erwin:
             seen.hidden[heads] = self.nn.hidden_keys(seen.real, shape, "bgt,hs->bghst", name)
         return seen.hidden[heads]
 
-    def relative(self, level: Level) -> Tensor:
+    def relative(self, level: Level, coarse: Level) -> Tensor:
         """Positions less the centre of the slot that they are pooled to, side by side: (B, S / s, s d)."""
-        stride, p = self.cfg.strides[level.number], f"l{level.number}"
-        inputs = [level.positions, level.real] if self.cfg.pads == "masked" else level.positions
-        relative = self.nn.real(erwin_layers.FromMean, inputs, f"{p}_from_centre", REFUSAL, ball=stride)
-        shape = (level.slots // stride, stride * self.cfg.coords)
-        return reshape(self.nn, relative, shape, f"{p}_from_centre_groups")
+        stride, d, nn, p = self.cfg.strides[level.number], self.cfg.coords, self.nn, f"l{level.number}"
+        if stride == 1:
+            return nn.wires(level.positions, np.zeros(d), "bnr,r->bnr", f"{p}_from_centre", self.positions_form(0))
+        groups = reshape(nn, level.positions, (coarse.slots, stride, d), f"{p}_centred_places")
+        relative = self.less(groups, coarse.positions, f"{p}_from_centre")
+        if self.cfg.pads == "masked":
+            rows = reshape(nn, relative, (level.slots, d), f"{p}_from_centre_rows")
+            relative = nn.gate(rows, level.real, f"{p}_from_centre_real")
+        return reshape(nn, relative, (coarse.slots, stride * d), f"{p}_from_centre_groups")
 
     def pool(self, x: Tensor, level: Level, coarse: Level, relative: Tensor, p: str) -> Tensor:
         """(B, S, C) -> (B, S / s, C')."""
@@ -284,26 +322,32 @@ def erwin(cfg: ErwinConfig, sizes: Sizes, nn: Vocabulary) -> Model:
     if cfg.mp_steps:
         inputs.append(nn.input("neighbours", (points, cfg.neighbours), "bnk"))
     features, coords, mask = inputs[:3]
-    coords = nn.real(padding.Hide, [coords, mask], "coords_real", REFUSAL)
-    features = nn.unread(padding.Hide, [features, mask], "features_real")
-    x = dense(nn, features, "embed", cfg.widths[0])
-    for step in range(cfg.mp_steps):
-        x = message_passing(nn, x, coords, inputs[4], f"m{step}")
-
     model = Erwin(cfg, nn, inputs[3], slots)
     order = model.order_of(0, slots, "order_slots")
-    x = model.rows(model.padded(x, "embed"), order, "embed", slots)  # (B, S, C)
-    positions = model.rows(model.padded(coords, "coords"), order, "coords", slots)
-    column = reshape(nn, model.padded(mask, "mask"), (slots, 1), "mask_flat")
-    real = reshape(nn, model.gather(column, order, "mask", slots), (slots,), "mask_slots")
+    features = nn.unread(padding.Hide, [features, mask], "features_real")
+    coords = nn.round(nn.unread(erwin_layers.Places, [coords, mask], "coords_real"), coords_form, COORDS, told=True)
+    ball = cfg.balls[0]
+    if cfg.mp_steps or cfg.pads == "duplicates":
+        x = dense(nn, features, "embed", cfg.widths[0])
+        for step in range(cfg.mp_steps):
+            x = message_passing(nn, x, coords, inputs[4], f"m{step}")
+        x = model.rows(model.padded(x, "embed"), order, "embed", ball)  # (B, S, C)
+    else:  # fewer columns are moved
+        x = dense(nn, model.rows(model.padded(features, "features"), order, "features", ball), "embed", cfg.widths[0])
+    positions = model.rows(model.padded(coords, "coords"), order, "coords", ball)
+    column = nn.round(reshape(nn, model.padded(mask, "mask"), (slots, 1), "mask_flat"), "ufixed<1,1>", "mask_rounded")
+    real = reshape(nn, model.gather(column, order, "mask", ball), (slots,), "mask_slots")
+    places = ("ufixed<1,1>", coords_as_told(COORDS))
+    positions = nn.einsum("bn,bnr->bnr", real, positions, "positions", forms=places)  # 0 in pads
     x, level = through(model, x, model.level(0, slots, positions, real))
-    if cfg.decode and cfg.pads == "masked":
-        x = model.scatter(x, order, "points", slots)
+    in_slots = not cfg.decode or (cfg.head == "jet" and cfg.pads == "masked")  # their mean is that of the points
+    if not in_slots and cfg.pads == "masked":
+        x = model.scatter(x, order, "points", ball)
         if slots > points:
-            x = nn.real(padding.CutPoints, [x, mask], "points_cut", REFUSAL)
-    elif cfg.decode:
-        x = nn.move(ball_slots.FirstSlots, x, "points", order, mask)
-    outputs = finish(cfg, nn, x, mask if cfg.decode else level.real, classes)
+            x = nn.real(padding.CutPoints, [x, mask], "points_cut", NO_POWER)
+    elif not in_slots:
+        x = nn.real(ball_slots.FirstSlots, [x, order, mask], "points", REPEATED)
+    outputs = finish(cfg, nn, x, level.real if in_slots else mask, classes)
     return nn.model({tensor.name: tensor for tensor in inputs}, outputs, cfg)
 
 
@@ -312,9 +356,9 @@ def through(model: Erwin, x: Tensor, level: Level) -> tuple[Tensor, Level]:
     cfg, passed = model.cfg, []
     for number in range(cfg.levels - 1):
         x = model.blocks(x, level, cfg.enc_heads[number], cfg.enc_depths[number], f"e{number}")
-        relative = model.relative(level) if cfg.decode or cfg.strides[number] > 1 else None
-        passed.append((x, level, relative))
         coarse = model.coarser(level)
+        relative = model.relative(level, coarse) if cfg.decode or cfg.strides[number] > 1 else None
+        passed.append((x, level, relative))
         x = model.pool(x, level, coarse, relative, f"e{number}_pool")
         level = coarse
     x = model.blocks(x, level, cfg.enc_heads[-1], cfg.enc_depths[-1], f"e{cfg.levels - 1}")
@@ -329,10 +373,10 @@ def through(model: Erwin, x: Tensor, level: Level) -> tuple[Tensor, Level]:
 def message_passing(nn: Vocabulary, x: Tensor, coords: Tensor, neighbours: Tensor, p: str) -> Tensor:
     """One step: x + LayerNorm(Linear([x, mean message])), messages LayerNorm(GELU(Linear(...))): (B, N, C)."""
     width = x.shape[-1]
-    edges = nn.real(erwin_layers.Messages, [x, coords, neighbours], f"{p}_edges", REFUSAL)  # (B, N, K, 2 C + d)
+    edges = nn.real(erwin_layers.Messages, [x, coords, neighbours], f"{p}_edges", MESSAGES)  # (B, N, K, 2 C + d)
     linear = Linear("bnkd,de->bnke", {"e": width}, "e", activation="gelu", initial="small")
     messages = nn.norm(nn.dense(edges, f"{p}_message", linear), Norm(f"{p}_message_norm", "layer"))
-    mean = nn.real(erwin_layers.MeanMessage, [messages, neighbours], f"{p}_mean", REFUSAL)
+    mean = nn.real(erwin_layers.MeanMessage, [messages, neighbours], f"{p}_mean", MESSAGES)
     y = dense(
         nn, nn.concatenate([x, mean], f"{p}_joined"), f"{p}_update", width, norm=Norm(f"{p}_update_norm", "layer")
     )

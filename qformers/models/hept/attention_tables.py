@@ -30,6 +30,8 @@ from numpy.typing import NDArray
 
 from qformers.errors import ConfigError
 from qformers.models.arch import Source
+from qformers.models.coords import coords as coords_form
+from qformers.models.coords import coords_as_told
 from qformers.models.hept import tables
 from qformers.models.hept.common import initial, scales_of
 from qformers.models.hept.config import HeptConfig
@@ -141,7 +143,7 @@ def cloud_of(
         ConfigError: see `refuse`.
     """
     refuse(cfg, number, block)
-    coords = nn.round(coords, tables.coords, COORDS, told=True)
+    coords = nn.round(coords, coords_form, COORDS, told=True)
     bits = nn.round(_reshape(nn, mask, (mask.shape[1], 1), "column"), "ufixed<1,1>", "mask_rounded")
     drawn = HostOrder.drawn(cfg, cfg.order_seed)
     if given is not None:
@@ -151,7 +153,7 @@ def cloud_of(
         order = nn.sorted_order(coords, bits, drawn, COORDS, "order_slots")
     scales = scales_of(cfg)
     if cfg.coord_scales:  # wires, once compiled
-        coords = nn.wires(coords, scales, "bnr,rq->bnq", "coords_scaled", tables.coords_as_told(COORDS))
+        coords = nn.wires(coords, scales, "bnr,rq->bnq", "coords_scaled", coords_as_told(COORDS))
     rows = _gathered(nn, coords, order, block, "coords")  # (B, O, M, S, C)
     exact = tables.exact_differences(COORDS, scales)
     differences = _across(nn, rows, rows, "coords_differences", exact)  # (B, O, M, S, S, C)

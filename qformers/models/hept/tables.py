@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from qformers.models.coords import told
 from qformers.nn.layers import serialisable
 from qformers.nn.vocabulary import Form, Table, Tensor
 from qformers.precision.fixed import Fixed
@@ -22,26 +23,12 @@ def half_square(x: Tensor) -> Tensor:
     return 0.5 * x * x
 
 
-def coords(formats: Formats) -> str:
-    """Of the coordinates, unless the build file says something else of the layer that rounds them."""
-    return formats.quant.coords
-
-
-def coords_as_told(layer: str) -> Form:
-    """Of the coordinates behind the layer that rounds them."""
-    return lambda formats: str(_coords(formats, layer))
-
-
-def _coords(formats: Formats, layer: str) -> Fixed:
-    return formats.own(layer, "Quantizer", "input", formats.quant.coords)
-
-
 def exact_differences(layer: str, scales: NDArray[np.float64]) -> Form:
     """Holds differences of the coordinates behind `layer`, times these powers of two, without rounding or overflow."""
     coarse, fine = (round(math.log2(limit(scales[scales > 0]))) for limit in (np.max, np.min))
 
     def form(formats: Formats) -> str:
-        own = _coords(formats, layer)
+        own = told(formats, layer)
         return str(Fixed(True, own.integer_bits + coarse, own.fraction_bits - fine, "RND", "SAT"))
 
     return form

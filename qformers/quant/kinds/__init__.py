@@ -21,6 +21,7 @@ from hgq.layers import (
 )
 from hgq.quantizer import Quantizer
 
+from qformers.nn.index.ball_slots import TreeOrder
 from qformers.nn.index.lsh import FromBlocks, GivenOrder, ToBlocks
 from qformers.nn.index.rounded_pairs import QSymmetricFill
 from qformers.nn.index.select import Largest
@@ -46,6 +47,7 @@ KINDS: dict[type, LayerKind] = {
     keras.layers.Reshape: moves.RESHAPE,
     keras.layers.Concatenate: moves.JOINED,
     GivenOrder: moves.PLAIN,
+    TreeOrder: moves.PLAIN,
     SortedOrder: moves.PLAIN,
     ToBlocks: moves.BLOCKS,
     FromBlocks: moves.OTHER_PLACES,

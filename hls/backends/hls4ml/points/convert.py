@@ -103,7 +103,7 @@ def einsum_faults(layer: Any, formats: Sequence[Quantiser]) -> Iterator[Fault]:
 
 
 def given_order() -> Convert:
-    """`GivenOrder`: the order as it comes in, under another shape; the mask gave the number of slots only."""
+    """`GivenOrder`, `TreeOrder`: the order as it comes in, under another shape; a mask gave no more than N."""
 
     def convert(layer: Any, inputs: Any, outputs: Any) -> tuple[dict[str, Any], ...]:
         names = {"input_keras_tensor_names": [inputs[0].name], "output_keras_tensor_names": [outputs[0].name]}
@@ -111,6 +111,12 @@ def given_order() -> Convert:
         return ({"name": layer.name, "class_name": "Reshape", "data_format": "channels_last", **names, **shapes},)
 
     return convert
+
+
+def tree_faults(layer: Any, formats: Sequence[Quantiser]) -> Iterator[Fault]:
+    """A `TreeOrder` that is one of several."""
+    if (count := int(layer.input.shape[1])) > 1:
+        yield f"it picks one of {count} orders, and hls4ml cannot slice", "set model.rotate: 0, or backend: alkaid"
 
 
 def order_faults(layer: Any, formats: Sequence[Quantiser]) -> Iterator[Fault]:
