@@ -14,11 +14,20 @@ from qformers.nn.memory import Memory
 from qformers.nn.positions import Positions, waves
 
 Tensor = Any  # a Keras tensor, symbolic or not
-Thing = TypeVar("Thing")
+Thing = TypeVar("Thing", bound=Any)
 
 
 def serialisable(thing: Thing) -> Thing:
-    """Register a layer or a function of this package with Keras, so that files which use it can be read back."""
+    """Register a layer or a function of this package with Keras, so that files which use it can be read back.
+
+    Raises:
+        ValueError: the name is taken. Of two things of one name Keras keeps the later, and reads files of both as it.
+    """
+    known = keras.saving.get_registered_object(f"qformers>{thing.__name__}")
+    if known is not None and (known.__module__, known.__qualname__) != (thing.__module__, thing.__qualname__):
+        raise ValueError(
+            f"{thing.__module__}.{thing.__name__}: {known.__module__} has one of that name; choose another"
+        )
     return cast(Thing, keras.saving.register_keras_serializable(package="qformers")(thing))
 
 

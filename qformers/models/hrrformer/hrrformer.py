@@ -64,7 +64,7 @@ def hrrformer(cfg: HrrformerConfig, jet: Jet, nn: Vocabulary) -> Model:
     x = _embedded(cfg, nn, given, mask)  # (B, N, D)
     x = nn.dropout(x, cfg.dropout, "embed_dropout")
     if cfg.head == "class_token":
-        x = nn.real(own.ClassToken, x, "class_token", f"head: class_token {OTHER_HEAD}")
+        x = nn.real(own.TokenInFront, x, "class_token", f"head: class_token {OTHER_HEAD}")
         if mask is not None:
             mask = nn.real(own.ClassMask, mask, "class_mask", f"head: class_token {OTHER_HEAD}")
     for index in range(cfg.blocks):
