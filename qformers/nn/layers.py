@@ -15,6 +15,7 @@ from qformers.nn.positions import Positions, waves
 
 Tensor = Any  # a Keras tensor, symbolic or not
 Thing = TypeVar("Thing", bound=Any)
+_TAKEN: dict[str, tuple[str, str]] = {}  # names of what is registered: their modules and qualified names
 
 
 def serialisable(thing: Thing) -> Thing:
@@ -23,11 +24,10 @@ def serialisable(thing: Thing) -> Thing:
     Raises:
         ValueError: the name is taken. Of two things of one name Keras keeps the later, and reads files of both as it.
     """
-    known = keras.saving.get_registered_object(f"qformers>{thing.__name__}")
-    if known is not None and (known.__module__, known.__qualname__) != (thing.__module__, thing.__qualname__):
-        raise ValueError(
-            f"{thing.__module__}.{thing.__name__}: {known.__module__} has one of that name; choose another"
-        )
+    place = (thing.__module__, thing.__qualname__)
+    if _TAKEN.setdefault(thing.__name__, place) != place:  # Keras itself is not asked: it would import every layer
+        module = _TAKEN[thing.__name__][0]
+        raise ValueError(f"{thing.__module__}.{thing.__name__}: {module} has one of that name; choose another")
     return cast(Thing, keras.saving.register_keras_serializable(package="qformers")(thing))
 
 
