@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 JOBS ?= 2
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo demo-hept test test-all test-reference test-qkeras chaos lint docs bench data venv lock clean
+.PHONY: demo demo-hept demo-hrrformer test test-all test-reference test-qkeras chaos lint docs bench data venv lock clean
 .DEFAULT_GOAL := demo
 
 venv: $(STAMP)
@@ -45,6 +45,13 @@ demo-hept: $(STAMP)
 		--events 60 --pileup 10 --seed 1 --no-cells --jobs $(JOBS)
 	$(QFORMERS) run firmware_configs/hept_tracking_demo.yaml --no-synth --levels interpreter verilator
 
+# Hrrformer on the jets of `demo`: all particles in one clock, and one per clock
+demo-hrrformer: $(STAMP)
+	$(QFORMERS) run firmware_configs/hrrformer_demo.yaml --no-synth
+	$(QFORMERS) run firmware_configs/hrrformer_demo_folded.yaml --trained runs/hrrformer_demo --no-synth \
+		--levels interpreter verilator
+	$(QFORMERS) compare runs/hrrformer_demo runs/hrrformer_demo_folded --out runs/comparison_hrrformer
+
 test: $(STAMP)
 	$(RUN) -m pytest -m "not slow and not reference" -n $(JOBS) --dist loadfile
 
@@ -55,15 +62,17 @@ test-all: $(STAMP)
 chaos: $(STAMP)
 	PYTHONPATH=tests:. TF_CPP_MIN_LOG_LEVEL=3 $(RUN) -m chaos
 
-# weaver-core, hrr and flax themselves beside our models, in an environment of their own (PyTorch, about 900 MB)
+# weaver-core, hrr and flax themselves beside our models, in an environment of their own (PyTorch, about 900 MB); Erwin's
+# ball trees, and its model where ERWIN_CHECKOUT names a checkout of maxxxzdn/erwin
 REFERENCE := .venv-reference
 test-reference: $(REFERENCE)/.installed
-	$(REFERENCE)/bin/python -m pytest -m reference tests/models/test_reference_weaver.py tests/models/test_reference_hrr.py
+	$(REFERENCE)/bin/python -m pytest -m reference tests/models/test_reference_weaver.py \
+		tests/models/test_reference_erwin.py tests/nn/test_ball_tree.py tests/models/test_reference_hrr.py
 
 $(REFERENCE)/.installed: $(STAMP)
 	$(PYTHON) -m venv $(REFERENCE)
 	$(REFERENCE)/bin/$(PIP) torch==2.13.0
-	$(REFERENCE)/bin/$(PIP) --no-deps weaver-core==0.5.3
+	$(REFERENCE)/bin/$(PIP) --no-deps weaver-core==0.5.3 balltree-erwin==0.1.0 einops==0.8.2
 	echo "import site; site.addsitedir('$(CURDIR)/$(VENV)/lib/python3.11/site-packages')" \
 		> $(REFERENCE)/lib/python3.11/site-packages/qformers.pth
 	$(REFERENCE)/bin/$(PIP) hrr==1.2.3 flax==0.12.8  # last: pip now sees our JAX and NumPy, and takes no others

@@ -1,17 +1,18 @@
 #!/usr/bin/env python3
-"""Folded firmware of a trained ParT by N: seconds and memory of each step, LUT, II, latency, values that differ.
+"""Folded firmware of a trained model by N: seconds and memory of each step, LUT, II, latency, values that differ.
 
-    python benchmarks/folded_sizes.py                                # N = 16, 32, 64, 128: measures, keeps, prints
-    python benchmarks/folded_sizes.py --particles 64 --again
-    python benchmarks/folded_sizes.py --particles 128 --keys 16      # the keys folded too
-    python benchmarks/folded_sizes.py --particles                    # the table again
+    python benchmarks/folded_sizes.py part                           # N = 16, 32, 64, 128: measures, keeps, prints
+    python benchmarks/folded_sizes.py part --particles 64 --again
+    python benchmarks/folded_sizes.py part --particles 128 --keys 16 # the keys folded too
+    python benchmarks/folded_sizes.py part --particles               # the table again
+    python benchmarks/folded_sizes.py hrrformer                      # N = 16, 64, 256, 1024
 
 One model, trained once on the jets of the repository with widths that are learned: ParT of width 32, two blocks, U on
-the chip. Its weights and formats do not depend on N, so that the same model is built for each N, with one point per
-clock. Every step is a process of its own; seconds are those of the step without the start of Python, the memory is that
-of all processes of the step together (Python with Keras in it takes 0.7 GB by itself). Events are those of `qformers
-prove`: real ones, those changed at random, adversarial ones, and numbers over the ranges of the inputs. Steps that are
-done are kept in ``runs/folded_sizes`` and not run again.
+the chip; or Hrrformer of width 16, one block. Its weights and formats do not depend on N, so that the same model is
+built for each N, with one point per clock. Every step is a process of its own; seconds are those of the step without
+the start of Python, the memory is that of all processes of the step together (Python with Keras in it takes 0.7 GB by
+itself). Events are those of `qformers prove`: real ones, those changed at random, adversarial ones, and numbers over
+the ranges of the inputs. Steps that are done are kept in ``runs/folded_sizes`` and not run again.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,24 +34,80 @@ from benchmarks.toolchain import measured  # noqa: E402
 from benchmarks.toolchain_steps import resized  # noqa: E402
 from qformers.files import write_json  # noqa: E402
 
-RUNS = Path("runs/folded_sizes")
-RESULTS = ROOT / "benchmarks" / "results" / "folded_sizes.json"
 SCRIPT = "folded_sizes_steps.py"
-BUILD = "firmware_configs/part_demo.yaml"
 TRAINED_WITH = 16  # points of an event
-MODEL = {
-    "name": "part_sizes",
-    "data.num_particles": TRAINED_WITH,
-    "model.embed_widths": "[32]",
-    "model.pair_widths": "[8]",
-    "model.heads": 4,
-    "model.blocks": 2,
-    "train.float.epochs": 15,
-    "train.qat.epochs": 25,
-    "train.qat.ebops_target": 150_000,
-    "firmware.backend": "folded",
-    "firmware.points_per_clock": 1,
-}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model.
+
+    Attributes:
+        name: of its architecture.
+        build: its build file, from which it differs.
+        changes: KEY -> VALUE.
+        sizes: N.
+        words: for the page.
+    """
+
+    name: str
+    build: str
+    changes: Mapping[str, Any]
+    sizes: tuple[int, ...]
+    words: str
+
+    @property
+    def runs(self) -> Path:
+        """Where it and its firmware are kept."""
+        return Path("runs") / f"folded_sizes_{self.name}"
+
+    @property
+    def results(self) -> Path:
+        """Where its figures are kept."""
+        return ROOT / "benchmarks" / "results" / f"folded_sizes_{self.name}.json"
+
+    @property
+    def settings(self) -> list[str]:
+        """KEY=VALUE of the build."""
+        shared = {
+            "name": f"{self.name}_sizes",
+            "data.num_particles": TRAINED_WITH,
+            "firmware.backend": "folded",
+            "firmware.points_per_clock": 1,
+        }
+        return [f"{key}={value}" for key, value in {**shared, **self.changes}.items()]
+
+
+PART = Case(
+    "part",
+    "firmware_configs/part_demo.yaml",
+    {
+        "model.embed_widths": "[32]",
+        "model.pair_widths": "[8]",
+        "model.heads": 4,
+        "model.blocks": 2,
+        "train.float.epochs": 15,
+        "train.qat.epochs": 25,
+        "train.qat.ebops_target": 150_000,
+    },
+    (16, 32, 64, 128),
+    "ParT, width 32, two blocks, four heads, U on the chip",
+)
+HRRFORMER = Case(
+    "hrrformer",
+    "firmware_configs/hrrformer_demo.yaml",
+    {
+        "model.embed_widths": "[16]",
+        "model.heads": 2,
+        "model.ffn_width": 32,
+        "train.float.epochs": 30,
+        "train.qat.epochs": 40,
+        "train.qat.ebops_target": 40_000,
+    },
+    (16, 64, 256, 1024),
+    "Hrrformer, width 16, one block, two heads",
+)
+CASES = {case.name: case for case in (PART, HRRFORMER)}
 STEPS = {  # step -> its words
     "write": "trace, cut, write",
     "verilate": "compile for Verilator",
@@ -57,7 +115,10 @@ STEPS = {  # step -> its words
     "kernels": "compile kernels",
     "prove": "prove with kernels",
 }
-EVENTS = {"simulate": {16: 10_000, 32: 10_000, 64: 2_000, 128: 500}, "prove": {128: 2_000}}  # step -> N -> events
+EVENTS = {
+    "simulate": {16: 10_000, 32: 10_000, 64: 2_000, 128: 500},
+    "prove": {128: 2_000, 256: 10_000, 1024: 2_000},
+}  # step -> N -> events
 OTHER_EVENTS = {"simulate": 500, "prove": 100_000}  # of other N
 LIMIT_S = 3600.0  # of a step
 Row = dict[str, Any]
@@ -68,30 +129,30 @@ def events_of(step: str, particles: int) -> int:
     return EVENTS.get(step, {}).get(particles, OTHER_EVENTS.get(step, 0))
 
 
-def trained() -> Path:
+def trained(case: Case) -> Path:
     """The run folder of the model, which is trained where it is not there."""
     from qformers.builds.build import load
     from qformers.train.stage import train
 
-    run = RUNS / "model"
+    run = case.runs / "model"
     if not (run / "qat" / "manifest.json").exists():
-        train(load(ROOT / BUILD, [f"{key}={value}" for key, value in MODEL.items()]), run)
+        train(load(ROOT / case.build, case.settings), run)
     return run
 
 
-def measure(particles: int, again: bool, keys: int | None = None) -> Row:
+def measure(case: Case, particles: int, again: bool, keys: int | None = None) -> Row:
     """The row of one N, and of K keys per clock; a step that fails ends it, with what was measured."""
     from qformers.builds.build import load
     from qformers.manifest import machine, versions
 
-    folder = RUNS / (f"n{particles}" if keys is None else f"n{particles}_k{keys}")
+    folder = case.runs / (f"n{particles}" if keys is None else f"n{particles}_k{keys}")
     if again:
         shutil.rmtree(folder, ignore_errors=True)
     place = folder / "steps.json"
     done: dict[str, Any] = json.loads(place.read_text()) if place.exists() else {}
     if not (folder / "qat" / "model.keras").exists():
         folder.mkdir(parents=True, exist_ok=True)
-        resized(trained(), particles, folder)
+        resized(trained(case), particles, folder)
         if keys is not None:
             path = folder / "build.yaml"
             path.write_text(load(path, [f"firmware.keys_per_clock={keys}"]).to_yaml())
@@ -171,12 +232,12 @@ def peak(row: Mapping[str, Any]) -> float:
     return float(max(step["together_mib"] for step in row["steps"].values())) / 1024
 
 
-def conditions(content: Mapping[str, Any]) -> str:
+def conditions(case: Case, content: Mapping[str, Any]) -> str:
     """What the table was measured on."""
     rows = content["rows"]
     dates = sorted({row["date"] for row in rows})
     return (
-        f"ParT, width 32, two blocks, four heads, U on the chip, trained at N = {TRAINED_WITH} with learned widths, "
+        f"{case.words}, trained at N = {TRAINED_WITH} with learned widths, "
         f"seed {content['seed']}, the same weights for every N; T = 1; {rows[0]['tool']}, estimate, not synthesis; "
         f"{rows[0]['machine']}, {' to '.join(dict.fromkeys((dates[0], dates[-1])))}."
     )
@@ -194,7 +255,8 @@ def merged(old: Sequence[Row], new: Row) -> list[Row]:
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--particles", type=int, nargs="*", default=[16, 32, 64, 128], metavar="N")
+    parser.add_argument("case", choices=CASES, help="architecture")
+    parser.add_argument("--particles", type=int, nargs="*", metavar="N", help="(default: four, by the architecture)")
     parser.add_argument("--keys", type=int, metavar="K", help="keys per clock (default: all)")
     parser.add_argument("--again", action="store_true", help="run steps that are done once more")
     return parser.parse_args(arguments)
@@ -205,14 +267,15 @@ def main() -> int:
     options = parse()
     from qformers.builds.build import load
 
-    content: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"rows": []}
-    for particles in options.particles:
+    case = CASES[options.case]
+    content: dict[str, Any] = json.loads(case.results.read_text()) if case.results.exists() else {"rows": []}
+    for particles in case.sizes if options.particles is None else options.particles:
         content = {
-            "seed": load(ROOT / BUILD).seed,
-            "rows": merged(content["rows"], measure(particles, options.again, options.keys)),
+            "seed": load(ROOT / case.build).seed,
+            "rows": merged(content["rows"], measure(case, particles, options.again, options.keys)),
         }
-        write_json(RESULTS, content)
-    print(f"{text(content)}\n\n{conditions(content)}")
+        write_json(case.results, content)
+    print(f"{text(content)}\n\n{conditions(case, content)}")
     wrong = sum(step["different"] for row in content["rows"] for step in compared(row))
     return int(wrong > 0)
 

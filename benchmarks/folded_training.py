@@ -21,7 +21,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from benchmarks.logged import log_of, run_logged  # noqa: E402
+from benchmarks.logged import step  # noqa: E402
 from benchmarks.markdown import machine_words, table  # noqa: E402
 from benchmarks.pareto_table import paired, per_cent, read  # noqa: E402
 from benchmarks.precision_routes_table import differing  # noqa: E402
@@ -47,17 +47,6 @@ def make(seed: int, epochs: Sequence[int] | None) -> None:
         changes = [word for change in settings_of(form, seed, epochs) for word in ("--set", change)]
         step(run, "qat/metrics.json", ["train.py", str(BUILD), *changes, "--out", str(run)])
         step(run, "rtl.json", ["run_rtl.py", str(run / "build.yaml"), "--run", str(run), "--levels", LEVEL])
-
-
-def step(run: Path, result: str, command: Sequence[str]) -> None:
-    """Run a script of the repository unless its result is there."""
-    if (run / result).exists():
-        return
-    if (RUNS / "STOP").exists():
-        raise SystemExit(f"{RUNS / 'STOP'} is there")
-    words = [sys.executable, str(ROOT / "scripts" / command[0]), *command[1:]]
-    if status := run_logged(words, run):
-        raise SystemExit(f"{run}: {command[0]} ended with {status}, see {log_of(run)}")
 
 
 def row_of(run: Path) -> Row:

@@ -43,21 +43,28 @@ def resized(run: Path, particles: int, folder: Path) -> None:
         SystemExit: a trained weight depends on N, so that there is no such model.
     """
     import keras
+    import numpy as np
 
+    from qformers.builds.build import load
     from qformers.builds.models import build_model, load_model
     from qformers.data import open_split
 
     trained = load_model(run / "qat" / "model.keras")
     build = changed(run, folder, f"data.num_particles={particles}")
     source = open_split(build.data, "test")
-    model = build_model(build, source.feature_set, source.class_names, "hgq")
+    model, before = (
+        build_model(one, source.feature_set, source.class_names, "hgq") for one in (build, load(run / "build.yaml"))
+    )
     for layer in model.layers:
         news, olds = layer.variables, trained.get_layer(layer.name).variables
         if not layer.trainable_variables and len(news) != len(olds):
             continue  # constants, which an older model has in another form
-        for new, old in zip(news, olds, strict=True):
+        built = before.get_layer(layer.name).variables
+        for new, old, first in zip(news, olds, built, strict=True):
             if tuple(new.shape) == tuple(old.shape):
-                new.assign(old)
+                by_size = not new.trainable and not np.array_equal(np.asarray(new), np.asarray(first))
+                if not by_size:  # formats of counts and of 1/N stay those of this N
+                    new.assign(old)
             elif layer.trainable_variables:
                 raise SystemExit(f"{run}: '{new.path}' has {old.shape} for its N and {new.shape} for N = {particles}")
     keep(model, build, folder)

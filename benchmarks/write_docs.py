@@ -21,13 +21,14 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from benchmarks import (  # noqa: E402
+    cost,
     fast_path,
     folded,
     folded_sizes,
     folded_training,
     generator_truth,
-    hept_cost,
     hept_table,
+    hrrformer,
     pair_features,
     pareto_table,
     precision_routes_table,
@@ -41,7 +42,7 @@ from benchmarks.markdown import with_error  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results"
 PAGES = ROOT / "benchmarks" / "pages"
-PAGES_OF_FIGURES = ("results.md", "toolchain.md", "folded.md", "generator.md")
+PAGES_OF_FIGURES = ("results.md", "toolchain.md", "folded.md", "generator.md", "hrrformer.md")
 LOSS = 0.01  # of accuracy, in the table of equal accuracy
 HEADLINE = "part_demo"  # run of the table in the README
 FOLDED = ("part_demo_folded4", "part_demo_folded")  # the same model, four particles per clock and one
@@ -69,13 +70,15 @@ def points(entry: Mapping[str, Any]) -> str:
 
 def figures() -> dict[str, Any]:
     """What the pages can use."""
-    runs, hept, cost, pareto = (read(name) for name in ("runs", "hept", "hept_cost", "pareto"))
+    runs, hept, pareto = (read(name) for name in ("runs", "hept", "pareto"))
+    costs = {name: read(f"{name}_cost") for name in cost.FAMILIES}
     routes, features, memory, tools, verb_errors = (
         read(name) for name in ("precision_routes", "pair_features", "stream_memory", "toolchain", "verbs")
     )
     tools_entry = tools["runs"][HEADLINE]
-    folds, sizes, speeds = (read(name) for name in ("folded", "folded_sizes", "fast_path"))
+    folds, sizes, speeds = (read(name) for name in ("folded", "folded_sizes_part", "fast_path"))
     trained, truth, backends = (read(name) for name in ("folded_training", "generator_truth", "train_backends"))
+    held, held_sizes = read("hrrformer"), read("folded_sizes_hrrformer")
     by_name = {row["name"]: row for row in [*routes["float"], *routes["rows"]]}
     order = [name for name in (HEADLINE, "hept_tracking_demo") if name in runs]
     normed = [name for name in NORMED if name in runs]
@@ -102,8 +105,15 @@ def figures() -> dict[str, Any]:
         "hept": {task: hept_table.task_text(hept["rows"], task) for task in hept_table.HEADERS},
         "hept_row": {row["run"]: row for row in hept["rows"]},
         "hept_simulations": hept_table.simulations_text(hept["rows"]),
-        "hept_cost": hept_cost.text(cost),
-        "slope": lambda model, step: f"{hept_cost.slope_of(cost, model, step):.2f}",
+        "hrrformer": {
+            "scores": hrrformer.text(held),
+            "folded": hrrformer.folded_text(held),
+            "conditions": hrrformer.conditions(held),
+            "sizes": folded_sizes.text(held_sizes),
+            "sizes_on": folded_sizes.conditions(folded_sizes.HRRFORMER, held_sizes),
+        },
+        "costs": {name: cost.text(cost.FAMILIES[name], kept) for name, kept in costs.items()},
+        "slope": lambda name, model, step: f"{cost.slope_of(costs[name], model, step):.2f}",
         "with_error": with_error,
         "pair_features": pair_features.text(features),
         "pair_errors": features["errors"],
@@ -123,7 +133,7 @@ def figures() -> dict[str, Any]:
         "folded_on": folded.conditions(folds),
         "folded_error": folded.largest_error(folds),
         "sizes": folded_sizes.text(sizes),
-        "sizes_on": folded_sizes.conditions(sizes),
+        "sizes_on": folded_sizes.conditions(folded_sizes.PART, sizes),
         "trained": folded_training.text(trained),
         "trained_on": folded_training.conditions(trained),
         "truth": lambda preset: generator_truth.text(truth, preset),

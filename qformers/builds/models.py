@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+import qformers.models.erwin.layers
 import qformers.models.hept.layers
 import qformers.models.hept.tables
 import qformers.models.hrrformer.layers
@@ -16,6 +17,7 @@ import qformers.models.hrrformer.tables
 import qformers.models.part.layers
 import qformers.models.part.pairs
 import qformers.nn.hgq
+import qformers.nn.index.ball_slots
 import qformers.nn.index.lsh
 import qformers.nn.index.padding
 import qformers.nn.index.pairs

@@ -1,16 +1,17 @@
-"""Save a model of another framework as a Keras model: QKeras, ParT (weaver-core), HEPT or Hrrformer.
+"""Save a model of another framework as a Keras model: QKeras, ParT (weaver-core), HEPT, Erwin or Hrrformer.
 
     qformers import qkeras jets.h5 jets.keras --input 'fixed<16,6>' --logits
     qformers import part best_epoch_state.pt part.keras --particles 128
     qformers import hept tracking-60k-model.pt hept.keras --task tracking60k --dtype float64
+    qformers import erwin shapenet.pt erwin.keras --task shapenet --particles 3586
     qformers import hrrformer w.npz listops.keras --task listops
 
 qkeras: the model becomes one of HGQ2 layers that computes the same bit for bit and goes to firmware. QKeras 0.9's .h5
 and qkeras-v3's .keras and .h5 are read without QKeras. What fixed point cannot hold exactly is refused.
 
-part, hept: a PyTorch checkpoint (needs the extra `torch`), or its arrays in a .npz, becomes a float model. The sizes of
-a ParT (weaver-core) are read from the checkpoint, those of a HEPT (Graph-COM/HEPT, HEPT-CMS) are the task's. What no
-weight shows is as published; --set changes it.
+part, hept, erwin: a PyTorch checkpoint (needs the extra `torch`), or its arrays in a .npz, becomes a float model. The
+sizes of a ParT and of an Erwin are read from the checkpoint, those of a HEPT are the task's. What no weight shows is as
+published; --set changes it. No weight of an Erwin shows its balls: the task does, or --set balls=[256,256].
 
 hrrformer: the params of a flax model (FutureComputing4AI/Hrrformer) as arrays in a .npz become a float model. Sizes are
 read from them, the rest is the task's. The pickle that upstream's scripts save is not read; where it was trained,
@@ -43,7 +44,10 @@ KINDS = {QKERAS: "a model saved by model.save", HRRFORMER: "a .npz of the params
 def add(parser: argparse.ArgumentParser) -> None:
     """The options; which go with which source is checked in `run`."""
     parser.add_argument(
-        "what", metavar="WHAT", choices=(QKERAS, "part", "hept", HRRFORMER), help="qkeras, part, hept or hrrformer"
+        "what",
+        metavar="WHAT",
+        choices=(QKERAS, "part", "hept", "erwin", HRRFORMER),
+        help="qkeras, part, hept, erwin or hrrformer",
     )
     parser.add_argument("source", type=Path, metavar="SOURCE", help="saved by QKeras or PyTorch, or arrays in a .npz")
     parser.add_argument("target", type=Path, metavar="TARGET", help="model to write, ends in .keras")
@@ -61,17 +65,18 @@ def add(parser: argparse.ArgumentParser) -> None:
         choices=("hard", "smooth", "real"),
         help="qkeras.set_internal_sigmoid of the training, which no file says (default: hard)",
     )
-    weights = parser.add_argument_group("part, hept, hrrformer")
+    weights = parser.add_argument_group("part, hept, erwin, hrrformer")
     weights.add_argument(
         "--particles",
         type=shared.at_least_one,
         metavar="N",
-        help="slots per event (default: part: 128; hept: events of any size; hrrformer: as many as there are vectors "
-        "of places, or as published; of retrieval both sequences together)",
+        help="slots per event (default: part: 128; hept: events of any size; erwin: has to be given; hrrformer: as "
+        "many as there are vectors of places, or as published; of retrieval both sequences together)",
     )
     weights.add_argument(
         "--task",
         help="hept: tracking60k, tracking600, pileup10k, cms_pileup or cms_tracking; "
+        "erwin: md, eagle, cosmology, shapenet or pde; "
         "hrrformer: listops, text, retrieval, image, path, path_x or ember",
     )
     weights.add_argument("--dtype", help="float32 (default) or float64")

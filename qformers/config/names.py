@@ -63,7 +63,7 @@ std_logic_vector standard textio integer natural positive boolean bit bit_vector
 _GENERATED = """
 binop multiplier mux negative shift_adder ternary_adder lookup_table tables stage sim tb bench top
 clk rst en reset clock model_inp model_out inp out static model defines parameters myproject weights
-firmware features mask vectors pairs coords order logits scores embedding input_t result_t model_default_t
+firmware features mask vectors pairs coords order neighbours logits scores embedding input_t result_t model_default_t
 ap_fixed ap_ufixed ap_int ap_uint ap_shift_reg inference inference_f64 nnet_utils
 """
 _BY_TEXT = {

@@ -13,11 +13,14 @@ from pydantic import BaseModel, ValidationError
 from qformers.builds.saved import save_model
 from qformers.config.yaml_text import parse_yaml
 from qformers.errors import WeightsError, nearest
+from qformers.interop import erwin as upstream_erwin
 from qformers.interop import hept as upstream_hept
 from qformers.interop import hrrformer as upstream_hrrformer
 from qformers.interop import weaver
 from qformers.interop.checkpoint import read_checkpoint
 from qformers.interop.state_dict import in_words
+from qformers.models.erwin.config import ErwinConfig
+from qformers.models.erwin.erwin import erwin
 from qformers.models.hept.config import HeptConfig
 from qformers.models.hept.hept import hept
 from qformers.models.hrrformer.config import HrrformerConfig
@@ -35,25 +38,26 @@ PARTICLES = 128  # of a ParT, where nobody says
 ASSUMED = {  # no array shows these
     "part": ("activation", "pair_activation", "remove_self_pair", "pre_activation_pair"),
     "hept": ("block_size", "activation", "head_activation", "kernel", "dropout"),
+    "erwin": ("balls", "rotate", "neighbours", "pads"),
     "hrrformer": (
         "heads", "residuals", "activation", "inverse", "masked", "mask_beta", "mask_pool", "scale_by_T",
         "cosine_epsilon", "dropout",
     ),
 }  # fmt: skip
 Config = TypeVar("Config", bound=BaseModel)
-Imported = tuple["keras.Model", PartConfig | HeptConfig | HrrformerConfig]
+Imported = tuple["keras.Model", PartConfig | HeptConfig | ErwinConfig | HrrformerConfig]
 
 
 @dataclass(frozen=True)
 class Sizes:
     """What the file does not say about the model to be saved."""
 
-    particles: int | None = None  # N, slots per event; None: 128 for part, any number for hept, hrrformer: what the
-    # vectors of places say, or the published length; of a pair of sequences N counts both
+    particles: int | None = None  # N, slots per event; None: 128 for part, any number for hept; erwin needs it;
+    # hrrformer: what the vectors of places say, or the published length; of a pair of sequences N counts both
     dtype: str = "float32"  # or float64
     options: Mapping[str, Any] | None = None  # keys of the config that no array shows, e.g. {"activation": "relu"}
-    task: str | None = None  # which published model it is, a key of `qformers.interop.hept.TASKS` for hept, of
-    # `qformers.models.hrrformer.published.PUBLISHED` for hrrformer
+    task: str | None = None  # hept, erwin: which published model it is, a key of `TASKS` in `qformers.interop`;
+    # hrrformer: of `qformers.models.hrrformer.published.PUBLISHED`
 
 
 def part_from_weaver(state_dict: Mapping[str, Any], sizes: Sizes) -> Imported:
@@ -64,7 +68,7 @@ def part_from_weaver(state_dict: Mapping[str, Any], sizes: Sizes) -> Imported:
     """
     if sizes.task is not None:
         raise WeightsError(
-            f"a task belongs to hept or hrrformer; the sizes of a ParT show in its weights. Received: {sizes.task}"
+            f"a task belongs to hept, erwin or hrrformer; the weights of a ParT show its sizes. Received: {sizes.task}"
         )
     config, num_features, num_classes = weaver.infer_config(state_dict)
     config = checked(PartConfig, {**config.model_dump(), **_options(sizes, "part", PartConfig)})
@@ -89,6 +93,24 @@ def hept_from_upstream(state_dict: Mapping[str, Any], sizes: Sizes) -> Imported:
     points = Points(sizes.particles, upstream_hept.num_features(state_dict, config))
     model = hept(config, points, Float32(sizes.dtype))
     upstream_hept.load(model, state_dict)
+    return model, config
+
+
+def erwin_from_upstream(state_dict: Mapping[str, Any], sizes: Sizes) -> Imported:
+    """Erwin with the weights of maxxxzdn/erwin (see `qformers.interop.erwin.load`).
+
+    Raises:
+        WeightsError: no number of particles, an unknown task, neither a task nor balls, or weights of no Erwin.
+    """
+    tasks = upstream_erwin.TASKS
+    if sizes.task is not None and sizes.task not in tasks:
+        raise WeightsError(f"unknown task of erwin{nearest(sizes.task, tasks)}. Received: task={sizes.task}")
+    if sizes.particles is None:
+        raise WeightsError("erwin needs the number of points of an event: give --particles. Received: none")
+    known = {**tasks.get(sizes.task or "", {}), **_named(sizes, "erwin")}
+    config, num_features = upstream_erwin.infer_config(state_dict, known)
+    model = erwin(config, Points(sizes.particles, num_features), Float32(sizes.dtype))
+    upstream_erwin.load(model, state_dict)
     return model, config
 
 
@@ -149,6 +171,7 @@ def checked(section: type[Config], values: Mapping[str, Any], intro: str = "an o
 IMPORTERS: dict[str, Callable[[Mapping[str, Any], Sizes], Imported]] = {
     "part": part_from_weaver,
     "hept": hept_from_upstream,
+    "erwin": erwin_from_upstream,
     "hrrformer": hrrformer_from_flax,
 }
 READERS = {"hrrformer": upstream_hrrformer.read}  # of the others: `read_checkpoint`
@@ -163,7 +186,8 @@ def import_weights(architecture: str, source: Path, target: Path, sizes: Sizes) 
             ``.npz`` alone (`qformers.flax_files.EXPORT`).
         target: ends in ``.keras``. ParT has inputs ``features`` (B, N, F), ``vectors`` (B, N, 4), ``mask`` (B, N) and
             the output ``logits`` (B, classes); HEPT has ``features``, ``coords`` (B, N, C), ``mask`` and one row per
-            point; Hrrformer has ``tokens`` (B, N), ``mask`` where something reads it, and ``logits``.
+            point, and so has Erwin, with ``order`` and ``neighbours`` besides; Hrrformer has ``tokens`` (B, N),
+            ``mask`` where something reads it, and ``logits``.
         sizes: N, data type and options.
 
     Raises:

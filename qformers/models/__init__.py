@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from qformers.models.arch import Arch
 from qformers.models.deepsets import DEEPSETS
+from qformers.models.erwin import ERWIN
 from qformers.models.hept import HEPT
 from qformers.models.hrrformer import HRRFORMER
 from qformers.models.jedi_linear import JEDI_LINEAR
@@ -22,4 +23,5 @@ MODELS: dict[str, Arch] = {
     "transformer": TRANSFORMER,
     "hept": HEPT,
     "hrrformer": HRRFORMER,
+    "erwin": ERWIN,
 }

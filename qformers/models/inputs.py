@@ -19,6 +19,7 @@ PAIR_SHIFT = (0.0, -2.0, -3.0, 2.0)
 PAIR_SCALE = (1.0, 1.0, 1.0, 0.5)
 PAIR_RANGE = 4.0
 PAIR_EPSILON = 1e-8
+JET_COORDS = 2  # eta and phi
 
 
 def pair_features(vectors: NDArray[Any]) -> NDArray[np.float64]:
@@ -57,24 +58,77 @@ def host_pairs(events: Events) -> NDArray[np.float64]:
     return np.asarray(values * kept[..., None], np.float64)
 
 
-def host_order(model: Any, events: PointEvents) -> NDArray[np.int32]:
-    """Slots (n, O, N) in the order of their blocks, for ``order: host``: by the numbers that are saved with the model.
+def host_order(model: Any, events: Events | PointEvents) -> NDArray[np.int32]:
+    """The input `order`, by the numbers that are saved with the model.
+
+    HEPT, for ``order: host``: slots (n, O, N) in the order of their blocks. Erwin: the tree and the rotated trees,
+    (n, 1 + R, S), of `qformers.nn.index.ball_order.BallOrder`.
 
     The order is that of the float coordinates, in front of any quantiser: the host has them, and two points that fixed
     point cannot tell apart still have one order everywhere.
 
     Raises:
         ConfigError: the model does not say by which numbers.
+        DataError: as `BallOrder`.
     """
+    from qformers.nn.index.ball_slots import TreeOrder
     from qformers.nn.index.lsh import GivenOrder
 
     for layer in model.layers:
-        if isinstance(layer, GivenOrder):
-            return layer.host(events.coords, events.mask)
+        if isinstance(layer, GivenOrder | TreeOrder):
+            return layer.host(host_coords(model, events), events.mask)
     raise ConfigError(
         f"the input 'order' of model '{model.name}' is computed by the numbers of a GivenOrder layer, and there is "
         f"none: give the order yourself. Received: {len(model.layers)} layers"
     )
+
+
+def host_coords(model: Any, events: Events | PointEvents) -> NDArray[np.float32]:
+    """Coordinates (n, N, d): of points as they are, of a jet eta and phi around the axis of the jet, for an Erwin.
+
+    Raises:
+        ConfigError: a jet is to have other coordinates.
+    """
+    if not isinstance(events, Events):
+        return events.coords
+    from qformers.nn.index.ball_slots import TreeOrder
+
+    if not any(isinstance(layer, TreeOrder) for layer in model.layers):
+        raise ConfigError("the model has an input 'coords', which points have and jets do not")
+    wanted = next(int(tensor.shape[-1]) for tensor in model.inputs if tensor.name == "coords")
+    if wanted != JET_COORDS:
+        raise ConfigError(
+            f"particles of a jet have {JET_COORDS} coordinates, eta and phi around its axis; set model.coords: "
+            f"{JET_COORDS}. Received: {wanted}"
+        )
+    return jet_coords(events.vectors, events.mask)
+
+
+def jet_coords(vectors: NDArray[Any], mask: NDArray[Any]) -> NDArray[np.float32]:
+    """Eta and phi (n, N, 2) of particles less those of the sum of all; 0 where masked.
+
+    Args:
+        vectors: (n, N, 4) px, py, pz, E.
+        mask: (n, N), 1 = real.
+    """
+    real = np.asarray(mask) > 0
+    momenta = np.where(real[..., None], np.asarray(vectors, np.float64)[..., :3], 0.0)
+
+    def angles(p: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        pt = np.maximum(np.hypot(p[..., 0], p[..., 1]), PAIR_EPSILON)
+        return np.arcsinh(p[..., 2] / pt), np.arctan2(p[..., 1], p[..., 0])
+
+    (eta, phi), (axis_eta, axis_phi) = angles(momenta), angles(momenta.sum(axis=1))
+    apart = np.mod(phi - axis_phi[:, None] + np.pi, 2 * np.pi) - np.pi
+    return np.where(real[..., None], np.stack([eta - axis_eta[:, None], apart], axis=-1), 0.0).astype(np.float32)
+
+
+def host_neighbours(model: Any, events: Events | PointEvents) -> NDArray[np.int32]:
+    """The K nearest real points (n, N, K) of each real point, itself included; -1 where there is none."""
+    from qformers.nn.index.nearest import nearest
+
+    count = next(int(tensor.shape[-1]) for tensor in model.inputs if tensor.name == "neighbours")
+    return nearest(host_coords(model, events), events.mask, count)
 
 
 def host_features(model: Any, events: Events | PointEvents) -> NDArray[np.float32]:
@@ -142,11 +196,12 @@ _SOURCES: dict[str, Callable[[Any, Any], NDArray[Any]]] = {  # from a model and 
     "features": host_features,
     "vectors": lambda _, events: events.vectors,
     "mask": lambda _, events: events.mask,
-    "coords": lambda _, events: events.coords,  # of points
+    "coords": host_coords,
     "pairs": lambda _, events: host_pairs(events),
     "order": host_order,
     "tokens": host_tokens,
     "tokens_one_hot": host_one_hot,
+    "neighbours": host_neighbours,
 }
 
 
@@ -166,14 +221,12 @@ def host_inputs(model: Any, events: Events | PointEvents) -> dict[str, NDArray[A
 
     Raises:
         ConfigError: an input that no event can give, or a wrong number of slots or features.
-        DataError: as `host_features`.
+        DataError: as `host_features` and `host_order`.
     """
     arrays = {}
     for tensor in model.inputs:
         if tensor.name not in _SOURCES:
             raise ConfigError(f"the model has an unknown input '{tensor.name}'{nearest(tensor.name, _SOURCES)}")
-        if tensor.name == "coords" and not isinstance(events, PointEvents):
-            raise ConfigError("the model has an input 'coords', which points have and jets do not")
         array = np.ascontiguousarray(_SOURCES[tensor.name](model, events), tensor.dtype)
         if len(tensor.shape) != array.ndim or any(
             wanted not in (None, size) for wanted, size in zip(tensor.shape[1:], array.shape[1:], strict=True)

@@ -31,6 +31,7 @@ from qformers.nn.vocabulary import (
 
 NORMAL_VARIANCE = {"silu": 2.952, "kaiming": 2.0}  # times inputs: layers around SiLU (arXiv:1805.08266) and ReLU
 CUT = 0.87962566103423978  # standard deviation of a normal distribution of width 1 that is cut at 2
+NORMAL = {"small": (0.0, 0.02), "minus_one": (-1.0, 0.01)}  # mean and width, whatever the inputs
 MOMENTUM = 0.9  # of the running statistics, PyTorch's 0.1 seen from the other side
 
 
@@ -270,10 +271,10 @@ class Float32:
 def _kernel_initialiser(linear: Linear, input_shape: tuple[int | None, ...]) -> keras.initializers.Initializer:
     """The limits of PyTorch; Keras would misread the fans of a kernel with three axes."""
     inputs, outputs = linear.fans(input_shape)
-    if (
-        linear.initial == "lecun"
-    ):  # of a normal distribution cut at two standard deviations, which has 0.88 of its width
+    if linear.initial == "lecun":
         return keras.initializers.TruncatedNormal(0.0, linear.gain / (CUT * math.sqrt(inputs)))
+    if linear.initial in NORMAL:
+        return keras.initializers.RandomNormal(*NORMAL[linear.initial])
     if linear.initial in NORMAL_VARIANCE:
         return keras.initializers.RandomNormal(0.0, linear.gain * math.sqrt(NORMAL_VARIANCE[linear.initial] / inputs))
     limit = 1 / math.sqrt(inputs) if linear.initial == "torch_conv" else math.sqrt(6 / (inputs + outputs))

@@ -49,6 +49,7 @@ from qformers.precision.fixed import Fixed
 from qformers.precision.rules import layer_types
 
 TABULATED = ("gelu", "gelu_tanh", "silu", "tanh")  # activations
+SHARE_BITS = 5  # of 1/N of N particles: a mean is as precise whatever their number
 WIDE = Fixed(True, 8, 12)  # of values that a constant layer only passes on
 
 
@@ -408,9 +409,9 @@ class Hgq:
         total = self._with_mask("bn,bnd->bd", mask, x, f"{name}_sum")
         count = self._constant(mask, np.ones((particles, 1)), "bn,no->bo", f"{name}_count", one_bit)
         bits = particles.bit_length()
-        table = Table(reciprocal, f"ufixed<{bits},{bits}>", "ufixed<10,1,RND,SAT>")
-        inverse = self.table(count, table, f"{name}_inverse")
-        share = self.formats.own(f"{name}_product", "QEinsum", "input1", "ufixed<10,1,RND,SAT>")
+        shares = str(Fixed(False, 1, max(9, SHARE_BITS + (particles - 1).bit_length()), "RND", "SAT"))
+        inverse = self.table(count, Table(reciprocal, f"ufixed<{bits},{bits}>", shares), f"{name}_inverse")
+        share = self.formats.own(f"{name}_product", "QEinsum", "input1", shares)
         sides = [
             self.formats.value(f"{name}_product", ("event", "channel"), "QEinsum", "input0"),
             self.formats.fixed(str(share)),

@@ -27,6 +27,9 @@ Form: TypeAlias = "str | Callable[[Formats], str]"  # a fixed-point format, or h
 NormKind = Literal["layer", "rms", "batch", "none"]
 COMPUTED: tuple[NormKind, ...] = ("layer", "rms")  # by fixed point too; the others are folded or nothing
 Activation = Literal["gelu", "gelu_tanh", "relu", "silu", "tanh", "linear"]  # gelu by the error function, or by tanh
+# Initial kernels. torch_conv: PyTorch's of Linear too; lecun: flax's of Dense; small: Gaussian around 0, 0.02 wide;
+# minus_one: around -1, 0.01 wide
+Initial = Literal["glorot", "torch_conv", "silu", "kaiming", "lecun", "small", "minus_one"]
 EPSILON = 1e-5  # of norms, as in PyTorch; Keras' 1e-3 gives other numbers
 
 
@@ -42,7 +45,7 @@ class Norm:
     kind: NormKind
     mask: Tensor = None
     axis: int = -1  # from the end; another one than the last for batch norms behind a dense step only
-    epsilon: float = EPSILON  # of float
+    epsilon: float = EPSILON  # of float; fixed point has a floor of its own in its place
 
 
 @dataclass(frozen=True)
@@ -57,8 +60,7 @@ class Linear:
     head_factors: str | None = None  # name of a layer of learned factors per head (weaver's c_attn)
     heads: int = 1
     norm: Norm | None = None
-    initial: Literal["glorot", "torch_conv", "silu", "kaiming", "lecun"] = "glorot"  # torch_conv: PyTorch's of Linear
-    # too; lecun: flax's of Dense
+    initial: Initial = "glorot"
     gain: float = 1.0  # on the initial kernel
     folded_bias_axes: str | None = None  # the same where a norm is folded in; None = `bias_axes`
 

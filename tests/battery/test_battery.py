@@ -15,6 +15,7 @@ import pytest
 from support import hept_fixed as hept_fixed_helpers
 from support.battery import (
     ELSEWHERE,
+    FLOAT_ONLY,
     IN_EVERY_RUN,
     LONG,
     PER_ELEMENT,
@@ -27,6 +28,7 @@ from support.battery import (
     models_of,
 )
 from support.configurations import events
+from support.peers import NARROW
 from support.quantised import inputs_of
 
 from hls.backends import BACKENDS, open_backend
@@ -35,7 +37,10 @@ from hls.errors import ExportRefused
 from hls.proof.adversarial import adversarial
 from hls.proof.agree import agree
 from qformers.builds.build import Build
+from qformers.errors import ConfigError
 from qformers.models import MODELS
+from qformers.models.sizes import Jet
+from qformers.nn.hgq import Hgq
 from qformers.quant.fold import float_to_quantised
 
 
@@ -61,13 +66,22 @@ def test_what_a_backend_cannot_write_is_refused(name: str, backend: str, tmp_pat
 
 def test_everything_registered_is_in_the_battery() -> None:
     tested = {case.values for case in cases()}
-    assert {name for name, _, _ in tested} == set(MODELS)
+    assert {name for name, _, _ in tested} == set(MODELS) - FLOAT_ONLY
+    assert {name for name, arch in MODELS.items() if not arch.forms} == FLOAT_ONLY
     assert {backend for _, _, backend in tested} | {backend for _, backend in ELSEWHERE} == set(BACKENDS)
     assert tested >= IN_EVERY_RUN
     assert {(name, form) for name, form, _ in tested} >= LONG
     assert {(name, form) for name, form, _ in tested} >= PER_ELEMENT
     assert {backend for _, backend in REFUSED} | WITHOUT_COMPILER <= set(BACKENDS)
     assert {name for name, _ in REFUSED} | set(SLOTS) | set(QUANT) <= set(MODELS)
+
+
+@pytest.mark.parametrize("name", FLOAT_ONLY)
+def test_what_has_no_form_in_fixed_point_is_refused(name: str) -> None:
+    cfg = MODELS[name].config()
+    sizes = Jet(MODELS[name].particles(cfg)[0], 3, 3)
+    with pytest.raises(ConfigError, match=f"architecture {name} has no form in fixed point yet; set train.qat: null"):
+        MODELS[name].build(cfg, sizes, Hgq(NARROW))
 
 
 @pytest.mark.slow

@@ -40,8 +40,8 @@ def test_a_column_says_what_an_n_took_and_whether_anything_differs() -> None:
     assert cells["kernels alone"][0] == "5,000 events/s"
     assert cells["LUT (est.)"] == ["16,006", "32,013"]
     assert cells["II"] == ["16 = 80 ns", "32 = 160 ns"]
-    assert folded_sizes.conditions(content).endswith("2 cores, 2026-01-01 to 2026-02-01.")
-    assert "seed 1" in folded_sizes.conditions(content)
+    assert folded_sizes.conditions(folded_sizes.PART, content).endswith("2 cores, 2026-01-01 to 2026-02-01.")
+    assert "seed 1" in folded_sizes.conditions(folded_sizes.PART, content)
 
 
 def test_events_that_come_late_are_said() -> None:

@@ -45,6 +45,8 @@ GENERATED = {  # data set -> commands that make a small one
         "tracks --events 10 --pileup 2 --seed 1 --detector outer --no-cells --out {}",
         "tracks segments {}",
     ],
+    "listops": ["listops --preset 16-64 --sequences 300 --seed 1 --out {}"],
+    "token_rows": ["digits --seed 1 --out {}"],
     "candidates": ["tracks candidates --events 10 --pileup 10 --seed 1 --out {}"],
 }
 

@@ -122,7 +122,8 @@ def builds() -> Iterator[dict[str, Any]]:
         model = {key: value for key, value in model.items() if key in known}
         if name == "hept":
             model["coord_scales"] = [1.0] * model["coords"]
-        yield {**FULL, "model": model}
+        fewest = max(MODELS[name].particles(MODELS[name].config())[0], FULL["data"]["num_particles"])
+        yield {**FULL, "data": {**FULL["data"], "num_particles": fewest}, "model": model}
 
 
 def leaves(tree: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:

@@ -32,6 +32,9 @@ LONG = {
     ("hept", "layer_silu"), ("hept", "onchip"),
 }  # fmt: skip
 
+# Architectures without a form in fixed point yet: they have no small forms, and a quantised one is refused.
+FLOAT_ONLY = {"erwin"}  # tests/models/test_erwin_float.py
+
 # (architecture, backend) -> why it is refused.
 REFUSED: dict[tuple[str, str], str] = {}
 # Folded firmware: tests/backends/test_folded.py

@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
-"""Time and memory of HEPT against the number of points N, beside full attention of the same width and heads.
+"""Time and memory of an architecture against the number of points N, beside full attention of its width and heads.
 
-    python benchmarks/hept_cost.py            # measures, minutes
-    python benchmarks/hept_cost.py --show     # the table again
+    python benchmarks/cost.py hept                # measures, minutes
+    python benchmarks/cost.py hrrformer
+    python benchmarks/cost.py hept --show         # the table again
 
-Float, one event, one layer of the published tracking-60k (24 wide, 8 heads, 3 hashes, blocks of 100) with encoder and
-head. Full attention is softmax(q k / sqrt(D)) v in the same place. A training step is the gradient of the mean square
-of the output and Adam. Every measurement is a process of its own with a limit on memory and time; what exceeds one is
-listed so. Time is the processor time of a step, which another load on the machine changes little; memory is the peak of
-the process less what it had before the first step. The slope is that of log(time) over log(N), by least squares. Not
-compiled by XLA, whose compilation takes longer than the steps.
+Float, one event. HEPT: one layer of the published tracking-60k (24 wide, 8 heads, 3 hashes, blocks of 100) with encoder
+and head. Hrrformer: one block 128 wide with 4 heads and a feed-forward part of 128, tokens of 257 kinds with fixed
+positions. Full attention is softmax(q k / sqrt(D)) v in the same place. A training step is the gradient of the mean
+square of the output and Adam. Every measurement is a process of its own with a limit on memory and time; what exceeds
+one is listed so. Time is the processor time of a step, which another load on the machine changes little; memory is the
+peak of the process less what it had before the first step. The slope is that of log(time) over log(N), by least
+squares. Not compiled by XLA, whose compilation takes longer than the steps.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +35,6 @@ from benchmarks.logged import environment  # noqa: E402
 from benchmarks.markdown import machine_words, table  # noqa: E402
 from benchmarks.stream_memory import peak_mib  # noqa: E402
 
-RESULTS = ROOT / "benchmarks" / "results" / "hept_cost.json"
-SIZES = (1000, 4000, 16_000, 60_000)
-MODELS = {"hept": "HEPT", "full": "full attention"}
 STEPS = {"forward": "forward", "train": "training step"}
 FEATURES, COORDS = 15, 6
 REPEATS, ENOUGH_S = 3, 10.0  # steps measured, fewer where they take longer than this together
@@ -42,6 +42,31 @@ MIB = 1024  # kB
 POLL_S = 0.1
 OUT_OF_MEMORY = "OOM when allocating"  # TensorFlow's words for a tensor that the machine has no place for
 Row = dict[str, Any]
+Made = tuple[Any, dict[str, Any]]  # a Keras model, and the arrays that it takes
+
+
+@dataclass(frozen=True)
+class Family:
+    """What is compared.
+
+    Attributes:
+        name: of the architecture.
+        models: name -> words, of it and of full attention.
+        sizes: N.
+        layers: of the published model; one is measured.
+        make: from the name of a model, N and a number of layers to the model and its inputs.
+    """
+
+    name: str
+    models: Mapping[str, str]
+    sizes: tuple[int, ...]
+    layers: int
+    make: Callable[[str, int, int], Made]
+
+    @property
+    def results(self) -> Path:
+        """Where its figures are kept."""
+        return ROOT / "benchmarks" / "results" / f"{self.name}_cost.json"
 
 
 def full_attention(points: int, layers: int) -> Any:
@@ -77,14 +102,11 @@ def full_attention(points: int, layers: int) -> Any:
     return keras.Model(inputs, dense(cfg.head_width)(x))
 
 
-def measure(model_name: str, step: str, points: int, layers: int) -> Row:
-    """Seconds of processor time and of the clock per step, and peak memory in MiB, in this process."""
-    import keras
+def _hept(name: str, points: int, layers: int) -> Made:
     import numpy as np
 
-    keras.utils.set_random_seed(1)
     random = np.random.default_rng(1)
-    if model_name == "hept":
+    if name == "hept":
         from qformers.models.hept.config import HeptConfig
         from qformers.models.hept.hept import hept
         from qformers.models.sizes import Points
@@ -93,11 +115,53 @@ def measure(model_name: str, step: str, points: int, layers: int) -> Row:
         model = hept(HeptConfig(layers=layers, dropout=0.0), Points(points, FEATURES), Float32())
     else:
         model = full_attention(points, layers)
-    model.compile("adam", lambda _, y: keras.ops.mean(y * y), jit_compile=False)
     shapes = {"features": (1, points, FEATURES), "coords": (1, points, COORDS)}
-    inputs = {name: random.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
-    inputs["mask"] = np.ones((1, points), np.float32)
-    target = np.zeros((1, points, 1), np.float32)
+    inputs = {key: random.normal(size=shape).astype(np.float32) for key, shape in shapes.items()}
+    return model, {**inputs, "mask": np.ones((1, points), np.float32)}
+
+
+def _hrrformer(name: str, points: int, layers: int) -> Made:
+    import numpy as np
+
+    from qformers.models.hrrformer import build_hrrformer
+    from qformers.models.hrrformer.config import HrrformerConfig
+    from qformers.models.sizes import Jet
+    from qformers.nn.float32 import Float32
+
+    cfg = HrrformerConfig(
+        vocabulary=257,
+        positions="fixed",
+        embed_widths=(128,),
+        heads=4,
+        blocks=layers,
+        attention="hrr" if name == "hrrformer" else "dot",
+        mask_pool=True,
+        dropout=0.0,
+    )
+    tokens = np.random.default_rng(1).integers(1, 257, (1, points)).astype(np.int32)
+    model = build_hrrformer(cfg, Jet(points, 1, 2), Float32())
+    return model, {"tokens": tokens, "mask": np.ones((1, points), np.float32)}
+
+
+FULL = "full attention"
+FAMILIES = {
+    family.name: family
+    for family in (
+        Family("hept", {"hept": "HEPT", "full": FULL}, (1000, 4000, 16_000, 60_000), 4, _hept),
+        Family("hrrformer", {"hrrformer": "Hrrformer", "full": FULL}, (256, 1024, 4096, 16_384), 1, _hrrformer),
+    )
+}
+
+
+def measure(family: Family, model_name: str, step: str, points: int, layers: int) -> Row:
+    """Seconds of processor time and of the clock per step, and peak memory in MiB, in this process."""
+    import keras
+    import numpy as np
+
+    keras.utils.set_random_seed(1)
+    model, inputs = family.make(model_name, points, layers)
+    model.compile("adam", lambda _, y: keras.ops.mean(y * y), jit_compile=False)
+    target = np.zeros((1, *[1 for _ in model.output.shape[1:]]), np.float32)  # is not read
 
     def once() -> tuple[float, float]:
         start, cpu = time.perf_counter(), time.process_time()
@@ -127,7 +191,8 @@ def resident_mib(process: int) -> float:
 
 def in_a_process(arguments: Sequence[str], memory_mib: float, limit_s: float) -> Row:
     """`measure` in a process of its own, ended where it exceeds a limit; ``{"exceeded": ...}`` then."""
-    command = [sys.executable, __file__, "--child", *arguments]
+    name, *measured, layers = arguments
+    command = [sys.executable, __file__, name, "--layers", layers, "--child", *measured]
     quiet = {**environment(), "TF_CPP_MIN_LOG_LEVEL": "3"}
     start = time.monotonic()
     with subprocess.Popen(  # noqa: S603  our own file
@@ -161,37 +226,38 @@ def slope(points: Sequence[float], seconds: Sequence[float]) -> float | None:
     return float(np.polyfit(np.log(points), np.log(seconds), 1)[0])
 
 
-def run(options: argparse.Namespace) -> None:
+def run(family: Family, options: argparse.Namespace) -> None:
     """Measure all and write the results, one after the other; none larger than one that exceeded a limit."""
     from qformers.files import write_json
     from qformers.manifest import machine, versions
     from qformers.progress import bars
 
     facts = {"layers": options.layers, "machine": machine(), "versions": versions(), "date": time.strftime("%Y-%m-%d")}
-    rows = kept_rows(options)
+    rows = kept_rows(family, options)
     done = {(row["model"], row["step"], row["points"]): row for row in rows}
-    cases = [(model, step) for model in MODELS for step in STEPS]
+    sizes = options.points or family.sizes
+    cases = [(model, step) for model in family.models for step in STEPS]
     with bars() as reporter:
-        tick = reporter.task("measurements", len(cases) * len(options.points))
+        tick = reporter.task("measurements", len(cases) * len(sizes))
         for model, step in cases:
             exceeded = ""
-            for points in sorted(options.points):
+            for points in sorted(sizes):
                 tick(0, f"{model} {step} {points}")
                 row = done.get((model, step, points))
                 if row is None and not exceeded:
-                    arguments = (model, step, str(points), str(options.layers))
+                    arguments = (family.name, model, step, str(points), str(options.layers))
                     row = in_a_process(arguments, options.memory_gib * MIB, options.limit_s)
                     rows.append({"model": model, "step": step, "points": points, **row})
-                    write_json(RESULTS, {**facts, "load": os.getloadavg()[0], "rows": rows})
+                    write_json(family.results, {**facts, "load": os.getloadavg()[0], "rows": rows})
                 exceeded = exceeded or (row or {}).get("exceeded", "")
                 tick()
 
 
-def kept_rows(options: argparse.Namespace) -> list[Row]:
+def kept_rows(family: Family, options: argparse.Namespace) -> list[Row]:
     """What was measured before, of as many layers."""
-    if options.fresh or not RESULTS.exists():
+    if options.fresh or not family.results.exists():
         return []
-    content = json.loads(RESULTS.read_text())
+    content = json.loads(family.results.read_text())
     return list(content["rows"]) if content["layers"] == options.layers else []
 
 
@@ -204,14 +270,6 @@ def cell(row: Mapping[str, Any] | None) -> str:
     return f"{row['cpu_s']:.3g} s, {row['memory_mib']:,} MiB"
 
 
-def show(results: Path) -> None:
-    """Print the table as Markdown, with the slopes."""
-    if not results.exists():
-        print(f"{results} is missing: run benchmarks/hept_cost.py without --show")
-        return
-    print(text(json.loads(results.read_text())))
-
-
 def slope_of(content: Mapping[str, Any], model: str, step: str) -> float | None:
     """The slope of a line of the table."""
     mine = [row for row in content["rows"] if (row["model"], row["step"]) == (model, step) and "cpu_s" in row]
@@ -219,11 +277,11 @@ def slope_of(content: Mapping[str, Any], model: str, step: str) -> float | None:
     return slope([row["points"] for row in mine], [row["cpu_s"] for row in mine])
 
 
-def text(content: Mapping[str, Any]) -> str:
+def text(family: Family, content: Mapping[str, Any]) -> str:
     """The table as Markdown, with the slopes."""
     rows, sizes = content["rows"], sorted({row["points"] for row in content["rows"]})
     lines = [["", "step", *(f"N = {size:,}" for size in sizes), "slope"]]
-    for model, name in MODELS.items():
+    for model, name in family.models.items():
         for step, words in STEPS.items():
             mine = {row["points"]: row for row in rows if (row["model"], row["step"]) == (model, step)}
             power = slope_of(content, model, step)
@@ -232,34 +290,39 @@ def text(content: Mapping[str, Any]) -> str:
             )
     return table(lines) + (
         f"\n\nProcessor time of one event and memory beyond that before the first step; "
-        f"{content['layers']} of 4 layers, {machine_words(content['machine'])}, load {content['load']:.1f} at the "
-        f"end, {content['date']}. Slope: d log(time) / d log(N)."
+        f"{content['layers']} of {family.layers} layers, {machine_words(content['machine'])}, "
+        f"load {content['load']:.1f} at the end, {content['date']}. Slope: d log(time) / d log(N)."
     )
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--points", nargs="+", type=int, default=list(SIZES), help="N (default: 1000 4000 16000 60000)")
-    parser.add_argument("--layers", type=int, default=1, help="of the published 4 (default: 1)")
+    parser.add_argument("family", choices=FAMILIES, help="architecture")
+    parser.add_argument("--points", nargs="+", type=int, help="N (default: four, by the architecture)")
+    parser.add_argument("--layers", type=int, default=1, help="(default: 1)")
     parser.add_argument("--memory-gib", type=float, default=10.0, help="limit per process (default: 10)")
     parser.add_argument("--limit-s", type=float, default=300.0, help="limit per process (default: 300)")
     parser.add_argument("--fresh", action="store_true", help="measure again what was measured before")
     parser.add_argument("--show", action="store_true", help="measure nothing, print what is known")
-    parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
 
 def main() -> int:
     """Entry point."""
     options = parse()
+    family = FAMILIES[options.family]
     if options.child:
-        model, step, points, layers = options.child
-        print(json.dumps(measure(model, step, int(points), int(layers))))
+        model, step, points = options.child
+        print(json.dumps(measure(family, model, step, int(points), options.layers)))
         return 0
     if not options.show:
-        run(options)
-    show(RESULTS)
+        run(family, options)
+    if not family.results.exists():
+        print(f"{family.results} is missing: run benchmarks/cost.py {family.name} without --show")
+        return 1
+    print(text(family, json.loads(family.results.read_text())))
     return 0
 
 

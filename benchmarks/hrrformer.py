@@ -1,0 +1,225 @@
+#!/usr/bin/env python3
+"""Hrrformer beside its controls and ParT: accuracy in float, and of the variant xT quantised and folded as well.
+
+    python benchmarks/hrrformer.py                          # trains what is not trained, measures, prints
+    python benchmarks/hrrformer.py --tasks jets --seeds 1 2
+    python benchmarks/hrrformer.py --show                   # the table again
+
+On each task the same network with no attention, with dot-product attention, with holographic attention as published
+(weights of size 1/T, pads masked) and with its weights times the number of tokens (xT), as many epochs each; on jets
+ParT as well. Data first: `make data`, and the commands in the build files. Trainings are kept in ``runs/hrrformer``,
+and what is done is not done again; a file STOP there ends it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from benchmarks.logged import step  # noqa: E402
+from benchmarks.markdown import machine_words, table  # noqa: E402
+from benchmarks.pareto_table import paired, per_cent, read  # noqa: E402
+from benchmarks.precision_routes_table import differing  # noqa: E402
+
+RUNS = Path("runs/hrrformer")
+RESULTS = ROOT / "benchmarks" / "results" / "hrrformer.json"
+LEVEL = "interpreter"  # of the comparison with Keras
+FOLDED = ("firmware.backend=folded", "firmware.points_per_clock=1")
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is learned.
+
+    Attributes:
+        words: of the table.
+        build: of Hrrformer, in ``firmware_configs``.
+        beside: another architecture on the same events -> its build.
+        ebops_target: of the folded firmware of the variant xT; None = of the build.
+    """
+
+    words: str
+    build: str
+    beside: Mapping[str, str]
+    ebops_target: int | None = None
+
+
+TASKS = {
+    "jets": Task("jets, 16 particles", "hrrformer_jets16", {"ParT": "part_jets16"}, 40_000),
+    "listops": Task("ListOps, 16-64", "hrrformer_listops_short", {}),
+    "digits": Task("digits, 64 pixels", "hrrformer_digits", {}),
+}
+VARIANTS = {  # of Hrrformer -> what is changed
+    "none": ("model.attention=none",),
+    "dot": ("model.attention=dot",),
+    "hrr": ("model.scale_by_T=false",),
+    "hrr xT": (),
+}
+XT = "hrr xT"
+WORDS = {"none": "no attention", "dot": "dot-product attention", "hrr": "holographic", XT: "holographic, xT"}
+
+
+def run_of(task: str, variant: str, seed: int) -> Path:
+    """Where a training is kept."""
+    return RUNS / f"{task}_{variant.replace(' ', '_').lower()}_{seed}"
+
+
+def make(task: str, seed: int, epochs: Sequence[int] | None) -> None:
+    """Train, write and compare what is not done."""
+    what = TASKS[task]
+    lengths = [] if epochs is None else [f"train.float.epochs={epochs[0]}", f"train.qat.epochs={epochs[1]}"]
+    cases = [(variant, what.build, changes) for variant, changes in VARIANTS.items()]
+    cases += [(name, build, ()) for name, build in what.beside.items()]
+    for variant, build, changes in cases:
+        run = run_of(task, variant, seed)
+        target = () if what.ebops_target is None else (f"train.qat.ebops_target={what.ebops_target}",)
+        more = (*FOLDED, *target) if variant == XT else ()
+        settings = [f"name={run.name}", f"seed={seed}", *changes, *more, *lengths]
+        said = [word for change in settings for word in ("--set", change)]
+        path = ROOT / "firmware_configs" / f"{build}.yaml"
+        phase = "all" if variant == XT else "float"
+        result = "qat/metrics.json" if variant == XT else "float/metrics.json"
+        step(run, result, ["train.py", str(path), *said, "--phase", phase, "--run", str(run)])
+        if variant == XT:
+            step(run, "rtl.json", ["run_rtl.py", str(run / "build.yaml"), "--run", str(run), "--levels", LEVEL])
+        collect()
+
+
+def row_of(run: Path) -> Row:
+    """What is known of one finished training."""
+    from qformers.builds.build import load
+    from qformers.builds.models import fresh_model
+
+    task, variant, seed = next(
+        (task, variant, seed)
+        for task, what in TASKS.items()
+        for variant in (*VARIANTS, *what.beside)
+        for seed in [int(run.name.rpartition("_")[2])]
+        if run == run_of(task, variant, seed)
+    )
+    manifest, metrics = read(run / "float/manifest.json"), read(run / "float/metrics.json")
+    row: Row = {
+        "task": task,
+        "variant": variant,
+        "seed": seed,
+        "epochs": manifest["settings"]["train"]["float"]["epochs"],
+        "parameters": fresh_model(load(run / "build.yaml")).count_params(),
+        "events": manifest["jets"],
+        "float": metrics["accuracy"],
+        "date": manifest["date"][:10],
+        "machine": machine_words(manifest["machine"]),
+    }
+    if not (run / "rtl.json").exists():
+        return row
+    quantised, report = read(run / "qat/manifest.json"), read(run / "reports/folded.json")
+    return {
+        **row,
+        "qat_epochs": quantised["settings"]["train"]["qat"]["epochs"],
+        "quantised": read(run / "qat/metrics.json")["accuracy"],
+        "minus_float": paired(run / "qat", run / "float"),
+        "ebops": quantised["ebops"],
+        "resources": report["resources"],
+        "tool": report["tool"],
+        "ii_cycles": report["ii_cycles"],
+        "latency_cycles": report["latency_cycles"],
+        "clock_ns": report["clock_ns"],
+        "differ": differing(read(run / "rtl.json")["levels"][LEVEL]),
+    }
+
+
+def collect() -> None:
+    """Keep the rows of all finished trainings; those of other machines that are not there any more stay."""
+    from qformers.files import write_json
+
+    known = {}
+    if RESULTS.exists():
+        known = {(row["task"], row["variant"], row["seed"]): row for row in read(RESULTS)["rows"]}
+    for run in (path.parents[1] for path in RUNS.glob("*/float/metrics.json")):
+        row = row_of(run)
+        known[row["task"], row["variant"], row["seed"]] = row
+    variants = [*VARIANTS, *(name for what in TASKS.values() for name in what.beside)]
+    order = sorted(known, key=lambda key: (list(TASKS).index(key[0]), variants.index(key[1]), key[2]))
+    write_json(RESULTS, {"rows": [known[key] for key in order]})
+
+
+def text(content: Mapping[str, Any]) -> str:
+    """The table of accuracies as Markdown: a line per task and variant, seeds side by side."""
+    seeds = sorted({row["seed"] for row in content["rows"]})
+    lines = [["task", "attention", "parameters", *(f"float %, seed {seed}" for seed in seeds)]]
+    for task, what in TASKS.items():
+        for variant in (*VARIANTS, *what.beside):
+            mine = {row["seed"]: row for row in content["rows"] if (row["task"], row["variant"]) == (task, variant)}
+            if mine:
+                first = next(iter(mine.values()))
+                scores = [per_cent(mine[seed]["float"]) if seed in mine else "" for seed in seeds]
+                lines.append([what.words, WORDS.get(variant, variant), f"{first['parameters']:,}", *scores])
+    return table(lines)
+
+
+COST = ("EBOPs", "LUT (est.)", "DSP", "II", "latency", "outputs that differ")
+
+
+def folded_text(content: Mapping[str, Any]) -> str:
+    """The table of what was quantised and folded, one token per clock."""
+    lines = [["task", "seed", "float %", "quantised %", "quantised - float", *COST]]
+    for row in content["rows"]:
+        if "ebops" not in row:
+            continue
+        resources, clock = row["resources"], row["clock_ns"]
+        scores = [per_cent(row["float"]), per_cent(row["quantised"]), per_cent(row["minus_float"], "+")]
+        times = [f"{row[key]} = {row[key] * clock:g} ns" for key in ("ii_cycles", "latency_cycles")]
+        costs = [f"{row['ebops']:,}", f"{resources['lut']:,}", f"{resources['dsp']:,}", *times]
+        differ = "{:,} of {:,}".format(*row["differ"])
+        lines.append([TASKS[row["task"]].words, str(row["seed"]), *scores, *costs, differ])
+    return table(lines)
+
+
+def conditions(content: Mapping[str, Any]) -> str:
+    """What the tables were measured on."""
+    parts = []
+    for task, what in TASKS.items():
+        mine = [row for row in content["rows"] if row["task"] == task]
+        if mine:
+            events, lengths = mine[0]["events"], sorted({row["epochs"] for row in mine})
+            quantised = sorted({row["qat_epochs"] for row in mine if "qat_epochs" in row})
+            parts.append(
+                f"{what.words}: `firmware_configs/{what.build}.yaml`, {events['train']:,} training and "
+                f"{events['test']:,} test events, {', '.join(map(str, lengths))} epochs in float"
+                + (f", {', '.join(map(str, quantised))} quantised" if quantised else "")
+            )
+    last = content["rows"][-1]
+    tool = next(row["tool"] for row in content["rows"] if "tool" in row)
+    return (
+        "; ".join(parts) + f". Differences are those of the same events; {tool}, estimate, not synthesis; "
+        f"{last['machine']}, {last['date']}."
+    )
+
+
+def main() -> int:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS), help="(default: all)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2], help="seeds of the trainings (default: 1 2)")
+    parser.add_argument("--epochs", type=int, nargs=2, metavar=("FLOAT", "QAT"), help="instead of those of the build")
+    parser.add_argument("--show", action="store_true", help="train nothing, print what is known")
+    options = parser.parse_args()
+    if not options.show:
+        for seed in options.seeds:
+            for task in options.tasks:
+                make(task, seed, options.epochs)
+    if not RESULTS.exists():
+        raise SystemExit(f"{RESULTS}: not there; make it with python benchmarks/hrrformer.py")
+    content = read(RESULTS)
+    print(f"{text(content)}\n\n{folded_text(content)}\n\n{conditions(content)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
