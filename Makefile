@@ -62,12 +62,12 @@ test-all: $(STAMP)
 chaos: $(STAMP)
 	PYTHONPATH=tests:. TF_CPP_MIN_LOG_LEVEL=3 $(RUN) -m chaos
 
-# weaver-core itself beside our model, in an environment of its own (PyTorch, about 900 MB); Erwin's ball trees, and its
-# model where ERWIN_CHECKOUT names a checkout of maxxxzdn/erwin
+# weaver-core, hrr and flax themselves beside our models, in an environment of their own (PyTorch, about 900 MB); Erwin's
+# ball trees, and its model where ERWIN_CHECKOUT names a checkout of maxxxzdn/erwin
 REFERENCE := .venv-reference
 test-reference: $(REFERENCE)/.installed
 	$(REFERENCE)/bin/python -m pytest -m reference tests/models/test_reference_weaver.py \
-		tests/models/test_reference_erwin.py tests/nn/test_ball_tree.py
+		tests/models/test_reference_erwin.py tests/nn/test_ball_tree.py tests/models/test_reference_hrr.py
 
 $(REFERENCE)/.installed: $(STAMP)
 	$(PYTHON) -m venv $(REFERENCE)
@@ -75,6 +75,7 @@ $(REFERENCE)/.installed: $(STAMP)
 	$(REFERENCE)/bin/$(PIP) --no-deps weaver-core==0.5.3 balltree-erwin==0.1.0 einops==0.8.2
 	echo "import site; site.addsitedir('$(CURDIR)/$(VENV)/lib/python3.11/site-packages')" \
 		> $(REFERENCE)/lib/python3.11/site-packages/qformers.pth
+	$(REFERENCE)/bin/$(PIP) hrr==1.2.3 flax==0.12.8  # last: pip now sees our JAX and NumPy, and takes no others
 	touch $@
 
 # QKeras itself beside our import of its models, in an environment of its own; 0.9 runs on the same Keras through tf_keras

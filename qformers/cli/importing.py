@@ -1,9 +1,10 @@
-"""Save a model of another framework as a Keras model: QKeras, ParT (weaver-core), HEPT or Erwin.
+"""Save a model of another framework as a Keras model: QKeras, ParT (weaver-core), HEPT, Erwin or Hrrformer.
 
     qformers import qkeras jets.h5 jets.keras --input 'fixed<16,6>' --logits
     qformers import part best_epoch_state.pt part.keras --particles 128
     qformers import hept tracking-60k-model.pt hept.keras --task tracking60k --dtype float64
     qformers import erwin shapenet.pt erwin.keras --task shapenet --particles 3586
+    qformers import hrrformer w.npz listops.keras --task listops
 
 qkeras: the model becomes one of HGQ2 layers that computes the same bit for bit and goes to firmware. QKeras 0.9's .h5
 and qkeras-v3's .keras and .h5 are read without QKeras. What fixed point cannot hold exactly is refused.
@@ -11,6 +12,12 @@ and qkeras-v3's .keras and .h5 are read without QKeras. What fixed point cannot 
 part, hept, erwin: a PyTorch checkpoint (needs the extra `torch`), or its arrays in a .npz, becomes a float model. The
 sizes of a ParT and of an Erwin are read from the checkpoint, those of a HEPT are the task's. What no weight shows is as
 published; --set changes it. No weight of an Erwin shows its balls: the task does, or --set balls=[256,256].
+
+hrrformer: the params of a flax model (FutureComputing4AI/Hrrformer) as arrays in a .npz become a float model. Sizes are
+read from them, the rest is the task's. The pickle that upstream's scripts save is not read; where it was trained,
+
+    import flax, numpy
+    numpy.savez("w.npz", **flax.traverse_util.flatten_dict(params, sep="/"))
 """
 
 from __future__ import annotations
@@ -25,18 +32,24 @@ from qformers.cli import status
 from qformers.cli.command import Command
 from qformers.errors import ConfigError, QkerasError, WeightsError
 from qformers.files import unreadable
+from qformers.flax_files import refuse_other_files
 from qformers.manifest import MANIFEST
 from qformers.torch_files import require_torch
 
 QKERAS = "qkeras"
+HRRFORMER = "hrrformer"
+KINDS = {QKERAS: "a model saved by model.save", HRRFORMER: "a .npz of the params"}  # of SOURCE
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """The options; which go with which source is checked in `run`."""
     parser.add_argument(
-        "what", metavar="WHAT", choices=(QKERAS, "part", "hept", "erwin"), help="qkeras, part, hept or erwin"
+        "what",
+        metavar="WHAT",
+        choices=(QKERAS, "part", "hept", "erwin", HRRFORMER),
+        help="qkeras, part, hept, erwin or hrrformer",
     )
-    parser.add_argument("source", type=Path, metavar="SOURCE", help="model saved by QKeras, or checkpoint of PyTorch")
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="saved by QKeras or PyTorch, or arrays in a .npz")
     parser.add_argument("target", type=Path, metavar="TARGET", help="model to write, ends in .keras")
     qkeras = parser.add_argument_group("qkeras")
     qkeras.add_argument(
@@ -52,20 +65,24 @@ def add(parser: argparse.ArgumentParser) -> None:
         choices=("hard", "smooth", "real"),
         help="qkeras.set_internal_sigmoid of the training, which no file says (default: hard)",
     )
-    torch = parser.add_argument_group("part, hept, erwin")
-    torch.add_argument(
+    weights = parser.add_argument_group("part, hept, erwin, hrrformer")
+    weights.add_argument(
         "--particles",
         type=shared.at_least_one,
         metavar="N",
-        help="slots per event (default: part: 128; hept: events of any size; erwin: has to be given)",
+        help="slots per event (default: part: 128; hept: events of any size; erwin: has to be given; hrrformer: as "
+        "many as there are vectors of places, or as published; of retrieval both sequences together)",
     )
-    torch.add_argument(
+    weights.add_argument(
         "--task",
         help="hept: tracking60k, tracking600, pileup10k, cms_pileup or cms_tracking; "
-        "erwin: md, eagle, cosmology, shapenet or pde",
+        "erwin: md, eagle, cosmology, shapenet or pde; "
+        "hrrformer: listops, text, retrieval, image, path, path_x or ember",
     )
-    torch.add_argument("--dtype", help="float32 (default) or float64")
-    torch.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. pre_activation_pair=true")
+    weights.add_argument("--dtype", help="float32 (default) or float64")
+    weights.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. pre_activation_pair=true"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -78,7 +95,7 @@ def run(options: argparse.Namespace) -> int:
     if wrong:
         raise ConfigError(f"{', '.join(wrong)} does not go with '{options.what}'; see qformers import --help")
     _refuse_early(options)
-    (_qkeras if options.what == QKERAS else _torch)(options)
+    (_qkeras if options.what == QKERAS else _weights)(options)
     return status.DONE
 
 
@@ -86,17 +103,18 @@ def _refuse_early(options: argparse.Namespace) -> None:
     """What can be known of the files before Keras is imported, which takes seconds.
 
     Raises:
-        WeightsError: no source, a target of another kind, PyTorch is needed and missing.
+        WeightsError: no source, one of another kind, so the target; PyTorch is needed and missing.
     """
     error = QkerasError if options.what == QKERAS else WeightsError
     if reason := unreadable(options.source):
-        kind = "a model saved by model.save" if options.what == QKERAS else "a checkpoint written by torch.save"
-        raise error(f"{options.source}: {reason}; give {kind}")
+        raise error(f"{options.source}: {reason}; give {KINDS.get(options.what, 'a checkpoint written by torch.save')}")
     if options.target.is_dir():
         raise error(f"{options.target}: is a folder; name a file to write")
     if options.target.exists() and (options.target.with_name(MANIFEST).exists() or not is_zipfile(options.target)):
         raise error(f"{options.target}: is there, and no import wrote it; name another file to write")
-    if options.what != QKERAS:
+    if options.what == HRRFORMER:
+        refuse_other_files(options.source)
+    elif options.what != QKERAS:
         from qformers.interop.checkpoint import ARRAYS
 
         if options.source.suffix != ARRAYS:
@@ -123,7 +141,7 @@ def _qkeras(options: argparse.Namespace) -> None:
         print("every value is computed as QKeras computes it, bit for bit")
 
 
-def _torch(options: argparse.Namespace) -> None:
+def _weights(options: argparse.Namespace) -> None:
     from qformers.interop import importers
 
     sizes = importers.Sizes(

@@ -14,11 +14,20 @@ from qformers.nn.memory import Memory
 from qformers.nn.positions import Positions, waves
 
 Tensor = Any  # a Keras tensor, symbolic or not
-Thing = TypeVar("Thing")
+Thing = TypeVar("Thing", bound=Any)
+_TAKEN: dict[str, tuple[str, str]] = {}  # names of what is registered: their modules and qualified names
 
 
 def serialisable(thing: Thing) -> Thing:
-    """Register a layer or a function of this package with Keras, so that files which use it can be read back."""
+    """Register a layer or a function of this package with Keras, so that files which use it can be read back.
+
+    Raises:
+        ValueError: the name is taken. Of two things of one name Keras keeps the later, and reads files of both as it.
+    """
+    place = (thing.__module__, thing.__qualname__)
+    if _TAKEN.setdefault(thing.__name__, place) != place:  # Keras itself is not asked: it would import every layer
+        module = _TAKEN[thing.__name__][0]
+        raise ValueError(f"{thing.__module__}.{thing.__name__}: {module} has one of that name; choose another")
     return cast(Thing, keras.saving.register_keras_serializable(package="qformers")(thing))
 
 

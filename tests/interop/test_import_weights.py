@@ -183,6 +183,11 @@ HEAVY = ("keras", "qformers.interop.importers", "qformers.interop.qkeras.importe
             ["hept", "best.pt", "a.keras"],
             r"best\.pt: reading it needs PyTorch, which is not installed here: .* -m pip install",
         ),
+        (["hrrformer", "gone.npz", "a.keras"], r"gone\.npz: no such file; give a \.npz of the params"),
+        (
+            ["hrrformer", "best.pt", "a.keras"],
+            r"best\.pt: of hrrformer a \.npz is read\. .*numpy\.savez\(\"w\.npz\", \*\*flax\.traverse",
+        ),
         (
             ["qkeras", "best.keras", "a.keras"],
             r"best\.keras: is not a model file that can be read: File is not a zip file",

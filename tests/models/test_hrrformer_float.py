@@ -38,6 +38,8 @@ QUIRKS: dict[str, dict[str, Any]] = {
     "post": {"residuals": "post", "norm": "rms"},
     "class token": {"head": "class_token", "scale_by_T": False, "mask_pool": False},
     "pair": {"pair": True},
+    "pair of places": {"pair": True, "positions": "learned", "embed_widths": (5, 8)},
+    "pair of waves": {"pair": True, "vocabulary": ENTRIES, "positions": "fixed", "embed_norm": True},
     "tokens": {"vocabulary": ENTRIES, "positions": "learned", "embed_norm": True, "norm": "layer"},
     "waves": {"vocabulary": ENTRIES, "positions": "fixed", "activation": "gelu_tanh"},
     "places": {"positions": "learned", "embed_widths": (5, 8), "activation": "silu"},

@@ -56,14 +56,15 @@ def hrrformer(cfg: HrrformerConfig, jet: Jet, nn: Vocabulary) -> Model:
     mask = None
     if _reads_mask(cfg):
         mask = inputs["mask"] = nn.input("mask", (jet.num_particles,), "bn")  # (B, N)
-    x = _embedded(cfg, nn, next(iter(inputs.values())), mask)  # (B, N, D)
-    if cfg.pair:
-        x = nn.real(own.Halves, x, "halves", f"pair: true {ONE_SEQUENCE}")
+    given = next(iter(inputs.values()))
+    if cfg.pair:  # in front of the embedding: places are counted anew in the second sequence
+        given = nn.real(own.Halves, given, "halves", f"pair: true {ONE_SEQUENCE}")
         if mask is not None:
             mask = nn.real(own.Halves, mask, "mask_halves", f"pair: true {ONE_SEQUENCE}")
+    x = _embedded(cfg, nn, given, mask)  # (B, N, D)
     x = nn.dropout(x, cfg.dropout, "embed_dropout")
     if cfg.head == "class_token":
-        x = nn.real(own.ClassToken, x, "class_token", f"head: class_token {OTHER_HEAD}")
+        x = nn.real(own.TokenInFront, x, "class_token", f"head: class_token {OTHER_HEAD}")
         if mask is not None:
             mask = nn.real(own.ClassMask, mask, "class_mask", f"head: class_token {OTHER_HEAD}")
     for index in range(cfg.blocks):

@@ -51,7 +51,7 @@ class Unbinding(keras.layers.Layer):  # type: ignore[misc]
 
 
 @serialisable
-class ClassToken(keras.layers.Layer):  # type: ignore[misc]
+class TokenInFront(keras.layers.Layer):  # type: ignore[misc]
     """Puts a learned token in front: (B, N, D) -> (B, 1 + N, D)."""
 
     def build(self, input_shape: Shape) -> None:
