@@ -1,4 +1,4 @@
-"""A function of one variable as the list of its values, for a table in firmware."""
+"""Functions of one variable for tables in firmware: a square, and a function as the list of its values."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ import numpy as np
 from keras import ops
 
 from qformers.nn.layers import serialisable
+
+
+@serialisable
+def square(x: Any) -> Any:
+    """x^2."""
+    return x * x
 
 
 @serialisable

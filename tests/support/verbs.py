@@ -15,12 +15,12 @@ from qformers.config.section import Section
 from qformers.config.sections import QuantConfig
 from qformers.models.arch import Arch, Source
 from qformers.models.part.layers import ZeroPadded
-from qformers.models.part.pairs import square
 from qformers.nn import VOCABULARIES
 from qformers.nn.index.host_order import HostOrder
 from qformers.nn.index.select import Largest
 from qformers.nn.layers import Factor
 from qformers.nn.positions import Positions, waves
+from qformers.nn.table import square
 from qformers.nn.vocabulary import Linear, Norm, Table, Vocabulary
 from qformers.quant.fold import calibrate, transfer
 from support.quantised import inputs_of

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from keras import ops
 
 from qformers.nn.layers import serialisable
+from qformers.nn.table import square
 from qformers.nn.vocabulary import Form, Table, Tensor
 from qformers.precision.fixed import Fixed
 
@@ -25,12 +26,6 @@ ROOT_BITS = 10  # address of the table of the root
 def one_over(x: Tensor) -> Tensor:
     """1 / max(x, 1)."""
     return 1.0 / ops.maximum(x, 1.0)
-
-
-@serialisable
-def square(x: Tensor) -> Tensor:
-    """x^2."""
-    return x * x
 
 
 @serialisable

@@ -17,6 +17,7 @@ from keras import ops
 from qformers.data.events import FeatureSet
 from qformers.errors import ConfigError, nearest
 from qformers.nn.layers import serialisable
+from qformers.nn.table import square
 from qformers.nn.vocabulary import Table, Tensor, Vocabulary
 
 COORDINATES = ("part_pt_log", "part_deta", "part_dphi")
@@ -26,12 +27,6 @@ ANGLE = "fixed<9,2,RND,SAT>"  # eta and phi from the jet axis in steps of 2^-7 =
 DIFFERENCE = "fixed<9,2,RND,SAT>"  # of two angles, clipped to 2
 ANGLE_STEP2 = 2.0**-14  # smallest deta^2 + dphi^2 that is not 0
 BREAK = 2.0**-5  # where the fine table of ln r ends and the coarse one starts (dR = 0.18)
-
-
-@serialisable
-def square(x: Tensor) -> Tensor:
-    """x^2."""
-    return x * x
 
 
 @serialisable
