@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from qformers.config.section import Few, Section, Width, Widths
+from qformers.models.mlp import FoldedNorm
 from qformers.nn.index.ball_order import BallOrder
 
 Counts = Annotated[tuple[Few, ...], Field(max_length=32)]  # one of each level
@@ -33,6 +34,15 @@ class ErwinConfig(Section):
     mp_steps: Annotated[int, Field(ge=0, le=256)] = 3  # message passing steps in front of the tree; 0 = none, and then
     # the model has no input `neighbours`
     neighbours: Few = 10  # K, messages that a point gets in a step, at most: of the nearest points, itself included
+    input_norm: Annotated[FoldedNorm, Field(exclude_if=lambda norm: norm == "none")] = (
+        "none"  # of the features of points
+    )
+    norm: Annotated[Literal["rms", "batch", "none"], Field(exclude_if=lambda norm: norm == "rms")] = "rms"  # in front
+    # of attention and feed-forward part; in fixed point batch (ours) costs nothing, rms a sum of squares and a product
+    initial: Annotated[Literal["small", "glorot"], Field(exclude_if=lambda drawn: drawn == "small")] = (
+        "small"  # kernels:
+    )
+    # Gaussian, 0.02 wide, as published; or as wide as layers of few channels need (ours)
     rotate: Annotated[float, Field(ge=0, lt=360)] = 45.0  # degrees by which the tree of every second block is rotated;
     # 0 = all blocks of a level see the same balls
     distance: Literal["exact", "squared", "none"] = "exact"  # what a learned factor per head adds to the logits: of the

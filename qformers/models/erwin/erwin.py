@@ -39,6 +39,7 @@ MESSAGES = "messages between neighbours have no fixed point; set model.mp_steps:
 REPEATED = "points that stand in two slots have no fixed point; set model.pads: masked"
 NO_POWER = "slots beyond the points have no fixed point; set data.num_particles to a power of two"
 COORDS = "coords_rounded"  # layer that puts the coordinates on their grid
+BATCH_EPSILON = 1e-5
 EPSILON = 2.0**-23  # of the RMS norms: PyTorch's default, the spacing of float32 at 1
 
 
@@ -50,6 +51,7 @@ class Seen:
         order: (B, 1, 1, 1, S), the rotated order; None for the order of the tree.
         relative: (B, S, d), positions less the mean of their ball.
         distances: (B, M, b, b); None for ``distance: none``.
+        there: (B, S), slots that hold a point.
         real: (B, M, b), slots that are no pads; None where pads are points.
         hidden: heads -> (B, M, H, b, b), what pushes pads away.
     """
@@ -57,6 +59,7 @@ class Seen:
     order: Tensor | None
     relative: Tensor
     distances: Tensor | None
+    there: Tensor
     real: Tensor | None
     hidden: dict[int, Tensor] = field(default_factory=dict)
 
@@ -164,7 +167,7 @@ class Erwin:
             keys = reshape(nn, there, (slots // ball, ball), f"{p}_keys") if cfg.pads == "masked" else None
             relative = self.less(balls, self.centres(balls, keys, number, p), f"{p}_less")
             relative = reshape(nn, relative, (slots, cfg.coords), f"{p}_relative")
-            return Seen(order, relative, self.distances(balls, number, p), keys)
+            return Seen(order, relative, self.distances(balls, number, p), there, keys)
 
         straight, rotated = seen(None, positions, real, p), None
         if number in cfg.turned:
@@ -208,13 +211,14 @@ class Erwin:
     def block(self, x: Tensor, level: Level, seen: Seen, heads: int, p: str) -> Tensor:
         """Attention within balls and the feed-forward part, each with its residual: (B, S, C) -> (B, S, C)."""
         nn, width = self.nn, x.shape[-1]
-        y = nn.norm(x, Norm(f"{p}_attn_norm", "rms", epsilon=EPSILON))
-        place = dense(nn, seen.relative, f"{p}_attn_place", width)
+        epsilon = EPSILON if self.cfg.norm == "rms" else BATCH_EPSILON
+        y = nn.norm(x, Norm(f"{p}_attn_norm", self.cfg.norm, seen.there, epsilon=epsilon))
+        place = dense(self.cfg, nn, seen.relative, f"{p}_attn_place", width)
         y = nn.add(y, place, "bnd", f"{p}_attn_placed")
         x = nn.add(x, self.attention(y, level, seen, heads, f"{p}_attn"), "bnd", f"{p}_attn_residual")
-        y = nn.norm(x, Norm(f"{p}_ffn_norm", "rms", epsilon=EPSILON))
-        hidden = Linear("bnd,de->bne", {"e": self.cfg.mlp_ratio * width}, "e", initial="small")
-        y = dense(nn, nn.swiglu(y, f"{p}_ffn", hidden), f"{p}_ffn_out", width)
+        y = nn.norm(x, Norm(f"{p}_ffn_norm", self.cfg.norm, seen.there, epsilon=epsilon))
+        hidden = Linear("bnd,de->bne", {"e": self.cfg.mlp_ratio * width}, "e", initial=self.cfg.initial)
+        y = dense(self.cfg, nn, nn.swiglu(y, f"{p}_ffn", hidden), f"{p}_ffn_out", width)
         return nn.add(x, y, "bnd", f"{p}_ffn_residual")
 
     def attention(self, y: Tensor, level: Level, seen: Seen, heads: int, p: str) -> Tensor:
@@ -224,7 +228,7 @@ class Erwin:
 
         def project(which: str, bias_axes: str | None, factor: float = 1.0) -> Tensor:
             sizes = {"h": heads, "e": width // heads}
-            linear = Linear("bgsd,dhe->bgshe", sizes, bias_axes, factor=factor, initial="small")
+            linear = Linear("bgsd,dhe->bgshe", sizes, bias_axes, factor=factor, initial=self.cfg.initial)
             return nn.dense(balls, f"{p}_{which}", linear)
 
         query = project("q", "he", 1 / math.sqrt(width // heads))  # (B, M, b, H, E)
@@ -238,7 +242,7 @@ class Erwin:
             scores = nn.key_logits(scores, self.hidden(level, seen, heads), f"{p}_lifted")
         weights = nn.softmax(scores, f"{p}_weights")
         context = nn.einsum("bghst,bgthe->bgshe", weights, value, f"{p}_context")
-        out = nn.dense(context, f"{p}_out", Linear("bgshe,hed->bgsd", {"d": width}, "d", initial="small"))
+        out = nn.dense(context, f"{p}_out", Linear("bgshe,hed->bgsd", {"d": width}, "d", initial=self.cfg.initial))
         return reshape(nn, out, (level.slots, width), f"{p}_slots")
 
     def hidden(self, level: Level, seen: Seen, heads: int) -> Tensor:
@@ -271,13 +275,13 @@ class Erwin:
         groups = reshape(nn, x, (coarse.slots, stride * x.shape[-1]), f"{p}_groups")
         joined = nn.concatenate([groups, relative], f"{p}_joined")
         norm = Norm(f"{p}_norm", "batch", coarse.real)
-        return dense(nn, joined, p, cfg.widths[coarse.number], norm=norm)
+        return dense(cfg, nn, joined, p, cfg.widths[coarse.number], norm=norm)
 
     def unpool(self, x: Tensor, skip: Tensor, level: Level, relative: Tensor, p: str) -> Tensor:
         """(B, S / s, C') and what was pooled, (B, S, C) -> (B, S, C)."""
         nn, width = self.nn, self.cfg.widths[level.number]
         joined = nn.concatenate([x, relative], f"{p}_joined")
-        y = dense(nn, joined, p, self.cfg.strides[level.number] * width)
+        y = dense(self.cfg, nn, joined, p, self.cfg.strides[level.number] * width)
         x = nn.add(skip, reshape(nn, y, (level.slots, width), f"{p}_slots"), "bnd", f"{p}_residual")
         return nn.norm(x, Norm(f"{p}_norm", "batch", level.real))
 
@@ -327,16 +331,17 @@ def erwin(cfg: ErwinConfig, sizes: Sizes, nn: Vocabulary) -> Model:
     features = nn.unread(padding.Hide, [features, mask], "features_real")
     coords = nn.round(nn.unread(erwin_layers.Places, [coords, mask], "coords_real"), coords_form, COORDS, told=True)
     ball = cfg.balls[0]
-    if cfg.mp_steps or cfg.pads == "duplicates":
-        x = dense(nn, features, "embed", cfg.widths[0])
-        for step in range(cfg.mp_steps):
-            x = message_passing(nn, x, coords, inputs[4], f"m{step}")
-        x = model.rows(model.padded(x, "embed"), order, "embed", ball)  # (B, S, C)
-    else:  # fewer columns are moved
-        x = dense(nn, model.rows(model.padded(features, "features"), order, "features", ball), "embed", cfg.widths[0])
-    positions = model.rows(model.padded(coords, "coords"), order, "coords", ball)
     column = nn.round(reshape(nn, model.padded(mask, "mask"), (slots, 1), "mask_flat"), "ufixed<1,1>", "mask_rounded")
     real = reshape(nn, model.gather(column, order, "mask", ball), (slots,), "mask_slots")
+    if cfg.mp_steps or cfg.pads == "duplicates":
+        x = dense(cfg, nn, nn.norm(features, Norm("input_norm", cfg.input_norm, mask)), "embed", cfg.widths[0])
+        for step in range(cfg.mp_steps):
+            x = message_passing(cfg, nn, x, coords, inputs[4], f"m{step}")
+        x = model.rows(model.padded(x, "embed"), order, "embed", ball)  # (B, S, C)
+    else:  # fewer columns are moved
+        rows = model.rows(model.padded(features, "features"), order, "features", ball)
+        x = dense(cfg, nn, nn.norm(rows, Norm("input_norm", cfg.input_norm, real)), "embed", cfg.widths[0])
+    positions = model.rows(model.padded(coords, "coords"), order, "coords", ball)
     places = ("ufixed<1,1>", coords_as_told(COORDS))
     positions = nn.einsum("bn,bnr->bnr", real, positions, "positions", forms=places)  # 0 in pads
     x, level = through(model, x, model.level(0, slots, positions, real))
@@ -370,15 +375,15 @@ def through(model: Erwin, x: Tensor, level: Level) -> tuple[Tensor, Level]:
     return x, level
 
 
-def message_passing(nn: Vocabulary, x: Tensor, coords: Tensor, neighbours: Tensor, p: str) -> Tensor:
+def message_passing(cfg: ErwinConfig, nn: Vocabulary, x: Tensor, coords: Tensor, neighbours: Tensor, p: str) -> Tensor:
     """One step: x + LayerNorm(Linear([x, mean message])), messages LayerNorm(GELU(Linear(...))): (B, N, C)."""
     width = x.shape[-1]
     edges = nn.real(erwin_layers.Messages, [x, coords, neighbours], f"{p}_edges", MESSAGES)  # (B, N, K, 2 C + d)
-    linear = Linear("bnkd,de->bnke", {"e": width}, "e", activation="gelu", initial="small")
+    linear = Linear("bnkd,de->bnke", {"e": width}, "e", activation="gelu", initial=cfg.initial)
     messages = nn.norm(nn.dense(edges, f"{p}_message", linear), Norm(f"{p}_message_norm", "layer"))
     mean = nn.real(erwin_layers.MeanMessage, [messages, neighbours], f"{p}_mean", MESSAGES)
     y = dense(
-        nn, nn.concatenate([x, mean], f"{p}_joined"), f"{p}_update", width, norm=Norm(f"{p}_update_norm", "layer")
+        cfg, nn, nn.concatenate([x, mean], f"{p}_joined"), f"{p}_update", width, norm=Norm(f"{p}_update_norm", "layer")
     )
     return nn.add(x, y, "bnd", f"{p}_residual")
 
@@ -391,14 +396,14 @@ def finish(cfg: ErwinConfig, nn: Vocabulary, x: Tensor, real: Tensor, classes: i
     if cfg.head == "jet":
         x, outer, outputs = nn.mean(x, real, "pool"), "b", classes
     for index, width in enumerate(cfg.head_widths):
-        linear = Linear(f"{outer}d,de->{outer}e", {"e": width}, "e", activation="gelu", initial="small")
+        linear = Linear(f"{outer}d,de->{outer}e", {"e": width}, "e", activation="gelu", initial=cfg.initial)
         x = nn.dense(x, f"head{index}", linear)
-    return nn.dense(x, "logits", Linear(f"{outer}d,de->{outer}e", {"e": outputs}, "e", initial="small"))
+    return nn.dense(x, "logits", Linear(f"{outer}d,de->{outer}e", {"e": outputs}, "e", initial=cfg.initial))
 
 
-def dense(nn: Vocabulary, x: Tensor, name: str, width: int, norm: Norm | None = None) -> Tensor:
+def dense(cfg: ErwinConfig, nn: Vocabulary, x: Tensor, name: str, width: int, norm: Norm | None = None) -> Tensor:
     """A linear step with a bias on (B, N, D)."""
-    return nn.dense(x, name, Linear("bnd,de->bne", {"e": width}, "e", norm=norm, initial="small"))
+    return nn.dense(x, name, Linear("bnd,de->bne", {"e": width}, "e", norm=norm, initial=cfg.initial))
 
 
 def reshape(nn: Vocabulary, x: Tensor, shape: tuple[Any, ...], name: str) -> Tensor:
