@@ -35,12 +35,15 @@ from hls.proof.agree import keras_outputs
 from hls.templates import fill
 from qformers.models import MODELS
 
-TOGETHER = {"hept": (16, (4, 8, 16))}  # N, and each T: blocks of 4 come in whole
+TOGETHER = {  # N, and each T: blocks of 4 come in whole, and those of a pooled level
+    "hept": (16, (4, 8, 16)),
+    "erwin": (16, (8, 16)),
+}
 ANY = 6, (1, 2, 3, 6)  # of all others: 1, 2, N / 2, N
 ALWAYS = {  # the others are slow
     ("deepsets", "mean", 1), ("deepsets", "mean", 3), ("deepsets", "mean", 6),
     ("part", "none_mean", 1), ("part", "onchip_mean", 3), ("mixer", "flat", 2), ("jedi_linear", "affine", 2),
-    ("transformer", "mean", 1),
+    ("transformer", "mean", 1), ("hrrformer", "xt", 1), ("erwin", "jet", 8),
 }  # fmt: skip
 SLOW = pytest.mark.slow
 NEEDS_ICARUS = pytest.mark.skipif(

@@ -23,13 +23,14 @@ from support.quantised import NATURAL, shaken
 WITHOUT_COMPILER = {"alkaid"}
 IN_EVERY_RUN = {
     ("part", "input_class_token", "vitis"), ("jedi_linear", "relu", "vitis"), ("transformer", "linformer", "vitis"),
-    ("hept", "two_orders", "vitis"), ("hept", "onchip", "vitis"),
+    ("hept", "two_orders", "vitis"), ("hept", "onchip", "vitis"), ("hrrformer", "xt", "vitis"),
 }  # fmt: skip
 
 # Forms that other tests of every run cover in part (verbs, forms with a class token) and that take long to trace.
 LONG = {
     ("part", "rms_silu"), ("part", "layer_gelu"), ("part", "input_mean"), ("part", "onchip_mean"),
-    ("hept", "layer_silu"), ("hept", "onchip"),
+    ("hept", "layer_silu"), ("hept", "onchip"), ("hrrformer", "plain"), ("hrrformer", "masked"),
+    ("erwin", "points"), ("erwin", "unet"), ("erwin", "encoder"),
 }  # fmt: skip
 
 # (architecture, backend) -> why it is refused.
