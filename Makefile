@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 JOBS ?= 2
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo demo-hept demo-hrrformer test test-all test-reference test-qkeras chaos lint docs bench data venv lock clean
+.PHONY: demo demo-hept demo-hrrformer demo-erwin test test-all test-reference test-qkeras chaos lint docs bench data venv lock clean
 .DEFAULT_GOAL := demo
 
 venv: $(STAMP)
@@ -51,6 +51,13 @@ demo-hrrformer: $(STAMP)
 	$(QFORMERS) run firmware_configs/hrrformer_demo_folded.yaml --trained runs/hrrformer_demo --no-synth \
 		--levels interpreter verilator
 	$(QFORMERS) compare runs/hrrformer_demo runs/hrrformer_demo_folded --out runs/comparison_hrrformer
+
+# Erwin on the same jets: all particles in one clock, and a ball of eight per clock
+demo-erwin: $(STAMP)
+	$(QFORMERS) run firmware_configs/erwin_demo.yaml --no-synth
+	$(QFORMERS) run firmware_configs/erwin_demo_folded.yaml --trained runs/erwin_demo --no-synth \
+		--levels interpreter verilator
+	$(QFORMERS) compare runs/erwin_demo runs/erwin_demo_folded --out runs/comparison_erwin
 
 test: $(STAMP)
 	$(RUN) -m pytest -m "not slow and not reference" -n $(JOBS) --dist loadfile

@@ -5,13 +5,14 @@
     python benchmarks/cost.py hrrformer
     python benchmarks/cost.py hept --show         # the table again
 
-Float, one event. HEPT: one layer of the published tracking-60k (24 wide, 8 heads, 3 hashes, blocks of 100) with encoder
-and head. Hrrformer: one block 128 wide with 4 heads and a feed-forward part of 128, tokens of 257 kinds with fixed
-positions. Full attention is softmax(q k / sqrt(D)) v in the same place. A training step is the gradient of the mean
-square of the output and Adam. Every measurement is a process of its own with a limit on memory and time; what exceeds
-one is listed so. Time is the processor time of a step, which another load on the machine changes little; memory is the
-peak of the process less what it had before the first step. The slope is that of log(time) over log(N), by least
-squares. Not compiled by XLA, whose compilation takes longer than the steps.
+Float, one event. HEPT: one layer of the published tracking-60k (24 wide, 8 heads, 3 hashes, blocks of 100) with
+encoder and head. Hrrformer: one block 128 wide with 4 heads and a feed-forward part of 128, tokens of 257 kinds with
+fixed positions. Erwin: two blocks 32 wide with 4 heads in balls of 128, the second one in rotated balls, with
+distances; the host's trees are not counted. Full attention is softmax(q k / sqrt(D)) v in the same place. A training
+step is the gradient of the mean square of the output and Adam. Every measurement is a process of its own with a limit
+on memory and time; what exceeds one is listed so. Time is the processor time of a step, which another load on the
+machine changes little; memory is the peak of the process less what it had before the first step. The slope is that of
+log(time) over log(N), by least squares. Not compiled by XLA, whose compilation takes longer than the steps.
 """
 
 from __future__ import annotations
@@ -143,11 +144,42 @@ def _hrrformer(name: str, points: int, layers: int) -> Made:
     return model, {"tokens": tokens, "mask": np.ones((1, points), np.float32)}
 
 
+def _erwin(name: str, points: int, layers: int) -> Made:
+    import numpy as np
+
+    from qformers.models.erwin import build_erwin
+    from qformers.models.erwin.config import ErwinConfig
+    from qformers.models.sizes import Points
+    from qformers.nn.float32 import Float32
+
+    local = name == "erwin"
+    cfg = ErwinConfig(
+        widths=(32,),
+        balls=(128 if local else points,),
+        enc_heads=(4,),
+        enc_depths=(2 * layers,),
+        dec_heads=(),
+        dec_depths=(),
+        strides=(),
+        mp_steps=0,
+        rotate=45.0 if local else 0.0,
+        distance="exact" if local else "none",
+        outputs=1,
+    )
+    random = np.random.default_rng(1)
+    coords = random.normal(size=(1, points, cfg.coords)).astype(np.float32)
+    mask = np.ones((1, points), np.float32)
+    features = random.normal(size=(1, points, FEATURES)).astype(np.float32)
+    model = build_erwin(cfg, Points(points, FEATURES), Float32())
+    return model, {"features": features, "coords": coords, "mask": mask, "order": cfg.order(coords, mask)}
+
+
 FULL = "full attention"
 FAMILIES = {
     family.name: family
     for family in (
         Family("hept", {"hept": "HEPT", "full": FULL}, (1000, 4000, 16_000, 60_000), 4, _hept),
+        Family("erwin", {"erwin": "Erwin", "full": FULL}, (1024, 4096, 16_384, 32_768), 1, _erwin),
         Family("hrrformer", {"hrrformer": "Hrrformer", "full": FULL}, (256, 1024, 4096, 16_384), 1, _hrrformer),
     )
 }

@@ -21,6 +21,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from benchmarks import (  # noqa: E402
+    ball_tree,
     cost,
     fast_path,
     folded,
@@ -42,7 +43,7 @@ from benchmarks.markdown import with_error  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results"
 PAGES = ROOT / "benchmarks" / "pages"
-PAGES_OF_FIGURES = ("results.md", "toolchain.md", "folded.md", "generator.md", "hrrformer.md")
+PAGES_OF_FIGURES = ("results.md", "toolchain.md", "folded.md", "generator.md", "hrrformer.md", "erwin.md")
 LOSS = 0.01  # of accuracy, in the table of equal accuracy
 HEADLINE = "part_demo"  # run of the table in the README
 FOLDED = ("part_demo_folded4", "part_demo_folded")  # the same model, four particles per clock and one
@@ -78,6 +79,7 @@ def figures() -> dict[str, Any]:
     tools_entry = tools["runs"][HEADLINE]
     folds, sizes, speeds = (read(name) for name in ("folded", "folded_sizes_part", "fast_path"))
     trained, truth, backends = (read(name) for name in ("folded_training", "generator_truth", "train_backends"))
+    trees = read("ball_tree")
     held, held_sizes = read("hrrformer"), read("folded_sizes_hrrformer")
     by_name = {row["name"]: row for row in [*routes["float"], *routes["rows"]]}
     order = [name for name in (HEADLINE, "hept_tracking_demo") if name in runs]
@@ -112,6 +114,7 @@ def figures() -> dict[str, Any]:
             "sizes": folded_sizes.text(held_sizes),
             "sizes_on": folded_sizes.conditions(folded_sizes.HRRFORMER, held_sizes),
         },
+        "erwin": {"tree": ball_tree.text(trees), "tree_on": ball_tree.conditions(trees)},
         "costs": {name: cost.text(cost.FAMILIES[name], kept) for name, kept in costs.items()},
         "slope": lambda name, model, step: f"{cost.slope_of(costs[name], model, step):.2f}",
         "with_error": with_error,
