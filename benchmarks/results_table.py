@@ -179,6 +179,41 @@ def firmware_text(runs: Mapping[str, Row], names: Sequence[str]) -> str:
     return table(lines)
 
 
+def systems_text(runs: Mapping[str, Row], systems: Mapping[str, Sequence[str]]) -> str:
+    """One trained model of each architecture, all points in one clock and some per clock, as Markdown.
+
+    Args:
+        runs: what is kept.
+        systems: architecture -> run of all points in one clock and, where there is one, run of some per clock.
+    """
+    head = ["", "score", "float", "quantised", "outputs that differ, C simulation", "RTL", "LUT (est.)", "latency"]
+    lines = [[*head, "folded: II", "LUT (est.)", "latency", "RTL"]]
+    for words, (run, *folded) in systems.items():
+        kept = runs[run]
+        score = next(iter(kept["scores"]["float"]))
+        phases = [score_cells(kept["scores"][phase][score], score) for phase in PHASES]
+        wrong = [_all_differing(kept, level) for level in ("csim", "verilator")]
+        cells = [words, score, *phases, *wrong, *_size_and_time(kept, "alkaid")]
+        for name in folded[:1]:
+            other = runs[name]
+            times = _size_and_time(other, "folded")
+            cells += [whole(other["reports"]["verilator"]["ii_cycles"]), *times, _all_differing(other, "verilator")]
+        lines.append([*cells, *[""] * (len(lines[0]) - len(cells))])
+    return table(lines)
+
+
+def _all_differing(kept: Row, level: str) -> str:
+    """Outputs that differ in a simulation, of events and of adversarial ones together; "" where it was not run."""
+    compared = kept["simulations"].get(level)
+    return "" if compared is None else differing(compared["jets"], compared["adversarial"])
+
+
+def _size_and_time(kept: Row, source: str) -> list[str]:
+    """LUT of an estimate, and the latency of the RTL in simulation."""
+    reports = kept["reports"]
+    return [whole(reports[source]["resources"]["lut"]), f"{reports['verilator']['latency_ns']:g} ns"]
+
+
 def whole(value: float | None) -> str:
     """``82,699``; "" for None."""
     return "" if value is None else f"{value:,}"

@@ -11,6 +11,7 @@ The figures are those in ``benchmarks/results/*.json``, which the other benchmar
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import re
 import sys
@@ -47,6 +48,12 @@ PAGES_OF_FIGURES = ("results.md", "toolchain.md", "folded.md", "generator.md", "
 LOSS = 0.01  # of accuracy, in the table of equal accuracy
 HEADLINE = "part_demo"  # run of the table in the README
 FOLDED = ("part_demo_folded4", "part_demo_folded")  # the same model, four particles per clock and one
+SYSTEMS = {  # architecture -> its demo, and the folded form of that
+    "ParT": ("part_demo", "part_demo_folded"),
+    "HEPT": ("hept_tracking_demo",),
+    "Hrrformer": ("hrrformer_demo", "hrrformer_demo_folded"),
+    "Erwin": ("erwin_demo", "erwin_demo_folded"),
+}
 NORMED = ("part_tiny_layer", "hept_layer")  # runs whose norms and activations are computed
 MARKS = "<!-- benchmarks/write_docs.py -->", "<!-- end -->"
 PER_CENT = 100.0
@@ -82,13 +89,17 @@ def figures() -> dict[str, Any]:
     trees = read("ball_tree")
     held, held_sizes = read("hrrformer"), read("folded_sizes_hrrformer")
     by_name = {row["name"]: row for row in [*routes["float"], *routes["rows"]]}
-    order = [name for name in (HEADLINE, "hept_tracking_demo") if name in runs]
+    order = [names[0] for names in SYSTEMS.values() if names[0] in runs]
     normed = [name for name in NORMED if name in runs]
     return {
         "runs": runs,
         "demos": order,
         "normed": normed,
-        "larger": [name for name in runs if name not in (*order, *normed, *FOLDED)],
+        "larger": [
+            name for name in runs if name not in (*order, *normed, *itertools.chain(*SYSTEMS.values()), *FOLDED)
+        ],
+        "system_demos": [names[0] for names in SYSTEMS.values()],
+        "systems": results_table.systems_text(runs, SYSTEMS),
         "folded_demos": [HEADLINE, *FOLDED],
         "firmware": lambda names: results_table.firmware_text(runs, names),
         "proof": lambda names: results_table.proof_text(runs, names),

@@ -66,6 +66,20 @@ def test_each_source_has_a_row_that_says_what_its_numbers_are(run: Path) -> None
     assert "7 cycles = 35 ns" in text
 
 
+def test_systems_stand_in_one_table_with_what_some_points_per_clock_take(run: Path) -> None:
+    times = {"tool": "verilator 1", "stage": "rtlsim", "resources": {}, "clock_ns": 5.0, "part": ""}
+    write(run / "reports/verilator.json", {**times, "latency_cycles": 7, "latency_ns": 35.0, "ii_cycles": 1})
+    whole = results_table.record(run)
+    fold = {**whole["reports"]["alkaid"], "resources": {"lut": 800}}
+    late = {**whole["reports"]["verilator"], "latency_ns": 90.0, "ii_cycles": 8}
+    folded = {**whole, "reports": {"folded": fold, "verilator": late}, "simulations": {"verilator": compared(0)}}
+    text = results_table.systems_text({"a": whole, "b": folded}, {"A": ("a", "b"), "B": ("a",)})
+    _, _, both, alone = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    scores = ["accuracy", "0.6000 ± 0.0100", "0.5000 ± 0.0100", "0 of 200", "2 of 200", "9,000", "35 ns"]
+    assert both == ["A", *scores, "8", "800", "90 ns", "0 of 200"]
+    assert alone == ["B", *scores, "", "", "", ""]
+
+
 def test_a_run_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=r"make it with qformers run firmware_configs/part_demo\.yaml"):
         results_table.record(tmp_path / "part_demo")
