@@ -2,8 +2,8 @@
 
 An architecture says which role each letter of its equations plays (`Vocabulary.declare`), then speaks verbs. A norm in
 front of a step is a layer in float and a `Normed` value in fixed point, where its learned factors and shifts (and all
-of a batch norm) are folded into the dense step that reads it: no other verb takes one, and a model is not finished
-while one is left.
+of a batch norm) are folded into the dense step that reads it, or become a layer where a sum does: no other verb takes
+one, and a model is not finished while one is left.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ def test_a_norm_that_no_dense_step_reads_is_refused() -> None:
     nn, x = start()
     normed = nn.norm(x, Norm("before", "batch"))
     with pytest.raises(ConfigError, match="both: reads what norm 'before' gives, which fixed point folds into dense"):
-        nn.add(normed, x, "bnd", "both")
+        nn.minus(normed, x, "both", axes="bnd")
     with pytest.raises(ConfigError, match="weights: reads what norm 'before' gives"):
         nn.softmax(normed, "weights")
     with pytest.raises(ConfigError, match="logits: reads what norm 'before' gives"):
@@ -107,6 +107,17 @@ def test_a_norm_that_no_dense_step_reads_is_refused() -> None:
     y = nn.dense(nn.norm(nn.norm(x, Norm("first", "batch")), Norm("second", "batch")), "step",
                  Linear("bnd,de->bne", {"e": 2}, "e"))  # fmt: skip
     assert nn.model({"x": x}, y, "kept").memory.folds["step"].before == ("first", "second")
+
+
+def test_a_sum_takes_a_norm_in_and_two_readers_share_it() -> None:
+    nn = Hgq(hept_fixed.NARROW)
+    nn.declare(point="n", channel="de")
+    x = nn.input("x", (4, 2), "bnd")
+    normed = nn.norm(x, Norm("before", "batch"))
+    y = nn.add(normed, nn.add(x, normed, "bnd", "inner"), "bnd", "outer")
+    model = nn.model({"x": x}, y, "kept")
+    assert [layer.name for layer in model.layers] == ["x", "before", "inner", "outer"]
+    assert model.memory.affine == {"before": ("before",)}
 
 
 BEFORE, BEHIND = Norm("before", "batch"), Norm("behind", "batch")
