@@ -89,7 +89,8 @@ def figures() -> dict[str, Any]:
     trees = read("ball_tree")
     held, held_sizes = read("hrrformer"), read("folded_sizes_hrrformer")
     by_name = {row["name"]: row for row in [*routes["float"], *routes["rows"]]}
-    order = [names[0] for names in SYSTEMS.values() if names[0] in runs]
+    systems = {words: names for words, names in SYSTEMS.items() if all(name in runs for name in names)}
+    order = [names[0] for names in systems.values()]
     normed = [name for name in NORMED if name in runs]
     return {
         "runs": runs,
@@ -98,8 +99,8 @@ def figures() -> dict[str, Any]:
         "larger": [
             name for name in runs if name not in (*order, *normed, *itertools.chain(*SYSTEMS.values()), *FOLDED)
         ],
-        "system_demos": [names[0] for names in SYSTEMS.values()],
-        "systems": results_table.systems_text(runs, SYSTEMS),
+        "system_demos": order,
+        "systems": results_table.systems_text(runs, systems),
         "folded_demos": [HEADLINE, *FOLDED],
         "firmware": lambda names: results_table.firmware_text(runs, names),
         "proof": lambda names: results_table.proof_text(runs, names),

@@ -127,6 +127,12 @@ def build_model(
             f"architecture '{architecture_of(build.model)}': its function `build` returns the Keras model that "
             f"nn.model(...) gives. Received: {type(model).__name__}"
         )
+    if jets and tuple(model.output.shape[1:]) != (len(class_names),):
+        raise ConfigError(
+            f"{build.name}: jets need a number per class, ({len(class_names)},), and this model gives "
+            f"{tuple(model.output.shape[1:])}; set model.head: jet, or what the architecture calls it. "
+            f"Received: model.head={getattr(build.model, 'head', None)}"
+        )
     if vocabulary == "hgq" and build.firmware.together is not None:
         cut = plan(model, build.firmware.together, keys=build.firmware.keys_per_clock)
         for name, share in shares(cut).items():

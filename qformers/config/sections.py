@@ -129,10 +129,10 @@ class QuantConfig(Section):
     # reads. Integer bits are set by calibration before training; with learn, widths are per `granularity`
     logits: Format = "fixed<10,4,RND,SAT>"  # of attention scores q.k and of the pair bias U, which are added before the
     # softmax. Kept as written, also with learn, so that scores saturate at a known value and padding stays below it
-    coords: Format = "fixed<8,3,RND,SAT>"  # hept: of the coordinates of points, a model input. Kept as written, since
-    # host and chip must round them alike to agree on the order
-    differences: Format = "fixed<8,4,RND,SAT>"  # hept: of query - key and of coordinate differences. Each is looked up
-    # in a table of squares, so every bit more doubles that table
+    coords: Format = "fixed<8,3,RND,SAT>"  # hept, erwin: of the coordinates of points, a model input. Kept as written,
+    # since host and chip must round them alike to agree on the order
+    differences: Format = "fixed<8,4,RND,SAT>"  # hept, erwin: of differences of coordinates; hept: of query - key too.
+    # Each is looked up in a table of squares, so every bit more doubles that table
     exp_input_fraction_bits: Annotated[int, Field(ge=0, le=8)] = 5  # softmax: step 2^-5 of the argument of the
     # exponential. It has 3 integer bits, so the table has 2^(3 + this) entries; 6 address bits fit one LUT per bit
     exp_fraction_bits: Annotated[int, Field(ge=2, le=10)] = 8  # softmax: step of the values of the exponential, 0 to 1

@@ -51,12 +51,15 @@ class Given(NamedTuple):
                 f"model {path}: has no inputs of known shapes; make it functional or sequential, from keras.Input"
             ) from error
         for tensor in inputs:
-            if not keras.backend.is_float_dtype(tensor.dtype):
+            if tensor.name != TOKENS and not keras.backend.is_float_dtype(tensor.dtype):
                 raise ConfigError(
                     f"model {path}: input '{tensor.name}' must hold floats, or features are cut to whole numbers. "
                     f"Received: {tensor.dtype}"
                 )
         return cls(path, model)
+
+
+TOKENS = "tokens"  # the model input that holds whole numbers (`qformers.models.inputs`)
 
 
 @dataclass(frozen=True)

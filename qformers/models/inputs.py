@@ -95,6 +95,11 @@ def host_coords(model: Any, events: Events | PointEvents) -> NDArray[np.float32]
 
     if not any(isinstance(layer, TreeOrder) for layer in model.layers):
         raise ConfigError("the model has an input 'coords', which points have and jets do not")
+    if not events.has_momenta:
+        raise ConfigError(
+            f"the model has an input 'coords', which events without momenta do not have: take a data set of jets or "
+            f"points. Received: features {', '.join(events.feature_set.names)}"
+        )
     wanted = next(int(tensor.shape[-1]) for tensor in model.inputs if tensor.name == "coords")
     if wanted != JET_COORDS:
         raise ConfigError(

@@ -445,7 +445,7 @@ class Hgq:
         bit = self.formats.fixed(str(Fixed(False, 1 + round(math.log2(worth)), -round(math.log2(worth)))))
         sides = [bit, self.formats.value(name, _roles_of(x), "QEinsum", "input1")]
         return QEinsum(equation, iq_confs=sides, name=name, **self.formats.result(name, "QEinsum"))(
-            [self._plain(mask, name), self._plain(x, name)]
+            [self._plain(mask, name), self._taken(x)]
         )
 
     def dropout(self, x: Tensor, rate: float, name: str) -> Tensor:

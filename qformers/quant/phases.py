@@ -553,12 +553,13 @@ class _Planner:
                 raise _refuse(layer, f"it joins other values with the axis of points. Received: {before}", ELSE)
             same = [number for number in there if after[number] == before[axis]]  # of length 1: any axis of it
             place = axis if axis in same else (same or there)[-1]
-            self._refuse_cut_blocks(layer, after[place], before[axis] // after[place])
+            self._refuse_cut_blocks(layer, after[place])
         self._add(Work(layer, 0, (Use(named(tensor), axis),), layer.name, place))
 
-    def _refuse_cut_blocks(self, layer: Any, blocks: int, size: int) -> None:
+    def _refuse_cut_blocks(self, layer: Any, blocks: int) -> None:
         """Refuse beats that cut blocks of S points in two."""
         if blocks % self.beats:
+            size = self.points // blocks  # of a pooled level: the points that its slots stand for
             whole = [n for n in range(size, self.points + 1, size) if self.points % n == 0]
             raise Unfolded(
                 "firmware.points_per_clock",
@@ -578,6 +579,8 @@ class _Planner:
 
     def _given_order(self, layer: Any, tensors: Sequence[Any]) -> None:
         """The numbers of the places of a beat, as they come; the mask gives nothing but N."""
+        if isinstance(layer, TreeOrder) and int(layer.input.shape[1]) > 1:
+            raise _refuse(layer, "it is one of several orders of trees", "set model.rotate: 0, or backend: alkaid")
         if self.banks:
             if self.host_orders:
                 raise _refuse(layer, "it is a second order of the host", NUMBERS)
@@ -596,8 +599,8 @@ class _Planner:
             raise _refuse(layer, f"it needs an order of its own for {sides} sides and {heads} heads", ELSE)
         gathers = isinstance(layer, ToBlocks)
         come, block_axis = self.places[rows].axis, 2
-        blocks, size = (layer.output if gathers else tensors[0]).shape[block_axis + 1 : block_axis + 3]
-        self._refuse_cut_blocks(layer, blocks, size)
+        blocks = (layer.output if gathers else tensors[0]).shape[block_axis + 1]
+        self._refuse_cut_blocks(layer, blocks)
         if come != (0 if gathers else block_axis):
             raise _refuse(layer, "it moves rows of points that come in another way", ELSE)
         uses = [Use(rows, come, "gathered" if gathers else "scattered")]

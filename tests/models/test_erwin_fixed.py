@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 from support.battery import QUANT, build_of
 from support.configurations import events
+from support.paths import ROOT
 from support.peers import NARROW
 from support.quantised import NATURAL, inputs_of, shaken
 
 from hls.backends import open_backend
 from hls.errors import ExportRefused
 from hls.proof.agree import agree
+from qformers.builds.build import load
+from qformers.builds.models import fresh_model
 from qformers.errors import ConfigError
 from qformers.models import MODELS
 from qformers.models.erwin import pooled, small
@@ -24,6 +27,7 @@ from qformers.models.sizes import Jet
 from qformers.nn.float32 import Float32
 from qformers.nn.hgq import Hgq
 from qformers.quant.fold import float_to_quantised
+from qformers.quant.phases import Unfolded, plan
 
 TURNED = small(enc_depths=(2,), rotate=45.0, norm="batch", widths=(4,), head="points", outputs=2, distance="none")
 
@@ -62,6 +66,22 @@ def test_rotated_trees_are_exact_in_rtl_and_refused_by_hls4ml(tmp_path: Path) ->
     assert found.equal, str(found)
     with pytest.raises(ExportRefused, match="it picks one of 2 orders, and hls4ml cannot slice"):
         open_backend("vitis").write(model, build_of("turned", TURNED, NARROW, "vitis"), tmp_path / "vitis")
+
+
+def test_folded_firmware_refuses_rotated_trees_and_says_which_t_a_pooled_level_takes(tmp_path: Path) -> None:
+    model, _ = both(TURNED)
+    with pytest.raises(Unfolded, match=r"order_slots.*one of several orders of trees; set model.rotate: 0"):
+        plan(model, 4)
+    model, _ = both(pooled(), 16)
+    with pytest.raises(Unfolded, match=r"multiple of the 8 points of a block.*Received: 4; take one of 8, 16"):
+        plan(model, 4)
+    assert len(plan(model, 8).works) > 1
+
+
+def test_jets_need_a_number_per_class() -> None:
+    build = load(ROOT / "firmware_configs" / "erwin_demo.yaml", ["model.head=points"])
+    with pytest.raises(ConfigError, match=r"jets need a number per class, \(10,\).*model.head: jet.*model.head=points"):
+        fresh_model(build)
 
 
 def test_empty_balls_and_pads_never_change_another_point() -> None:

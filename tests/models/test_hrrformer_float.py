@@ -169,12 +169,10 @@ def test_contradictions_are_refused(changes: dict[str, Any], words: str) -> None
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"inverse": "exact"}, "form: fft has no fixed point; set model.form: dft, the same function, which has "
-                               "model.inverse: approximate alone"),
+        ({"inverse": "exact"}, "inverse: exact has no fixed point; set model.inverse: approximate, which is another"),
         ({"head": "class_token"}, "head: class_token has no fixed point; set model.head: mean"),
         ({"pair": True}, "pair: true has no fixed point; set model.pair: false"),
         ({"mask_pool": False}, "set model.mask_pool: true"),
-        ({"residuals": "post"}, "no dense step reads it|which fixed point folds into dense steps"),
     ],
 )  # fmt: skip
 def test_what_fixed_point_has_not_is_refused_with_the_way_out(changes: dict[str, Any], words: str) -> None:

@@ -41,9 +41,8 @@ from qformers.nn.vocabulary import Linear, Tensor, Vocabulary
 if TYPE_CHECKING:
     from qformers.nn.formats import Formats
 
-REFUSAL = (
-    "form: fft has no fixed point; set model.form: dft, the same function, which has model.inverse: approximate alone"
-)
+REFUSAL = "form: fft has no fixed point; set model.form: dft, the same function"
+EXACT = "inverse: exact has no fixed point; set model.inverse: approximate, which is another function"
 PARTS = ("edge", "re", "im")
 
 
@@ -74,7 +73,9 @@ def attention(cfg: HrrformerConfig, nn: Vocabulary, x: Tensor, mask: Tensor | No
     if cfg.form == "fft":
         q, k, v = (nn.dense(x, f"{p}_{which}", head_linear(cfg, cfg.head_width)) for which in "qkv")
         k = k if keys_mask is None else nn.gate(k, keys_mask, f"{p}_k_real")
-        found = nn.real(Unbinding, [q, k, v], f"{p}_found", REFUSAL, inverse=cfg.inverse)
+        found = nn.real(
+            Unbinding, [q, k, v], f"{p}_found", EXACT if cfg.inverse == "exact" else REFUSAL, inverse=cfg.inverse
+        )
     else:
         found, v = _unbound(cfg, nn, x, keys_mask, p)
     cosine = nn.cosine(v, found, "bnhe", f"{p}_cosine", cfg.cosine_epsilon)  # (B, N, h)

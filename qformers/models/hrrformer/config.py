@@ -30,7 +30,7 @@ class HrrformerConfig(Section):
     ffn_width: Width = 128  # hidden layer of the feed-forward part
     residuals: Literal["pre", "half", "post"] = "half"
     # pre: x + f(norm(x)) (Text, EMBER); half: the same, and attention without norm (ListOps, Retrieval, Path);
-    # post: norm(x + f(x)) (Image), in float alone
+    # post: norm(x + f(x)) (Image)
     norm: NormKind = "layer"  # of these; in fixed point batch costs nothing, rms a sum of squares and a product
     activation: Literal["gelu_tanh", "gelu", "silu", "relu"] = "gelu_tanh"  # of feed-forward part and head
     attention: Literal["hrr", "dot", "none"] = (
