@@ -44,5 +44,6 @@ def refuse_float_only(build: Build, run: Path, otherwise: str = "") -> None:
     Raises:
         ConfigError: with the way to one.
     """
-    if not (run / "qat" / "model.keras").is_file() and (why := no_quantised(build)):
-        raise ConfigError(why + otherwise)
+    model = run / "qat" / "model.keras"
+    if not model.is_file() and (why := no_quantised(build)):
+        raise ConfigError(f"{model} is missing; {why}{otherwise}")

@@ -24,6 +24,9 @@ BOUND = 0.05
 # With norms that are computed: of two channels they are the sign of a difference, and where it is small float's epsilon
 # counts, which fixed point does not have.
 COMPUTED = 0.1
+# Lists of Erwin follow each other in length, and no draw of each by itself is accepted: its forms below, and
+# tests/models/test_erwin_fixed.py
+SWEPT = [name for name in MODELS if name != "erwin"]
 COUNT, MANY = 5, 30  # configurations of one architecture
 
 
@@ -31,7 +34,7 @@ def bound(cfg: Any) -> float:
     return COMPUTED if getattr(cfg, "norm", None) in ("layer", "rms") else BOUND
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", SWEPT)
 def test_what_fixed_point_accepts_is_the_float_function(name: str) -> None:
     for cfg, model in Sweep(MODELS[name]).models(COUNT):
         off = deviation(MODELS[name], cfg, model)
@@ -50,7 +53,7 @@ def test_every_form_is_accepted_as_it_stands_and_is_the_float_function(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", SWEPT)
 def test_so_it_is_over_many_configurations_with_every_choice(name: str) -> None:
     sweep = Sweep(MODELS[name], seed=1)
     results = [(deviation(MODELS[name], cfg, model), cfg) for cfg, model in sweep.models(MANY)]

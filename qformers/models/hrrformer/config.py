@@ -76,8 +76,8 @@ class HrrformerConfig(Section):
             raise ValueError(f"heads must divide the model width {self.width}. Received: heads={self.heads}")
         if self.attention == "hrr" and (self.head_width % 2 or self.head_width < 4):
             raise ValueError(
-                f"attention: hrr needs heads of an even width, 4 or more: embed_widths[-1] / heads. "
-                f"Received: {self.width} / {self.heads}, heads={self.heads}"
+                "attention: hrr needs heads of an even width, 4 or more. "
+                f"Received: heads={self.heads} of {self.width} channels"
             )
         if self.form == "dft" and self.inverse == "exact":
             raise ValueError("form: dft has inverse: approximate alone. Received: inverse=exact")
