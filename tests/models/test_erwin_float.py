@@ -363,7 +363,7 @@ def test_what_is_not_there_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"head: jet needs events with classes; set model.head: points"):
         erwin(small(head="jet"), Points(21, FEATURES), Float32())
     with pytest.raises(
-        ConfigError, match=r"coords_real: architecture erwin has no form in fixed point yet; set train.qat"
+        ConfigError, match=r"order_slots: points that stand in two slots have no fixed point; set model.pads"
     ):
         erwin(small(), Jet(21, FEATURES, CLASSES), Hgq(QuantConfig()))
     model, events = random_model(small(), 21), random_events(small(), 21, [21, 17])

@@ -125,5 +125,9 @@ def test_a_build_file_makes_the_model(tmp_path: Path) -> None:
         ConfigError, match=r"'data\.num_particles': this model takes 9 to 500000 particles\. Received: 8"
     ):
         load(path, ["data.num_particles=8"])
-    with pytest.raises(ConfigError, match=r"architecture erwin has no form in fixed point yet"):
-        fresh_model(load(path, ["quant={}"]), "hgq")
+    quantised = fresh_model(load(path, ["quant={}"]), "hgq")
+    assert {tensor.name: tensor.shape for tensor in quantised.inputs} == {t.name: t.shape for t in model.inputs}
+    with pytest.raises(
+        ConfigError, match=r"points that stand in two slots have no fixed point; set model.pads: masked"
+    ):
+        fresh_model(load(path, ["quant={}", "model.pads=duplicates"]), "hgq")
