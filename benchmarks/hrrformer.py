@@ -22,6 +22,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+from benchmarks.folded_training import COST, cost_cells  # noqa: E402
 from benchmarks.logged import step  # noqa: E402
 from benchmarks.markdown import machine_words, table  # noqa: E402
 from benchmarks.pareto_table import paired, per_cent, read  # noqa: E402
@@ -163,21 +164,14 @@ def text(content: Mapping[str, Any]) -> str:
     return table(lines)
 
 
-COST = ("EBOPs", "LUT (est.)", "DSP", "II", "latency", "outputs that differ")
-
-
 def folded_text(content: Mapping[str, Any]) -> str:
     """The table of what was quantised and folded, one token per clock."""
     lines = [["task", "seed", "float %", "quantised %", "quantised - float", *COST]]
     for row in content["rows"]:
         if "ebops" not in row:
             continue
-        resources, clock = row["resources"], row["clock_ns"]
         scores = [per_cent(row["float"]), per_cent(row["quantised"]), per_cent(row["minus_float"], "+")]
-        times = [f"{row[key]} = {row[key] * clock:g} ns" for key in ("ii_cycles", "latency_cycles")]
-        costs = [f"{row['ebops']:,}", f"{resources['lut']:,}", f"{resources['dsp']:,}", *times]
-        differ = "{:,} of {:,}".format(*row["differ"])
-        lines.append([TASKS[row["task"]].words, str(row["seed"]), *scores, *costs, differ])
+        lines.append([TASKS[row["task"]].words, str(row["seed"]), *scores, *cost_cells(row)])
     return table(lines)
 
 

@@ -16,7 +16,6 @@ import keras
 import numpy as np
 from hgq.layers import QAdd, QEinsum, QEinsumDense, QSoftmax, QSubtract, QUnaryFunctionLUT
 from hgq.quantizer import Quantizer
-from keras import ops
 
 from qformers.config.sections import QuantConfig
 from qformers.errors import ConfigError
@@ -25,11 +24,12 @@ from qformers.nn.formats import Formats, exact_quantiser, write_constant
 from qformers.nn.index.host_order import HostOrder
 from qformers.nn.index.rounded_pairs import QSymmetricFill
 from qformers.nn.index.sorted_order import SortedOrder
-from qformers.nn.layers import remembering, serialisable
+from qformers.nn.layers import remembering
 from qformers.nn.memory import Fold, Role, layer_of
 from qformers.nn.positions import Positions
 from qformers.nn.roles import Roles
 from qformers.nn.softmax import EXP_INTEGER_BITS, lift_of
+from qformers.nn.table import reciprocal
 from qformers.nn.vocabulary import (
     COMPUTED,
     Form,
@@ -237,8 +237,7 @@ class Hgq:
             mean = self._ranged_wires(x, share, f"{places}d,do->{places}o", f"{name}_mean", forms.averaged)
             sides = [formats.value(f"{name}_centred", roles, "QSubtract", slot) for slot in ("input0", "input1")]
             x = QSubtract(iq_confs=sides, name=f"{name}_centred")([x, mean])
-        x = self._ranged_wires(x, np.ones(channels), each, f"{name}_shifted", forms.unshifted)
-        self._shifts.append(f"{name}_shifted")
+        x = self._shifted_values(x, each, f"{name}_shifted")
         root = self._root(x, places, roles, name)
         step = f"{name}_normed"
         sides = [
@@ -247,6 +246,12 @@ class Hgq:
         ]
         y = QEinsum(f"{places}d,{places}->{places}d", iq_confs=sides, name=step)([x, root])
         return keras.layers.Reshape(shape[1:], name=f"{name}_flat")(y) if len(shape) == 2 else y
+
+    def _shifted_values(self, x: Tensor, each: str, name: str) -> Tensor:
+        """Values (B, ..., D) by the power of two that brings them into (-1, 1), which calibration sets."""
+        self._shifts.append(name)
+        unshifted = norms.Forms.of(self.quant.norm_bits).unshifted
+        return self._ranged_wires(x, np.ones(int(x.shape[-1])), each, name, unshifted)
 
     def _root(self, x: Tensor, places: str, roles: tuple[Role, ...], name: str, mean: bool = False) -> Tensor:
         """sqrt(D / sum of squares) of shifted values (B, ..., D), for `mean` divided by D: (B, ...)."""
@@ -275,9 +280,7 @@ class Hgq:
         places, channels = each[: each.index("d")], int(a.shape[-1])
         shifted, roots = [], []
         for side, value in (("left", self._plain(a, name)), ("right", self._plain(b, name))):
-            step = f"{name}_{side}_shifted"
-            x = self._ranged_wires(value, np.ones(channels), each, step, forms.unshifted)
-            self._shifts.append(step)
+            x = self._shifted_values(value, each, f"{name}_{side}_shifted")
             roots.append(self._root(x, places, roles, f"{name}_{side}", mean=side == "right"))
             shifted.append(x)
         step = f"{name}_product"
@@ -568,12 +571,6 @@ class Hgq:
         if bias is not None:
             self._constants.append((layer.bias, layer.bq, np.asarray(bias, np.float32)))
         return y
-
-
-@serialisable
-def reciprocal(x: Tensor) -> Tensor:
-    """1 / max(x, 1)."""
-    return 1.0 / ops.maximum(x, 1.0)
 
 
 def _roles_of(x: Tensor) -> tuple[Role, ...]:

@@ -1,4 +1,4 @@
-"""Functions of one variable for tables in firmware: a square, and a function as the list of its values."""
+"""Functions of one variable for tables in firmware: square, reciprocal, and a function as the list of its values."""
 
 from __future__ import annotations
 
@@ -15,6 +15,12 @@ from qformers.nn.layers import serialisable
 def square(x: Any) -> Any:
     """x^2."""
     return x * x
+
+
+@serialisable
+def reciprocal(x: Any) -> Any:
+    """1 / max(x, 1)."""
+    return 1.0 / ops.maximum(x, 1.0)
 
 
 @serialisable

@@ -68,7 +68,7 @@ def test_rotated_trees_are_exact_in_rtl_and_refused_by_hls4ml(tmp_path: Path) ->
         open_backend("vitis").write(model, build_of("turned", TURNED, NARROW, "vitis"), tmp_path / "vitis")
 
 
-def test_folded_firmware_refuses_rotated_trees_and_says_which_t_a_pooled_level_takes(tmp_path: Path) -> None:
+def test_folded_firmware_refuses_rotated_trees_and_says_which_t_a_pooled_level_takes() -> None:
     model, _ = both(TURNED)
     with pytest.raises(Unfolded, match=r"order_slots.*one of several orders of trees; set model.rotate: 0"):
         plan(model, 4)

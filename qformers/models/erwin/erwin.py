@@ -19,9 +19,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
 
-import keras
 import numpy as np
 
 from qformers.errors import ConfigError
@@ -30,6 +28,7 @@ from qformers.models.coords import coords_as_told
 from qformers.models.erwin import layers as erwin_layers
 from qformers.models.erwin import tables
 from qformers.models.erwin.config import ErwinConfig
+from qformers.models.shapes import reshape
 from qformers.models.sizes import Sizes
 from qformers.nn.index import ball_slots, lsh, padding, select
 from qformers.nn.index.ball_tree import slots_of
@@ -404,8 +403,3 @@ def finish(cfg: ErwinConfig, nn: Vocabulary, x: Tensor, real: Tensor, classes: i
 def dense(cfg: ErwinConfig, nn: Vocabulary, x: Tensor, name: str, width: int, norm: Norm | None = None) -> Tensor:
     """A linear step with a bias on (B, N, D)."""
     return nn.dense(x, name, Linear("bnd,de->bne", {"e": width}, "e", norm=norm, initial=cfg.initial))
-
-
-def reshape(nn: Vocabulary, x: Tensor, shape: tuple[Any, ...], name: str) -> Tensor:
-    """Another shape behind the batch."""
-    return nn.move(keras.layers.Reshape, x, name, target_shape=tuple(shape))

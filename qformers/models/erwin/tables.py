@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from keras import ops
 
 from qformers.nn.layers import serialisable
-from qformers.nn.table import square
+from qformers.nn.table import reciprocal, square
 from qformers.nn.vocabulary import Form, Table, Tensor
 from qformers.precision.fixed import Fixed
 
@@ -20,12 +20,6 @@ if TYPE_CHECKING:
 
 SHARE_BITS = 6  # of 1/n beyond those of n: a mean is within 1 % of the largest value
 ROOT_BITS = 10  # address of the table of the root
-
-
-@serialisable
-def one_over(x: Tensor) -> Tensor:
-    """1 / max(x, 1)."""
-    return 1.0 / ops.maximum(x, 1.0)
 
 
 @serialisable
@@ -42,7 +36,7 @@ def share(count: int) -> Form:
 def shares(count: int) -> Table:
     """1/n of n up to `count`; 1 of none."""
     bits = count.bit_length()
-    return Table(one_over, f"ufixed<{bits},{bits}>", share(count))
+    return Table(reciprocal, f"ufixed<{bits},{bits}>", share(count))
 
 
 def _squared(formats: Formats) -> Fixed:

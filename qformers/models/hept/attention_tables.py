@@ -35,6 +35,7 @@ from qformers.models.coords import coords_as_told
 from qformers.models.hept import tables
 from qformers.models.hept.common import initial, scales_of
 from qformers.models.hept.config import HeptConfig
+from qformers.models.shapes import reshape
 from qformers.nn import softmax
 from qformers.nn.index import lsh, padding, select
 from qformers.nn.index.host_order import HostOrder
@@ -74,14 +75,14 @@ class TablesCloud:
         """Rows of points into blocks, (B, N, E) -> (B, O, M, S, E)."""
         blocks = (self.order.shape[2], x.shape[1] // self.block, self.block, x.shape[2])
         if self.sorted:
-            return _reshape(self.nn, x, blocks, f"{name}_blocks")
+            return reshape(self.nn, x, blocks, f"{name}_blocks")
         return _gathered(self.nn, x, self.order, self.block, name)
 
     def scatter(self, x: Tensor, name: str) -> Tensor:
         """Back to the slots of the points, (B, O, H, M, S, E) -> (B, O, H, N, E)."""
         if self.sorted:
             _, orders, heads, blocks, size, channels = x.shape
-            return _reshape(self.nn, x, (orders, heads, blocks * size, channels), f"{name}_slots")
+            return reshape(self.nn, x, (orders, heads, blocks * size, channels), f"{name}_slots")
         return self.nn.move(lsh.FromBlocks, x, f"{name}_slots", self.order)
 
     def start(self, features: Tensor) -> Tensor:
@@ -90,16 +91,16 @@ class TablesCloud:
         if not self.sorted:
             return features
         rows = _gathered(self.nn, features, self.order, self.block, "features")  # (B, 1, M, S, F)
-        return _reshape(self.nn, rows, tuple(features.shape[1:]), "features_sorted_rows")
+        return reshape(self.nn, rows, tuple(features.shape[1:]), "features_sorted_rows")
 
     def end(self, x: Tensor, name: str) -> Tensor:
         """The output in the slots of the points, (B, N, E)."""
         if not self.sorted:
             return x
         rows, width = x.shape[1:]
-        blocks = _reshape(self.nn, x, (1, 1, rows // self.block, self.block, width), f"{name}_in_order")
+        blocks = reshape(self.nn, x, (1, 1, rows // self.block, self.block, width), f"{name}_in_order")
         slots = self.nn.move(lsh.FromBlocks, blocks, f"{name}_slots", self.order)
-        return _reshape(self.nn, slots, (rows, width), name)
+        return reshape(self.nn, slots, (rows, width), name)
 
 
 def refuse(cfg: HeptConfig, number: int | None, block: int) -> None:
@@ -144,7 +145,7 @@ def cloud_of(
     """
     refuse(cfg, number, block)
     coords = nn.round(coords, coords_form, COORDS, told=True)
-    bits = nn.round(_reshape(nn, mask, (mask.shape[1], 1), "column"), "ufixed<1,1>", "mask_rounded")
+    bits = nn.round(reshape(nn, mask, (mask.shape[1], 1), "column"), "ufixed<1,1>", "mask_rounded")
     drawn = HostOrder.drawn(cfg, cfg.order_seed)
     if given is not None:
         numbers = {"regions": drawn.regions.tolist(), "alpha": drawn.alpha.tolist()}
@@ -159,7 +160,7 @@ def cloud_of(
     differences = _across(nn, rows, rows, "coords_differences", exact)  # (B, O, M, S, S, C)
     squares = nn.table(differences, tables.HALF_SQUARES, "coords_squares")
     real = _gathered(nn, bits, order, block, "mask")
-    real = _reshape(nn, real, real.shape[1:4], "mask_blocks_flat")  # (B, O, M, S)
+    real = reshape(nn, real, real.shape[1:4], "mask_blocks_flat")  # (B, O, M, S)
     hidden = nn.hidden_keys(real, (cfg.heads, block), "bpgt,hs->bphgst", "mask_lift")
     statistics = mask
     if cfg.hashes == 1:
@@ -199,7 +200,7 @@ def attention(cfg: HeptConfig, nn: Vocabulary, x: Tensor, cloud: TablesCloud, p:
         total = nn.einsum("bphno,bphno->bhno", share, total, f"{p}_den_or")
     else:
         context, total = (
-            _reshape(nn, part, part.shape[2:], f"{p}_{name}_or") for name, part in (("num", context), ("den", total))
+            reshape(nn, part, part.shape[2:], f"{p}_{name}_or") for name, part in (("num", context), ("den", total))
         )
     inverse = nn.table(total, softmax.reciprocals(cfg.hashes * (cloud.block + 1)), f"{p}_inverse")
     return nn.einsum("bhne,bhno->bnhe", context, inverse, f"{p}_context")
@@ -226,21 +227,17 @@ def derive_minus_scales(cfg: HeptConfig, source: Source, of: str) -> tuple[NDArr
 DERIVATIONS: dict[str, Callable[[Any, Source, str], Any]] = {"minus scales": derive_minus_scales}
 
 
-def _reshape(nn: Vocabulary, x: Tensor, shape: tuple[int, ...], name: str) -> Tensor:
-    return nn.move(keras.layers.Reshape, x, name, target_shape=tuple(shape))
-
-
 def _gathered(nn: Vocabulary, x: Tensor, order: Tensor, block: int, p: str) -> Tensor:
     """(B, N, E) -> (B, O, M, S, E)."""
     slots, channels = x.shape[1:]
-    column = _reshape(nn, x, (slots, 1, channels), f"{p}_column")
+    column = reshape(nn, x, (slots, 1, channels), f"{p}_column")
     blocks = nn.move(lsh.ToBlocks, column, f"{p}_blocks", order, block=block)  # (B, O, 1, M, S, E)
-    return _reshape(nn, blocks, (blocks.shape[1], *blocks.shape[3:]), f"{p}_sorted")
+    return reshape(nn, blocks, (blocks.shape[1], *blocks.shape[3:]), f"{p}_sorted")
 
 
 def _across(nn: Vocabulary, a: Tensor, b: Tensor, name: str, form: Any = None) -> Tensor:
     """a_s - b_t of all pairs in a block, (..., S, E) twice -> (..., S, S, E)."""
     outer, (size, channels) = a.shape[1:-2], a.shape[-2:]
-    rows = _reshape(nn, a, (*outer, size, 1, channels), f"{name}_queries")
-    columns = _reshape(nn, b, (*outer, 1, size, channels), f"{name}_keys")
+    rows = reshape(nn, a, (*outer, size, 1, channels), f"{name}_queries")
+    columns = reshape(nn, b, (*outer, 1, size, channels), f"{name}_keys")
     return nn.minus(rows, columns, name, form, axes="bphgste" if len(outer) == 3 else "bpgstr")
