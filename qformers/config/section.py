@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
@@ -17,6 +18,7 @@ Factor = Annotated[float, Field(gt=0, le=1e6)]
 Rate = Annotated[float, Field(ge=0, le=1e6)]
 Nanoseconds = Annotated[float, Field(ge=0.01, le=100_000)]
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+Scales = Annotated[tuple[Annotated[float, Field(ge=-1e9, le=1e9)], ...], Field(max_length=256)]  # see `are_scales`
 
 # Texts. They reach C++, Verilog, Tcl, pages and file systems, so that each kind says what it may be made of.
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*$", max_length=64)]  # name of something registered
@@ -61,6 +63,11 @@ class Section(BaseModel):
         if plain - {type(None)} == {str} and any(isinstance(part, int | float) for part in parts):
             raise ValueError("expected a text: quote the number")
         return value
+
+
+def are_scales(scales: tuple[float, ...]) -> bool:
+    """Whether these are powers of two or 0, not all 0."""
+    return any(scales) and all(scale == 0 or math.frexp(scale)[0] == 0.5 for scale in scales)
 
 
 DEFAULT_ARCHITECTURE = "part"

@@ -55,6 +55,8 @@ class PointsConfig(Section):
     overlap: Annotated[float, Field(ge=1, le=16)] = 1.1  # windows see more than their core, by this factor in each
     # direction;
     # a particle counts in the window whose core holds half of it, a point of a pile-up task in the core it lies in
+    local: Annotated[bool, Field(exclude_if=lambda local: not local)] = False  # coordinates eta and phi are counted
+    # from the middle of the window: they need fewer bits, and phi has no seam there. Features stay as they are
     too_many: Literal["refuse", "cut"] = "refuse"  # windows of more than data.num_particles points: an error, or the
     # points behind the first num_particles are dropped
     lda: FilePath | None = None  # line_segments: JSON file of the LDA that gives the coordinates, fitted on training

@@ -19,7 +19,6 @@ PAIR_SHIFT = (0.0, -2.0, -3.0, 2.0)
 PAIR_SCALE = (1.0, 1.0, 1.0, 0.5)
 PAIR_RANGE = 4.0
 PAIR_EPSILON = 1e-8
-JET_COORDS = 2  # eta and phi
 
 
 def pair_features(vectors: NDArray[Any]) -> NDArray[np.float64]:
@@ -86,27 +85,37 @@ def host_order(model: Any, events: Events | PointEvents) -> NDArray[np.int32]:
 def host_coords(model: Any, events: Events | PointEvents) -> NDArray[np.float32]:
     """Coordinates (n, N, d): of points as they are, of a jet eta and phi around the axis of the jet, for an Erwin.
 
+    An Erwin takes them times its ``coord_scales``.
+
     Raises:
-        ConfigError: a jet is to have other coordinates.
+        ConfigError: events have others than an Erwin is made for; and as `BallOrder.seen`.
     """
-    if not isinstance(events, Events):
-        return events.coords
     from qformers.nn.index.ball_slots import TreeOrder
 
-    if not any(isinstance(layer, TreeOrder) for layer in model.layers):
+    tree = next((layer.host for layer in model.layers if isinstance(layer, TreeOrder)), None)
+    if tree is None and not isinstance(events, Events):
+        return events.coords
+    if tree is None:
         raise ConfigError("the model has an input 'coords', which points have and jets do not")
-    if not events.has_momenta:
+    if isinstance(events, Events) and not events.has_momenta:
         raise ConfigError(
             f"the model has an input 'coords', which events without momenta do not have: take a data set of jets or "
             f"points. Received: features {', '.join(events.feature_set.names)}"
         )
     wanted = next(int(tensor.shape[-1]) for tensor in model.inputs if tensor.name == "coords")
-    if wanted != JET_COORDS:
-        raise ConfigError(
-            f"particles of a jet have {JET_COORDS} coordinates, eta and phi around its axis; set model.coords: "
-            f"{JET_COORDS}. Received: {wanted}"
+    jets = isinstance(events, Events)
+    coords = tree.seen(jet_coords(events.vectors, events.mask) if jets else events.coords)
+    if (there := coords.shape[-1]) != wanted:
+        whose = (
+            "particles of a jet have {} coordinates, eta and phi around its axis"
+            if jets
+            else "points have {} coordinates"
         )
-    return jet_coords(events.vectors, events.mask)
+        raise ConfigError(
+            f"{whose.format(there)}; set model.coords: {there}, or choose some by model.coord_scales. "
+            f"Received: model.coords={wanted}"
+        )
+    return coords
 
 
 def jet_coords(vectors: NDArray[Any], mask: NDArray[Any]) -> NDArray[np.float32]:

@@ -59,12 +59,12 @@ class Scorer:
 
         points = self.config.points or PointsConfig()
         event = self.reader.event(path)
-        masks = self.reader.windows(event)
-        events: Any = stack([event[wide] for _, wide in masks], self.config.num_particles, points.too_many)
+        windows = self.reader.windows(event)
+        events: Any = stack([window.part for window in windows], self.config.num_particles, points.too_many)
         outputs = self.model.predict_on_batch(host_inputs(self.model, events))
         logits = ops.convert_to_numpy(outputs)[..., 0].astype(np.float64)  # (windows, N)
         scores = np.full(len(event), np.nan)
-        for (core, wide), row in zip(masks, logits, strict=True):
+        for (core, wide, _), row in zip(windows, logits, strict=True):
             seen = np.flatnonzero(wide)[: len(row)]
             if not np.isfinite(row[: len(seen)]).all():
                 raise DataError(f"{path}: the model gives NaN or infinity; train it again with a lower learning rate")

@@ -266,6 +266,25 @@ def test_regions_share_out_the_points(folder):
         regions(cloud, 0)
 
 
+def test_local_coordinates_are_counted_from_the_middle_of_the_window(folder):
+    cloud = read_event(folder / f"{EVENT}-hits.csv", TrackmlOptions())
+    edges = (-4.0, 0.0, 4.0)
+    here, there = regions(cloud, 10, edges, local=True), regions(cloud, 10, edges)
+    across = 0  # windows that the seam of phi runs through
+    for number, (own, whole) in enumerate(zip(here, there, strict=True)):
+        sector, low = divmod(number, 2)
+        np.testing.assert_array_equal(own.features, whole.features)
+        np.testing.assert_array_equal(own.coords[:, 2:5], whole.coords[:, 2:5])
+        np.testing.assert_allclose(
+            own.coords[:, [0, 5]], whole.coords[:, [0, 5]] - (-2.0 if low == 0 else 2.0), atol=1e-6
+        )
+        assert np.abs(own.coords[:, 1]).max(initial=0) <= 1.1 * np.pi / 10 + 1e-6
+        turned = np.exp(1j * (own.coords[:, 1] + 2 * np.pi * sector / 10))
+        np.testing.assert_allclose(turned, np.exp(1j * whole.coords[:, 1].astype(float)), atol=1e-5)
+        across += np.ptp(whole.coords[:, 1]) > np.pi if len(whole) else 0
+    assert across > 0
+
+
 def test_a_float_column_and_an_empty_file(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("a,b\n")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from support.erwin import CLASSES, FEATURES, empty_model, small
 
 from qformers.builds.build import load
@@ -79,7 +81,9 @@ def test_a_model_of_jets_gets_all_its_inputs(pads: str) -> None:
 
 def test_jets_have_two_coordinates() -> None:
     model = empty_model(small(head="jet"), N, "float32")
-    with pytest.raises(ConfigError, match=r"eta and phi around its axis; set model\.coords: 2\. Received: 3"):
+    with pytest.raises(
+        ConfigError, match=r"eta and phi around its axis; set model\.coords: 2, .*Received: model\.coords=3"
+    ):
         host_inputs(model, jets([N]))
 
 
@@ -89,7 +93,8 @@ def test_events_of_too_few_points_are_refused_in_words() -> None:
         host_inputs(model, jets([N, 5]))
 
 
-def test_points_keep_their_coordinates() -> None:
+def points() -> PointEvents:
+    """Two events of N points in space."""
     rng = np.random.default_rng(0)
     shape = (2, N)
     layout = PointLayout(tuple(f"f{index}" for index in range(FEATURES)), ("x", "y", "z"), ("a", "b"))
@@ -101,11 +106,42 @@ def test_points_keep_their_coordinates() -> None:
         "eta": np.zeros(shape, np.float32), "reconstructable": np.zeros(shape, np.bool_),
         "layers": np.zeros(shape, np.int64), "events": np.arange(2), "layout": layout,
     }  # fmt: skip
-    events = PointEvents(**{name: numbers[name] for name in PointEvents.__dataclass_fields__})
+    return PointEvents(**{name: numbers[name] for name in PointEvents.__dataclass_fields__})
+
+
+def test_points_keep_their_coordinates() -> None:
+    events = points()
     model = empty_model(small(), N, "float32")
     inputs = host_inputs(model, events)
     np.testing.assert_array_equal(inputs["coords"], events.coords)
     assert np.asarray(model(inputs)).shape == (2, N, 2)
+
+
+def test_coordinates_are_scaled_by_the_host_and_some_left_out() -> None:
+    scales = (2.0, 0.0, 0.25)
+    model = empty_model(small(coords=2, coord_scales=scales, head="jet", pads="masked"), N, "float32")
+    events = points()
+    inputs = host_inputs(model, events)
+    np.testing.assert_array_equal(inputs["coords"], events.coords[..., [0, 2]] * np.float32([2.0, 0.25]))
+    saved = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(model))
+    np.testing.assert_array_equal(host_inputs(saved, events)["order"], inputs["order"])
+    wide = replace(events, coords=events.coords * np.float32([1.0, 0.0, 0.0]))  # one axis: the tree is a sort by it
+    order = host_inputs(model, wide)["order"][:, 0]
+    for event in range(2):
+        np.testing.assert_array_equal(order[event, :N], np.argsort(events.coords[event, :, 0], kind="stable"))
+
+
+def test_scales_that_do_not_fit_are_refused_in_words() -> None:
+    with pytest.raises(ValidationError, match=r"as many are not 0 as there are coords\. Received: coord_scales=\[2"):
+        small(coords=3, coord_scales=(2.0, 0.0, 1.0))
+    with pytest.raises(ValidationError, match=r"coord_scales are powers of two"):
+        small(coords=2, coord_scales=(3.0, 1.0))
+    model = empty_model(small(coords=2, coord_scales=(1.0, 1.0), head="jet", pads="masked"), N, "float32")
+    with pytest.raises(ConfigError, match=r"model\.coord_scales has one number for each .* have 3\. Received: "):
+        host_inputs(model, points())
+    model = empty_model(small(coords=2, head="jet", pads="masked"), N, "float32")
+    with pytest.raises(ConfigError, match=r"points have 3 coordinates; set model\.coords: 3, or choose some by model"):
+        host_inputs(model, points())
 
 
 def test_a_build_file_makes_the_model(tmp_path: Path) -> None:

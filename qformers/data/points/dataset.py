@@ -83,7 +83,7 @@ def _section(config: DataConfig) -> PointsConfig:
 
 
 def _regions(points: PointsConfig) -> dict[str, Any]:
-    return {"phi_sectors": points.phi_sectors, "eta_edges": points.eta_edges, "overlap": points.overlap}
+    return {key: getattr(points, key) for key in ("phi_sectors", "eta_edges", "overlap", "local")}
 
 
 def trackml(config: DataConfig, points: PointsConfig) -> TrackmlReader:
@@ -109,10 +109,10 @@ def line_segments(config: DataConfig, points: PointsConfig) -> SegmentReader:
             "data.points.lda: line_segments need the file of an LDA fitted on training events; it is missing "
             "(qformers fit-lda makes it)"
         )
-    if points.phi_sectors > 1 or points.eta_edges:
+    if points.phi_sectors > 1 or points.eta_edges or points.local:
         raise DataError(
             f"data.points: line_segments come as whole events, their coordinates are not eta and phi. "
-            f"Received: phi_sectors={points.phi_sectors}, eta_edges={list(points.eta_edges)}"
+            f"Received: phi_sectors={points.phi_sectors}, eta_edges={list(points.eta_edges)}, local={points.local}"
         )
     return SegmentReader(Path(points.lda), points.task, points.fakes_per_true)
 

@@ -18,7 +18,7 @@ from qformers.data.points import acts, trackml
 from qformers.data.points.acts import ActsOptions
 from qformers.data.points.candidates import layout_of, read_candidates
 from qformers.data.points.line_segments import read_segments
-from qformers.data.points.regions import SECTOR_OVERLAP, Mask, regions, windows
+from qformers.data.points.regions import SECTOR_OVERLAP, Window, regions, windows
 from qformers.data.points.segment_features import LAYOUT as SEGMENTS
 from qformers.data.points.segment_features import Lda, segment_cloud
 from qformers.data.points.trackml import TrackmlOptions, read_event
@@ -44,8 +44,8 @@ class PointReader(Protocol):
     def event(self, path: Path) -> PointCloud:
         """The whole event of a file."""
 
-    def windows(self, event: PointCloud) -> list[tuple[Mask, Mask]]:
-        """Points in the core of each of its regions, and all that the region sees, (n,) each."""
+    def windows(self, event: PointCloud) -> list[Window]:
+        """Its regions: points in the core of each, and all that it sees."""
 
     def read(self, path: Path) -> list[PointCloud]:
         """The clouds of a file."""
@@ -56,27 +56,28 @@ class Regions(ABC):
     """A reader of events with coordinates eta and phi, which are cut into regions; a point counts in one core.
 
     Attributes:
-        phi_sectors, eta_edges, overlap: as `regions`; one sector and no edges = the whole event.
+        phi_sectors, eta_edges, overlap, local: as `regions`; one sector and no edges = the whole event.
     """
 
     phi_sectors: int = 1
     eta_edges: tuple[float, ...] = ()
     overlap: float = SECTOR_OVERLAP
+    local: bool = False
 
     @property
     def per_file(self) -> int:
         """Regions of an event."""
         return self.phi_sectors * max(len(self.eta_edges) - 1, 1)
 
-    def windows(self, event: PointCloud) -> list[tuple[Mask, Mask]]:
-        """Points in the core of each region, and all that it sees; sector by sector."""
-        return windows(event, self.phi_sectors, self.eta_edges, self.overlap)
+    def windows(self, event: PointCloud) -> list[Window]:
+        """The regions of an event, sector by sector."""
+        return windows(event, self.phi_sectors, self.eta_edges, self.overlap, self.local)
 
     def cut(self, event: PointCloud) -> list[PointCloud]:
         """The regions of an event, sector by sector."""
         if self.per_file == 1 and not self.eta_edges:
             return [event]
-        return regions(event, self.phi_sectors, self.eta_edges, self.overlap)
+        return regions(event, self.phi_sectors, self.eta_edges, self.overlap, self.local)
 
     def key(self) -> str:
         """All fields."""
@@ -180,9 +181,10 @@ class SegmentReader:
         rng = np.random.default_rng(segments.event)
         return segment_cloud(segments, self._fitted(), self.task, self.fakes_per_true, rng)
 
-    def windows(self, event: PointCloud) -> list[tuple[Mask, Mask]]:
+    def windows(self, event: PointCloud) -> list[Window]:
         """One that sees everything."""
-        return [(np.ones(len(event), bool),) * 2]
+        everything = np.ones(len(event), bool)
+        return [Window(everything, everything, event)]
 
     def read(self, path: Path) -> list[PointCloud]:
         """The event as one cloud."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,16 +18,29 @@ Mask = NDArray[np.bool_]
 SECTOR_OVERLAP = 1.1  # sectors are widened by this factor, as for tracking-6k
 
 
+class Window(NamedTuple):
+    """One window of an event of n points."""
+
+    core: Mask  # (n,), points that lie in its core
+    seen: Mask  # (n,), points that it sees
+    part: PointCloud  # these, in their order
+
+
 def windows(
-    cloud: PointCloud, phi_sectors: int, eta_edges: Sequence[float] = (), overlap: float = SECTOR_OVERLAP
-) -> list[tuple[Mask, Mask]]:
-    """Which points of an event lie in the core of each window, and which it sees, (n,) each; sector by sector.
+    cloud: PointCloud,
+    phi_sectors: int,
+    eta_edges: Sequence[float] = (),
+    overlap: float = SECTOR_OVERLAP,
+    local: bool = False,
+) -> list[Window]:
+    """Cut an event into windows of equal width in phi and the given bins of eta, sector by sector.
 
     Args:
         cloud: coords must hold ``eta`` and ``phi``.
         phi_sectors: number of windows in phi.
         eta_edges: ascending; () = one bin over everything.
         overlap: at least 1.
+        local: whether the coordinates eta and phi are counted from the middle of the window.
 
     Raises:
         DataError: wrong numbers, or no such coordinates.
@@ -41,21 +55,29 @@ def windows(
         raise DataError(f"regions need the coordinates eta and phi. Received: {', '.join(names)}")
     eta, phi = (cloud.coords[:, names.index(name)].astype(np.float64) for name in ("eta", "phi"))
     edges = list(eta_edges) or [-np.inf, np.inf]
-    masks = []
+    found = []
     for sector in range(phi_sectors):
-        away = np.abs((phi - 2 * np.pi * sector / phi_sectors + np.pi) % (2 * np.pi) - np.pi)
+        middle = 2 * np.pi * sector / phi_sectors
+        away = np.abs((phi - middle + np.pi) % (2 * np.pi) - np.pi)
         for low, high in pairwise(edges):
             margin = (overlap - 1) * (high - low) / 2 if np.isfinite(high - low) else 0.0
             core = (away <= np.pi / phi_sectors) & (eta >= low) & (eta < high)
             wide = (away <= overlap * np.pi / phi_sectors) & (eta >= low - margin) & (eta < high + margin)
             if phi_sectors == 1:
                 core, wide = (eta >= low) & (eta < high), (eta >= low - margin) & (eta < high + margin)
-            masks.append((core, wide))
-    return masks
+            part = cloud[wide]
+            if local:
+                part = replace(part, coords=_from({"eta": _centre(low, high), "phi": middle}, part))
+            found.append(Window(core, wide, part))
+    return found
 
 
 def regions(
-    cloud: PointCloud, phi_sectors: int, eta_edges: Sequence[float] = (), overlap: float = SECTOR_OVERLAP
+    cloud: PointCloud,
+    phi_sectors: int,
+    eta_edges: Sequence[float] = (),
+    overlap: float = SECTOR_OVERLAP,
+    local: bool = False,
 ) -> list[PointCloud]:
     """Cut an event into windows of equal width in phi and the given bins of eta (of the hit, seen from the origin).
 
@@ -64,7 +86,7 @@ def regions(
     as background); a point of no particle belongs to the window whose core it lies in. Points keep their order.
 
     Args:
-        cloud, phi_sectors, eta_edges, overlap: as `windows`.
+        cloud, phi_sectors, eta_edges, overlap, local: as `windows`.
 
     Raises:
         DataError: as `windows`.
@@ -72,9 +94,24 @@ def regions(
     ids, inverse, counts = np.unique(cloud.particle_ids, return_inverse=True, return_counts=True)
     alone = cloud.particle_ids == NO_PARTICLE
     parts = []
-    for core, wide in windows(cloud, phi_sectors, eta_edges, overlap):
+    for core, wide, part in windows(cloud, phi_sectors, eta_edges, overlap, local):
         whole = np.bincount(inverse[core], minlength=len(ids)) >= counts / 2
         belongs = np.where(alone, core, whole[inverse])
-        part = cloud[wide]
         parts.append(replace(part, reconstructable=part.reconstructable & belongs[wide]))
     return parts
+
+
+def _centre(low: float, high: float) -> float:
+    """Of a bin; 0 of one over everything."""
+    return (low + high) / 2 if np.isfinite(high - low) else 0.0
+
+
+def _from(middle: dict[str, float], part: PointCloud) -> NDArray[np.float32]:
+    """Coordinates of points, those called eta and phi counted from there, phi in [-pi, pi)."""
+    coords = part.coords.astype(np.float64)
+    for column, name in enumerate(part.layout.coords):
+        if name in middle:
+            coords[:, column] -= middle[name]
+        if name == "phi":
+            coords[:, column] = (coords[:, column] + np.pi) % (2 * np.pi) - np.pi
+    return coords.astype(np.float32)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from qformers.config.section import Few, Section, Width, Widths
+from qformers.config.section import Few, Scales, Section, Width, Widths, are_scales
 from qformers.models.mlp import FoldedNorm
 from qformers.nn.index.ball_order import BallOrder
 
@@ -23,6 +23,9 @@ class ErwinConfig(Section):
 
     architecture: Literal["erwin"] = "erwin"  # says whose keys these are
     coords: Few = 3  # d, columns of the input `coords`, which the tree is made of
+    coord_scales: Annotated[Scales, Field(exclude_if=lambda scales: not scales)] = ()  # powers of two that the
+    # coordinates of the data are multiplied by, one each, so that all are about as wide within a ball, before anything
+    # else; 0 = left out, and d are those that stay. Empty = the d coordinates of the data as they are
     widths: Widths = (16, 32, 64, 128, 256)  # channels C of each level
     balls: Balls = (128, 128, 128, 64, 32)  # slots that see each other, of each level: powers of two
     enc_heads: Counts = (2, 4, 8, 16, 32)  # heads of each level; they divide its channels
@@ -72,7 +75,7 @@ class ErwinConfig(Section):
     @property
     def order(self) -> BallOrder:
         """How the host orders points."""
-        return BallOrder(self.balls, self.strides, self.rotate, self.turned, self.pads)
+        return BallOrder(self.balls, self.strides, self.rotate, self.turned, self.pads, self.coord_scales)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -87,6 +90,13 @@ class ErwinConfig(Section):
                     f"{key} needs {wanted} entries, for the {self.levels} levels of widths. "
                     f"Received: {key}={list(values)}, widths={list(self.widths)}"
                 )
+        if self.coord_scales and (
+            not are_scales(self.coord_scales) or sum(map(bool, self.coord_scales)) != self.coords
+        ):
+            raise ValueError(
+                f"coord_scales are powers of two or 0, and as many are not 0 as there are coords. "
+                f"Received: coord_scales={list(self.coord_scales)}, coords={self.coords}"
+            )
         for key in ("balls", "strides"):
             if any(number & (number - 1) for number in getattr(self, key)):
                 raise ValueError(f"{key} are powers of two. Received: {key}={list(getattr(self, key))}")

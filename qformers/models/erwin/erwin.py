@@ -95,7 +95,8 @@ class Erwin:
         """A row of the order, (B, 1, 1, 1, slots)."""
         host = self.cfg.order
         decided = {"balls": list(host.balls), "strides": list(host.strides), "degrees": host.degrees}
-        decided |= {"turned": list(host.turned), "pads": host.pads, "row": row, "slots": slots}
+        decided |= {"turned": list(host.turned), "pads": host.pads, "scales": list(host.scales)}
+        decided |= {"row": row, "slots": slots}
         if host.pads == "duplicates":
             return self.nn.real(ball_slots.TreeOrder, self.order, name, REPEATED, **decided)
         return self.nn.move(ball_slots.TreeOrder, self.order, name, **decided)

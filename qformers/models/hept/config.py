@@ -7,9 +7,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from qformers.config.section import Few, Section, Share, Width, Widths
+from qformers.config.section import Few, Scales, Section, Share, Width, Widths, are_scales
 
-Scales = Annotated[tuple[Annotated[float, Field(ge=-1e9, le=1e9)], ...], Field(max_length=256)]
 Embeddings = Annotated[tuple[tuple[Annotated[int, Field(gt=0, le=10**6)], Width], ...], Field(max_length=64)]
 
 
@@ -71,11 +70,7 @@ class HeptConfig(Section):
                 "order: host needs hash: coords, since queries, keys and their scales are not known there. "
                 f"Received: hash={self.hash}"
             )
-        if self.coord_scales and (
-            len(self.coord_scales) != self.coords
-            or not any(self.coord_scales)
-            or any(scale and math.frexp(scale)[0] != 0.5 for scale in self.coord_scales)
-        ):
+        if self.coord_scales and (len(self.coord_scales) != self.coords or not are_scales(self.coord_scales)):
             raise ValueError(
                 f"coord_scales are powers of two or 0, not all 0, one for each of the {self.coords} coords. "
                 f"Received: coord_scales={list(self.coord_scales)}"

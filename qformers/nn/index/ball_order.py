@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qformers.errors import DataError
+from qformers.errors import ConfigError, DataError
 from qformers.nn.index.ball_tree import Index, Pads, partition, rotated, slots_of, tree
 
 
@@ -26,6 +26,7 @@ class BallOrder:
         degrees: angle of the rotated trees.
         turned: levels that have one, ascending.
         pads: how slots without a point are filled (`qformers.nn.index.ball_tree`).
+        scales: what the coordinates of events are multiplied by, powers of two; 0 leaves one out. () = as they are.
     """
 
     balls: tuple[int, ...]
@@ -33,6 +34,23 @@ class BallOrder:
     degrees: float
     turned: tuple[int, ...]
     pads: Pads
+    scales: tuple[float, ...] = ()
+
+    def seen(self, coords: NDArray[Any]) -> NDArray[Any]:
+        """Coordinates (n, N, C) of events as the tree and the model take them, (n, N, d).
+
+        Raises:
+            ConfigError: there are not as many as scales.
+        """
+        if not self.scales:
+            return coords
+        if coords.shape[-1] != len(self.scales):
+            raise ConfigError(
+                f"model.coord_scales has one number for each coordinate of a point, and points of these events have "
+                f"{coords.shape[-1]}. Received: coord_scales={list(self.scales)}"
+            )
+        scales = np.asarray(self.scales, coords.dtype)
+        return np.asarray(coords[..., scales != 0] * scales[scales != 0])  # powers of two: nothing is rounded
 
     def merged(self, level: int) -> int:
         """Slots of the tree that are one slot of a level."""
@@ -44,7 +62,7 @@ class BallOrder:
         return max(ball * self.merged(level) for level, ball in enumerate(self.balls))
 
     def __call__(self, coords: NDArray[Any], mask: NDArray[Any]) -> NDArray[np.int32]:
-        """Orders for coords (n, N, d) and mask (n, N; 1 = real).
+        """Orders for coords (n, N, d), of `seen`, and mask (n, N; 1 = real).
 
         Returns:
             (n, 1 + R, S). Row 0: the point in each slot of the tree. With ``duplicates`` a point may stand twice in a

@@ -27,7 +27,7 @@ class TreeOrder(keras.layers.Layer):  # type: ignore[misc]
     Args:
         row: of the order; 0 is the tree.
         slots: of the level that it is an order of.
-        balls, strides, degrees, turned, pads: of `BallOrder`.
+        balls, strides, degrees, turned, pads, scales: of `BallOrder`.
     """
 
     def __init__(
@@ -39,11 +39,12 @@ class TreeOrder(keras.layers.Layer):  # type: ignore[misc]
         degrees: float,
         turned: Sequence[int],
         pads: Pads,
+        scales: Sequence[float] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.row, self.slots = row, slots
-        self.host = BallOrder(tuple(balls), tuple(strides), degrees, tuple(turned), pads)
+        self.host = BallOrder(tuple(balls), tuple(strides), degrees, tuple(turned), pads, tuple(scales))
 
     def call(self, order: Tensor) -> Tensor:
         """Apply it; shapes as in the class."""
@@ -57,7 +58,7 @@ class TreeOrder(keras.layers.Layer):  # type: ignore[misc]
         """Constructor arguments, for saving."""
         host = self.host
         decided = {"balls": list(host.balls), "strides": list(host.strides), "degrees": host.degrees}
-        decided |= {"turned": list(host.turned), "pads": host.pads}
+        decided |= {"turned": list(host.turned), "pads": host.pads, "scales": list(host.scales)}
         return {**super().get_config(), "row": self.row, "slots": self.slots, **decided}
 
 
