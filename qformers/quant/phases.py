@@ -411,7 +411,8 @@ class _Planner:
         sizes = dict(zip(out, layer.output.shape[1:], strict=True))
         blocks = (a for a in comes.values() if self.letters.get(a) == BLOCKS and a in out)
         rows = (a for a in out if self.letters.get(a) in POINTS and sizes[a] == self.points)
-        row = next(blocks, None) or next(rows, None)
+        fewer = (a for a in comes.values() if a in out)  # slots that stand for several points: of a pooled level
+        row = next(blocks, None) or next(rows, None) or next(fewer, None)
         for triangle in self.triangles:
             row = out[triangle.axes[layer.name]] if layer.name in triangle.axes else row
         if row is None:

@@ -95,3 +95,16 @@ def test_empty_balls_and_pads_never_change_another_point() -> None:
     assert pads.any(axis=1).sum() > 100
     np.testing.assert_array_equal(after[~pads], before[~pads])
     assert np.ptp(before[~pads]) > 0.1
+
+
+@pytest.mark.parametrize(("points", "together"), [(16, 8), (32, 8), (32, 16)])
+def test_slots_of_a_pooled_level_come_beat_by_beat_as_well(points: int, together: int) -> None:
+    """In one sweep, for only the mean over all points has to wait for the last beat."""
+    sizes = Jet(points, 3, 3, NATURAL)
+    sums = {}
+    for name in ("unet", "encoder"):
+        model = MODELS["erwin"].build(MODELS["erwin"].forms[name], sizes, Hgq(NARROW))
+        works = plan(model, together).works
+        assert len(works) == 3
+        sums[name] = {work.layer.name for phase in works for work in phase if work.sums}
+    assert sums == {"unet": set(), "encoder": {"pool_count", "pool_sum"}}
