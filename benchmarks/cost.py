@@ -171,7 +171,7 @@ def _erwin(name: str, points: int, layers: int) -> Made:
     mask = np.ones((1, points), np.float32)
     features = random.normal(size=(1, points, FEATURES)).astype(np.float32)
     model = build_erwin(cfg, Points(points, FEATURES), Float32())
-    return model, {"features": features, "coords": coords, "mask": mask, "order": cfg.order(coords, mask)}
+    return model, {"features": features, "coords": coords, "mask": mask, "order": cfg.ball_order(coords, mask)}
 
 
 FULL = "full attention"

@@ -91,8 +91,9 @@ def host_coords(model: Any, events: Events | PointEvents) -> NDArray[np.float32]
         ConfigError: events have others than an Erwin is made for; and as `BallOrder.seen`.
     """
     from qformers.nn.index.ball_slots import TreeOrder
+    from qformers.nn.index.sorted_tree import SortedTree
 
-    tree = next((layer.host for layer in model.layers if isinstance(layer, TreeOrder)), None)
+    tree = next((layer.host for layer in model.layers if isinstance(layer, TreeOrder | SortedTree)), None)
     if tree is None and not isinstance(events, Events):
         return events.coords
     if tree is None:

@@ -59,6 +59,7 @@ from qformers.nn.index.lsh import FromBlocks, GivenOrder, ToBlocks
 from qformers.nn.index.rounded_pairs import QSymmetricFill
 from qformers.nn.index.select import Largest
 from qformers.nn.index.sorted_order import SortedOrder
+from qformers.nn.index.sorted_tree import SortedTree
 from qformers.nn.memory import Memory, inputs_of, memory_of
 
 Array = NDArray[np.float64]
@@ -66,7 +67,7 @@ Array = NDArray[np.float64]
 POINTS = ("point", "pair")  # roles of axes along which an event is taken apart
 BLOCKS = "block"  # role of an axis of blocks of points
 BY_VALUE = (QAdd, QSubtract, QUnaryFunctionLUT, Quantizer)  # layers that do the same to every value
-OF_ALL = (SortedOrder,)  # layers that need all points at once
+OF_ALL = (SortedOrder, SortedTree)  # layers that need all points at once
 MOST_TERMS = 2  # of a sum that is made of all points at once, since its terms differ from point to point
 MOVED = ("gathered", "scattered", "places")  # stores in which an order moves rows
 BY_ROW = ("row_sums", "row_largest")  # stores that keep one value for all keys of a row

@@ -96,6 +96,48 @@ def sorted_order(layer: Any, inputs: Any) -> Any:
     return np.stack(orders)[None, None, :, None, :]
 
 
+def sorted_tree(layer: Any, inputs: Any) -> Any:
+    """`SortedTree`: coordinates (1, N, d) and which slots are real (1, N) -> order (1, 1, 1, 1, N)."""
+    coords, real = inputs[0][0], inputs[1][0]  # (N, d), (N,)
+    columns = list(coords.T)
+    if layer.diagonal:
+        columns = [columns[0] + columns[1], columns[1] - columns[0]]
+    slots = real * 0 + np.arange(len(real))
+    nodes = [np.stack([*columns, real, slots], axis=1)]  # (w, d + 2) each
+    while len(nodes[0]) > layer.leaf:
+        nodes = [half for node in nodes for half in np.split(_along_widest(node), 2)]
+    return np.concatenate(nodes)[:, -1][None, None, None, None, :]
+
+
+def _along_widest(node: Any) -> Any:
+    """A node (w, d + 2) of coordinates, bit and slot, sorted along the widest of the coordinates."""
+    *columns, real, slots = node.T
+    low, high = (reach(float(reach(column.lhs[side])) for column in columns) for reach, side in ((min, 0), (max, 1)))
+    key, widest = columns[0], _width(columns[0], real, low, high)
+    for column in columns[1:]:
+        width = _width(column, real, low, high)
+        wider = width > widest
+        key = [wider.msb_mux(new, old) for new, old in zip(column, key, strict=True)]
+        widest = np.maximum(width, widest)
+    step = min(float(np.min(column.lhs[2])) for column in columns)
+    bits = 2.0 ** int(slots.lhs[1].max()).bit_length()
+    behind = (high - low + step) / step * bits
+    unique = [
+        bit.msb_mux((value - low) / step * bits + slot, slot + behind)
+        for bit, value, slot in zip(real, key, slots, strict=True)
+    ]
+    return _by_key(type(node)(np.array(unique)), node)
+
+
+def _width(values: Any, real: Any, low: float, high: float) -> Any:
+    """Largest less smallest real one of values (w,) between low and high; the same below 0 where none is real."""
+
+    def shown(other: float) -> Any:
+        return type(values)(np.array([bit.msb_mux(value, other) for bit, value in zip(real, values, strict=True)]))
+
+    return np.max(shown(low)) - np.min(shown(high))
+
+
 def _joined(parts: Any) -> Any:
     """Arrays of whole numbers (N,) as one, the last on top."""
     total, weight = 0.0, 1.0

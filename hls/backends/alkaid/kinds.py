@@ -32,6 +32,7 @@ from qformers.nn.index.lsh import FromBlocks, GivenOrder, ToBlocks
 from qformers.nn.index.rounded_pairs import QSymmetricFill
 from qformers.nn.index.select import Largest
 from qformers.nn.index.sorted_order import SortedOrder
+from qformers.nn.index.sorted_tree import SortedTree
 from qformers.precision.fixed import Fixed
 
 
@@ -65,6 +66,7 @@ HANDLERS: dict[type, Handler | Gap] = {
     GivenOrder: Handler(gathers.given_order, gathers.slot_numbers),
     TreeOrder: Handler(gathers.tree_order, gathers.tree_numbers),
     SortedOrder: Handler(gathers.sorted_order),
+    SortedTree: Handler(gathers.sorted_tree),
     ToBlocks: Handler(gathers.to_blocks),
     FromBlocks: Handler(gathers.from_blocks),
     Largest: Handler(gathers.largest),

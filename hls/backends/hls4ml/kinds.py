@@ -39,6 +39,7 @@ from qformers.nn.index.lsh import FromBlocks, GivenOrder, ToBlocks
 from qformers.nn.index.rounded_pairs import QSymmetricFill
 from qformers.nn.index.select import Largest
 from qformers.nn.index.sorted_order import SortedOrder
+from qformers.nn.index.sorted_tree import SortedTree
 from qformers.precision.fixed import Fixed
 from qformers.quant.kinds.record import Quantiser
 
@@ -200,6 +201,7 @@ HANDLERS: dict[type, Handler | Gap] = {
         own=lambda: points.given_order(), faults=points.tree_faults, takes_inputs=_always, vanishes=True
     ),
     SortedOrder: Handler(own=converter("sorted_order", points.sorted_order)),
+    SortedTree: Handler(own=converter("sorted_tree", points.sorted_tree)),
     ToBlocks: Handler(own=converter("to_blocks", points.to_blocks), faults=points.block_faults),
     FromBlocks: Handler(own=converter("from_blocks", points.from_blocks), faults=points.block_faults),
     Largest: Handler(own=converter("largest", points.largest, axis=points.axis_of, floor=points.floor_of)),

@@ -45,7 +45,8 @@ ERWIN = Arch(
         "jet": small(),
         "points": small(head="points", outputs=3, distance="exact"),
         "unet": pooled(),
+        "onchip": small(coords=2, order="onchip", enc_depths=(2,), rotate=45.0, head="points", outputs=2),
         "encoder": pooled(decode=False, head="jet", distance="none"),
     },
-    particles=lambda cfg: (cfg.order.fewest // 2 + 1, MOST_POINTS),
+    particles=lambda cfg: (cfg.ball_order.fewest // 2 + 1, MOST_POINTS),
 )

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from qformers.config.section import Few, Scales, Section, Width, Widths, are_scales
 from qformers.models.mlp import FoldedNorm
 from qformers.nn.index.ball_order import BallOrder
+from qformers.nn.index.ball_tree import DIAGONAL
 
 Counts = Annotated[tuple[Few, ...], Field(max_length=32)]  # one of each level
 Balls = Annotated[tuple[Annotated[int, Field(ge=2, le=65536)], ...], Field(max_length=32)]
@@ -48,6 +49,9 @@ class ErwinConfig(Section):
     # Gaussian, 0.02 wide, as published; or as wide as layers of few channels need (ours)
     rotate: Annotated[float, Field(ge=0, lt=360)] = 45.0  # degrees by which the tree of every second block is rotated;
     # 0 = all blocks of a level see the same balls
+    order: Annotated[Literal["host", "onchip"], Field(exclude_if=lambda order: order == "host")] = "host"
+    # who sorts: the host, and the model has an input `order`; or the model (ours), by the coordinates that it has: for
+    # chips, up to 64 points or so; trees turned by 45 degrees in two dimensions, of the finest level
     distance: Literal["exact", "squared", "none"] = "exact"  # what a learned factor per head adds to the logits: of the
     # distance of two points, of its square, which needs no root (ours), or nothing
     pads: Literal["duplicates", "masked"] = "duplicates"  # slots of the tree without a point: the point beside them
@@ -73,7 +77,7 @@ class ErwinConfig(Section):
         return tuple(level for level, depth in enumerate(depths) if depth > 1)
 
     @property
-    def order(self) -> BallOrder:
+    def ball_order(self) -> BallOrder:
         """How the host orders points."""
         return BallOrder(self.balls, self.strides, self.rotate, self.turned, self.pads, self.coord_scales)
 
@@ -115,6 +119,15 @@ class ErwinConfig(Section):
                 )
         if self.rotate > 0 and self.coords not in (2, 3) and self.turned:
             raise ValueError(f"rotate needs 2 or 3 coords; set rotate: 0. Received: coords={self.coords}")
+        if self.order == "onchip":
+            if self.pads == "duplicates":
+                raise ValueError("order: onchip needs pads: masked. Received: pads=duplicates")
+            if self.turned and (self.turned != (0,) or self.coords != 2 or self.rotate != DIAGONAL):
+                raise ValueError(
+                    "order: onchip turns the tree of the finest level alone, by 45 degrees in two dimensions; set "
+                    f"rotate: 0, or order: host. Received: rotate={self.rotate}, coords={self.coords}, levels with a "
+                    f"second block {list(self.turned)}"
+                )
         if self.head == "points" and not self.decode:
             raise ValueError("head: points needs decode: true, a way back to the points. Received: decode=false")
         return self

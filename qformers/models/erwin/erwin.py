@@ -32,6 +32,7 @@ from qformers.models.shapes import reshape
 from qformers.models.sizes import Sizes
 from qformers.nn.index import ball_slots, lsh, padding, select
 from qformers.nn.index.ball_tree import slots_of
+from qformers.nn.index.sorted_tree import SortedTree
 from qformers.nn.vocabulary import Form, Linear, Model, Norm, Tensor, Vocabulary
 
 MESSAGES = "messages between neighbours have no fixed point; set model.mp_steps: 0"
@@ -84,16 +85,30 @@ class Level:
 
 @dataclass(frozen=True)
 class Erwin:
-    """Says one model: the configuration, the vocabulary, the input `order` (B, 1 + R, S) and its slots S."""
+    """Says one model: configuration, vocabulary, slots S, and `order` (B, 1 + R, S) where the host gives it."""
 
     cfg: ErwinConfig
     nn: Vocabulary
-    order: Tensor
     slots: int
+    order: Tensor | None
 
-    def order_of(self, row: int, slots: int, name: str) -> Tensor:
-        """A row of the order, (B, 1, 1, 1, slots)."""
-        host = self.cfg.order
+    def order_of(self, row: int, coords: Tensor, real: Tensor, name: str) -> Tensor:
+        """A row of the host's order, or one of coordinates (B, slots, d) that are `real` (B, slots[, 1]).
+
+        Returns:
+            (B, 1, 1, 1, slots).
+        """
+        slots = coords.shape[1]
+        if self.order is None:
+            cfg = self.cfg
+            pooled = any(
+                stride > 1 for stride in cfg.strides
+            )  # then pairs of slots are told apart, and not balls alone
+            leaf = 2 if pooled and not row else cfg.balls[0]
+            decided = {"leaf": leaf, "diagonal": row > 0, "scales": list(cfg.coord_scales)}
+            bits = real if len(real.shape) == 2 else reshape(self.nn, real, (slots,), f"{name}_bits")
+            return self.nn.move(SortedTree, coords, name, bits, **decided)
+        host = self.cfg.ball_order
         decided = {"balls": list(host.balls), "strides": list(host.strides), "degrees": host.degrees}
         decided |= {"turned": list(host.turned), "pads": host.pads, "scales": list(host.scales)}
         decided |= {"row": row, "slots": slots}
@@ -171,7 +186,7 @@ class Erwin:
 
         straight, rotated = seen(None, positions, real, p), None
         if number in cfg.turned:
-            order = self.order_of(1 + cfg.turned.index(number), slots, f"{p}_turned_order")
+            order = self.order_of(1 + cfg.turned.index(number), positions, real, f"{p}_turned_order")
             there = real
             if cfg.pads == "masked":
                 column = reshape(nn, real, (slots, 1), f"{p}_real_column")
@@ -295,8 +310,8 @@ def erwin(cfg: ErwinConfig, sizes: Sizes, nn: Vocabulary) -> Model:
         nn: the vocabulary; float.
 
     Returns:
-        A model with inputs ``features`` (B, N, F), ``coords`` (B, N, d), ``mask`` (B, N; 1 = real), ``order``
-        (B, 1 + R, S) of `qformers.nn.index.ball_order.BallOrder` and, for ``mp_steps`` above 0, ``neighbours``
+        A model with inputs ``features`` (B, N, F), ``coords`` (B, N, d), ``mask`` (B, N; 1 = real), for ``order: host``
+        ``order`` (B, 1 + R, S) of `qformers.nn.index.ball_order.BallOrder`, and for ``mp_steps`` above 0 ``neighbours``
         (B, N, K; from whom a point gets messages, negative = from no one). The output is ``logits``: (B, N, outputs)
         for ``head: points``, (B, classes) for ``jet``; or the channels: (B, N, C), without ``decode`` (B, S, C) of the
         bottleneck. Rows of masked points mean nothing.
@@ -310,10 +325,10 @@ def erwin(cfg: ErwinConfig, sizes: Sizes, nn: Vocabulary) -> Model:
     if cfg.head == "jet" and classes < 1:
         raise ConfigError("model.head: jet needs events with classes; set model.head: points. Received: 0 classes")
     slots = slots_of(points)
-    if slots < cfg.order.fewest:
+    if slots < cfg.ball_order.fewest:
         raise ConfigError(
-            f"{points} points have {slots} slots, model.balls with model.strides need {cfg.order.fewest}, or a ball "
-            "would span events; raise data.num_particles, or take smaller balls or strides. "
+            f"{points} points have {slots} slots, model.balls with model.strides need {cfg.ball_order.fewest}, or a "
+            "ball would span events; raise data.num_particles, or take smaller balls or strides. "
             f"Received: balls={list(cfg.balls)}, strides={list(cfg.strides)}"
         )
     nn.declare(point="nstk", order="p", block="g", head="h", channel="cderf")
@@ -321,29 +336,33 @@ def erwin(cfg: ErwinConfig, sizes: Sizes, nn: Vocabulary) -> Model:
         nn.input("features", (points, sizes.num_features), "bnf"),
         nn.input("coords", (points, cfg.coords), "bnr"),
         nn.input("mask", (points,), "bn"),
-        nn.input("order", (1 + len(cfg.turned), slots), "bpn"),
     ]
+    given = None
+    if cfg.order == "host":
+        given = nn.input("order", (1 + len(cfg.turned), slots), "bpn")
+        inputs.append(given)
     if cfg.mp_steps:
         inputs.append(nn.input("neighbours", (points, cfg.neighbours), "bnk"))
     features, coords, mask = inputs[:3]
-    model = Erwin(cfg, nn, inputs[3], slots)
-    order = model.order_of(0, slots, "order_slots")
+    model = Erwin(cfg, nn, slots, given)
     features = nn.unread(padding.Hide, [features, mask], "features_real")
     coords = nn.round(nn.unread(erwin_layers.Places, [coords, mask], "coords_real"), coords_form, COORDS, told=True)
     ball = cfg.balls[0]
     column = nn.round(reshape(nn, model.padded(mask, "mask"), (slots, 1), "mask_flat"), "ufixed<1,1>", "mask_rounded")
+    places = model.padded(coords, "coords")
+    order = model.order_of(0, places, column, "order_slots")
     real = reshape(nn, model.gather(column, order, "mask", ball), (slots,), "mask_slots")
     if cfg.mp_steps or cfg.pads == "duplicates":
         x = dense(cfg, nn, nn.norm(features, Norm("input_norm", cfg.input_norm, mask)), "embed", cfg.widths[0])
         for step in range(cfg.mp_steps):
-            x = message_passing(cfg, nn, x, coords, inputs[4], f"m{step}")
+            x = message_passing(cfg, nn, x, coords, inputs[-1], f"m{step}")
         x = model.rows(model.padded(x, "embed"), order, "embed", ball)  # (B, S, C)
     else:  # fewer columns are moved
         rows = model.rows(model.padded(features, "features"), order, "features", ball)
         x = dense(cfg, nn, nn.norm(rows, Norm("input_norm", cfg.input_norm, real)), "embed", cfg.widths[0])
-    positions = model.rows(model.padded(coords, "coords"), order, "coords", ball)
-    places = ("ufixed<1,1>", coords_as_told(COORDS))
-    positions = nn.einsum("bn,bnr->bnr", real, positions, "positions", forms=places)  # 0 in pads
+    positions = model.rows(places, order, "coords", ball)
+    forms = ("ufixed<1,1>", coords_as_told(COORDS))
+    positions = nn.einsum("bn,bnr->bnr", real, positions, "positions", forms=forms)  # 0 in pads
     x, level = through(model, x, model.level(0, slots, positions, real))
     in_slots = not cfg.decode or (cfg.head == "jet" and cfg.pads == "masked")  # their mean is that of the points
     if not in_slots and cfg.pads == "masked":

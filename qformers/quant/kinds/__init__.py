@@ -26,6 +26,7 @@ from qformers.nn.index.lsh import FromBlocks, GivenOrder, ToBlocks
 from qformers.nn.index.rounded_pairs import QSymmetricFill
 from qformers.nn.index.select import Largest
 from qformers.nn.index.sorted_order import SortedOrder
+from qformers.nn.index.sorted_tree import SortedTree
 from qformers.quant.kinds import adders, moves, products, tables
 from qformers.quant.kinds.listing import usual
 from qformers.quant.kinds.record import LayerKind, Quantiser
@@ -49,6 +50,7 @@ KINDS: dict[type, LayerKind] = {
     GivenOrder: moves.PLAIN,
     TreeOrder: moves.PLAIN,
     SortedOrder: moves.PLAIN,
+    SortedTree: moves.PLAIN,
     ToBlocks: moves.BLOCKS,
     FromBlocks: moves.OTHER_PLACES,
     Largest: moves.LARGEST,

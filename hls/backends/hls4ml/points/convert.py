@@ -201,6 +201,13 @@ def side_faults(layer: Any, formats: Sequence[Quantiser]) -> Iterator[Fault]:
         yield f"it joins along the last axis. Received: axis {layer.axis}", "set axis=-1"
 
 
+def sorted_tree(layer: Any) -> Sizes:
+    """Of a `SortedTree`."""
+    points, coords = layer.input[0].shape[1:]
+    cut = {"leaf": layer.leaf, "diagonal": layer.diagonal}
+    return {"points": points, "coords": coords, **cut, "slot_bits": layers.slot_bits(points)}
+
+
 def sorted_order(layer: Any) -> Sizes:
     """Of a `SortedOrder`."""
     (points, coords), (orders, axes) = layer.input[0].shape[1:], layer.host.regions.shape

@@ -142,6 +142,9 @@ def kinds() -> Mapping[str, Any]:
         def produced(self, given: Sequence[Kif]) -> Kif:
             return _slots(self.attributes["out_shape"], self.attributes["out_shape"][-1])
 
+    class SortedTree(SortedOrder):
+        pass
+
     made = {
         "to_blocks": ToBlocks,
         "from_blocks": FromBlocks,
@@ -150,6 +153,7 @@ def kinds() -> Mapping[str, Any]:
         "subtract_repeated": Subtract,
         "side_by_side": SideBySide,
         "sorted_order": SortedOrder,
+        "sorted_tree": SortedTree,
     }
     for name, kind in made.items():
         register_layer(kind_name(name), kind)
@@ -236,7 +240,7 @@ def _types(function: str, node: Any) -> Iterator[str]:
         yield f"    typedef {kind}<{signed + integer + fraction}, {signed + integer}> top_t;"
         yield f"    static const bool has_least = {'false' if floor is None else 'true'};"
         yield f"    static constexpr double least = {0.0 if floor is None else float(floor)!r};"
-    if function == "sorted_order":
+    if function in ("sorted_order", "sorted_tree"):
         yield f"    typedef ap_uint<{node.attributes['sizes']['slot_bits']}> slot_t;"
         form = node.get_input_variable(node.inputs[0]).type.precision
         yield f"    static const bool is_signed = {str(bool(form.signed)).lower()};"

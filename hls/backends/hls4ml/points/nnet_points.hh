@@ -260,6 +260,107 @@ void sorted_slots(const key_T keys[CONFIG_T::points], const bool real[CONFIG_T::
     batcher_sort<whole_t, typename CONFIG_T::slot_t, CONFIG_T::points>(wholes, slots);
 }
 
+// A point on its way down a ball tree.
+template <unsigned axes, unsigned bits, unsigned slot_bits> struct tree_point {
+    ap_int<bits> place[axes];
+    bool real;
+    ap_uint<slot_bits> slot;
+};
+
+// Largest less smallest real place along an axis; the same below 0 where no point is real.
+template <unsigned axes, unsigned bits, unsigned slot_bits, unsigned size>
+ap_int<bits + 1> tree_width(const tree_point<axes, bits, slot_bits> points[size], const unsigned axis) {
+    ap_int<bits> high = ap_int<bits>(1) << (bits - 1); // the least
+    ap_int<bits> low = ~high;
+    for (unsigned i = 0; i < size; i++) {
+        #pragma HLS UNROLL
+        const ap_int<bits> place = points[i].place[axis];
+        high = points[i].real && place > high ? place : high;
+        low = points[i].real && place < low ? place : low;
+    }
+    return ap_int<bits + 1>(high) - ap_int<bits + 1>(low);
+}
+
+// Nodes of `size` points, sorted along their widest axis and cut in the middle, down to `leaf`.
+template <unsigned axes, unsigned bits, unsigned slot_bits, unsigned size, unsigned leaf, bool more = (size > leaf)>
+struct tree_node {
+    static void cut(tree_point<axes, bits, slot_bits> points[size]) {
+        typedef tree_point<axes, bits, slot_bits> point_t;
+        typedef ap_uint<1 + bits + slot_bits> key_t; // not real, place, slot: no two are equal
+        unsigned axis = 0;
+        ap_int<bits + 1> widest = tree_width<axes, bits, slot_bits, size>(points, 0);
+        for (unsigned a = 1; a < axes; a++) {
+            #pragma HLS UNROLL
+            const ap_int<bits + 1> width = tree_width<axes, bits, slot_bits, size>(points, a);
+            if (width > widest) {
+                widest = width;
+                axis = a;
+            }
+        }
+        key_t keys[size];
+        #pragma HLS ARRAY_PARTITION variable=keys complete
+        for (unsigned i = 0; i < size; i++) {
+            #pragma HLS UNROLL
+            const ap_uint<bits> shown = ap_uint<bits>(points[i].place[axis]) ^ (ap_uint<bits>(1) << (bits - 1)); // in order
+            const key_t key = points[i].real ? key_t(shown) : key_t(key_t(1) << bits);
+            keys[i] = (key << slot_bits) | key_t(points[i].slot);
+        }
+        batcher_sort<key_t, point_t, size>(keys, points);
+        point_t half[2][size / 2];
+        #pragma HLS ARRAY_PARTITION variable=half complete dim=0
+        for (unsigned side = 0; side < 2; side++) {
+            #pragma HLS UNROLL
+            for (unsigned i = 0; i < size / 2; i++) {
+                #pragma HLS UNROLL
+                half[side][i] = points[side * (size / 2) + i];
+            }
+            tree_node<axes, bits, slot_bits, size / 2, leaf>::cut(half[side]);
+            for (unsigned i = 0; i < size / 2; i++) {
+                #pragma HLS UNROLL
+                points[side * (size / 2) + i] = half[side][i];
+            }
+        }
+    }
+};
+
+template <unsigned axes, unsigned bits, unsigned slot_bits, unsigned size, unsigned leaf>
+struct tree_node<axes, bits, slot_bits, size, leaf, false> {
+    static void cut(tree_point<axes, bits, slot_bits> points[size]) {}
+};
+
+// The order of the balls of a tree: coordinates (N, C) and which points are real (N) -> slots (N). Only the order of
+// coordinates and of their differences counts, so that their bits are taken as whole numbers; `diagonal`: x + y, y - x.
+template <class coords_T, class real_T, class res_T, typename CONFIG_T>
+void sorted_tree(coords_T coords[CONFIG_T::points * CONFIG_T::coords], real_T given[CONFIG_T::points],
+                 res_T res[CONFIG_T::points]) {
+    #pragma HLS PIPELINE
+    static constexpr unsigned bits = coords_T::width + 2; // a sign where there is none, and a sum
+    typedef tree_point<CONFIG_T::coords, bits, CONFIG_T::slot_bits> point_t;
+    point_t points[CONFIG_T::points];
+    #pragma HLS ARRAY_PARTITION variable=points complete
+    for (unsigned i = 0; i < CONFIG_T::points; i++) {
+        #pragma HLS UNROLL
+        for (unsigned a = 0; a < CONFIG_T::coords; a++) {
+            #pragma HLS UNROLL
+            const coords_T value = coords[i * CONFIG_T::coords + a];
+            const ap_uint<coords_T::width> whole = value.range(coords_T::width - 1, 0);
+            points[i].place[a] = CONFIG_T::is_signed ? ap_int<bits>(ap_int<coords_T::width>(whole)) : ap_int<bits>(whole);
+        }
+        if (CONFIG_T::diagonal) {
+            const ap_int<bits> x = points[i].place[0], y = points[i].place[CONFIG_T::coords - 1];
+            points[i].place[0] = x + y;
+            points[i].place[CONFIG_T::coords - 1] = y - x;
+        }
+        points[i].real = given[i] > real_T(0);
+        points[i].slot = i;
+    }
+    tree_node<CONFIG_T::coords, bits, CONFIG_T::slot_bits, CONFIG_T::points, CONFIG_T::leaf>::cut(points);
+    for (unsigned i = 0; i < CONFIG_T::points; i++) {
+        #pragma HLS UNROLL
+        res[i] = points[i].slot;
+    }
+}
+
 // Regions, then a hash, then the slot: coordinates (N, C) and which points are real (N) -> orders (O, N). Only the order
 // of coordinates counts, so that their bits are taken as whole numbers.
 template <class coords_T, class real_T, class res_T, typename CONFIG_T>
