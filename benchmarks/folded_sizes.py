@@ -6,13 +6,15 @@
     python benchmarks/folded_sizes.py part --particles 128 --keys 16 # the keys folded too
     python benchmarks/folded_sizes.py part --particles               # the table again
     python benchmarks/folded_sizes.py hrrformer                      # N = 16, 64, 256, 1024
+    python benchmarks/folded_sizes.py erwin                          # N = 64, 128, 256 with balls of 8, 16, 32
 
 One model, trained once on the jets of the repository with widths that are learned: ParT of width 32, two blocks, U on
-the chip; or Hrrformer of width 16, one block. Its weights and formats do not depend on N, so that the same model is
-built for each N, with one point per clock. Every step is a process of its own; seconds are those of the step without
-the start of Python, the memory is that of all processes of the step together (Python with Keras in it takes 0.7 GB by
-itself). Events are those of `qformers prove`: real ones, those changed at random, adversarial ones, and numbers over
-the ranges of the inputs. Steps that are done are kept in ``runs/folded_sizes`` and not run again.
+the chip; Hrrformer of width 16, one block; or Erwin of width 4, one block. Its weights and formats do not depend on N,
+so that the same model is built for each N, with one point per clock, and of Erwin one ball. Every step is a process of
+its own; seconds are those of the step without the start of Python, the memory is that of all processes of the step
+together (Python with Keras in it takes 0.7 GB by itself). Events are those of `qformers prove`: real ones, those
+changed at random, adversarial ones, and numbers over the ranges of the inputs. Steps that are done are kept in
+``runs/folded_sizes_CASE`` and not run again.
 """
 
 from __future__ import annotations
@@ -46,15 +48,17 @@ class Case:
         name: of its architecture.
         build: its build file, from which it differs.
         changes: KEY -> VALUE.
-        sizes: N.
+        sizes: N -> what else is changed there, KEY -> VALUE.
         words: for the page.
+        together: T as it says it for the page.
     """
 
     name: str
     build: str
     changes: Mapping[str, Any]
-    sizes: tuple[int, ...]
+    sizes: Mapping[int, Mapping[str, Any]]
     words: str
+    together: str = "T = 1"
 
     @property
     def runs(self) -> Path:
@@ -75,7 +79,7 @@ class Case:
             "firmware.backend": "folded",
             "firmware.points_per_clock": 1,
         }
-        return [f"{key}={value}" for key, value in {**shared, **self.changes}.items()]
+        return said({**shared, **self.changes})
 
 
 PART = Case(
@@ -90,7 +94,7 @@ PART = Case(
         "train.qat.epochs": 25,
         "train.qat.ebops_target": 150_000,
     },
-    (16, 32, 64, 128),
+    {16: {}, 32: {}, 64: {}, 128: {}},
     "ParT, width 32, two blocks, four heads, U on the chip",
 )
 HRRFORMER = Case(
@@ -104,10 +108,29 @@ HRRFORMER = Case(
         "train.qat.epochs": 40,
         "train.qat.ebops_target": 40_000,
     },
-    (16, 64, 256, 1024),
+    {16: {}, 64: {}, 256: {}, 1024: {}},
     "Hrrformer, width 16, one block, two heads",
 )
-CASES = {case.name: case for case in (PART, HRRFORMER)}
+ERWIN = Case(
+    "erwin",
+    "firmware_configs/erwin_demo.yaml",
+    {
+        "model.widths": "[4]",
+        "model.distance": "exact",
+        "model.head_widths": "[8]",
+        "firmware.points_per_clock": 8,
+        "train.float.epochs": 30,
+        "train.qat.epochs": 40,
+        "train.qat.ebops_target": 25_000,
+    },
+    {
+        points: {"model.balls": f"[{ball}]", "firmware.points_per_clock": ball}
+        for points, ball in ((64, 8), (128, 16), (256, 32))
+    },
+    "Erwin, width 4, one block, distances with their root, balls of 8, 16, 32 for N = 64, 128, 256",
+    "T is a ball",
+)
+CASES = {case.name: case for case in (PART, HRRFORMER, ERWIN)}
 STEPS = {  # step -> its words
     "write": "trace, cut, write",
     "verilate": "compile for Verilator",
@@ -122,6 +145,11 @@ EVENTS = {
 OTHER_EVENTS = {"simulate": 500, "prove": 100_000}  # of other N
 LIMIT_S = 3600.0  # of a step
 Row = dict[str, Any]
+
+
+def said(changes: Mapping[str, Any]) -> list[str]:
+    """KEY=VALUE of each."""
+    return [f"{key}={value}" for key, value in changes.items()]
 
 
 def events_of(step: str, particles: int) -> int:
@@ -152,7 +180,7 @@ def measure(case: Case, particles: int, again: bool, keys: int | None = None) ->
     done: dict[str, Any] = json.loads(place.read_text()) if place.exists() else {}
     if not (folder / "qat" / "model.keras").exists():
         folder.mkdir(parents=True, exist_ok=True)
-        resized(trained(case), particles, folder)
+        resized(trained(case), particles, folder, *said(case.sizes.get(particles, {})))
         if keys is not None:
             path = folder / "build.yaml"
             path.write_text(load(path, [f"firmware.keys_per_clock={keys}"]).to_yaml())
@@ -238,8 +266,8 @@ def conditions(case: Case, content: Mapping[str, Any]) -> str:
     dates = sorted({row["date"] for row in rows})
     return (
         f"{case.words}, trained at N = {TRAINED_WITH} with learned widths, "
-        f"seed {content['seed']}, the same weights for every N; T = 1; {rows[0]['tool']}, estimate, not synthesis; "
-        f"{rows[0]['machine']}, {' to '.join(dict.fromkeys((dates[0], dates[-1])))}."
+        f"seed {content['seed']}, the same weights for every N; {case.together}; {rows[0]['tool']}, estimate, "
+        f"not synthesis; {rows[0]['machine']}, {' to '.join(dict.fromkeys((dates[0], dates[-1])))}."
     )
 
 

@@ -36,8 +36,10 @@ OUTSIDE = (
 )  # the work is done by other programs
 
 
-def resized(run: Path, particles: int, folder: Path) -> None:
+def resized(run: Path, particles: int, folder: Path, *changes: str) -> None:
     """Write ``build.yaml`` and ``qat/model.keras`` of a run's model with another N, weights and formats kept.
+
+    `changes` are KEY=VALUE on which no weight depends either.
 
     Raises:
         SystemExit: a trained weight depends on N, so that there is no such model.
@@ -50,7 +52,7 @@ def resized(run: Path, particles: int, folder: Path) -> None:
     from qformers.data import open_split
 
     trained = load_model(run / "qat" / "model.keras")
-    build = changed(run, folder, f"data.num_particles={particles}")
+    build = changed(run, folder, f"data.num_particles={particles}", *changes)
     source = open_split(build.data, "test")
     model, before = (
         build_model(one, source.feature_set, source.class_names, "hgq") for one in (build, load(run / "build.yaml"))
@@ -89,11 +91,11 @@ def widened(run: Path, width: int, folder: Path) -> None:
     keras.backend.clear_session()
 
 
-def changed(run: Path, folder: Path, change: str) -> Any:
-    """The build of a run with one setting changed, named like `folder`."""
+def changed(run: Path, folder: Path, *changes: str) -> Any:
+    """The build of a run with settings (KEY=VALUE) changed, named like `folder`."""
     from qformers.builds.build import load
 
-    return load(run / "build.yaml", [change, f"name={folder.name}"])
+    return load(run / "build.yaml", [*changes, f"name={folder.name}"])
 
 
 def keep(model: Any, build: Any, folder: Path) -> None:

@@ -582,7 +582,7 @@ class _Planner:
     def _given_order(self, layer: Any, tensors: Sequence[Any]) -> None:
         """The numbers of the places of a beat, as they come; the mask gives nothing but N."""
         if isinstance(layer, TreeOrder) and int(layer.input.shape[1]) > 1:
-            raise _refuse(layer, "it is one of several orders of trees", "set model.rotate: 0, or backend: alkaid")
+            raise _refuse(layer, "it is one of several orders of trees", "set model.rotate: 0, model.order: onchip, or backend: alkaid")
         if self.banks:
             if self.host_orders:
                 raise _refuse(layer, "it is a second order of the host", NUMBERS)

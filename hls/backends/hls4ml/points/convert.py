@@ -116,7 +116,7 @@ def given_order() -> Convert:
 def tree_faults(layer: Any, formats: Sequence[Quantiser]) -> Iterator[Fault]:
     """A `TreeOrder` that is one of several."""
     if (count := int(layer.input.shape[1])) > 1:
-        yield f"it picks one of {count} orders, and hls4ml cannot slice", "set model.rotate: 0, or backend: alkaid"
+        yield f"it picks one of {count} orders, and hls4ml cannot slice", "set model.rotate: 0, model.order: onchip, or backend: alkaid"
 
 
 def order_faults(layer: Any, formats: Sequence[Quantiser]) -> Iterator[Fault]:
