@@ -55,13 +55,11 @@ def end_table(end: Mapping[str, Any]) -> Table:
     return table
 
 
-def points_table(end: Mapping[str, Any]) -> Table:
-    """Scores of each form of a model with one answer per point: see `hls.proof.scores.rows`."""
-    unit = (
-        "the same windows; AP@T: of points of particles with pT > T GeV"
-        if "ap_" in end["score"]
-        else "the same windows"
-    )
+def task_table(end: Mapping[str, Any]) -> Table:
+    """Scores of each form of a model of points, or of numbers to be predicted: see `hls.proof.scores.rows`."""
+    unit = f"the same {end['unit']}"
+    if "ap_" in end["score"]:
+        unit += "; AP@T: of points of particles with pT > T GeV"
     table = Table(title=f"The whole model on {unit}", box=SIMPLE_HEAD)
     table.add_column("")
     for form in end["metrics"]:
@@ -74,7 +72,8 @@ def points_table(end: Mapping[str, Any]) -> Table:
 def changes_table(end: Mapping[str, Any]) -> Table:
     """How often (of jets) and by how much two forms of the model differ."""
     jets = all("decisions_changed" in change for change in end["changes"].values())
-    table = Table(title="Changed decisions and logits" if jets else "Changed outputs of real points", box=SIMPLE_HEAD)
+    others = "Changed outputs" if end.get("unit") == "events" else "Changed outputs of real points"
+    table = Table(title="Changed decisions and logits" if jets else others, box=SIMPLE_HEAD)
     for column in ("", *(["decisions"] if jets else []), "max |diff|", "mean |diff|", "corr."):
         table.add_column(column, justify="right" if column else "left", no_wrap=True)
     for pair, change in end["changes"].items():

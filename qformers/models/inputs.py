@@ -84,12 +84,12 @@ def host_order(model: Any, events: Events | PointEvents) -> NDArray[np.int32]:
 
 
 def host_coords(model: Any, events: Events | PointEvents) -> NDArray[np.float32]:
-    """Coordinates (n, N, d): of points as they are, of a jet eta and phi around the axis of the jet, for an Erwin.
+    """Coordinates (n, N, d): of points and atoms as they are, of a jet eta and phi around its axis, for an Erwin.
 
     Raises:
         ConfigError: a jet is to have other coordinates.
     """
-    if not isinstance(events, Events):
+    if events.coords is not None:
         return events.coords
     from qformers.nn.index.ball_slots import TreeOrder
 
