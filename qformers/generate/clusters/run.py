@@ -40,7 +40,7 @@ class ClusterSettings:
     held_out: int | None = None  # of val, and of test; None stands for 10 % of all
     atoms: int = 32
     species: int = 2  # 1: all alike; 2: one atom in five is of the second one
-    density: float = 0.8  # atoms per sigma^3 of the sphere that holds them
+    density: float = 1.0  # atoms per sigma^3 of the sphere that holds them
     coldest: float = 0.5  # temperatures are drawn evenly from here, epsilon / kB
     hottest: float = 2.0  # to here
     sweeps: int = 200  # moves of each atom from a random start
