@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from qformers.data.clusters.cluster_rows import SPECIES
+from qformers.data.clusters.cluster_rows import LARGEST, SPECIES
 from qformers.data.clusters.writer import write
-from qformers.errors import DataError
+from qformers.errors import DataError, GenerateError
 from qformers.generate.clusters.lennard_jones import Sphere, composition, draw, energies
 from qformers.generate.folder import SPLITS, FolderManifest, Made, settle
 from qformers.progress import Reporter, Silent
@@ -96,6 +96,9 @@ def sample(settings: ClusterSettings, split: int, clusters: int, reporter: Repor
         split: its number, which decides the draws with the seed.
         clusters: n.
         reporter: told how many there are.
+
+    Raises:
+        GenerateError: atoms still overlap.
     """
     kinds, sphere = composition(settings.atoms, settings.species), Sphere.of(settings.atoms, settings.density)
     tick = (reporter or Silent()).task(f"clusters of {SPLITS[split]}", clusters)
@@ -108,8 +111,14 @@ def sample(settings: ClusterSettings, split: int, clusters: int, reporter: Repor
         accepted.append(shares)
         tick(len(ends))
     coords = np.concatenate(lots)
-    share = float(np.concatenate(accepted).mean())
-    return Drawn(coords, energies(coords, kinds) / settings.atoms, np.concatenate(temperatures), share)
+    energy = energies(coords, kinds) / settings.atoms
+    if (far := energy > LARGEST).any():
+        raise GenerateError(
+            f"in {far.sum()} of {clusters} clusters atoms still overlap as they did at the random start, with up to "
+            f"{energy.max():.1e} epsilon per atom: raise --sweeps, or lower --density. Received: --sweeps "
+            f"{settings.sweeps}, --density {settings.density:g}"
+        )
+    return Drawn(coords, energy, np.concatenate(temperatures), float(np.concatenate(accepted).mean()))
 
 
 def generate(settings: ClusterSettings, folder: Path, command: str, reporter: Reporter | None = None) -> FolderManifest:
@@ -122,7 +131,7 @@ def generate(settings: ClusterSettings, folder: Path, command: str, reporter: Re
         reporter: told how many clusters there are.
 
     Raises:
-        DataError, GenerateError: as `settle`.
+        DataError, GenerateError: as `settle` and `sample`.
     """
 
     def make() -> Made:
