@@ -40,13 +40,34 @@ def r2(predicted: Floats, truth: Floats) -> Measured:
     Args:
         predicted, truth: (n,).
     """
+    if not _differ(truth):
+        return Measured(None, None, TOO_FEW)
+    left, terms = _left(predicted, truth)
+    return Measured(1.0 - left, float(np.std(terms, ddof=1)) / math.sqrt(len(truth)))
+
+
+def r2_minus(predicted: Floats, other: Floats, truth: Floats) -> Measured:
+    """R^2 of `predicted` less that of `other`, both for the same events, with the error of the difference.
+
+    Args:
+        predicted, other, truth: (n,).
+    """
+    if not _differ(truth):
+        return Measured(None, None, TOO_FEW)
+    (left, terms), (other_left, other_terms) = _left(predicted, truth), _left(other, truth)
+    return Measured(other_left - left, float(np.std(terms - other_terms, ddof=1)) / math.sqrt(len(truth)))
+
+
+def _differ(truth: Floats) -> bool:
+    return len(truth) >= FEWEST and bool(np.ptp(truth) > 0)
+
+
+def _left(predicted: Floats, truth: Floats) -> tuple[float, NDArray[np.float64]]:
+    """1 - R^2, and by how much each event moves it from there (n,)."""
     wide, apart = _squares(predicted, truth), _squares(truth, np.full(len(truth), np.mean(truth, dtype=np.float64)))
     spread = float(apart.mean())
-    if len(truth) < FEWEST or spread == 0.0:
-        return Measured(None, None, TOO_FEW)
     left = float(wide.mean()) / spread
-    error = float(np.std((wide - left * apart) / spread, ddof=1)) / math.sqrt(len(truth))
-    return Measured(1.0 - left, error)
+    return left, (wide - left * apart) / spread
 
 
 def rmse(predicted: Floats, truth: Floats) -> Measured:
