@@ -111,13 +111,14 @@ def plot_layers(layers: Sequence[LayerFidelity], path: Path) -> None:
         axes.legend(loc="upper right")
 
 
-def plot_scatter(firmware: Array, ideal: Array, class_names: Sequence[str], path: Path) -> None:
+def plot_scatter(firmware: Array, ideal: Array, class_names: Sequence[str], path: Path, word: str = "Logit") -> None:
     """Each output of the firmware over that of the float model, (n, outputs) both.
 
-    One colour per class; without names the outputs are of points, and have one colour.
+    One colour per class or target, whose outputs are called by `word`; without names the outputs are of points, and
+    have one colour.
     """
     low, high = float(min(firmware.min(), ideal.min())), float(max(firmware.max(), ideal.max()))
-    word = "Logit" if class_names else "Output of a point"
+    word = word if class_names else "Output of a point"
     with canvas(path, (7.5, 6.5)) as axes:
         for name, colour_, column in _columns(class_names):
             x, y = ideal[:, column].ravel(), firmware[:, column].ravel()
@@ -129,7 +130,9 @@ def plot_scatter(firmware: Array, ideal: Array, class_names: Sequence[str], path
         axes.legend(markerscale=6, loc="upper left")
 
 
-def plot_differences(firmware: Array, ideal: Array, class_names: Sequence[str], path: Path) -> None:
+def plot_differences(
+    firmware: Array, ideal: Array, class_names: Sequence[str], path: Path, word: str = "Logit"
+) -> None:
     """Histogram of firmware - float and its spread, per logit or, without names, of all outputs; (n, outputs) both."""
     error = firmware - ideal
     edge = float(np.quantile(np.abs(error), 0.995)) or 1.0
@@ -139,7 +142,8 @@ def plot_differences(firmware: Array, ideal: Array, class_names: Sequence[str], 
             label = f"{name}: {values.mean():+.3f} ± {values.std():.3f}"
             clipped, ends = np.clip(values, -edge, edge), (-edge, edge)
             axes.hist(clipped, bins=61, range=ends, histtype="step", lw=1.5, label=label, color=colour_)
-        word, counted = ("Logit", "Jets") if class_names else ("Output", "Outputs of points")
+        events = "Jets" if word == "Logit" else "Events"
+        word, counted = (word, events) if class_names else ("Output", "Outputs of points")
         axes.set(xlabel=f"{word}, firmware - float (outermost bins: and beyond)", ylabel=counted)
         axes.set_ylim(0, axes.get_ylim()[1] * 1.35)
         axes.legend(loc="upper left", ncols=2 if len(class_names) > 4 else 1)

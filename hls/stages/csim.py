@@ -321,5 +321,6 @@ def _pictures(beside: BesideFloat, folder: Path, name: str) -> None:
         show.plot_layers(beside.fidelity.layers, layers)
     else:  # one of firmware that showed its layers is not of this one
         layers.unlink(missing_ok=True)
-    show.plot_scatter(firmware, ideal, beside.class_names, folder / f"{name}_scatter.png")
-    show.plot_differences(firmware, ideal, beside.class_names, folder / f"{name}_differences.png")
+    word = "Output" if "score" in (beside.end or {}) else "Logit"  # a task of its own has no logits
+    show.plot_scatter(firmware, ideal, beside.class_names, folder / f"{name}_scatter.png", word)
+    show.plot_differences(firmware, ideal, beside.class_names, folder / f"{name}_differences.png", word)

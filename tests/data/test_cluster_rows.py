@@ -52,10 +52,10 @@ def test_species_and_places_become_features_and_coordinates(tmp_path: Path) -> N
     made = arrays()
     path = write(tmp_path / "clusters.npz", **made, temperature=np.ones(7))
     events = load(path)
-    assert events.feature_set.names == ("species_a", "species_b", "x", "y", "z")
+    assert events.feature_set.names == ("species_a", "species_b", "x", "y", "z", "r2")
     assert events.class_names == ("energy",)
     assert events.labels.dtype == np.float32
-    assert (events.labels.shape, events.features.shape, events.mask.shape) == ((7, 1), (7, 6, 5), (7, 6))
+    assert (events.labels.shape, events.features.shape, events.mask.shape) == ((7, 1), (7, 6, 6), (7, 6))
     assert events.coords is not None
     for row in range(7):
         for atom in range(6):
@@ -63,8 +63,8 @@ def test_species_and_places_become_features_and_coordinates(tmp_path: Path) -> N
             place = made["coords"][row, atom] if kind else np.zeros(3)
             assert events.mask[row, atom] == (kind > 0)
             np.testing.assert_array_equal(events.coords[row, atom], place)
-            expected = [kind == 1, kind == 2, *(place * 0.5)]
-            np.testing.assert_allclose(events.features[row, atom], expected, rtol=1e-6)
+            expected = [kind == 1, kind == 2, *(place * 0.5), ((place**2).sum() - 2.0) * 0.5 if kind else 0.0]
+            np.testing.assert_allclose(events.features[row, atom], expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(events.labels[:, 0], made["energy"], rtol=1e-6)
     assert not events.has_momenta
     assert load(path, features="species").features.shape == (7, 6, 2)

@@ -27,8 +27,9 @@ SPECIES = ("A", "B")
 AXES = 3
 LARGEST = 1e4  # sigma, and epsilon per atom: no cluster is so wide, no energy that can be learned so high
 _ONE_HOT = {f"species_{name.lower()}": RAW for name in SPECIES}
-# what fills the range of -1 to 1 in a cluster of 32 atoms with the default settings, whose radius is 2 sigma
-_PLACES = dict.fromkeys("xyz", Scaling(scale=0.5))
+# what fills the range of -1 to 1 in a cluster of 32 atoms with the default settings, whose radius is 2 sigma; r2 is the
+# squared distance from the middle of the sphere
+_PLACES = {**dict.fromkeys("xyz", Scaling(scale=0.5)), "r2": Scaling(shift=2.0, scale=0.5)}
 FEATURES: dict[str, FeatureSet] = {
     "species": feature_set(_ONE_HOT),  # of a model that has places as its coordinates
     "place": feature_set({**_ONE_HOT, **_PLACES}),
@@ -86,7 +87,9 @@ class ClusterRows:
         places[:, :columns] = np.where(where, coords, 0.0)[:, :columns]
         one_hot = np.zeros((*mask.shape, len(SPECIES)), np.float32)
         one_hot[:, :columns] = kinds[:, :columns, None] == 1 + np.arange(len(SPECIES))
-        raw = one_hot if len(self.feature_set) == len(SPECIES) else np.concatenate([one_hot, places], axis=-1)
+        raw = one_hot
+        if len(self.feature_set) > len(SPECIES):
+            raw = np.concatenate([one_hot, places, (places * places).sum(axis=-1, keepdims=True)], axis=-1)
         return Events(
             standardise(raw, self.feature_set) * mask[..., None],
             no_vectors(*mask.shape),
