@@ -153,7 +153,11 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
     data = tmp_path_factory.mktemp("clusters")
     generate(ClusterSettings(clusters=400, held_out=80, atoms=8, sweeps=40), data, "x")
     globs = [f"data.{split}=[{data}/{split}/*.npz]" for split in ("train", "val", "test")]
-    short = [f"train.{phase}.{key}" for phase in ("float", "qat") for key in ("epochs=2", "batch_size=40")]
+    short = [
+        f"train.{phase}.{key}"
+        for phase in ("float", "qat")
+        for key in ("epochs=2", "batch_size=40", "jit_compile=false")
+    ]
     return load(CONFIGS / "deepsets_clusters.yaml", [*globs, *short, "data.num_particles=8", "name=deepsets_small"])
 
 
