@@ -13,7 +13,7 @@ TEXT = """Generate clusters of Lennard-Jones atoms, and their potential energies
 
     qformers generate clusters
     qformers generate clusters --clusters 5000 --seed 2 --out data/clusters_small
-    qformers generate clusters --atoms 64 --species 1 --coldest 0.4 --hottest 1.0 --out data/clusters_argon
+    qformers generate clusters --atoms 64 --species 2 --coldest 0.4 --hottest 1.0 --out data/clusters_mixed
 
 Writes OUT/{train,val,test}/clusters_{train,val,test}.npz for data.dataset: clusters. Each cluster is the end of a
 Markov chain of its own (Metropolis) at a temperature drawn evenly, in a hard sphere; lengths are in sigma, energies in

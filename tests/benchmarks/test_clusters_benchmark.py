@@ -60,12 +60,12 @@ def test_conditions_name_events_epochs_and_units() -> None:
 def test_differences_are_those_of_the_same_events(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     labels = rng.normal(-3.0, 0.4, (500, 1))
-    both = [(labels + 3.0) * 2.0 + spread * rng.normal(size=labels.shape) for spread in (0.4, 0.3)]
+    both = [(labels + 2.75) * 4.0 + spread * rng.normal(size=labels.shape) for spread in (0.4, 0.3)]
     for name, logits in zip("ab", both, strict=True):
         (tmp_path / name).mkdir()
         np.savez(tmp_path / name / "test_logits.npz", logits=logits, labels=labels)
     found = clusters.minus(tmp_path / "a", tmp_path / "b")
-    first, second = (regression.r2(logits[:, 0] / 2.0 - 3.0, labels[:, 0]).value for logits in both)
+    first, second = (regression.r2(logits[:, 0] / 4.0 - 2.75, labels[:, 0]).value for logits in both)
     assert first is not None
     assert second is not None
     assert found["value"] == pytest.approx(first - second)

@@ -18,7 +18,7 @@ Array = np.ndarray[Any, Any]
 
 
 def config(path: Path | str, **changes: object) -> DataConfig:
-    base = {"dataset": "clusters", "train": (str(path),), "val": (), "test": (), "features": "place"}
+    base = {"dataset": "clusters", "train": (str(path),), "val": (), "test": (), "features": "species_place"}
     return DataConfig.model_validate(base | {"num_particles": 6} | changes)
 
 
@@ -67,7 +67,8 @@ def test_species_and_places_become_features_and_coordinates(tmp_path: Path) -> N
             np.testing.assert_allclose(events.features[row, atom], expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(events.labels[:, 0], made["energy"], rtol=1e-6)
     assert not events.has_momenta
-    assert load(path, features="species").features.shape == (7, 6, 2)
+    np.testing.assert_array_equal(load(path, features="species").features, events.features[..., :2])
+    np.testing.assert_array_equal(load(path, features="place").features, events.features[..., 2:])
     assert is_cluster_rows(path)
     assert holders(path) == ["clusters"]
     assert DATASETS["clusters"].task(config(path)) == "regression"

@@ -20,7 +20,7 @@ MIXTURE = {(0, 0): (1.0, 1.0), (0, 1): (1.5, 0.8), (1, 0): (1.5, 0.8), (1, 1): (
 
 
 def settings(**changes: Any) -> ClusterSettings:
-    base: dict[str, Any] = {"clusters": 30, "held_out": 6, "atoms": 8, "sweeps": 40}
+    base: dict[str, Any] = {"clusters": 30, "held_out": 6, "atoms": 8, "sweeps": 40, "species": 2}
     return ClusterSettings(**{**base, **changes})
 
 

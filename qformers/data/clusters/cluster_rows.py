@@ -31,10 +31,11 @@ _ONE_HOT = {f"species_{name.lower()}": RAW for name in SPECIES}
 # squared distance from the middle of the sphere
 _PLACES = {**dict.fromkeys("xyz", Scaling(scale=0.5)), "r2": Scaling(shift=2.0, scale=0.5)}
 FEATURES: dict[str, FeatureSet] = {
+    "place": feature_set(_PLACES),  # of atoms that are all alike
     "species": feature_set(_ONE_HOT),  # of a model that has places as its coordinates
-    "place": feature_set({**_ONE_HOT, **_PLACES}),
+    "species_place": feature_set({**_ONE_HOT, **_PLACES}),
 }
-TARGETS = (Target("energy", "epsilon per atom", shift=-3.0, scale=2.0),)  # of the default settings: 0 and about 1
+TARGETS = (Target("energy", "epsilon per atom", shift=-2.75, scale=4.0),)  # of the default settings: about 0 and 1
 
 
 def is_cluster_rows(path: Path) -> bool:
@@ -87,9 +88,11 @@ class ClusterRows:
         places[:, :columns] = np.where(where, coords, 0.0)[:, :columns]
         one_hot = np.zeros((*mask.shape, len(SPECIES)), np.float32)
         one_hot[:, :columns] = kinds[:, :columns, None] == 1 + np.arange(len(SPECIES))
-        raw = one_hot
-        if len(self.feature_set) > len(SPECIES):
-            raw = np.concatenate([one_hot, places, (places * places).sum(axis=-1, keepdims=True)], axis=-1)
+        squares = (places * places).sum(axis=-1, keepdims=True)
+        numbers = dict(
+            zip((*_ONE_HOT, *_PLACES), np.moveaxis(np.concatenate([one_hot, places, squares], -1), -1, 0), strict=True)
+        )
+        raw = np.stack([numbers[name] for name in self.feature_set.names], axis=-1)
         return Events(
             standardise(raw, self.feature_set) * mask[..., None],
             no_vectors(*mask.shape),

@@ -39,7 +39,7 @@ class ClusterSettings:
     seed: int = 1
     held_out: int | None = None  # of val, and of test; None stands for 10 % of all
     atoms: int = 32
-    species: int = 2  # 1: all alike; 2: one atom in five is of the second one
+    species: int = 1  # 1: all alike, so that places alone decide; 2: one atom in five is of the second one
     density: float = 1.0  # atoms per sigma^3 of the sphere that holds them
     coldest: float = 0.5  # temperatures are drawn evenly from here, epsilon / kB
     hottest: float = 2.0  # to here
