@@ -23,16 +23,13 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from benchmarks.folded_training import COST, cost_cells  # noqa: E402
-from benchmarks.logged import step  # noqa: E402
-from benchmarks.markdown import machine_words, table  # noqa: E402
+from benchmarks.markdown import table  # noqa: E402
 from benchmarks.pareto_table import paired, per_cent, read  # noqa: E402
-from benchmarks.precision_routes_table import differing  # noqa: E402
+from benchmarks.trained import keep, make, row_of  # noqa: E402
 
 RUNS = Path("runs/hrrformer")
 RESULTS = ROOT / "benchmarks" / "results" / "hrrformer.json"
-LEVEL = "interpreter"  # of the comparison with Keras
 FOLDED = ("firmware.backend=folded", "firmware.points_per_clock=1")
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -72,82 +69,42 @@ def run_of(task: str, variant: str, seed: int) -> Path:
     return RUNS / f"{task}_{variant.replace(' ', '_').lower()}_{seed}"
 
 
-def make(task: str, seed: int, epochs: Sequence[int] | None) -> None:
+def make_task(task: str, seed: int, epochs: Sequence[int] | None) -> None:
     """Train, write and compare what is not done."""
     what = TASKS[task]
-    lengths = [] if epochs is None else [f"train.float.epochs={epochs[0]}", f"train.qat.epochs={epochs[1]}"]
     cases = [(variant, what.build, changes) for variant, changes in VARIANTS.items()]
     cases += [(name, build, ()) for name, build in what.beside.items()]
     for variant, build, changes in cases:
-        run = run_of(task, variant, seed)
         target = () if what.ebops_target is None else (f"train.qat.ebops_target={what.ebops_target}",)
         more = (*FOLDED, *target) if variant == XT else ()
-        settings = [f"name={run.name}", f"seed={seed}", *changes, *more, *lengths]
-        said = [word for change in settings for word in ("--set", change)]
-        path = ROOT / "firmware_configs" / f"{build}.yaml"
-        phase = "all" if variant == XT else "float"
-        result = "qat/metrics.json" if variant == XT else "float/metrics.json"
-        step(run, result, ["train.py", str(path), *said, "--phase", phase, "--run", str(run)])
-        if variant == XT:
-            step(run, "rtl.json", ["run_rtl.py", str(run / "build.yaml"), "--run", str(run), "--levels", LEVEL])
+        make(run_of(task, variant, seed), build, (f"seed={seed}", *changes, *more), epochs, variant == XT)
         collect()
 
 
-def row_of(run: Path) -> Row:
-    """What is known of one finished training."""
-    from qformers.builds.build import load
-    from qformers.builds.models import fresh_model
-
-    task, variant, seed = next(
+def place_of(run: Path) -> tuple[str, str, int]:
+    """Task, variant and seed of a training."""
+    seed = int(run.name.rpartition("_")[2])
+    return next(
         (task, variant, seed)
         for task, what in TASKS.items()
         for variant in (*VARIANTS, *what.beside)
-        for seed in [int(run.name.rpartition("_")[2])]
         if run == run_of(task, variant, seed)
     )
-    manifest, metrics = read(run / "float/manifest.json"), read(run / "float/metrics.json")
-    row: Row = {
-        "task": task,
-        "variant": variant,
-        "seed": seed,
-        "epochs": manifest["settings"]["train"]["float"]["epochs"],
-        "parameters": fresh_model(load(run / "build.yaml")).count_params(),
-        "events": manifest["jets"],
-        "float": metrics["accuracy"],
-        "date": manifest["date"][:10],
-        "machine": machine_words(manifest["machine"]),
-    }
-    if not (run / "rtl.json").exists():
-        return row
-    quantised, report = read(run / "qat/manifest.json"), read(run / "reports/folded.json")
-    return {
-        **row,
-        "qat_epochs": quantised["settings"]["train"]["qat"]["epochs"],
-        "quantised": read(run / "qat/metrics.json")["accuracy"],
-        "minus_float": paired(run / "qat", run / "float"),
-        "ebops": quantised["ebops"],
-        "resources": report["resources"],
-        "tool": report["tool"],
-        "ii_cycles": report["ii_cycles"],
-        "latency_cycles": report["latency_cycles"],
-        "clock_ns": report["clock_ns"],
-        "differ": differing(read(run / "rtl.json")["levels"][LEVEL]),
-    }
 
 
 def collect() -> None:
     """Keep the rows of all finished trainings; those of other machines that are not there any more stay."""
-    from qformers.files import write_json
-
-    known = {}
-    if RESULTS.exists():
-        known = {(row["task"], row["variant"], row["seed"]): row for row in read(RESULTS)["rows"]}
+    rows = []
     for run in (path.parents[1] for path in RUNS.glob("*/float/metrics.json")):
-        row = row_of(run)
-        known[row["task"], row["variant"], row["seed"]] = row
+        task, variant, seed = place_of(run)
+        rows.append({"task": task, "variant": variant, "seed": seed, **row_of(run, "accuracy", paired)})
     variants = [*VARIANTS, *(name for what in TASKS.values() for name in what.beside)]
-    order = sorted(known, key=lambda key: (list(TASKS).index(key[0]), variants.index(key[1]), key[2]))
-    write_json(RESULTS, {"rows": [known[key] for key in order]})
+    keep(
+        RESULTS,
+        rows,
+        ("task", "variant", "seed"),
+        lambda key: (list(TASKS).index(key[0]), variants.index(key[1]), key[2]),
+    )
 
 
 def text(content: Mapping[str, Any]) -> str:
@@ -207,7 +164,7 @@ def main() -> int:
     if not options.show:
         for seed in options.seeds:
             for task in options.tasks:
-                make(task, seed, options.epochs)
+                make_task(task, seed, options.epochs)
     if not RESULTS.exists():
         raise SystemExit(f"{RESULTS}: not there; make it with python benchmarks/hrrformer.py")
     content = read(RESULTS)

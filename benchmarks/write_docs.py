@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from benchmarks import (  # noqa: E402
     ball_tree,
+    clusters,
     cost,
     fast_path,
     folded,
@@ -126,7 +127,11 @@ def figures() -> dict[str, Any]:
             "sizes": folded_sizes.text(held_sizes),
             "sizes_on": folded_sizes.conditions(folded_sizes.HRRFORMER, held_sizes),
         },
-        "erwin": {"tree": ball_tree.text(trees), "tree_on": ball_tree.conditions(trees)},
+        "erwin": {
+            "tree": ball_tree.text(trees),
+            "tree_on": ball_tree.conditions(trees),
+            "clusters": _clusters(),
+        },
         "costs": {name: cost.text(cost.FAMILIES[name], kept) for name, kept in costs.items()},
         "slope": lambda name, model, step: f"{cost.slope_of(costs[name], model, step):.2f}",
         "with_error": with_error,
@@ -156,6 +161,18 @@ def figures() -> dict[str, Any]:
         "speeds": fast_path.text(speeds),
         "speeds_on": fast_path.conditions(speeds),
         "widths": {int(size): steps for size, steps in tools_entry["widths"].items()},
+    }
+
+
+def _clusters() -> dict[str, str]:
+    """Tables of the energies of clusters; none before they are measured."""
+    if not clusters.RESULTS.exists():
+        return {}
+    content = read("clusters")
+    return {
+        "scores": clusters.text(content),
+        "folded": clusters.folded_text(content),
+        "conditions": clusters.conditions(content),
     }
 
 

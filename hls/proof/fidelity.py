@@ -162,12 +162,30 @@ def end_to_end_points(task: Task, outputs: Mapping[str, Array], events: PointEve
         TrainingError: too few windows for an error of the score.
     """
     real = events.mask > 0
+    points = {form: values[real] for form, values in outputs.items()}
+    return _of_task(task, outputs, events, points)
+
+
+def end_to_end_targets(task: Task, outputs: Mapping[str, Array], labels: NDArray[Any]) -> dict[str, Any]:
+    """Scores of several forms of a model of numbers to be predicted on the same events, and how far they are apart.
+
+    Args:
+        task: what the model was trained for.
+        outputs: form -> (n, targets).
+        labels: (n, targets).
+
+    Returns:
+        JSON as of `end_to_end_points`.
+    """
+    return _of_task(task, outputs, labels, outputs)
+
+
+def _of_task(task: Task, outputs: Mapping[str, Array], labels: Any, compared: Mapping[str, Array]) -> dict[str, Any]:
     reports: dict[str, Any] = {}
     for form, values in outputs.items():  # firmware equals what it was made from, and its report is that one's
         alike = next((other for other in reports if np.array_equal(outputs[other], values)), None)
-        reports[form] = reports[alike] if alike else task.report(values.astype(np.float32), events)
-    points = {form: values[real] for form, values in outputs.items()}
-    return {"score": task.score, "unit": task.unit, "metrics": reports, "changes": _pairs(points, _apart)}
+        reports[form] = reports[alike] if alike else task.report(values.astype(np.float32), labels)
+    return {"score": task.score, "unit": task.unit, "metrics": reports, "changes": _pairs(compared, _apart)}
 
 
 def end_to_end(logits: Mapping[str, Array], labels: NDArray[np.int64], class_names: Sequence[str]) -> dict[str, Any]:

@@ -40,7 +40,7 @@ class Sample:
     @property
     def what(self) -> str:
         """The word for them: jets, windows or events."""
-        if self.jets is None:
+        if self.jets is None or (isinstance(self.jets, Events) and self.jets.held.targets):
             return "events"
         return "windows" if isinstance(self.jets, PointEvents) else "jets"
 

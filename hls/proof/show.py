@@ -55,13 +55,11 @@ def end_table(end: Mapping[str, Any]) -> Table:
     return table
 
 
-def points_table(end: Mapping[str, Any]) -> Table:
-    """Scores of each form of a model with one answer per point: see `hls.proof.scores.rows`."""
-    unit = (
-        "the same windows; AP@T: of points of particles with pT > T GeV"
-        if "ap_" in end["score"]
-        else "the same windows"
-    )
+def task_table(end: Mapping[str, Any]) -> Table:
+    """Scores of each form of a model of points, or of numbers to be predicted: see `hls.proof.scores.rows`."""
+    unit = f"the same {end['unit']}"
+    if "ap_" in end["score"]:
+        unit += "; AP@T: of points of particles with pT > T GeV"
     table = Table(title=f"The whole model on {unit}", box=SIMPLE_HEAD)
     table.add_column("")
     for form in end["metrics"]:
@@ -74,7 +72,8 @@ def points_table(end: Mapping[str, Any]) -> Table:
 def changes_table(end: Mapping[str, Any]) -> Table:
     """How often (of jets) and by how much two forms of the model differ."""
     jets = all("decisions_changed" in change for change in end["changes"].values())
-    table = Table(title="Changed decisions and logits" if jets else "Changed outputs of real points", box=SIMPLE_HEAD)
+    others = "Changed outputs" if end.get("unit") == "events" else "Changed outputs of real points"
+    table = Table(title="Changed decisions and logits" if jets else others, box=SIMPLE_HEAD)
     for column in ("", *(["decisions"] if jets else []), "max |diff|", "mean |diff|", "corr."):
         table.add_column(column, justify="right" if column else "left", no_wrap=True)
     for pair, change in end["changes"].items():
@@ -112,13 +111,14 @@ def plot_layers(layers: Sequence[LayerFidelity], path: Path) -> None:
         axes.legend(loc="upper right")
 
 
-def plot_scatter(firmware: Array, ideal: Array, class_names: Sequence[str], path: Path) -> None:
+def plot_scatter(firmware: Array, ideal: Array, class_names: Sequence[str], path: Path, word: str = "Logit") -> None:
     """Each output of the firmware over that of the float model, (n, outputs) both.
 
-    One colour per class; without names the outputs are of points, and have one colour.
+    One colour per class or target, whose outputs are called by `word`; without names the outputs are of points, and
+    have one colour.
     """
     low, high = float(min(firmware.min(), ideal.min())), float(max(firmware.max(), ideal.max()))
-    word = "Logit" if class_names else "Output of a point"
+    word = word if class_names else "Output of a point"
     with canvas(path, (7.5, 6.5)) as axes:
         for name, colour_, column in _columns(class_names):
             x, y = ideal[:, column].ravel(), firmware[:, column].ravel()
@@ -130,7 +130,9 @@ def plot_scatter(firmware: Array, ideal: Array, class_names: Sequence[str], path
         axes.legend(markerscale=6, loc="upper left")
 
 
-def plot_differences(firmware: Array, ideal: Array, class_names: Sequence[str], path: Path) -> None:
+def plot_differences(
+    firmware: Array, ideal: Array, class_names: Sequence[str], path: Path, word: str = "Logit"
+) -> None:
     """Histogram of firmware - float and its spread, per logit or, without names, of all outputs; (n, outputs) both."""
     error = firmware - ideal
     edge = float(np.quantile(np.abs(error), 0.995)) or 1.0
@@ -140,7 +142,8 @@ def plot_differences(firmware: Array, ideal: Array, class_names: Sequence[str], 
             label = f"{name}: {values.mean():+.3f} ± {values.std():.3f}"
             clipped, ends = np.clip(values, -edge, edge), (-edge, edge)
             axes.hist(clipped, bins=61, range=ends, histtype="step", lw=1.5, label=label, color=colour_)
-        word, counted = ("Logit", "Jets") if class_names else ("Output", "Outputs of points")
+        events = "Jets" if word == "Logit" else "Events"
+        word, counted = (word, events) if class_names else ("Output", "Outputs of points")
         axes.set(xlabel=f"{word}, firmware - float (outermost bins: and beyond)", ylabel=counted)
         axes.set_ylim(0, axes.get_ylim()[1] * 1.35)
         axes.legend(loc="upper left", ncols=2 if len(class_names) > 4 else 1)

@@ -22,7 +22,7 @@ from hls.proof import show
 from hls.proof.adversarial import adversarial
 from hls.proof.agree import Agreement, agree, compare, keras_outputs
 from hls.proof.exact import exact
-from hls.proof.fidelity import Fidelity, end_to_end, end_to_end_points, layer_fidelity
+from hls.proof.fidelity import Fidelity, end_to_end, end_to_end_points, end_to_end_targets, layer_fidelity
 from hls.proof.samples import refuse_none, sample
 from hls.stages.export import load_quantised, refuse_other_build
 from qformers.builds.build import Build
@@ -54,7 +54,7 @@ class BesideFloat:
         end: scores of the whole model and what changes between its forms; None where there are none.
         words: why not.
         drawn: form ("float", "quantised", "csim") -> outputs (n, ...) for the pictures.
-        class_names: of the outputs; none for outputs of points.
+        class_names: of the outputs, classes or targets; none for outputs of points.
     """
 
     fidelity: Fidelity
@@ -68,7 +68,7 @@ class BesideFloat:
         yield show.layer_table(self.fidelity) if self.fidelity.layers else show.no_layers(self.fidelity)
         yield from self.words
         if self.end is not None:
-            yield show.end_table(self.end) if self.class_names else show.points_table(self.end)
+            yield show.end_table(self.end) if "score" not in self.end else show.task_table(self.end)
             yield show.changes_table(self.end)
 
 
@@ -295,6 +295,9 @@ def beside_float(
     first_float = {name: array[:traced] for name, array in float_inputs.items()}
     fidelity = layer_fidelity(project, model, float_model, first, first_float)
     outputs = {"float": _single(keras_outputs(float_model, float_inputs)), **outputs}
+    if not isinstance(jets, PointEvents) and jets.held.targets:
+        end = end_to_end_targets(task_of(build, source), outputs, jets.labels)
+        return BesideFloat(fidelity, end, (), outputs, jets.class_names)
     if not isinstance(jets, PointEvents):
         end = end_to_end(outputs, jets.labels, jets.class_names)
         return BesideFloat(fidelity, end, (), outputs, jets.class_names)
@@ -318,5 +321,6 @@ def _pictures(beside: BesideFloat, folder: Path, name: str) -> None:
         show.plot_layers(beside.fidelity.layers, layers)
     else:  # one of firmware that showed its layers is not of this one
         layers.unlink(missing_ok=True)
-    show.plot_scatter(firmware, ideal, beside.class_names, folder / f"{name}_scatter.png")
-    show.plot_differences(firmware, ideal, beside.class_names, folder / f"{name}_differences.png")
+    word = "Output" if "score" in (beside.end or {}) else "Logit"  # a task of its own has no logits
+    show.plot_scatter(firmware, ideal, beside.class_names, folder / f"{name}_scatter.png", word)
+    show.plot_differences(firmware, ideal, beside.class_names, folder / f"{name}_differences.png", word)

@@ -63,7 +63,7 @@ def summary(run: Path | str) -> Summary:
     lines = [f"{run.name}:"]
     if len(phases) == len(manifests):
         score, test = phases["qat"].get("score", "accuracy"), phases["qat"]["test"]
-        unit = next(word for word in ("jets", "windows", "points") if word in test)
+        unit = next(word for word in ("jets", "windows", "points", "events") if word in test)
         lines = [f"{run.name}: {spell(score)} on the {test[unit]:,} {unit} of the test split"]
         lines += [_score("float", phases["float"]["test"], score), _score("quantised", test, score)]
     if report["end"]:

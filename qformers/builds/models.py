@@ -102,7 +102,7 @@ def build_model(
     Args:
         build: the build file.
         feature_set: the F numbers per particle, from the data set.
-        class_names: the labels, from the data set.
+        class_names: the labels, from the data set, or the names of its targets; an output for each.
         vocabulary: "float32" or "hgq".
 
     Raises:
@@ -129,7 +129,8 @@ def build_model(
         )
     if jets and tuple(model.output.shape[1:]) != (len(class_names),):
         raise ConfigError(
-            f"{build.name}: jets need a number per class, ({len(class_names)},), and this model gives "
+            f"{build.name}: jets need a number per class, ({len(class_names)},), clusters one per target, and this "
+            "model gives "
             f"{tuple(model.output.shape[1:])}; set model.head: jet, or what the architecture calls it. "
             f"Received: model.head={getattr(build.model, 'head', None)}"
         )

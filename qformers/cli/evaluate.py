@@ -4,14 +4,15 @@
     qformers evaluate runs/part_demo/qat/model.keras --data data/jets/test_*.root
     qformers evaluate runs/part_demo/float/model.keras runs/part_demo/qat/model.keras
 
-Files are ROOT (JetClass, NanoAOD), HDF5 (hls4ml LHC jets, top landscape), quark/gluon's .npz, TrackML's CSV (also
-.csv.gz, with detectors.csv beside or above), ACTS's simulated hits, line segments or candidates; a folder stands for
-all of them in it. Which numbers of a particle or point the model reads follows from its inputs, or from the build of
-the run that it lies in, whose test split is taken where --data is missing. Of two models the differences are given with
-paired errors, since both see the same events.
+Files are ROOT (JetClass, NanoAOD), HDF5 (hls4ml LHC jets, top landscape), .npz (quark/gluon, tokens, clusters),
+TrackML's CSV (also .csv.gz, with detectors.csv beside or above), ACTS's simulated hits, line segments or candidates; a
+folder stands for all of them in it. Which numbers of a particle or point the model reads follows from its inputs, or
+from the build of the run that it lies in, whose test split is taken where --data is missing. Of two models the
+differences are given with paired errors, since both see the same events.
 
 It writes evaluation.json, evaluation.md and pictures: ROC and confusion of jets; of tracks, efficiency and fake rate
-over pT, eta and length, and events whose hits are coloured by found track; of pile-up, precision over recall.
+over pT, eta and length, and events whose hits are coloured by found track; of pile-up, precision over recall; of
+clusters, predicted over true energies and residuals.
 """
 
 from __future__ import annotations

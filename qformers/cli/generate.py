@@ -1,4 +1,4 @@
-"""Generate jets with Pythia 8, tracker events or sequences of tokens, or plot what was generated.
+"""Generate jets with Pythia 8, tracker events, sequences of tokens or clusters, or plot what was generated.
 
     qformers generate jetclass --out data/jetclass --jets 100000
     qformers generate lhc5 --out data/lhc5 --jets 100000
@@ -9,9 +9,10 @@
     qformers generate tracks segments data/outer
     qformers generate listops --preset 16-64 --sequences 20000 --out data/listops_16_64
     qformers generate digits --out data/digits
+    qformers generate clusters --clusters 20000 --out data/clusters
 
-`tracks`, `listops` and `digits` have options of their own: `qformers generate tracks --help`. Finished files of jets
-and events are kept: after Ctrl-C the same command goes on from them.
+`tracks`, `listops`, `digits` and `clusters` have options of their own: `qformers generate tracks --help`. Finished
+files of jets and events are kept: after Ctrl-C the same command goes on from them.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from qformers.errors import QformersError
 
 TRACKS = "tracks"  # tracker events: `qformers.cli.generate_tracks` reads their options
 LISTOPS, DIGITS = "listops", "digits"  # tokens: `qformers.cli.generate_tokens` reads their options
+CLUSTERS = "clusters"  # of atoms: `qformers.cli.generate_clusters` reads their options
+OTHERS = (TRACKS, LISTOPS, DIGITS, CLUSTERS)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -43,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    others = f"{TRACKS}, {LISTOPS}, {DIGITS}"
+    others = ", ".join(OTHERS)
     options.add_argument("what", help=f"preset ({', '.join(PRESETS)}), {others} (have options of their own), or plot")
     options.add_argument("folder", nargs="?", type=Path, help="plot: the folder to plot")
     options.add_argument("--out", type=Path, help="output folder (default data/<preset>)")
@@ -103,6 +106,11 @@ def _work(arguments: Sequence[str]) -> None:
 
         (run_listops if arguments[0] == LISTOPS else run_digits)(list(arguments[1:]))
         return
+    if arguments[:1] == [CLUSTERS]:
+        from qformers.cli.generate_clusters import run as run_clusters
+
+        run_clusters(list(arguments[1:]))
+        return
     options = parser().parse_args(arguments, argparse.Namespace(words=list(arguments)))
     from qformers.generate.jets.processes import PRESETS, unknown
 
@@ -111,7 +119,7 @@ def _work(arguments: Sequence[str]) -> None:
             raise ValueError("plot needs a folder: qformers generate plot DIR")
         _plot(options.folder)
     elif options.what not in PRESETS:
-        raise unknown("preset", options.what, [*PRESETS, TRACKS, LISTOPS, DIGITS, "plot"])
+        raise unknown("preset", options.what, [*PRESETS, *OTHERS, "plot"])
     elif options.folder is not None:
         raise ValueError(f"a preset takes its folder with --out. Received: {str(options.folder)!r}")
     else:

@@ -29,7 +29,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     shared.add_build(parser)
     budget = parser.add_mutually_exclusive_group(required=True)
     budget.add_argument(
-        "--max-loss", type=shared.part, help="accuracy that may be lost against float, e.g. 0.002 for 0.2 %%"
+        "--max-loss", type=shared.part, help="accuracy or R^2 that may be lost against float, e.g. 0.002 for 0.2 %%"
     )
     budget.add_argument(
         "--ebops", type=shared.above_zero, help="most EBOPs, of the hardware of section firmware, instead of --max-loss"

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import get_args
 
 from qformers.config.sections import DataConfig
+from qformers.data.clusters import cluster_rows
+from qformers.data.clusters.cluster_rows import ClusterRows
 from qformers.data.events import Events, FeatureSet
 from qformers.data.jets import hls4ml_lhc, inputs, quark_gluon, top_landscape
 from qformers.data.jets.hls4ml_lhc import Hls4mlLhc
@@ -64,6 +66,16 @@ DATASETS: dict[str, Dataset] = {
     "quark_gluon": JetDataset(QuarkGluon, ("QG_jets*.npz",), quark_gluon.FEATURES, quark_gluon.is_quark_gluon),
     "listops": JetDataset(ListOps, ("*.tsv",), listops.FEATURES, listops.is_listops, momenta=False),
     "token_rows": JetDataset(TokenRows, ("tokens*.npz",), token_rows.FEATURES, token_rows.is_token_rows, momenta=False),
+    "clusters": JetDataset(
+        ClusterRows,
+        ("clusters*.npz",),
+        cluster_rows.FEATURES,
+        cluster_rows.is_cluster_rows,
+        "regression",
+        momenta=False,
+        coords=cluster_rows.AXES,
+        targets=cluster_rows.TARGETS,
+    ),
     "trackml": PointDataset(points.trackml, HITS, filtering.kept_hits, hit_features.FEATURE_SETS, trackml.is_trackml),
     "acts_odd": PointDataset(
         partial(points.acts, "odd"), HITS, filtering.kept_simulated, acts.FEATURE_SETS, acts.is_acts

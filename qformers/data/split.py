@@ -26,6 +26,11 @@ MADE_JETS = {
     "jetclass": "jets with qformers generate jetclass",
     "hls4ml_lhc": "jets with qformers generate lhc5",
 }
+MADE_OTHERS = {  # the same of what has no jets and no points
+    "listops": "expressions with qformers generate listops",
+    "token_rows": "some with qformers generate digits",
+    "clusters": "clusters with qformers generate clusters",
+}
 MADE_EVENTS = {
     "trackml": "events with qformers generate tracks",
     "line_segments": "events with qformers generate tracks, and their segments with qformers generate tracks segments",
@@ -38,7 +43,7 @@ class Split(Protocol):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names of the classes, in label order."""
+        """Names of the classes, in label order, or of the numbers that are to be predicted."""
 
     @property
     def feature_set(self) -> FeatureSet:
@@ -145,7 +150,7 @@ def split_files(config: DataConfig, split: SplitName) -> list[Path]:
 
 def _ways_to_files(config: DataConfig) -> str:
     """Where files of a data set come from, in words."""
-    made = {**MADE_JETS, **MADE_EVENTS}.get(config.dataset)
+    made = {**MADE_JETS, **MADE_EVENTS, **MADE_OTHERS}.get(config.dataset)
     if made is not None:
         return f"make {made} (docs/data.md says where public files are)"
     others = MADE_JETS if config.points is None else MADE_EVENTS

@@ -8,6 +8,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-TASK_WORDS = {"tagging": "jet_tagging", "tracking": "tracking", "pileup": "pileup"}  # as users say them
+TASK_WORDS = {  # as users say them
+    "tagging": "jet_tagging",
+    "tracking": "tracking",
+    "pileup": "pileup",
+    "regression": "regression",
+}
 OUT = Path("runs") / "evaluation"
 MOST_MODELS = 2

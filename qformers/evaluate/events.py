@@ -17,9 +17,11 @@ from qformers.builds.build import Build
 from qformers.config.sections import DataConfig, PointsConfig
 from qformers.data import DATASETS, AnyEvents, dataset_of, holds, open_split
 from qformers.data.clouds import PointEvents, stack
+from qformers.data.jets.split import JetDataset
 from qformers.data.points.dataset import PointDataset
 from qformers.data.points.split import PointSplit
 from qformers.errors import ConfigError, DataError, DivergedError, nearest
+from qformers.evaluate import TASK_WORDS
 from qformers.models.hept import MOST_POINTS
 from qformers.models.inputs import host_inputs, takes_events
 from qformers.nn.memory import memory_of
@@ -150,8 +152,11 @@ def config_of(given: Given, files: Sequence[Path], asked: Asked, build: Build | 
                 **({"lda": str(asked.lda)} if asked.lda else {}),
             }
         )
-    elif asked.task not in (None, "tagging"):
-        raise ConfigError(f"--task: {name} has jets, whose task is tagging. Received: {asked.task}")
+    elif asked.task not in (None, own := _own_task(name)):
+        raise ConfigError(
+            f"--task: {name} has {'jets' if own == 'tagging' else 'targets'}, whose task is {own}. "
+            f"Received: {asked.task}"
+        )
     elif slots is None:
         raise ConfigError(
             f"model {given.path}: takes any number of particles, and jets are read with one that is fixed: name the "
@@ -170,7 +175,7 @@ def _refuse_idle(dataset: str, asked: Asked) -> None:
         ConfigError: naming the option.
     """
     options = (
-        ("--classes", asked.classes, not _is_points(dataset)),
+        ("--classes", asked.classes, not _is_points(dataset) and _own_task(dataset) == "tagging"),
         ("--layers", asked.layers, dataset in ("trackml", "acts_odd", "acts_generic")),
         ("--lda", asked.lda, dataset == "line_segments"),
     )
@@ -183,8 +188,9 @@ def _of_build(build: Build, files: Sequence[Path], asked: Asked) -> DataConfig:
     data = build.data
     said = {"dataset": asked.dataset, "features": asked.features, "classes": asked.classes or None}
     points = {"task": asked.task, "layers": asked.layers, "lda": str(asked.lda) if asked.lda else None}
-    if data.points is None and (asked.layers or asked.lda or asked.task not in (None, "tagging")):
-        raise ConfigError(f"--task, --layers, --lda: the build '{build.name}' is one of jets. Received: {asked.task}")
+    if data.points is None and (asked.layers or asked.lda or asked.task not in (None, _own_task(data.dataset))):
+        kind = "jets" if _own_task(data.dataset) == "tagging" else data.dataset
+        raise ConfigError(f"--task, --layers, --lda: the build '{build.name}' is one of {kind}. Received: {asked.task}")
     change: dict[str, Any] = {key: value for key, value in said.items() if value is not None}
     if files:
         _refuse_others(data.dataset, build.name, files)
@@ -228,6 +234,13 @@ def _recognised(files: Sequence[Path]) -> str:
         f"--data: no data set has files called so; say which it is with --dataset. Known are {known}. "
         f"Received: {', '.join(path.name for path in files[:3])}{', ...' if len(files) > 3 else ''}"
     )
+
+
+def _own_task(name: str) -> str:
+    """What events of a data set without points are for, a key of `TASK_WORDS`."""
+    dataset = dataset_of(name)
+    learns = dataset.learns if isinstance(dataset, JetDataset) else ""
+    return next((word for word, task in TASK_WORDS.items() if task == learns), "tagging")
 
 
 def _is_points(name: str) -> bool:
@@ -397,6 +410,13 @@ def refuse_outputs(given: Given, config: DataConfig, class_names: Sequence[str])
         ConfigError: with both shapes.
     """
     shape = tuple(given.model.outputs[0].shape[1:])
+    if config.points is None and _own_task(config.dataset) == "regression":
+        if shape != (len(class_names),):
+            raise ConfigError(
+                f"model {given.path}: {config.dataset} has {len(class_names)} target ({', '.join(class_names)}), and "
+                f"needs one output for each. Received: outputs of shape {shape}"
+            )
+        return
     if config.points is None and len(class_names) < FEWEST_CLASSES:
         raise ConfigError(
             f"model {given.path}: needs {FEWEST_CLASSES} classes of jets or more; say which with --classes, in "

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from qformers.data.clouds import PointEvents
 from qformers.data.events import Events
-from qformers.tasks import JetTagging, PileupRemoval, Task, Tracking
-from qformers.tasks.metrics import binary, jets, tracks
+from qformers.tasks import JetTagging, PileupRemoval, Regression, Task, Tracking
+from qformers.tasks.metrics import binary, jets, regression, tracks
 from qformers.tasks.metrics.jets import LIMIT, Measured
 from qformers.tasks.metrics.points import PT_THRESHOLDS_GEV, tracking_report
 from qformers.tasks.metrics.tracks import Matched
@@ -129,6 +129,8 @@ def scored(task: Task, outputs: NDArray[Any], events: Events | PointEvents, dist
     """
     if isinstance(task, JetTagging):
         return _of_jets(task, outputs, np.asarray(events.labels))
+    if isinstance(task, Regression):
+        return _of_regression(task, outputs, np.asarray(events.labels))
     if isinstance(task, PileupRemoval) and isinstance(events, PointEvents):
         return _of_pileup(task, outputs, events)
     if isinstance(task, Tracking) and isinstance(events, PointEvents):
@@ -157,6 +159,16 @@ def _of_jets(task: JetTagging, outputs: NDArray[Any], labels: NDArray[Any]) -> S
         }
 
     return Scored(outputs, report, at)
+
+
+def _of_regression(task: Regression, outputs: NDArray[Any], labels: NDArray[Any]) -> Scored:
+    predicted, truth = task.predicted(outputs), task.truth(labels)
+    measures = {"r2": regression.r2, "rmse": regression.rmse, "mae": regression.mae}
+
+    def at(rows: NDArray[np.int64]) -> Numbers:
+        return {name: measure(predicted[rows], truth[rows]).value for name, measure in measures.items()}
+
+    return Scored(outputs, task.report(outputs, labels), at)
 
 
 def _of_pileup(task: PileupRemoval, outputs: NDArray[Any], events: PointEvents) -> Scored:

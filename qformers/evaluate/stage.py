@@ -39,7 +39,7 @@ from qformers.manifest import machine, versions
 from qformers.progress import Reporter, Silent
 from qformers.records import read_object, write_record
 from qformers.results import Result, spell
-from qformers.tasks import TASKS, JetTagging, PileupRemoval, Task, Tracking
+from qformers.tasks import TASKS, JetTagging, PileupRemoval, Regression, Task, Tracking
 from qformers.tasks.metrics.jets import LIMIT, TWO_CLASS_KEY, Measured
 from qformers.tasks.plots import display
 from qformers.tasks.plots import jets as jet_plots
@@ -204,6 +204,12 @@ class Evaluation(Result):
                 "rate: share of clusters, of any pT, that are so of no particle; purity: share of a cluster's points "
                 "that are of its commonest particle. In pictures a cluster has pT, eta and length of its commonest "
                 "particle, and clusters of noise alone are left out"
+            )
+        if isinstance(self.task, Regression):
+            mean = self.models[0].scored.report["of_mean"]
+            yield (
+                f"R²: share of the variance that is predicted; RMSE and MAE in {self.task.target.unit}; the mean of "
+                f"these events has R² 0, RMSE {_cell(Measured(**mean['rmse']))}, MAE {_cell(Measured(**mean['mae']))}"
             )
         columns = [(judged.label, judged.numbers) for judged in self.models]
         for label, numbers in (*columns, ("difference", self.differences)):

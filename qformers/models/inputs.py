@@ -83,38 +83,34 @@ def host_order(model: Any, events: Events | PointEvents) -> NDArray[np.int32]:
 
 
 def host_coords(model: Any, events: Events | PointEvents) -> NDArray[np.float32]:
-    """Coordinates (n, N, d): of points as they are, of a jet eta and phi around the axis of the jet, for an Erwin.
+    """Coordinates (n, N, d): of points and atoms as they are, of a jet eta and phi around its axis, for an Erwin.
 
     An Erwin takes them times its ``coord_scales``.
 
     Raises:
-        ConfigError: events have others than an Erwin is made for; and as `BallOrder.seen`.
+        ConfigError: events have none, or others than an Erwin is made for; and as `BallOrder.seen`.
     """
     from qformers.nn.index.ball_slots import TreeOrder
     from qformers.nn.index.sorted_tree import SortedTree
 
     tree = next((layer.host for layer in model.layers if isinstance(layer, TreeOrder | SortedTree)), None)
-    if tree is None and not isinstance(events, Events):
+    if tree is None and events.coords is not None:
         return events.coords
     if tree is None:
         raise ConfigError("the model has an input 'coords', which points have and jets do not")
-    if isinstance(events, Events) and not events.has_momenta:
+    if isinstance(events, Events) and events.coords is None and not events.has_momenta:
         raise ConfigError(
             f"the model has an input 'coords', which events without momenta do not have: take a data set of jets or "
             f"points. Received: features {', '.join(events.feature_set.names)}"
         )
     wanted = next(int(tensor.shape[-1]) for tensor in model.inputs if tensor.name == "coords")
-    jets = isinstance(events, Events)
+    jets = isinstance(events, Events) and events.coords is None
     coords = tree.seen(jet_coords(events.vectors, events.mask) if jets else events.coords)
     if (there := coords.shape[-1]) != wanted:
-        whose = (
-            "particles of a jet have {} coordinates, eta and phi around its axis"
-            if jets
-            else "points have {} coordinates"
-        )
+        whose = f"particles of a jet have {there} coordinates, eta and phi around its axis"
         raise ConfigError(
-            f"{whose.format(there)}; set model.coords: {there}, or choose some by model.coord_scales. "
-            f"Received: model.coords={wanted}"
+            f"{whose if jets else f'points have {there} coordinates'}; set model.coords: {there}, or choose some by "
+            f"model.coord_scales. Received: model.coords={wanted}"
         )
     return coords
 

@@ -34,5 +34,5 @@ class Jet:
 
     num_particles: int  # N
     num_features: int  # F
-    num_classes: int
+    num_classes: int  # outputs: of classes, or of numbers to be predicted
     feature_set: FeatureSet | None = None  # needed for pairs: onchip, to find ln pT, eta and phi

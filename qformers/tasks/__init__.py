@@ -14,15 +14,17 @@ from qformers.data import Split, dataset_of
 from qformers.errors import ConfigError, nearest
 from qformers.tasks.jets import JetTagging
 from qformers.tasks.points import PileupRemoval, Tracking
+from qformers.tasks.regression import Regression
 from qformers.tasks.task import Task
 
-__all__ = ["TASKS", "JetTagging", "PileupRemoval", "Task", "Tracking", "task_of"]
+__all__ = ["TASKS", "JetTagging", "PileupRemoval", "Regression", "Task", "Tracking", "task_of"]
 
 # by name; made from the data section of a build and the classes of its data set
 TASKS: dict[str, Callable[[DataConfig, Sequence[str]], Task]] = {
     "jet_tagging": JetTagging.of,
     "tracking": Tracking.of,
     "pileup": PileupRemoval.of,
+    "regression": Regression.of,
 }
 
 

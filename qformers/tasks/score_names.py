@@ -8,7 +8,7 @@ from typing import Any
 from qformers.results import spell as spell_measured
 from qformers.tasks.metrics.jets import TWO_CLASS_KEY
 
-NAMES = {"accuracy": "accuracy", "auc": "AUC", "auprc": "AUPRC"}
+NAMES = {"accuracy": "accuracy", "auc": "AUC", "auprc": "AUPRC", "r2": "R²", "rmse": "RMSE", "mae": "MAE"}
 LARGE = 10.0  # rejections from here on need one decimal
 THRESHOLD = "ap_"  # of AP@k for pT above a threshold in GeV
 

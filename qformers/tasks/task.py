@@ -13,7 +13,7 @@ from qformers.config.sections import PhaseConfig
 from qformers.tasks.metrics.jets import Measured
 
 Outputs = NDArray[np.float32]
-Labels = Any  # what is known of n events: an array (n,) of jets, `PointEvents` of points
+Labels = Any  # what is known of n events: an array (n, ...) of jets, `PointEvents` of points
 Report = dict[str, Any]
 
 
@@ -26,7 +26,7 @@ class Task(Protocol):
 
     @property
     def unit(self) -> str:
-        """What is counted: "jets"."""
+        """What is counted: "jets", "windows" or "events"."""
 
     @property
     def headline(self) -> tuple[str, ...]:

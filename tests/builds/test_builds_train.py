@@ -47,6 +47,7 @@ GENERATED = {  # data set -> commands that make a small one
     ],
     "listops": ["listops --preset 16-64 --sequences 300 --seed 1 --out {}"],
     "token_rows": ["digits --seed 1 --out {}"],
+    "clusters": ["clusters --clusters 120 --sweeps 60 --seed 1 --out {}"],
     "candidates": ["tracks candidates --events 10 --pileup 10 --seed 1 --out {}"],
 }
 

@@ -26,7 +26,7 @@ from qformers.data.jets.toy import (
     write_tree,
 )
 from qformers.data.points.dataset import PointDataset
-from qformers.data.split import MADE_EVENTS, MADE_JETS
+from qformers.data.split import MADE_EVENTS, MADE_JETS, MADE_OTHERS
 from qformers.generate.jets.processes import PRESETS
 
 
@@ -96,7 +96,7 @@ def test_where_files_come_from_is_said_of_each_data_set(dataset: str, tmp_path: 
         split_files(section, "train")
     told = str(caught.value)
     assert "docs/data.md says where" in told
-    made = {**MADE_JETS, **MADE_EVENTS}.get(dataset)
+    made = {**MADE_JETS, **MADE_EVENTS, **MADE_OTHERS}.get(dataset)
     if made is None:
         others = "trackml or line_segments or candidates" if points else "jetclass or hls4ml_lhc"
         assert f"those of '{dataset}' are, and qformers generate makes none; what it makes is read with data." in told

@@ -195,14 +195,14 @@ def test_losses_are_counted_jet_by_jet() -> None:
     logits = np.log(np.array([[0.7, 0.3], [0.4, 0.6], [0.2, 0.8]]))
     result = compared(logits, np.log(probabilities), np.array([0, 0, 0]), 7)
     assert result.ebops == 7
-    assert result.accuracy == pytest.approx(1 / 3)
+    assert result.score == pytest.approx(1 / 3)
     assert result.lost == pytest.approx(1 / 3)
     assert result.lost_error == pytest.approx(math.sqrt(1 / 3 * 2 / 3) / math.sqrt(3))
     assert result.expected_lost == pytest.approx((0.6 - 0.4) / 3)
     assert result.divergence == pytest.approx((0.6 * math.log(1.5) - 0.4 * math.log(1.5)) / 3)
     assert result.rise == pytest.approx(math.log(1.5) / 3)
     first = compared(logits, np.log(probabilities), np.array([0]), 7)  # the others have no labels that may count
-    assert (first.lost, first.accuracy, first.lost_error) == (0.0, 1.0, 0.0)
+    assert (first.lost, first.score, first.lost_error) == (0.0, 1.0, 0.0)
     assert (first.divergence, first.expected_lost) == (result.divergence, result.expected_lost)
 
 

@@ -46,7 +46,7 @@ def trained(run: Path) -> Trained:
 def quantised(run: Path) -> QuantiseResult:
     (run / "qat").mkdir()
     error = LayerError("embed0", 0.1, 0.2, 0.03, 0.999)
-    return QuantiseResult(run, run_folder.Quantised(run / "qat", 1234, 0.7, 0.01, (error,)))
+    return QuantiseResult(run, run_folder.Quantised(run / "qat", 1234, "accuracy", 0.7, 0.01, (error,)))
 
 
 def audited(run: Path) -> Audited:
@@ -154,7 +154,7 @@ def test_the_end_of_a_training_of_two_classes_has_what_is_asked_of_them(tmp_path
             said.append(f"rejection {signal} @ {percent}% {value:.{digits}f} +- {error:.{digits}f}")
     assert second == "  " + "  ".join(said)
     assert "rejection top @ 30%" in Trained(tmp_path, ("float",), (done,))._repr_html_()
-    quantised = QuantiseResult(tmp_path, run_folder.Quantised(tmp_path / "qat", 9, 0.7, 0.01, (), number))
+    quantised = QuantiseResult(tmp_path, run_folder.Quantised(tmp_path / "qat", 9, "accuracy", 0.7, 0.01, (), number))
     assert str(quantised).splitlines()[1] == second
 
 

@@ -94,6 +94,27 @@ class PointMetrics(Record):
         return ", ".join(f"{count:,} {unit}" for unit, count in counts.items() if count is not None)
 
 
+class TargetMetrics(Record):
+    """The same of numbers to be predicted."""
+
+    events: int
+    r2: Measured
+    rmse: Measured
+    mae: Measured
+    target: str = ""
+    target_unit: str = ""
+
+    @property
+    def scores(self) -> dict[str, Measured]:
+        """Name of the score -> its value and error."""
+        return {"r2": self.r2, "rmse": self.rmse, "mae": self.mae}
+
+    @property
+    def counted(self) -> str:
+        """How much it was measured on, and the unit of the errors."""
+        return f"{self.events:,} events; {self.target} in {self.target_unit}"
+
+
 class Manifest(Record):
     """``manifest.json`` of a training phase."""
 

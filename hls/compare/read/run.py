@@ -17,6 +17,7 @@ from hls.compare.read.records import (
     Rtl,
     RtlLevel,
     Sparsity,
+    TargetMetrics,
     read,
 )
 from hls.errors import HlsError
@@ -24,14 +25,17 @@ from hls.reports.report import Report, load_reports
 from qformers.builds.build import Build, load
 from qformers.builds.saved import content_sha256
 from qformers.builds.settings import hardware_of, unsaid
+from qformers.data import DATASETS
 from qformers.errors import ConfigError
 from qformers.files import sha256
 from qformers.records import WRITTEN, Fault, check_written
 
+AnyMetrics = Metrics | PointMetrics | TargetMetrics
 RTL_FILE = "rtl.json"
 QAT_FILE = "qat/manifest.json"
 SHOWN = ("model.keras", "metrics.json")  # files of a training phase
 SHOWN_OF_PROJECT = ("plan.json", "layers.json", "precision.json", "precision.yaml")
+REGRESSION = "regression"  # key of `qformers.tasks.TASKS`
 FREE = ("quant.layers",)  # its keys are layer names, not keys of the schema: compared as a whole
 
 
@@ -56,8 +60,8 @@ class Run:
 
     path: Path
     build: Build
-    float_metrics: Metrics | PointMetrics | None = None
-    metrics: Metrics | PointMetrics | None = None
+    float_metrics: AnyMetrics | None = None
+    metrics: AnyMetrics | None = None
     float_manifest: Manifest | None = None
     manifest: Manifest | None = None
     sparsity: Sparsity | None = None
@@ -75,9 +79,8 @@ class Run:
 
     @property
     def task(self) -> str:
-        """What it learns: "jets" for classes of jets, else the task of its points."""
-        points = self.build.data.points
-        return points.task if points else "jets"
+        """What it learns: "jets" for classes of jets, "regression", or the task of its points."""
+        return _task_of(self.build)
 
     @property
     def float_only(self) -> bool:
@@ -90,6 +93,14 @@ class Run:
         return str(self.path / "build.yaml")
 
 
+def _task_of(build: Build) -> str:
+    data = build.data
+    if data.points is not None:
+        return data.points.task
+    known = data.dataset in DATASETS and DATASETS[data.dataset].task(data) == REGRESSION
+    return REGRESSION if known else "jets"
+
+
 def read_run(path: Path) -> Run:
     """Read a run folder.
 
@@ -100,7 +111,8 @@ def read_run(path: Path) -> Run:
     if not (path / "build.yaml").is_file():
         raise HlsError(f"{path} is no run folder (it has no build.yaml); make one with qformers train")
     build = load(path / "build.yaml")
-    kind: type[Metrics | PointMetrics] = Metrics if build.data.points is None else PointMetrics
+    kinds: dict[str, type[AnyMetrics]] = {"jets": Metrics, REGRESSION: TargetMetrics}
+    kind = kinds.get(_task_of(build), PointMetrics)
     run = Run(
         path=path,
         build=build,

@@ -81,8 +81,8 @@ class Column:
         number: whether it holds numbers (aligned right, sorted by value).
         digits: after the decimal point.
         wide: whether its text may take several lines.
-        task: of the builds that have it ("jets", or a task of points); builds of another task have no value, and it is
-            left out where none has that task. "" for all builds.
+        task: of the builds that have it ("jets", "regression", or a task of points); builds of another task have no
+            value, and it is left out where none has that task. "" for all builds.
         metric: whether it says how well the quantised model does: plots show it over the cost.
         quantity: the cost that it holds, e.g. "lut", "latency_ns" or "ebops", "" for none: plots show it across.
         source: of the report that it shows, "" for a column that shows none.

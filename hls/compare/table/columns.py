@@ -162,11 +162,11 @@ def _date(run: Run) -> Cell:
     return Cell(trained.date[:10]) if trained else untrained(run, "float" if run.float_only else "qat")
 
 
-def _points_score(name: str, task: str) -> tuple[Column, Column]:
-    """A score of points, quantised and float."""
+def _task_score(name: str, task: str, metric: bool = True) -> tuple[Column, Column]:
+    """A score of a task without classes, quantised and float."""
     head = spell(name)
     return (
-        Column(name, BUILD, head, score(name), digits=4, task=task, metric=True),
+        Column(name, BUILD, head, score(name), digits=4, task=task, metric=metric),
         Column(f"{name}_float", BUILD, f"float {head}", score(name, "float"), digits=4, task=task),
     )
 
@@ -181,8 +181,11 @@ COLUMNS = (
     Column("accuracy_float", BUILD, "float accuracy", score("accuracy", "float", 100.0), "%", digits=2, task="jets"),
     Column("auc", BUILD, "AUC", score("auc"), digits=4, task="jets", metric=True),
     Column("auc_float", BUILD, "float AUC", score("auc", "float"), digits=4, task="jets"),
-    *_points_score("ap_0.9", "tracking"),
-    *_points_score("auprc", "pileup"),
+    *_task_score("ap_0.9", "tracking"),
+    *_task_score("auprc", "pileup"),
+    *_task_score("r2", "regression"),
+    *_task_score("rmse", "regression", metric=False),  # plots show what is to be large
+    *_task_score("mae", "regression", metric=False),
     Column("ebops", BUILD, "EBOPs", _ebops, quantity="ebops"),
     Column("ii_cycles", BUILD, "II", _interval(ns=False), "cycles"),
     Column("ii_ns", BUILD, "II", _interval(ns=True), "ns", digits=1),

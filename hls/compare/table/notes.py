@@ -23,6 +23,8 @@ _SCORES = {  # by task
     "quantised model on the windows of the test split with statistical errors; float beside it.",
     "pileup": "AUPRC: area under precision over recall of the points to keep; of the quantised model on the windows of "
     "the test split with statistical errors; float beside it.",
+    "regression": "R²: share of the variance of what is to be predicted that is; RMSE, MAE: errors in its unit; of the "
+    "quantised model on the test split with statistical errors; float beside it.",
 }
 
 

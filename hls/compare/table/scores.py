@@ -39,7 +39,7 @@ def untrained(run: Run, phase: str = "qat") -> Cell:
     if phase == "qat" and run.float_only:
         return Cell(reason=FLOAT_ONLY)
     if phase == "qat" and run.build.train.qat is None and run.float_manifest is not None:
-        if run.task != "jets":  # these are quantised with training alone
+        if run.task not in ("jets", "regression"):  # these are quantised with training alone
             return Cell(reason="train.qat is null")
         return Cell(command=f"qformers quantise {run.path / 'float' / 'model.keras'} {run.yaml} --run {run.path}")
     return Cell(command=f"qformers train {run.yaml}")

@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from qformers.data.events import Events, FeatureSet, no_vectors
+from qformers.data.events import Events, FeatureSet, Held, no_vectors
 
-ARRAYS = ("features", "vectors", "mask", "labels")
 GOLDEN = (5**0.5 - 1) / 2  # its multiples modulo 1 fill [0, 1) evenly from the first to the last
 
 
@@ -38,24 +37,31 @@ def merged(pieces: Iterable[Piece], jets: int) -> Iterator[Piece]:
 
 
 def empty(
-    jets: int, num_particles: int, class_names: tuple[str, ...], feature_set: FeatureSet, momenta: bool = True
+    jets: int, num_particles: int, class_names: tuple[str, ...], feature_set: FeatureSet, held: Held | None = None
 ) -> Events:
-    """`Events` of the given size with nothing in it yet; without `momenta` the vectors are, and stay, `no_vectors`."""
+    """`Events` of the given size with nothing in it yet; without momenta the vectors are, and stay, `no_vectors`.
+
+    Args:
+        jets, num_particles: n, N.
+        class_names, feature_set: of the data set.
+        held: the arrays that it has; None = momenta and classes.
+    """
+    held = held or Held()
     return Events(
         np.empty((jets, num_particles, len(feature_set)), np.float32),
-        np.empty((jets, num_particles, 4), np.float32) if momenta else no_vectors(jets, num_particles),
+        np.empty((jets, num_particles, 4), np.float32) if held.momenta else no_vectors(jets, num_particles),
         np.empty((jets, num_particles), np.float32),
-        np.empty(jets, np.int64),
+        np.empty((jets, held.targets) if held.targets else jets, held.dtypes["labels"]),
         class_names,
         feature_set,
+        np.empty((jets, num_particles, held.coords), np.float32) if held.coords else None,
     )
 
 
 def put(target: Events, where: slice | NDArray[np.int64], source: Events) -> None:
     """Copy all jets of `source` into the given places of `target`; vectors only where it was made with momenta."""
-    for name in ARRAYS:
-        if name != "vectors" or target.has_momenta:
-            getattr(target, name)[where] = getattr(source, name)
+    for name in target.held.dtypes:
+        getattr(target, name)[where] = getattr(source, name)
 
 
 def interleave(pieces: Sequence[Piece], rng: np.random.Generator) -> list[Piece]:
@@ -109,7 +115,7 @@ def join(parts: Sequence[Events]) -> Events:
         return parts[0]
     first = parts[0]
     jets = sum(map(len, parts))
-    joined = empty(jets, first.mask.shape[1], first.class_names, first.feature_set, first.has_momenta)
+    joined = empty(jets, first.mask.shape[1], first.class_names, first.feature_set, first.held)
     row = 0
     for part in parts:
         put(joined, slice(row, row + len(part)), part)

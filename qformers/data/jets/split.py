@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from qformers.config.sections import DataConfig
 from qformers.data.cache import ArrayCache, Resident
-from qformers.data.events import Events, FeatureSet, no_vectors
+from qformers.data.events import Events, FeatureSet, Held, Target, no_vectors
 from qformers.data.jets.pieces import Piece, batches, empty, interleave, merged, mixed, put
 from qformers.data.jets.reader import JetReader
 from qformers.data.split import SplitName, of_split, split_files
@@ -23,7 +23,6 @@ from qformers.progress import Reporter, Silent
 PIECES_IN_POOL = 64  # the shuffle pool mixes about so many pieces, from as many files as there are
 SMALLEST_PIECE, LARGEST_PIECE = 128, 4096
 LONGEST_RUN = 8192  # jets decoded at once when a file is read from end to end
-DTYPES: dict[str, type] = {"features": np.float32, "vectors": np.float32, "mask": np.float32, "labels": np.int64}
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,8 @@ class JetDataset:
         holds: whether a file is of this data set, by what is in it; other data sets may have files of such names.
         learns: key of `qformers.tasks.TASKS`.
         momenta: whether particles have any; tokens have none, and their vectors take neither memory nor disk.
+        coords: numbers of a place that particles have; 0 = none besides what follows from momenta.
+        targets: what is to be predicted instead of a class.
     """
 
     reader: Callable[[DataConfig], JetReader]
@@ -45,6 +46,13 @@ class JetDataset:
     holds: Callable[[Path], bool] = lambda path: True
     learns: str = "jet_tagging"
     momenta: bool = True
+    coords: int = 0
+    targets: tuple[Target, ...] = ()
+
+    @property
+    def held(self) -> Held:
+        """The arrays of its events."""
+        return Held(self.momenta, self.coords, len(self.targets))
 
     @property
     def feature_sets(self) -> Mapping[str, int]:
@@ -57,7 +65,7 @@ class JetDataset:
         Raises:
             DataError: an unknown feature set or class, a section `points`, a file that cannot be used, no jet.
         """
-        return JetSplit(config, self._reader_of(config), split_files(config, split), split, reporter, self.momenta)
+        return JetSplit(config, self._reader_of(config), split_files(config, split), split, reporter, self.held)
 
     def numbers(self, config: DataConfig) -> tuple[FeatureSet, tuple[str, ...]]:
         """See `Dataset.numbers`."""
@@ -105,7 +113,7 @@ class JetSplit:
         paths: Sequence[Path],
         split: str = "data",
         reporter: Reporter | None = None,
-        momenta: bool = True,
+        held: Held | None = None,
     ) -> None:
         """
         Args:
@@ -114,7 +122,7 @@ class JetSplit:
             paths: files of the split, in order.
             split: its name, for messages.
             reporter: told how far counting, decoding and loading are.
-            momenta: see `JetDataset`.
+            held: the arrays of the events; None = momenta and classes.
 
         Raises:
             DataError: a file cannot be used, or no jet is left.
@@ -126,14 +134,13 @@ class JetSplit:
         self._reader = reader
         self._split = split
         self._reporter = reporter or Silent()
-        self._momenta = momenta
-        self._arrays = tuple(name for name in DTYPES if momenta or name != "vectors")  # that are kept
+        self._held = held or Held()
         self._resident = Resident(self._load)
         self._folders = Resident(self._decoded_files)  # source file -> its decoded form
         key = f"{config.dataset}|{config.features}|{config.num_particles}|{config.padding}|{config.classes}"
         key = f"{key}|{self.class_names}|{self.feature_set}"
         key = f"{key}|{config.labels}" if config.labels else key  # without, caches of before there were labels fit
-        self._cache = ArrayCache(Path(config.cache), key, self._arrays) if config.cache else None
+        self._cache = ArrayCache(Path(config.cache), key, tuple(self._held.dtypes)) if config.cache else None
         self._plans = self._plan()
         self._jets = sum(plan.jets for plan in self._plans)
         if not self._jets:
@@ -191,7 +198,7 @@ class JetSplit:
         return events
 
     def _empty(self, jets: int) -> Events:
-        return empty(jets, self._config.num_particles, self.class_names, self.feature_set, self._momenta)
+        return empty(jets, self._config.num_particles, self.class_names, self.feature_set, self._held)
 
     def _runs(self, plan: FilePlan) -> Iterator[Piece]:
         return merged(plan.pieces, min(LONGEST_RUN, self._config.shuffle_jets))
@@ -199,7 +206,7 @@ class JetSplit:
     def _read(self, piece: Piece) -> Events:
         if self._cache is not None:
             arrays = self._cache.read(self._folders.kept()[piece.path], piece.row, piece.jets)
-            if not self._momenta:
+            if not self._held.momenta:
                 arrays["vectors"] = no_vectors(piece.jets, self._config.num_particles)
             return Events(**arrays, class_names=self.class_names, feature_set=self.feature_set)
         return self._decode(piece)
@@ -231,7 +238,7 @@ class JetSplit:
         return folders
 
     def _stored(self, events: Events) -> dict[str, NDArray[Any]]:
-        return {name: np.asarray(getattr(events, name), DTYPES[name]) for name in self._arrays}
+        return {name: np.asarray(getattr(events, name), dtype) for name, dtype in self._held.dtypes.items()}
 
     def _plan(self) -> list[FilePlan]:
         """Count the kept jets of every file and share max_jets among the files."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from qformers.data.tokens.token_rows_writer import write
 from qformers.errors import DataError
-from qformers.generate.tokens.folder import SPLITS, Made, TokenManifest, settle
+from qformers.generate.folder import SPLITS, FolderManifest, Made, settle
 
 FORMAT = 1  # raise it whenever equal settings no longer give equal files
 VAL, TEST = 180, 450  # pictures
@@ -16,7 +16,7 @@ LARGEST_SEED = 2**31 - 1
 LEVELS = 17  # grey levels 0 to 16 become ids 1 to 17, since id 0 is the pad
 
 
-def generate(folder: Path, seed: int, command: str) -> TokenManifest:
+def generate(folder: Path, seed: int, command: str) -> FolderManifest:
     """Write ``<folder>/{train,val,test}/tokens_digits.npz`` and ``manifest.json``; returns the latter.
 
     `ids` (n, 64) are 1 + grey level, row after row from the top left; `labels` (n,) the digit.

@@ -15,7 +15,7 @@ import numpy as np
 from qformers.data.tokens.listops import HEADER
 from qformers.errors import DataError, GenerateError
 from qformers.files import replacing
-from qformers.generate.tokens.folder import SPLITS, Made, TokenManifest, settle
+from qformers.generate.folder import SPLITS, FolderManifest, Made, settle
 from qformers.generate.tokens.trees import Codes, Grammar, draw
 from qformers.progress import Reporter, Silent
 
@@ -154,7 +154,7 @@ def text_of(codes: Codes, words: list[str]) -> str:
     return " ".join([words[code] for code in codes.tolist()]).removesuffix(" )")
 
 
-def generate(settings: ListOpsSettings, folder: Path, command: str, reporter: Reporter | None = None) -> TokenManifest:
+def generate(settings: ListOpsSettings, folder: Path, command: str, reporter: Reporter | None = None) -> FolderManifest:
     """Write ``<folder>/{train,val,test}/basic_{train,val,test}.tsv`` and ``manifest.json``; returns the latter.
 
     No expression stands in two splits. Memory holds some thousand expressions, and a hash of each that was made.

@@ -13,10 +13,10 @@ from qformers.quant.ptq.evaluator import Evaluation
 
 @dataclass(frozen=True)
 class Budget:
-    """Either a loss of accuracy, for which EBOPs are made few, or EBOPs, for which the divergence is made small.
+    """Either a loss of accuracy (R^2), for which EBOPs are made few, or EBOPs, for which the divergence is made small.
 
     Attributes:
-        max_loss: share of accuracy that may be lost against float, e.g. 0.002 for 0.2 %.
+        max_loss: accuracy or R^2 that may be lost against float, e.g. 0.002 for 0.2 %.
         ebops: most EBOPs.
 
     Raises:

@@ -27,27 +27,33 @@ class Evaluation:
     Attributes:
         ebops: as HGQ2 counts them.
         divergence: mean Kullback-Leibler divergence of its class probabilities from those of float, in nats. It falls
-            on every jet, where the accuracy falls on the few that change sides.
-        cross_entropy: of the true class, in nats; this and all that needs labels on the jets that have them.
-        accuracy: share of jets decided rightly.
+            on every jet, where the accuracy falls on the few that change sides. Of a regression the mean squared
+            difference of outputs.
+        loss: cross-entropy of the true class, in nats, or mean squared error of outputs; this and all that needs labels
+            on the jets that have them.
+        score: share of jets decided rightly, or R^2.
         expected_lost: accuracy lost, judged by the float model's own probabilities: mean of p(its choice) - p(the
             choice of the quantised model). A jet that changes sides between two nearly equal classes counts that
             little, not as one right or wrong; so it says something on few jets. It is as good as float is calibrated.
-        lost: accuracy of float minus accuracy, by the labels.
-        lost_error: of `lost`, from the jets on which exactly one of the two is right.
-        rise: cross-entropy minus that of float.
+            Of a regression the divergence in variances of the truth: what R^2 falls by where rounding knows nothing of
+            the errors of float.
+        lost: score of float minus score, by the labels.
+        lost_error: of `lost`, from the jets on which exactly one of the two is right, or from what each event adds.
+        rise: loss minus that of float.
         rise_error: standard error of the mean difference per jet.
+        of: what the score is, a key of `qformers.tasks.score_names.NAMES`.
     """
 
     ebops: int
     divergence: float
-    cross_entropy: float
-    accuracy: float
+    loss: float
+    score: float
     expected_lost: float
     lost: float
     lost_error: float
     rise: float
     rise_error: float
+    of: str = "accuracy"
 
     def as_json(self) -> dict[str, Any]:
         """As plain JSON types."""
@@ -59,8 +65,9 @@ class SearchJets:
     """Jets ready for the quantised model, with the answers of the float one."""
 
     inputs: Inputs
-    labels: NDArray[np.int64]  # (m,) with m <= n: of the first ones, which float was not trained on
+    labels: NDArray[Any]  # (m,) with m <= n: of the first ones, which float was not trained on; or (m, 1), see `values`
     float_logits: NDArray[np.float32]  # (n, classes)
+    values: bool = False  # whether outputs are numbers to be predicted, and labels what they should be
 
 
 class Evaluator:
@@ -82,7 +89,6 @@ class Evaluator:
         self.jets = jets
         self.model.compile(jit_compile=jit_compile)
         self._batches = _even(jets.inputs, len(jets.float_logits))
-        self._float = log_probabilities(jets.float_logits)
 
     def logits(self, formats: Mapping[Slot, Fixed]) -> NDArray[np.float32]:
         """Outputs (n, classes) in these formats."""
@@ -93,7 +99,41 @@ class Evaluator:
     def measure(self, formats: Mapping[Slot, Fixed]) -> Evaluation:
         """Run the model in these formats; all slots must be given."""
         ebops = self.cost.total(formats)
-        return compared(self.logits(formats), self._float, self.jets.labels, ebops)
+        return beside_float(self.logits(formats), self.jets, ebops)
+
+
+def beside_float(outputs: NDArray[Any], jets: SearchJets, ebops: int) -> Evaluation:
+    """Outputs of a model against those of float, by what they are."""
+    if jets.values:
+        return compared_values(outputs, jets.float_logits, jets.labels, ebops)
+    return compared(outputs, log_probabilities(jets.float_logits), jets.labels, ebops)
+
+
+def compared_values(outputs: NDArray[Any], floats: NDArray[Any], labels: NDArray[Any], ebops: int) -> Evaluation:
+    """Predicted numbers against those of float, event by event.
+
+    Args:
+        outputs, floats: (n, 1), of the model and of float.
+        labels: (m, 1) with m <= n, what the first ones should be.
+        ebops: of the model.
+    """
+    wide, ideal, truth = (np.asarray(array, np.float64)[:, 0] for array in (outputs, floats, labels))
+    judged, spread = len(truth), float(np.var(truth)) or 1.0
+    divergence = float(np.mean((wide - ideal) ** 2))
+    squares, float_squares = (wide[:judged] - truth) ** 2, (ideal[:judged] - truth) ** 2
+    rise = squares - float_squares
+    return Evaluation(
+        ebops=ebops,
+        divergence=divergence,
+        loss=float(squares.mean()),
+        score=1.0 - float(squares.mean()) / spread,
+        expected_lost=divergence / spread,
+        lost=float(rise.mean()) / spread,
+        lost_error=float(rise.std()) / spread / math.sqrt(judged),
+        rise=float(rise.mean()),
+        rise_error=float(rise.std()) / math.sqrt(judged),
+        of="r2",
+    )
 
 
 def compared(logits: NDArray[Any], float_log: NDArray[np.float64], labels: NDArray[np.int64], ebops: int) -> Evaluation:
@@ -117,8 +157,8 @@ def compared(logits: NDArray[Any], float_log: NDArray[np.float64], labels: NDArr
     return Evaluation(
         ebops=ebops,
         divergence=max(divergence, 0.0),
-        cross_entropy=float(-log[true].mean()),
-        accuracy=float(right.mean()),
+        loss=float(-log[true].mean()),
+        score=float(right.mean()),
         expected_lost=float(given_up.mean()),
         lost=float(change.mean()),
         lost_error=float(change.std() / math.sqrt(judged)),

@@ -14,6 +14,7 @@ from qformers.precision.fixed import Fixed
 from qformers.quant.ptq.bench import Trial
 from qformers.quant.ptq.evaluator import Evaluation
 from qformers.quant.ptq.slots import Slot, place_of
+from qformers.tasks.score_names import spell
 
 Uniform = Mapping[int, Trial]  # width -> point
 
@@ -70,7 +71,7 @@ def in_words(tuned: Evaluation, jets: str, compared: UniformComparison) -> list[
     else:
         other = compared.point.measured
         lines.append(f"uniform {compared.width} bits: EBOPs {other.ebops:,}, {in_short(other)}")
-        lines.append(f"uniform / found: {compared.ebops_ratio:.2f} in EBOPs at no more loss of accuracy")
+        lines.append(f"uniform / found: {compared.ebops_ratio:.2f} in EBOPs at no more loss of {spell(tuned.of)}")
     if compared.same_divergence_ratio is not None:
         lines.append(
             f"uniform / found: {compared.same_divergence_ratio:.2f} in EBOPs at the same divergence from float "
@@ -81,9 +82,15 @@ def in_words(tuned: Evaluation, jets: str, compared: UniformComparison) -> list[
 
 def in_short(measured: Evaluation) -> str:
     """The losses of a model in one line."""
+    name = spell(measured.of)
+    if measured.of == "accuracy":
+        return (
+            f"divergence {measured.divergence:.2e} nats, {name} lost {measured.expected_lost:.3%} by the probabilities "
+            f"of float, {measured.lost:.2%} +- {measured.lost_error:.2%} by the labels"
+        )
     return (
-        f"divergence {measured.divergence:.2e} nats, accuracy lost {measured.expected_lost:.3%} by the probabilities "
-        f"of float, {measured.lost:.2%} +- {measured.lost_error:.2%} by the labels"
+        f"mean squared difference from float {measured.divergence:.2e}, {name} lost {measured.expected_lost:.3%} by "
+        f"that, {measured.lost:.2%} +- {measured.lost_error:.2%} by the labels"
     )
 
 
@@ -112,24 +119,23 @@ def bits_picture(formats: Mapping[Slot, Fixed], path: Path) -> None:
 def trade_picture(
     tuned: Evaluation, path_points: Sequence[Trial], points: Sequence[Trial], uniform: Uniform, path: Path
 ) -> None:
-    """Divergence from float and accuracy over EBOPs: all that was measured, the predicted path, uniform precision."""
+    """Divergence from float and score over EBOPs: all that was measured, the predicted path, uniform precision."""
     from qformers.tasks.plots import jets as plots
 
     with plots.canvas(path, (9.0, 10.0)) as first:
         figure, grid = first.figure, first.get_gridspec()
         figure.delaxes(first)
         grid = figure.add_gridspec(2, 1)
-        float_accuracy = tuned.accuracy + tuned.lost
-        for place, (key, label) in enumerate(
-            (("divergence", "Divergence from float [nats]"), ("accuracy", "Accuracy"))
-        ):
+        float_score, score = tuned.score + tuned.lost, spell(tuned.of)
+        apart = "Divergence from float [nats]" if tuned.of == "accuracy" else "Mean squared difference from float"
+        for place, (key, label) in enumerate((("divergence", apart), ("score", f"{score[:1].upper()}{score[1:]}"))):
             axes = figure.add_subplot(grid[place])
             _curves(axes, key, (tuned, path_points, points, uniform))
             axes.set(xscale="log", ylabel=label)
             if key == "divergence":
                 axes.set_yscale("log")
             else:
-                axes.axhline(float_accuracy, color="black", ls=":", lw=1.2, label="float")
+                axes.axhline(float_score, color="black", ls=":", lw=1.2, label="float")
             axes.grid(alpha=0.3, which="both", lw=0.5)
             axes.legend()
         axes.set_xlabel("EBOPs")

@@ -20,7 +20,7 @@ from qformers.manifest import MANIFEST, write_manifest
 from qformers.quant.fidelity import LayerError, layer_errors
 from qformers.quant.ptq.workshop import Inputs, Workshop, read_float_model
 from qformers.records import WRITTEN, hashes, read_object
-from qformers.tasks import JetTagging
+from qformers.tasks import Task, task_of
 from qformers.train import evaluate
 from qformers.train.beta import ebops
 from qformers.train.deliver import DELIVERED, Terms, deliver, width_picture
@@ -28,7 +28,7 @@ from qformers.train.feed import Feed
 from qformers.train.phases import SPLITS, feeds
 
 STAGE = "ptq"
-JETS = "jet_tagging"  # key of `qformers.tasks.TASKS`
+JUDGED = ("jet_tagging", "regression")  # keys of `qformers.tasks.TASKS`
 CALIBRATION_JETS = 2048  # of the training split
 BATCH = 1024
 COMPARED_JETS = 512  # of the validation split, followed through all layers beside float
@@ -43,6 +43,11 @@ class Material:
     shop: Workshop
     sources: Mapping[SplitName, Split]
 
+    @property
+    def task(self) -> Task:
+        """What the model was trained for."""
+        return task_of(self.build, self.sources["test"])
+
     def feed(self, split: SplitName) -> Feed:
         """A split, prepared for the quantised model."""
         return feeds([self.sources[split]], self.shop.template)[0]
@@ -54,8 +59,9 @@ class Quantised:
 
     folder: Path
     ebops: int
-    accuracy: float  # on the test split
-    accuracy_error: float
+    score: str  # what `value` is, e.g. "accuracy"
+    value: float  # on the test split
+    error: float
     errors: tuple[LayerError, ...]  # against float, on validation jets
     test: Mapping[str, Any] = field(default_factory=dict)  # the headline of the report on the test split
 
@@ -89,7 +95,7 @@ def refuse_points(build: Build) -> None:
     Raises:
         ConfigError: its data are such events.
     """
-    if dataset_of(build.data.dataset).task(build.data) != JETS:
+    if dataset_of(build.data.dataset).task(build.data) not in JUDGED:
         raise ConfigError(
             f"{build.name}: formats without training are judged by the accuracy of jets, and its data are events of "
             f"points; quantise it with training (train.qat). Received: data.dataset={build.data.dataset}"
@@ -147,7 +153,7 @@ def write(material: Material, build: Build, out: Path, facts: Mapping[str, Any])
     with replacing(out / "build.yaml") as temporary:
         temporary.write_text(build.to_yaml())
     copy_float(material.path, out / "float")
-    test, val, task = material.feed("test"), material.feed("val"), JetTagging(shop.class_names)
+    test, val, task = material.feed("test"), material.feed("val"), material.task
     delivered = deliver(model, folder, test, task, Terms(build.seed, BATCH))
     task.pictures(delivered.outputs, delivered.labels, delivered.report, folder / "plots")
     width_picture(model, folder / "plots", learned_only=False)
@@ -162,14 +168,15 @@ def write(material: Material, build: Build, out: Path, facts: Mapping[str, Any])
         "float_model": str(material.path),
         "float_model_sha256": sha256(material.path),
         "ebops": bits,
+        "score": task.score,
         "validation": task.measured(*evaluate.outputs_of(delivered.model, val, BATCH, task)).as_json(),
         "test": headline,
         "jets": {"calibration": _jets(shop.inputs), "val": len(val), "test": len(test)},
         "layers": [error.as_json() for error in errors],
     }
     write_manifest(folder, STAGE, build, manifest, hashes(folder, DELIVERED))
-    accuracy = delivered.report["accuracy"]
-    return Quantised(folder, bits, accuracy["value"], accuracy["error"], errors, headline)
+    number = delivered.report[task.score]
+    return Quantised(folder, bits, task.score, number["value"], number["error"], errors, headline)
 
 
 def copy_float(path: Path, folder: Path) -> None:

@@ -15,6 +15,7 @@ from qformers.quant.ptq.evaluator import Evaluation
 from qformers.quant.ptq.moves import Limits, Move, down, saving, up
 from qformers.quant.ptq.sensitivity import LEAST, Sensitivity, predicted_path, table
 from qformers.quant.ptq.slots import Slot
+from qformers.tasks.score_names import spell
 
 PATH_POINTS = 60  # of the predicted path that are measured, evenly in log EBOPs
 BEYOND = 5.0  # the path is followed until so many times the loss allowed, or down to 1 / 2 of the EBOPs allowed
@@ -50,8 +51,9 @@ def search(bench: Bench, limits: Limits, budget: Budget, evaluations: int) -> Se
     known = table(bench, limits)
     if not budget.allows(known.start):
         raise ConfigError(
-            f"even the widest formats lose {known.start.expected_lost:.2%} of accuracy, by the probabilities of float: "
-            f"raise --max-loss or --widest, or the formats of tables in the build file. Received: {budget.max_loss:.2%}"
+            f"even the widest formats lose {known.start.expected_lost:.2%} of {spell(known.start.of)}, judged by "
+            "float: raise --max-loss or --widest, or the formats of tables in the build file. Received: "
+            f"{budget.max_loss:.2%}"
         )
     path = predicted_path(limits, known, bench.cost)
     walked = _walk(bench, path, budget)

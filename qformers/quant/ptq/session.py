@@ -18,13 +18,12 @@ from qformers.quant.ptq import report, run_folder
 from qformers.quant.ptq import tune as precision
 from qformers.quant.ptq.bench import Bench, Trial
 from qformers.quant.ptq.budget import Budget
-from qformers.quant.ptq.evaluator import Evaluation, Evaluator, SearchJets
-from qformers.quant.ptq.evaluator import compared as compared_jets
+from qformers.quant.ptq.evaluator import Evaluation, Evaluator, SearchJets, beside_float
 from qformers.quant.ptq.journal import Journal
 from qformers.quant.ptq.ranges import Rule
 from qformers.quant.ptq.search import SearchResult, search, uniform
 from qformers.records import write_record
-from qformers.tasks.metrics.jets import log_probabilities
+from qformers.tasks.score_names import spell
 from qformers.train.phases import exclusive
 from qformers.train.progress import short
 from qformers.train.stop import StopRequest, forget_stop, stop_requests
@@ -37,7 +36,7 @@ class Settings:
     """What the user chose.
 
     Attributes:
-        budget: loss of accuracy or EBOPs.
+        budget: loss of accuracy (of R^2) or EBOPs.
         rule: how integer bits follow from the ranges on calibration jets.
         widest: bits of weights and values at the start.
         clip: also try fewer integer bits than the ranges ask for.
@@ -102,7 +101,7 @@ def tune(
     done = run_folder.write(material, tuned, out, facts)
     return done, [
         *report.in_words(result.point.measured, precision.which(jets), compared),
-        f"test split, looked at once: accuracy {done.accuracy:.4f} +- {done.accuracy_error:.4f}, EBOPs {done.ebops:,}",
+        f"test split, looked at once: {spell(done.score)} {done.value:.4f} +- {done.error:.4f}, EBOPs {done.ebops:,}",
         f"test split beside float: {report.in_short(_tested(material, done))}",
         f"{len(bench.points)} evaluations of the search, {bench.fresh} measured now with those of the other curves",
         f"written: {out / 'tuned.yaml'}, {out / 'tune.json'}, {done.folder / 'model.keras'}",
@@ -125,7 +124,7 @@ def _tested(material: run_folder.Material, done: run_folder.Quantised) -> Evalua
     with np.load(done.folder / "test_logits.npz", allow_pickle=False) as content:
         logits, labels = content["logits"], content["labels"]
     floats = precision.float_answers(material, material.sources["test"].load())
-    return compared_jets(logits, log_probabilities(floats), labels, done.ebops)
+    return beside_float(logits, precision.judged_jets(material, {}, labels, floats), done.ebops)
 
 
 def _facts(

@@ -15,7 +15,7 @@ from qformers.quant.ptq import ranges, run_folder
 from qformers.quant.ptq import session as search
 from qformers.records import write_record
 from qformers.results import Result
-from qformers.tasks.score_names import two_classes
+from qformers.tasks.score_names import spell, two_classes
 from qformers.train.phases import exclusive
 
 
@@ -39,9 +39,9 @@ class QuantiseResult(Result):
         return self.done.folder / "model.keras"
 
     def __str__(self) -> str:
-        """Accuracy and EBOPs in a line; of two classes another one with AUC and background rejections."""
+        """Score and EBOPs in a line; of two classes another one with AUC and background rejections."""
         done = self.done
-        line = f"{self.model}  test accuracy {done.accuracy:.4f} +- {done.accuracy_error:.4f}  EBOPs {done.ebops}"
+        line = f"{self.model}  test {spell(done.score)} {done.value:.4f} +- {done.error:.4f}  EBOPs {done.ebops}"
         more = "  ".join(f"{name} {value}" for name, value in two_classes(done.test, "+-").items())
         return f"{line}\n  {more}" if more else line
 

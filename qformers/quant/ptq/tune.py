@@ -29,9 +29,10 @@ from qformers.quant.ptq.moves import Limits
 from qformers.quant.ptq.ranges import Rule, fitted, seen
 from qformers.quant.ptq.run_folder import Material
 from qformers.quant.ptq.slots import LOGITS, Slot, formats_of
+from qformers.tasks import Regression
 from qformers.train.variables import weights_digest
 
-PROTOCOL = 2  # raised when an evaluation comes to mean something else: the journal starts over
+PROTOCOL = 3  # raised when an evaluation comes to mean something else: the journal starts over
 WIDEST = 14  # bits, sign included, that weights, biases and values start from
 DEEPEST_TABLE = 9  # fraction bits of an exponential that is 0 at the end of its table, whatever grid its argument has
 
@@ -89,11 +90,22 @@ def search_jets(material: Material, jets: int) -> SearchJets:
             parts.append(_drawn(material.sources[split].load(), left, material.build.seed))
             left -= len(parts[-1])
     inputs = [host_inputs(shop.template, part) for part in parts]
-    return SearchJets(
+    return judged_jets(
+        material,
         {name: np.concatenate([one[name] for one in inputs]) for name in inputs[0]},
         parts[0].labels,
         np.concatenate([float_answers(material, part) for part in parts]),
     )
+
+
+def judged_jets(
+    material: Material, inputs: dict[str, NDArray[Any]], labels: NDArray[Any], floats: NDArray[np.float32]
+) -> SearchJets:
+    """Jets with what float says of them, and labels as outputs should be where they are numbers to be predicted."""
+    task = material.task
+    if isinstance(task, Regression):
+        return SearchJets(inputs, task.targets(labels), floats, values=True)
+    return SearchJets(inputs, labels, floats)
 
 
 def which(jets: SearchJets) -> str:
