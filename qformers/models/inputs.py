@@ -98,19 +98,21 @@ def host_coords(model: Any, events: Events | PointEvents) -> NDArray[np.float32]
         return events.coords
     if tree is None:
         raise ConfigError("the model has an input 'coords', which points have and jets do not")
-    if isinstance(events, Events) and events.coords is None and not events.has_momenta:
-        raise ConfigError(
-            f"the model has an input 'coords', which events without momenta do not have: take a data set of jets or "
-            f"points. Received: features {', '.join(events.feature_set.names)}"
-        )
+    whose, coords = "points have {} coordinates", events.coords
+    if coords is None and isinstance(events, Events):
+        if not events.has_momenta:
+            raise ConfigError(
+                f"the model has an input 'coords', which events without momenta do not have: take a data set of jets "
+                f"or points. Received: features {', '.join(events.feature_set.names)}"
+            )
+        whose = "particles of a jet have {} coordinates, eta and phi around its axis"
+        coords = jet_coords(events.vectors, events.mask)
+    coords = tree.seen(np.asarray(coords))
     wanted = next(int(tensor.shape[-1]) for tensor in model.inputs if tensor.name == "coords")
-    jets = isinstance(events, Events) and events.coords is None
-    coords = tree.seen(jet_coords(events.vectors, events.mask) if jets else events.coords)
     if (there := coords.shape[-1]) != wanted:
-        whose = f"particles of a jet have {there} coordinates, eta and phi around its axis"
         raise ConfigError(
-            f"{whose if jets else f'points have {there} coordinates'}; set model.coords: {there}, or choose some by "
-            f"model.coord_scales. Received: model.coords={wanted}"
+            f"{whose.format(there)}; set model.coords: {there}, or choose some by model.coord_scales. "
+            f"Received: model.coords={wanted}"
         )
     return coords
 

@@ -54,7 +54,7 @@ from hgq.quantizer import Quantizer
 from numpy.typing import NDArray
 
 from qformers.errors import ConfigError
-from qformers.nn.index.ball_slots import TreeOrder
+from qformers.nn.index.ball_slots import ONE_ORDER, TreeOrder
 from qformers.nn.index.lsh import FromBlocks, GivenOrder, ToBlocks
 from qformers.nn.index.rounded_pairs import QSymmetricFill
 from qformers.nn.index.select import Largest
@@ -582,7 +582,7 @@ class _Planner:
     def _given_order(self, layer: Any, tensors: Sequence[Any]) -> None:
         """The numbers of the places of a beat, as they come; the mask gives nothing but N."""
         if isinstance(layer, TreeOrder) and int(layer.input.shape[1]) > 1:
-            raise _refuse(layer, "it is one of several orders of trees", "set model.rotate: 0, model.order: onchip, or backend: alkaid")
+            raise _refuse(layer, "it is one of several orders of trees", ONE_ORDER)
         if self.banks:
             if self.host_orders:
                 raise _refuse(layer, "it is a second order of the host", NUMBERS)

@@ -17,6 +17,8 @@ from qformers.nn.index.ball_order import BallOrder
 from qformers.nn.index.ball_tree import Pads
 from qformers.nn.layers import Shape, Tensor, serialisable
 
+ONE_ORDER = "set model.rotate: 0, model.order: onchip, or backend: alkaid"  # where a backend cannot pick one of several
+
 
 @serialisable
 class TreeOrder(keras.layers.Layer):  # type: ignore[misc]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from hls.backends.hls4ml.points import layers
+from qformers.nn.index.ball_slots import ONE_ORDER
 from qformers.quant.kinds.record import Quantiser
 
 Sizes = Mapping[str, Any]  # name of a constant of the C++ configuration -> number, or table as a list
@@ -116,7 +117,7 @@ def given_order() -> Convert:
 def tree_faults(layer: Any, formats: Sequence[Quantiser]) -> Iterator[Fault]:
     """A `TreeOrder` that is one of several."""
     if (count := int(layer.input.shape[1])) > 1:
-        yield f"it picks one of {count} orders, and hls4ml cannot slice", "set model.rotate: 0, model.order: onchip, or backend: alkaid"
+        yield f"it picks one of {count} orders, and hls4ml cannot slice", ONE_ORDER
 
 
 def order_faults(layer: Any, formats: Sequence[Quantiser]) -> Iterator[Fault]:
