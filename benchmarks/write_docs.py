@@ -24,6 +24,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks import (  # noqa: E402
     ball_tree,
     clusters,
+    erwin,
     cost,
     fast_path,
     folded,
@@ -130,7 +131,9 @@ def figures() -> dict[str, Any]:
         "erwin": {
             "tree": ball_tree.text(trees),
             "tree_on": ball_tree.conditions(trees),
-            "clusters": _clusters(),
+            "clusters": _measured(clusters),
+            "trained": _measured(erwin),
+            **_sizes(folded_sizes.ERWIN),
         },
         "costs": {name: cost.text(cost.FAMILIES[name], kept) for name, kept in costs.items()},
         "slope": lambda name, model, step: f"{cost.slope_of(costs[name], model, step):.2f}",
@@ -164,16 +167,24 @@ def figures() -> dict[str, Any]:
     }
 
 
-def _clusters() -> dict[str, str]:
-    """Tables of the energies of clusters; none before they are measured."""
-    if not clusters.RESULTS.exists():
+def _measured(benchmark: Any) -> dict[str, str]:
+    """Tables of a benchmark of trained models; none before it is measured."""
+    if not benchmark.RESULTS.exists():
         return {}
-    content = read("clusters")
+    content = read(benchmark.RESULTS.stem)
     return {
-        "scores": clusters.text(content),
-        "folded": clusters.folded_text(content),
-        "conditions": clusters.conditions(content),
+        "scores": benchmark.text(content),
+        "folded": benchmark.folded_text(content),
+        "conditions": benchmark.conditions(content),
     }
+
+
+def _sizes(case: folded_sizes.Case) -> dict[str, str]:
+    """Table of one model folded by N; none before it is measured."""
+    if not case.results.exists():
+        return {}
+    content = read(case.results.stem)
+    return {"sizes": folded_sizes.text(content), "sizes_on": folded_sizes.conditions(case, content)}
 
 
 def render(name: str, known: Mapping[str, Any]) -> str:
