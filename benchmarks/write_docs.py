@@ -24,8 +24,8 @@ sys.path.insert(0, str(ROOT))
 from benchmarks import (  # noqa: E402
     ball_tree,
     clusters,
-    erwin,
     cost,
+    erwin,
     fast_path,
     folded,
     folded_sizes,
@@ -133,7 +133,7 @@ def figures() -> dict[str, Any]:
             "tree_on": ball_tree.conditions(trees),
             "clusters": _measured(clusters),
             "trained": _measured(erwin),
-            **_sizes(folded_sizes.ERWIN),
+            "sizes": _sizes(folded_sizes.ERWIN),
         },
         "costs": {name: cost.text(cost.FAMILIES[name], kept) for name, kept in costs.items()},
         "slope": lambda name, model, step: f"{cost.slope_of(costs[name], model, step):.2f}",
@@ -184,7 +184,7 @@ def _sizes(case: folded_sizes.Case) -> dict[str, str]:
     if not case.results.exists():
         return {}
     content = read(case.results.stem)
-    return {"sizes": folded_sizes.text(content), "sizes_on": folded_sizes.conditions(case, content)}
+    return {"scores": folded_sizes.text(content), "conditions": folded_sizes.conditions(case, content)}
 
 
 def render(name: str, known: Mapping[str, Any]) -> str:
