@@ -13,6 +13,8 @@ from hls.compare.read.records import FirmwareManifest, read
 from hls.compare.table.kernels import BITS, layers_of, plans_of
 from hls.compare.table.sources import how_to
 from hls.reports.report import load_reports
+from qformers.builds.build import load
+from qformers.builds.run_place import naming
 from qformers.files import replacing
 from qformers.manifest import MANIFEST
 from qformers.records import read_record
@@ -149,7 +151,8 @@ def _costs(run: Path, backend: str) -> list[str]:
         numbers = ", ".join(f"{report.resources.get(key, 0):,} {key.upper()}" for key in COUNTED)
         lines.append(f"{report.stage:10} {numbers} ({report.tool}; {report.error_bar.split(';')[0]})")
     if current and not any(source.startswith("yosys") for source in current):
-        lines.append(f"synthesis  not complete: {how_to('yosys', 'synthesis', str(run / 'build.yaml'))}")
+        arguments = naming(run, load(run / "build.yaml"))
+        lines.append(f"synthesis  not complete: {how_to('yosys', 'synthesis', arguments)}")
     if "verilator" in reports:
         timed = reports["verilator"]
         lines.append(
