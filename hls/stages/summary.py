@@ -66,11 +66,11 @@ def summary(run: Path | str) -> Summary:
     if len(phases) == len(manifests):
         score, test = phases["qat"].get("score", "accuracy"), phases["qat"]["test"]
         unit = next(word for word in ("jets", "windows", "points") if word in test)
-        lines = [f"{run.name}: {spell(score)} on the {test[unit]:,} {unit} of the test split"]
+        lines = [f"{run.name}: {spell(score)} on the {test[unit]:,} {_word(unit, report)} of the test split"]
         lines += [_score("float", phases["float"]["test"], score), _score("quantised", test, score)]
     if report["end"]:
         score, unit = report["end"].get("score", "accuracy"), report["end"].get("unit", "jets")
-        lines.append(f"{spell(score)} on the simulated {unit} ({report['splits']})")
+        lines.append(f"{spell(score)} on the simulated {_word(unit, report)} ({report['splits']})")
         lines += [_score(name, entry, score) for name, entry in report["end"]["metrics"].items()]
     lines += _agreement("C simulation", report)
     rtl = run / "rtl.json"
@@ -90,6 +90,11 @@ def summary(run: Path | str) -> Summary:
     lines.append(f"{shown} {run / 'csim.json'} and {run / 'plots'}/csim_*.png")
     page = run / "comparison" / "report.html"
     return Summary(run, tuple([*lines, f"page       {page}"] if page.is_file() else lines))
+
+
+def _word(unit: str, report: dict[str, Any]) -> str:
+    """For what is counted; events with one label each stand under "jets" in records, also where they are sequences."""
+    return str(report.get("what", unit)) if unit == "jets" else unit
 
 
 def _score(name: str, entry: dict[str, Any], score: str) -> str:

@@ -86,7 +86,9 @@ def read_layers(run: Run) -> Layers:
         return Layers({}, "", (f"{run.name}: {FLOAT_ONLY}: no layer has a bit width or a cost",))
     layers = {name: Layer(name, kinds) for name, kinds in bits.items()}
     if costs is None:
-        missing.append(f"{run.name}: no cost per layer; not run: qformers export {run.arguments} --backend {rtl_of(run)}")
+        missing.append(
+            f"{run.name}: no cost per layer; not run: qformers export {run.arguments} --backend {rtl_of(run)}"
+        )
     for cost in costs.layers if costs else ():
         numbers = {key: value for key in COSTS if (value := getattr(cost, key, None)) is not None}
         layers[cost.layer] = Layer(cost.layer, bits.get(cost.layer, {}), numbers)
