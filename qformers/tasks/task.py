@@ -26,7 +26,7 @@ class Task(Protocol):
 
     @property
     def unit(self) -> str:
-        """What is counted: "jets"."""
+        """The word for what is counted: jets, sequences or windows."""
 
     @property
     def headline(self) -> tuple[str, ...]:

@@ -147,7 +147,7 @@ def write(material: Material, build: Build, out: Path, facts: Mapping[str, Any])
     with replacing(out / "build.yaml") as temporary:
         temporary.write_text(build.to_yaml())
     copy_float(material.path, out / "float")
-    test, val, task = material.feed("test"), material.feed("val"), JetTagging(shop.class_names)
+    test, val, task = material.feed("test"), material.feed("val"), JetTagging.of(build.data, shop.class_names)
     delivered = deliver(model, folder, test, task, Terms(build.seed, BATCH))
     task.pictures(delivered.outputs, delivered.labels, delivered.report, folder / "plots")
     width_picture(model, folder / "plots", learned_only=False)
