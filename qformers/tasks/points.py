@@ -202,7 +202,7 @@ class PileupRemoval(PointTask):
             return Measured(self._auprc(outputs, labels), None, reason)
         left = np.array([self._auprc(*part) for part in parts])
         error = np.sqrt((len(left) - 1) / len(left) * np.sum((left - left.mean()) ** 2))
-        auprc, positives = self._auprc(outputs, labels), np.count_nonzero(self.ranked(outputs, labels)[1])
+        auprc, positives = self._auprc(outputs, labels), int(self.ranked(outputs, labels)[1].sum())
         return Measured(auprc, shares.of_mean(auprc, float(error), positives))
 
     def _auprc(self, outputs: Outputs, labels: PointEvents) -> float:
