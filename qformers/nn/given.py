@@ -45,9 +45,9 @@ def refuse_unusable(arrays: Mapping[str, Any]) -> None:
         if mask is not None and array.ndim > mask.ndim and array.shape[: mask.ndim] == mask.shape:
             bad &= (mask > 0).reshape(*mask.shape, *[1] * (array.ndim - mask.ndim))
         if bad.any():
-            first, rows = tuple(np.argwhere(bad)[0].tolist()), bad.reshape(len(bad), -1).any(axis=1)
+            first, rows = tuple(np.argwhere(bad)[0].tolist()), bad.reshape(len(array), -1).any(axis=1)
             raise DataError(
                 f"input '{name}' must be finite, since NaN or infinity has no fixed-point form and spreads to every "
-                f"output: leave such events out. Received: {array[first]} at {first}, in {rows.sum()} of {len(rows)} "
+                f"output: leave such events out. Received: {array[first]} at {first}, in {rows.sum()} of {len(array)} "
                 "events"
             )
