@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,7 +157,8 @@ def _costs(run: Path, backend: str) -> list[str]:
         numbers = ", ".join(f"{report.resources.get(key, 0):,} {key.upper()}" for key in COUNTED)
         lines.append(f"{report.stage:10} {numbers} ({report.tool}; {report.error_bar.split(';')[0]})")
     if current and not any(source.startswith("yosys") for source in current):
-        arguments = naming(run, load(run / "build.yaml"))
+        yaml = run / "build.yaml"  # a training leaves it; the build of an imported model is where its user has it
+        arguments = naming(run, load(yaml)) if yaml.is_file() else f"BUILD --run {shlex.quote(str(run))}"
         lines.append(f"synthesis  not complete: {how_to('yosys', 'synthesis', arguments)}")
     if "verilator" in reports:
         timed = reports["verilator"]
