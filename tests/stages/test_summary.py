@@ -10,6 +10,7 @@ import pytest
 from support.paths import CONFIGS
 
 from hls.stages.summary import summary
+from qformers.builds.build import load
 
 
 def test_the_summary_says_when_firmware_differs(tmp_path: Path) -> None:
@@ -68,5 +69,5 @@ def test_the_summary_has_the_synthesis_of_this_model_only(tmp_path: Path, monkey
         assert lines[1].startswith(words)
     monkeypatch.setattr("hls.compare.table.sources.shutil.which", lambda name: f"/usr/bin/{name}")
     assert module._costs(tmp_path, "vitis")[1].endswith(f"complete: qformers synth BUILD --run {tmp_path}")
-    (tmp_path / "build.yaml").write_text((CONFIGS / "part_tiny.yaml").read_text())
+    (tmp_path / "build.yaml").write_text(load(CONFIGS / "part_tiny.yaml").to_yaml())
     assert module._costs(tmp_path, "vitis")[1].endswith(f"qformers synth {tmp_path}/build.yaml --run {tmp_path}")
