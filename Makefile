@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 JOBS ?= 2
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo demo-hept demo-hrrformer demo-erwin test test-all test-reference test-qkeras chaos lint docs bench data venv lock clean
+.PHONY: demo demo-hept demo-hept-cms demo-hrrformer demo-erwin test test-all test-reference test-qkeras chaos lint docs bench data venv lock clean
 .DEFAULT_GOAL := demo
 
 venv: $(STAMP)
@@ -39,11 +39,26 @@ demo: $(STAMP)
 		--set firmware.points_per_clock=4 --levels interpreter verilator --no-synth
 	$(QFORMERS) compare runs/part_demo runs/part_demo_folded4 runs/part_demo_folded --out runs/comparison
 
-# HEPT on generated tracker events
+# HEPT on generated tracker events: all hits of a window in one clock, and a block of eight per clock
 demo-hept: $(STAMP)
 	test -f data/tracks_demo/manifest.json || $(QFORMERS) generate tracks --out data/tracks_demo \
 		--events 60 --pileup 10 --seed 1 --no-cells --jobs $(JOBS)
 	$(QFORMERS) run firmware_configs/hept_tracking_demo.yaml --no-synth --levels interpreter verilator
+	$(QFORMERS) run firmware_configs/hept_tracking_demo_folded.yaml --trained runs/hept_tracking_demo --no-synth \
+		--levels interpreter verilator
+	$(QFORMERS) compare runs/hept_tracking_demo runs/hept_tracking_demo_folded --out runs/comparison_hept
+
+# HEPT-CMS on generated line segments: all segments of a window in one clock, and a block of eight per clock
+OUTER := data/outer_demo
+demo-hept-cms: $(STAMP)
+	test -f $(OUTER)/manifest.json || $(QFORMERS) generate tracks --detector outer --no-cells --out $(OUTER) \
+		--events 60 --pileup 10 --seed 1 --jobs $(JOBS)
+	test -f $(OUTER)/segments/lda.json || { $(QFORMERS) generate tracks segments $(OUTER) && \
+		$(QFORMERS) fit-lda $(OUTER)/segments/train --out $(OUTER)/segments/lda.json; }
+	$(QFORMERS) run firmware_configs/hept_cms_demo.yaml --no-synth --levels interpreter verilator
+	$(QFORMERS) run firmware_configs/hept_cms_demo_folded.yaml --trained runs/hept_cms_demo --no-synth \
+		--levels interpreter verilator
+	$(QFORMERS) compare runs/hept_cms_demo runs/hept_cms_demo_folded --out runs/comparison_hept_cms
 
 # Hrrformer on the jets of `demo`: all particles in one clock, and one per clock
 demo-hrrformer: $(STAMP)

@@ -228,6 +228,22 @@ def conditions(runs: Mapping[str, Row], names: Iterable[str] = ()) -> str:
     )
 
 
+def conditions_in_short(runs: Mapping[str, Row], systems: Mapping[str, Sequence[str]]) -> str:
+    """The same of the first run of each system, a sentence for all that were measured alike.
+
+    Args:
+        runs: what is kept.
+        systems: as for `systems_text`.
+    """
+    alike: dict[str, list[str]] = {}
+    for words, (run, *_) in systems.items():
+        kept, events = runs[run], runs[run]["events"]
+        shared = f"seed {kept['seed']}, {kept['machine']}, {kept['date']}"
+        alike.setdefault(shared, []).append(f"{words} {events['test']:,} and {events['train']:,}")
+    said = [f"{', '.join(sizes)}; {shared}" for shared, sizes in alike.items()]
+    return f"Test and training events: {'. '.join(said)}."
+
+
 def main() -> None:
     """Keep what is new, print Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -52,7 +52,8 @@ HEADLINE = "part_demo"  # run of the table in the README
 FOLDED = ("part_demo_folded4", "part_demo_folded")  # the same model, four particles per clock and one
 SYSTEMS = {  # architecture -> its demo, and the folded form of that
     "ParT": ("part_demo", "part_demo_folded"),
-    "HEPT": ("hept_tracking_demo",),
+    "HEPT": ("hept_tracking_demo", "hept_tracking_demo_folded"),
+    "HEPT-CMS": ("hept_cms_demo", "hept_cms_demo_folded"),
     "Hrrformer": ("hrrformer_demo", "hrrformer_demo_folded"),
     "Erwin": ("erwin_demo", "erwin_demo_folded"),
 }
@@ -101,8 +102,8 @@ def figures() -> dict[str, Any]:
         "larger": [
             name for name in runs if name not in (*order, *normed, *itertools.chain(*SYSTEMS.values()), *FOLDED)
         ],
-        "system_demos": order,
         "systems": results_table.systems_text(runs, systems),
+        "systems_on": results_table.conditions_in_short(runs, systems),
         "folded_demos": [HEADLINE, *FOLDED],
         "firmware": lambda names: results_table.firmware_text(runs, names),
         "proof": lambda names: results_table.proof_text(runs, names),

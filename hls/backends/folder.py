@@ -20,6 +20,21 @@ from qformers.progress import Reporter
 Array = NDArray[np.float64]
 
 
+def refuse_not_finite(name: str, array: NDArray[Any]) -> None:
+    """Refuse numbers (n, ...) of an input that firmware cannot be given.
+
+    Raises:
+        HlsError: NaN or infinity; has the first one and its place.
+    """
+    bad = ~np.isfinite(array)
+    if bad.any():
+        first = tuple(np.argwhere(bad)[0].tolist())
+        raise HlsError(
+            f"input '{name}' has NaN or infinity, which have no fixed-point form: leave such events out. "
+            f"Received: {array[first]} at {first}"
+        )
+
+
 @dataclass(frozen=True)
 class ProjectFolder(ABC):
     """A `hls.backends.protocol.Project` without a clock, a tool or a trace until a backend says otherwise.
@@ -153,7 +168,6 @@ class ProjectFolder(ABC):
             if inputs[name].shape[1:] != shape or len(lengths) != 1:
                 shapes = {key: array.shape for key, array in inputs.items()}
                 raise HlsError(f"input '{name}' must be (events, {', '.join(map(str, shape))}). Received: {shapes}")
-            if not np.isfinite(inputs[name]).all():
-                raise HlsError(f"input '{name}' has NaN or infinity, which have no fixed-point form")
+            refuse_not_finite(name, inputs[name])
         if lengths == {0}:
             raise HlsError("there is no event to compute; give at least one. Received: 0 events")

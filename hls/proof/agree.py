@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from hls.backends.folder import refuse_not_finite
 from hls.backends.protocol import Project
 from hls.backends.writing import output_names
 from hls.backends.written import refuse_damaged
@@ -86,8 +87,8 @@ def agree(
         level: of simulation; the project's first, if not given.
 
     Raises:
-        HlsError: outputs of other names or shapes, no events, no such level, or a file of the project that is not as
-            it was written, also one that this level does not read.
+        HlsError: outputs of other names or shapes, no events, NaN or infinity, no such level, or a file of the project
+            that is not as it was written, also one that this level does not read.
     """
     wanted = {tensor.name for tensor in model.inputs}
     if not isinstance(inputs, Mapping) or set(inputs) != wanted:
@@ -97,6 +98,7 @@ def agree(
         if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub" or not array.ndim:
             kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
             raise HlsError(f"input '{name}' is an array (events, ...) of real numbers. Received: {kind}")
+        refuse_not_finite(name, array)
     if not len(next(iter(inputs.values()))):
         raise HlsError("at least one event is needed to compare. Received: 0")
     refuse_huge(model, inputs)

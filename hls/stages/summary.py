@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from hls.compare.read.records import FirmwareManifest, read
 from hls.compare.table.kernels import BITS, layers_of, plans_of
 from hls.compare.table.sources import how_to
 from hls.reports.report import load_reports
+from qformers.builds.build import load
+from qformers.builds.run_place import naming
 from qformers.files import replacing
 from qformers.manifest import MANIFEST
 from qformers.records import read_record
@@ -64,11 +67,11 @@ def summary(run: Path | str) -> Summary:
     if len(phases) == len(manifests):
         score, test = phases["qat"].get("score", "accuracy"), phases["qat"]["test"]
         unit = next(word for word in ("jets", "windows", "points", "events") if word in test)
-        lines = [f"{run.name}: {spell(score)} on the {test[unit]:,} {unit} of the test split"]
+        lines = [f"{run.name}: {spell(score)} on the {test[unit]:,} {_word(unit, report)} of the test split"]
         lines += [_score("float", phases["float"]["test"], score), _score("quantised", test, score)]
     if report["end"]:
         score, unit = report["end"].get("score", "accuracy"), report["end"].get("unit", "jets")
-        lines.append(f"{spell(score)} on the simulated {unit} ({report['splits']})")
+        lines.append(f"{spell(score)} on the simulated {_word(unit, report)} ({report['splits']})")
         lines += [_score(name, entry, score) for name, entry in report["end"]["metrics"].items()]
     lines += _agreement("C simulation", report)
     rtl = run / "rtl.json"
@@ -88,6 +91,11 @@ def summary(run: Path | str) -> Summary:
     lines.append(f"{shown} {run / 'csim.json'} and {run / 'plots'}/csim_*.png")
     page = run / "comparison" / "report.html"
     return Summary(run, tuple([*lines, f"page       {page}"] if page.is_file() else lines))
+
+
+def _word(unit: str, report: dict[str, Any]) -> str:
+    """For what is counted; events with one label each stand under "jets" in records, also where they are sequences."""
+    return str(report.get("what", unit)) if unit == "jets" else unit
 
 
 def _score(name: str, entry: dict[str, Any], score: str) -> str:
@@ -149,7 +157,9 @@ def _costs(run: Path, backend: str) -> list[str]:
         numbers = ", ".join(f"{report.resources.get(key, 0):,} {key.upper()}" for key in COUNTED)
         lines.append(f"{report.stage:10} {numbers} ({report.tool}; {report.error_bar.split(';')[0]})")
     if current and not any(source.startswith("yosys") for source in current):
-        lines.append(f"synthesis  not complete: {how_to('yosys', 'synthesis', str(run / 'build.yaml'))}")
+        yaml = run / "build.yaml"  # a training leaves it; the build of an imported model is where its user has it
+        arguments = naming(run, load(yaml)) if yaml.is_file() else f"BUILD --run {shlex.quote(str(run))}"
+        lines.append(f"synthesis  not complete: {how_to('yosys', 'synthesis', arguments)}")
     if "verilator" in reports:
         timed = reports["verilator"]
         lines.append(

@@ -1,11 +1,12 @@
-"""Is a folder a run, so that a training may write into it?"""
+"""Is a folder a run, so that a training may write into it? And which arguments of a command name it?"""
 
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
-from qformers.builds.build import load
+from qformers.builds.build import Build, load
 from qformers.errors import ConfigError, QformersError
 from qformers.files import foreign
 from qformers.manifest import MANIFEST
@@ -19,6 +20,14 @@ def refuse_foreign_run(folder: Path) -> None:
     """
     if reason := foreign(folder, _is_run, "run"):
         raise ConfigError(f"{folder}: {reason}; name another one with --run")
+
+
+def naming(run: Path, build: Build) -> str:
+    """Arguments that make a command work on a run: its build file, and ``--run`` where the folder has another name."""
+    named = [str(run / "build.yaml")]
+    if run.resolve() != (Path("runs") / build.name).resolve():  # where commands look if nothing else is said
+        named += ["--run", str(run)]
+    return shlex.join(named)
 
 
 def _is_run(folder: Path) -> bool:

@@ -75,6 +75,11 @@ def no_vectors(jets: int, particles: int) -> NDArray[np.float32]:
     return np.broadcast_to(np.zeros((), np.float32), (jets, particles, 4))
 
 
+def unit_of(momenta: bool) -> str:
+    """What is counted where each event has one label: jets, or sequences of tokens, which have no momenta."""
+    return "jets" if momenta else "sequences"
+
+
 @dataclass(frozen=True)
 class Events:
     """Jets in memory. n jets, N particle slots (highest pT first), F features.

@@ -84,6 +84,10 @@ class Dataset(Protocol):
     def feature_sets(self) -> Mapping[str, int]:
         """Name of each feature set -> numbers per particle or point."""
 
+    @property
+    def unit(self) -> str:
+        """The word for its events, for messages: jets, sequences or windows."""
+
     def open(self, config: DataConfig, split: SplitName, reporter: Reporter | None = None) -> Split:
         """One split; its files (`split_files`) are opened to be counted, nothing is decoded yet.
 

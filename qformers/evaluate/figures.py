@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from qformers.data.clouds import PointEvents
 from qformers.data.events import Events
 from qformers.tasks import JetTagging, PileupRemoval, Regression, Task, Tracking
-from qformers.tasks.metrics import binary, jets, regression, tracks
+from qformers.tasks.metrics import binary, jets, regression, shares, tracks
 from qformers.tasks.metrics.jets import LIMIT, Measured
 from qformers.tasks.metrics.points import PT_THRESHOLDS_GEV, tracking_report
 from qformers.tasks.metrics.tracks import Matched
@@ -61,7 +61,10 @@ class Scored:
             else:
                 if drawn is None:
                     drawn = [self.at(rows) for rows in _draws(len(self.outputs))]
-                found[name] = Measured(value, *_spread([part[name] for part in drawn], len(self.outputs)))
+                error, reason = _spread([part[name] for part in drawn], len(self.outputs))
+                if error is not None:  # these numbers lie in [0, 1], and no draw leaves an end
+                    error = shares.of_mean(value, error, len(self.outputs))
+                found[name] = Measured(value, error, reason)
         return found
 
 

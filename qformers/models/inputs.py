@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from qformers.data.clouds import PointEvents
 from qformers.data.events import Events
 from qformers.errors import ConfigError, DataError, nearest
+from qformers.nn.given import refuse_empty
 
 PAIR_NAMES = ("ln_kt", "ln_z", "ln_dr", "ln_m2")
 # (value - shift) * scale puts 98 % of the pairs of 0.5-1 TeV jets in [-4, 4); the scales are powers of two, so that
@@ -234,8 +235,9 @@ def host_inputs(model: Any, events: Events | PointEvents) -> dict[str, NDArray[A
 
     Raises:
         ConfigError: an input that no event can give, or a wrong number of slots or features.
-        DataError: as `host_features` and `host_order`.
+        DataError: no event; as `host_features` and `host_order`.
     """
+    refuse_empty({"mask": events.mask.shape})
     arrays = {}
     for tensor in model.inputs:
         if tensor.name not in _SOURCES:

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from qformers.nn.given import refuse_empty, refuse_unusable
 from qformers.nn.memory import Memory
 from qformers.nn.positions import Positions, waves
 
@@ -348,6 +349,39 @@ class RememberingModel(keras.Model):  # type: ignore[misc]
     """A functional Keras model with a `memory` that is saved and loaded with it."""
 
     memory: Memory | None = None  # of a copy that Keras made of the layers alone
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The functional model's, of one event or more.
+
+        Raises:
+            DataError: of none; layers that look for the largest value would say so in words of TensorFlow's own.
+        """
+        if args:
+            refuse_empty({name: tuple(array.shape) for name, array in self._by_name(args[0]).items()})
+        return super().__call__(*args, **kwargs)
+
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Keras's, of arrays that have an answer; data sets and generators are taken as they are.
+
+        Raises:
+            DataError: as `refuse_unusable`.
+        """
+        refuse_unusable(self._by_name(x))
+        return super().predict(x, *args, **kwargs)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """Keras's, of arrays that have an answer.
+
+        Raises:
+            DataError: as `refuse_unusable`.
+        """
+        refuse_unusable(self._by_name(x))
+        return super().predict_on_batch(x)
+
+    def _by_name(self, x: Any) -> dict[str, Any]:
+        """The arrays among the inputs, by name; none of anything else, which Keras judges."""
+        given = x if isinstance(x, Mapping) else {self.inputs[0].name: x}
+        return {name: array for name, array in given.items() if hasattr(array, "shape") and hasattr(array, "dtype")}
 
     def get_config(self) -> dict[str, Any]:
         """The functional model's, and the memory."""

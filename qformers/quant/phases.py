@@ -74,6 +74,7 @@ BY_ROW = ("row_sums", "row_largest")  # stores that keep one value for all keys 
 CARRIED = ("streamed", "keyed", "filled", "running", "held", "spread", *MOVED, *BY_ROW)
 COMING = ("streamed", "keyed", "spread", "gathered", "scattered", *BY_ROW)  # stores of which a beat reads its own part
 STEPS = ("top", "exp", "sum", "inverse", "product")  # of a softmax over folded keys
+TOGETHER = "firmware.points_per_clock"  # a refusal of it is one of this T alone
 SAME = "use quant.granularity: channel or tensor, or backend: alkaid"
 ELSE = "use backend: alkaid, which takes all points at once"
 NUMBERS = "set firmware.moved_rows: registers, which takes the numbers of the order"
@@ -562,13 +563,8 @@ class _Planner:
         """Refuse beats that cut blocks of S points in two."""
         if blocks % self.beats:
             size = self.points // blocks  # of a pooled level: the points that its slots stand for
-            whole = [n for n in range(size, self.points + 1, size) if self.points % n == 0]
-            raise Unfolded(
-                "firmware.points_per_clock",
-                "setting",
-                f"must be a multiple of the {size} points of a block (layer {layer.name}). Received: {self.together}",
-                f"take one of {', '.join(map(str, whole))}",
-            )
+            reason = f"must be a multiple of the {size} points of a block (layer {layer.name})"
+            raise Unfolded(TOGETHER, "setting", f"{reason}. Received: {self.together}", "take another one")
 
     def _concatenate(self, layer: Any, tensors: Sequence[Any]) -> None:
         axes = {place.axis for tensor in tensors if (place := self.places[named(tensor)]).axis is not None}
@@ -668,17 +664,47 @@ def plan(model: Any, together: int, banks: bool = False, keys: int | None = None
         keys: K, divides N; None = all keys at once.
 
     Raises:
-        Unfolded: a layer that cannot be folded.
+        Unfolded: a layer that cannot be folded; a T that this model does not take, with all that it does.
     """
+    try:
+        return _cut(model, together, banks, keys)
+    except Unfolded as refusal:
+        if refusal.name != TOGETHER:
+            raise
+        way_out = f"take one of {', '.join(map(str, _taken(model, banks, keys)))}"
+        raise Unfolded(refusal.name, refusal.kind, refusal.reason, way_out) from None
+
+
+def _taken(model: Any, banks: bool, keys: int | None) -> list[int]:
+    """Every T that a model can be folded with.
+
+    Raises:
+        Unfolded: there is none; another setting or a layer is the reason.
+    """
+    points = points_of(model)
+    found = []
+    for together in _divisors(points):
+        try:
+            _cut(model, together, banks, keys)
+        except Unfolded:
+            if together == points:
+                raise
+        else:
+            found.append(together)
+    return found
+
+
+def _divisors(number: int) -> list[int]:
+    return [n for n in range(1, number + 1) if number % n == 0]
+
+
+def _cut(model: Any, together: int, banks: bool, keys: int | None) -> Plan:
+    """`plan`, without advice on T."""
     memory, points, axes = _comes(model)
-    for name, number in (("points_per_clock", together), ("keys_per_clock", points if keys is None else keys)):
+    for name, number in ((TOGETHER, together), ("firmware.keys_per_clock", points if keys is None else keys)):
         if points % number:
-            raise Unfolded(
-                f"firmware.{name}",
-                "setting",
-                f"must divide the {points} points of an event. Received: {number}",
-                f"take one of {', '.join(str(n) for n in range(1, points + 1) if points % n == 0)}",
-            )
+            reason = f"must divide the {points} points of an event. Received: {number}"
+            raise Unfolded(name, "setting", reason, f"take one of {', '.join(map(str, _divisors(points)))}")
     beats, chunks = points // together, 1 if keys is None else points // keys
     triangles = [one for one in _triangles(model, points) if together * points // chunks < one.index.max() + 1]
     triangles = triangles if beats * chunks > 1 else []

@@ -9,6 +9,7 @@ import keras
 from keras import ops
 from numpy.typing import NDArray
 
+from qformers.nn.given import refuse_unusable
 from qformers.quant.kinds import kind_of
 from qformers.quant.kinds.record import Place, Quantiser
 
@@ -22,7 +23,11 @@ def walk(model: keras.Model, inputs: dict[str, NDArray[Any]]) -> Iterator[tuple[
     """Run a functional model layer by layer: yields (layer, its input tensors), then computes the layer.
 
     What the caller changes in a layer while it holds the yield is in force when the layer is computed.
+
+    Raises:
+        DataError: inputs without an answer, as `refuse_unusable`.
     """
+    refuse_unusable(inputs)
     values: dict[int, Any] = {}
     for layer in model.layers:
         produced = layer.output

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qformers.config.sections import DataConfig, PhaseConfig
+from qformers.data import dataset_of
 from qformers.tasks.metrics import jets as metrics
 from qformers.tasks.task import Labels, Outputs, Report
 
@@ -19,11 +20,13 @@ class JetTagging:
 
     Args:
         class_names: in label order.
+        unit: the word for what is tagged, `Dataset.unit`.
     """
 
-    score, unit = "accuracy", "jets"
+    score = "accuracy"
 
-    def __init__(self, class_names: Sequence[str]) -> None:
+    def __init__(self, class_names: Sequence[str], unit: str = "jets") -> None:
+        self.unit = unit
         self.class_names = tuple(class_names)
         self._one_hot = np.eye(len(self.class_names), dtype=np.float32)
 
@@ -36,7 +39,7 @@ class JetTagging:
     @classmethod
     def of(cls, config: DataConfig, class_names: Sequence[str]) -> JetTagging:
         """The task of a data section, with the classes of its data set."""
-        return cls(class_names)
+        return cls(class_names, dataset_of(config.dataset).unit)
 
     def loss(self, config: PhaseConfig) -> Any:
         """Cross-entropy of logits, with label smoothing."""

@@ -15,6 +15,7 @@ from qformers.data.points.targets import PairTargets, point_targets
 from qformers.errors import TrainingError
 from qformers.tasks.metrics import binary as metrics_binary
 from qformers.tasks.metrics import points as metrics_points
+from qformers.tasks.metrics import shares
 from qformers.tasks.metrics import tracks as metrics_tracks
 from qformers.tasks.metrics.jets import Measured
 from qformers.tasks.task import Outputs, Report
@@ -188,7 +189,7 @@ class PileupRemoval(PointTask):
         return float(loss), self._auprc(outputs, labels)
 
     def measured(self, outputs: Outputs, labels: PointEvents) -> Measured:
-        """AUPRC; its error by leaving out a tenth of the events at a time (jackknife)."""
+        """AUPRC; its error by leaving out a tenth of the events at a time (jackknife; `shares.of_mean`)."""
         if reason := self.too_few(outputs, labels):
             return Measured(None, None, reason)
         if len(outputs) < 2:
@@ -201,7 +202,8 @@ class PileupRemoval(PointTask):
             return Measured(self._auprc(outputs, labels), None, reason)
         left = np.array([self._auprc(*part) for part in parts])
         error = np.sqrt((len(left) - 1) / len(left) * np.sum((left - left.mean()) ** 2))
-        return Measured(self._auprc(outputs, labels), float(error))
+        auprc, positives = self._auprc(outputs, labels), int(self.ranked(outputs, labels)[1].sum())
+        return Measured(auprc, shares.of_mean(auprc, float(error), positives))
 
     def _auprc(self, outputs: Outputs, labels: PointEvents) -> float:
         from sklearn.metrics import average_precision_score

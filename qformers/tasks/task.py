@@ -26,7 +26,7 @@ class Task(Protocol):
 
     @property
     def unit(self) -> str:
-        """What is counted: "jets", "windows" or "events"."""
+        """The word for what is counted: jets, sequences, windows or events."""
 
     @property
     def headline(self) -> tuple[str, ...]:

@@ -172,8 +172,8 @@ class Feed:
         jets = min(len(self), jets_per_epoch or len(self))
         if jets < batch_size:
             raise TrainingError(
-                f"an epoch needs at least one full batch: lower batch_size, or give more training jets. "
-                f"Received: batch_size={batch_size}, jets={jets}"
+                f"an epoch needs at least one full batch: lower batch_size, or give more training events. "
+                f"Received: batch_size={batch_size}, events={jets}"
             )
         return jets // batch_size
 

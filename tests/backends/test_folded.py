@@ -276,7 +276,7 @@ def test_the_plan_says_what_is_built(made: Written) -> None:
             "deepsets",
             "mean",
             2,
-            r"firmware.points_per_clock \(setting\): must divide the 3 points of an event. Received: 2",
+            r"points_per_clock \(setting\): must divide the 3 points of an event. Received: 2; take one of 1, 3$",
         ),
         ("deepsets", "sum", 1, r"phi0 \(QEinsumDense\): its formats differ from point to point; use quant.granularity"),
     ],

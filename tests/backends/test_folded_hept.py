@@ -188,7 +188,10 @@ def test_outputs_of_points_and_of_events_are_refused_together(tmp_path: Path) ->
             r"points_per_clock \(setting\): must be a multiple of the 4 points of a block \(layer \w+\). Received: 1; "
             r"take one of 4, 8",
         ),
-        ({"points_per_clock": 3}, r"points_per_clock \(setting\): must divide the 8 points of an event. Received: 3"),
+        (
+            {"points_per_clock": 3},
+            r"points_per_clock \(setting\): must divide the 8 points of an event. Received: 3; take one of 4, 8$",
+        ),
         (
             {"points_per_clock": 4, "flavour": "vitis", "moved_rows": "banks"},
             r"firmware.moved_rows \(setting\): rows in memory banks are written in Verilog alone, and firmware.flavour "

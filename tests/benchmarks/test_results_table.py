@@ -80,6 +80,16 @@ def test_systems_stand_in_one_table_with_what_some_points_per_clock_take(run: Pa
     assert alone == ["B", *scores, "", "", "", ""]
 
 
+def test_conditions_are_said_once_for_all_that_were_measured_alike(run: Path) -> None:
+    row = {**results_table.record(run), "events": {"test": 260, "train": 2080}, "seed": 1, "machine": "a"}
+    rows = {"a": {**row, "date": "2026-11-30"}, "b": {**row, "date": "2026-12-01"}}
+    text = results_table.conditions_in_short(rows, {"A": ("a", "b"), "B": ("a",), "C": ("b",)})
+    assert text == (
+        "Test and training events: A 260 and 2,080, B 260 and 2,080; seed 1, a, 2026-11-30. "
+        "C 260 and 2,080; seed 1, a, 2026-12-01."
+    )
+
+
 def test_a_run_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=r"make it with qformers run firmware_configs/part_demo\.yaml"):
         results_table.record(tmp_path / "part_demo")

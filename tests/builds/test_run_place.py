@@ -9,7 +9,7 @@ import pytest
 from support.paths import CONFIGS
 
 from qformers.builds.build import load
-from qformers.builds.run_place import refuse_foreign_run
+from qformers.builds.run_place import naming, refuse_foreign_run
 from qformers.errors import ConfigError
 
 BUILD = CONFIGS / "part_demo.yaml"
@@ -55,3 +55,14 @@ def test_anything_else_is_left_alone(kind: str, tmp_path: Path) -> None:
     words = r"run: (is no folder|holds other files, e\.g\. \S+, and no run); name another one with --run"
     with pytest.raises(ConfigError, match=words):
         refuse_foreign_run(tmp_path / "run")
+
+
+def test_a_command_is_given_the_folder_where_it_is_not_called_as_its_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    build = load(BUILD)
+    assert naming(Path("runs/part_demo"), build) == "runs/part_demo/build.yaml"
+    assert naming(tmp_path / "runs" / "part_demo", build) == f"{tmp_path}/runs/part_demo/build.yaml"
+    assert naming(Path("runs/other"), build) == "runs/other/build.yaml --run runs/other"
+    assert naming(Path("my runs/part_demo"), build) == "'my runs/part_demo/build.yaml' --run 'my runs/part_demo'"

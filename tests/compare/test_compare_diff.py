@@ -58,7 +58,10 @@ def test_layers_keep_the_order_of_the_models(tmp_path: Path) -> None:
 def test_widths_that_are_not_known_are_not_called_absent(tmp_path: Path) -> None:
     diff = compare_layers(read_run(trained(tmp_path, "part_a")), read_run(bare(tmp_path, "part_b")))
     assert diff.bits_known == (True, False)
-    assert f"part_b: no bit widths; not run: qformers audit {tmp_path / 'part_b' / 'build.yaml'}" in diff.missing
+    assert (
+        f"part_b: no bit widths; not run: qformers audit {tmp_path}/part_b/build.yaml --run {tmp_path}/part_b"
+        in diff.missing
+    )
     assert change((8.0, None), diff.bits_known, 1) == "8.0 → ?"
     assert change((8.0, None), (True, True), 1) == "8.0 → –"
     assert change((8.0, 5.0), (True, True), 1) == "8.0 → 5.0 (-3.0)"

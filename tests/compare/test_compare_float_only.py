@@ -45,7 +45,7 @@ def test_before_its_training_only_that_is_to_be_run(tmp_path: Path) -> None:
     run = bare(tmp_path, "part_f")
     text_ = (run / "build.yaml").read_text()
     (run / "build.yaml").write_text(text_.replace("quant: {}\n", "").replace("train: {qat: {epochs: 25}}\n", ""))
-    table, command = table_of(run), f"not run: qformers train {run / 'build.yaml'}"
+    table, command = table_of(run), f"not run: qformers train {run / 'build.yaml'} --run {run}"
     assert text(table, "accuracy_float") == text(table, "date") == command
     assert text(table, "accuracy") == FLOAT_ONLY
     assert table.missing() == [("part_f", command)]

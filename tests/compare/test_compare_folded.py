@@ -90,7 +90,7 @@ def test_an_interval_is_that_of_the_hardware_of_a_number(tmp_path: Path) -> None
 def test_an_interval_that_nothing_states_is_not_guessed(tmp_path: Path) -> None:
     run = bare(tmp_path, "part_a")
     cell = tabulate([read_run(run)]).cells[0]["ii_ns"]
-    assert (cell.value, cell.missing) == (None, f"not run: qformers rtl {run / 'build.yaml'}")
+    assert (cell.value, cell.missing) == (None, f"not run: qformers rtl {run / 'build.yaml'} --run {run}")
 
 
 def test_the_best_builds_are_those_of_one_interval(compared: Compared) -> None:
@@ -129,7 +129,7 @@ def test_ebops_are_those_of_the_hardware_that_the_build_says(tmp_path: Path) -> 
     assert "EBOPs" not in tabulate([read]).cells[0]["zeros"].note  # of the hardware that it was trained for
     (run / "firmware" / "folded" / "manifest.json").unlink()
     cell = tabulate([read_run(run)]).cells[0]["ebops"]
-    assert cell.missing == f"not run: qformers export {run / 'build.yaml'}"
+    assert cell.missing == f"not run: qformers export {run / 'build.yaml'} --run {run}"
     assert "ebops" not in (read_run(run).reports or {})
     same = folded(tmp_path, "fold1", 0.699, 30_000)
     (same / "firmware" / "folded" / "manifest.json").unlink()
@@ -149,7 +149,7 @@ def test_a_project_of_another_fold_is_stale(written: int, says: int, tmp_path: P
     assert f"firmware.points_per_clock {written} -> {says}" in (read.stale or {})["firmware/folded"]
     table = tabulate([read])
     assert table.cells[0]["folded.lut"].flag
-    assert table.cells[0]["ebops"].command == f"qformers export {run / 'build.yaml'}"
+    assert table.cells[0]["ebops"].command == f"qformers export {run / 'build.yaml'} --run {run}"
     assert not table.cells[0]["accuracy"].flag  # the model is the same
 
 
@@ -242,9 +242,9 @@ def test_a_page_without_folded_firmware_has_no_kernels(tmp_path: Path) -> None:
 
 def test_a_source_of_other_hardware_says_how_to_get_it(compared: Compared, runs: list[Path]) -> None:
     cells = compared.table.cells
-    assert cells[0]["folded.lut"].command == f"qformers rtl {runs[0] / 'build.yaml'} --backend folded"
-    assert cells[2]["alkaid.lut"].command == f"qformers rtl {runs[2] / 'build.yaml'} --backend alkaid"
-    assert cells[2]["verilator.ii_cycles"].command == f"qformers rtl {runs[2] / 'build.yaml'}"
+    assert cells[0]["folded.lut"].command == f"qformers rtl {runs[0] / 'build.yaml'} --run {runs[0]} --backend folded"
+    assert cells[2]["alkaid.lut"].command == f"qformers rtl {runs[2] / 'build.yaml'} --run {runs[2]} --backend alkaid"
+    assert cells[2]["verilator.ii_cycles"].command == f"qformers rtl {runs[2] / 'build.yaml'} --run {runs[2]}"
     alone = tabulate(read_runs(runs[2:]))
     assert not [column.key for column in alone.columns if column.source == "alkaid"]  # nobody has to run it
 

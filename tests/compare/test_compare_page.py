@@ -100,7 +100,7 @@ def test_the_page_says_what_is_missing_stale_and_different(tmp_path: Path) -> No
     page = page_of(tmp_path / "out", wrong, late, bare(tmp_path, "part_bare"))
     assert "part_wrong: C simulation differs, vitis: 3 of 53,425 outputs differ" in page
     assert "Out of date, see below: part_late" in page
-    assert f"not run: qformers train {tmp_path / 'part_bare' / 'build.yaml'}" in page
+    assert f"not run: qformers train {tmp_path}/part_bare/build.yaml --run {tmp_path}/part_bare" in page
     assert 'href="../part_late/csim.json"' in page
 
 

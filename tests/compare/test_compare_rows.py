@@ -71,7 +71,7 @@ def test_one_source_at_two_stages_makes_two_groups(tmp_path: Path) -> None:
 def test_what_was_not_run_says_so_with_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hls.compare.table.sources.shutil.which", lambda name: f"/usr/bin/{name}")
     run = bare(tmp_path, "part_a")
-    table, build = table_of(run), run / "build.yaml"
+    table, build = table_of(run), f"{run}/build.yaml --run {run}"
     assert text(table, "accuracy") == f"not run: qformers train {build}"
     assert text(table, "ebops") == text(table, "auc_float") == text(table, "date") == text(table, "accuracy")
     assert text(table, "zeros") == f"not run: qformers sparsity {build}"

@@ -105,7 +105,7 @@ def test_other_builds_beside_them_say_why_they_have_none(tmp_path: Path) -> None
     ]
     table = table_of(*runs)
     assert [text(table, "rejection_top", row) for row in range(1, 5)] == [
-        OTHER_TASK, OTHER_TASK, f"not run: qformers train {runs[3] / 'build.yaml'}", "float only",
+        OTHER_TASK, OTHER_TASK, f"not run: qformers train {runs[3] / 'build.yaml'} --run {runs[3]}", "float only",
     ]  # fmt: skip
     assert text(table, "rejection_quark", 1) == "40.0 ± 4.0"
     assert text(table, "rejection_top_float", 4) == "41.0 ± 4.1"

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from qformers.cli import generate as top
+from qformers.data.clouds import PointCloud, PointLayout
 from qformers.data.points import candidates
 from qformers.data.points.line_segments import FAKE, Segments, write_segments
 from qformers.data.points.readers import CandidateReader, SegmentReader, TrackmlReader
+from qformers.data.points.regions import regions
 from qformers.data.points.segment_features import Lda
 from qformers.data.points.split import PointOptions, PointSplit
 from qformers.data.points.trackml import TrackmlOptions
@@ -120,6 +122,37 @@ def test_line_segments_come_as_points(tmp_path):
     first, second = (tracking.read(tmp_path / "graph_5.npz")[0] for _ in range(2))
     assert (len(first), first.labels.sum()) == (25, 20)
     assert (first.features == second.features).all()
+
+
+def test_line_segments_come_in_windows_of_their_own_directions(tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.random((40, 23)).astype(np.float32)
+    x[:, 0], x[:, 1] = rng.uniform(-np.pi, np.pi, 40), rng.uniform(-2, 2, 40)
+    x[:, -2:] = 3.0  # layers
+    write_segments(tmp_path / "graph_5.npz", Segments(x, np.arange(40) % 5 - 1, 5))
+    lda = Lda(rng.normal(size=(24, 7)), (1.0,) * 7)
+    whole = SegmentReader(lda)
+    cut = SegmentReader(lda, phi_sectors=4, eta_edges=(-2.0, 0.0, 2.0), overlap=1.0)
+    windows = cut.read(tmp_path / "graph_5.npz")
+    assert len(windows) == cut.per_file == 8
+    assert whole.key() != cut.key()
+    (event,) = whole.read(tmp_path / "graph_5.npz")
+    for row, phi, eta in zip(event.coords, x[:, 0], x[:, 1], strict=True):  # in the one window it is seen from
+        sector = round(phi / (np.pi / 2)) % 4
+        mine = [n for n, window in enumerate(windows) if (window.coords == row).all(axis=1).any()]
+        assert mine == [2 * sector + int(eta >= 0)]
+
+
+def test_points_without_a_direction_are_not_cut():
+    layout = PointLayout(("a",), ("x", "y"), ("fake", "true"))
+    zeros, whole = np.zeros(3, np.float32), np.zeros(3, np.int64)
+    cloud = PointCloud(
+        zeros[:, None], np.zeros((3, 2), np.float32), whole, whole, zeros, zeros, whole > 0, whole, 1, layout
+    )
+    with pytest.raises(
+        DataError, match=r"need the coordinates eta and phi.* take whole events .*Received: .* x, y; .* a$"
+    ):
+        regions(cloud, 4)
 
 
 SMALL = TrackSettings(events=3, pileup=10, seed=1)

@@ -20,7 +20,7 @@ from qformers.data.points.readers import TrackmlReader
 from qformers.data.points.trackml import TrackmlOptions
 from qformers.errors import ConfigError, DataError
 from qformers.evaluate.events import Asked, Given
-from qformers.evaluate.figures import differences, scored
+from qformers.evaluate.figures import Scored, differences, scored
 from qformers.evaluate.stage import Evaluation, evaluate
 from qformers.generate.tracks import run
 from qformers.generate.tracks.candidates import write_candidates
@@ -219,6 +219,12 @@ def test_few_jets_have_no_errors_and_say_so() -> None:
     assert numbers["accuracy"].value == metrics.accuracy(outputs, Two.labels).value
     one: Any = Evaluation((), {}, Two(), None, task, Path())  # type: ignore[arg-type]
     assert one.differences == {}
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_a_number_that_no_draw_changes_has_the_error_of_few_events(value: float) -> None:
+    found = Scored(np.zeros((20, 1)), {}, lambda rows: {"purity": value}).numbers()["purity"]
+    assert (found.value, found.error) == (value, pytest.approx(0.5 / 21, rel=1e-12))
 
 
 def test_the_command_prints_the_table(tagger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -98,3 +98,8 @@ def test_numbers_beyond_the_tables_of_a_model_are_refused(value: float):
     some.features[0, 5, -1] = value
     with pytest.raises(DataError, match=rf"column 'e' must hold 0 to 3, the entries of model.embeddings.*: {value:g}"):
         host_inputs(model, some)
+
+
+def test_no_event_is_refused() -> None:
+    with pytest.raises(DataError, match=r"at least one event .*: give some. Received: input 'mask' of shape \(0, 14\)"):
+        host_inputs(empty_model(CONFIG, POINTS, "float32"), events([]))

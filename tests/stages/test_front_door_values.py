@@ -33,6 +33,7 @@ from qformers.models.arch import Arch
         ({"x": np.array([["a", "b", "c"]])}, "input 'x' is an array .*. Received: <U1"),
         ({"x": np.zeros((2, 3), complex)}, "input 'x' is an array .*. Received: complex128"),
         ({"x": np.array(3.0)}, "input 'x' is an array .*. Received: float64"),
+        ({"x": np.array([[1.0, 2.0, np.inf]])}, r"input 'x' has NaN .* events out. Received: inf at \(0, 2\)$"),
         ({"x": np.zeros((0, 3))}, "at least one event is needed to compare. Received: 0"),
     ],
 )

@@ -7,8 +7,10 @@ import json
 from pathlib import Path
 
 import pytest
+from support.paths import CONFIGS
 
 from hls.stages.summary import summary
+from qformers.builds.build import load
 
 
 def test_the_summary_says_when_firmware_differs(tmp_path: Path) -> None:
@@ -65,3 +67,7 @@ def test_the_summary_has_the_synthesis_of_this_model_only(tmp_path: Path, monkey
         lines = module._costs(tmp_path, "vitis")
         assert lines[0] == "estimate   1,000 LUT, 20 FF, 0 DSP, 0 BRAM18 (alkaid 1; a bar)"
         assert lines[1].startswith(words)
+    monkeypatch.setattr("hls.compare.table.sources.shutil.which", lambda name: f"/usr/bin/{name}")
+    assert module._costs(tmp_path, "vitis")[1].endswith(f"complete: qformers synth BUILD --run {tmp_path}")
+    (tmp_path / "build.yaml").write_text(load(CONFIGS / "part_tiny.yaml").to_yaml())
+    assert module._costs(tmp_path, "vitis")[1].endswith(f"qformers synth {tmp_path}/build.yaml --run {tmp_path}")

@@ -59,6 +59,18 @@ def test_auc_of_two_classes_and_its_delong_error():
     assert abs(found.value - auc) < 4 * expected_error
 
 
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_auc_of_classes_that_are_apart_has_the_error_of_few_jets(sign):
+    labels = np.repeat([0, 1], [20, 80])
+    found = metrics.macro_auc(np.stack([np.zeros(100), sign * (labels - 0.5)], axis=1), labels)
+    assert (found.value, found.error) == (float(sign > 0), pytest.approx(math.hypot(0.5 / 21, 0.5 / 81), rel=1e-12))
+    thrice = np.repeat([0, 1, 2], 20)  # each class has a third of the pairs on either side
+    found = metrics.macro_auc(sign * np.eye(3)[thrice], thrice)
+    assert (found.value, found.error) == (float(sign > 0), pytest.approx(math.sqrt(3) * (2 / 3) * 0.5 / 21, rel=1e-12))
+    found = metrics.macro_auc(np.zeros((60, 3)), thrice)
+    assert (found.value, found.error) == (0.5, 0.0), "a constant model is at 1/2 whatever the jets are"
+
+
 def test_auc_error_covers_the_spread_of_repeated_samples():
     values = [metrics.macro_auc(*toy_logits(600, ("a", "b", "c"), 1.0, seed)) for seed in range(150)]
     spread = np.std([value.value for value in values], ddof=1)

@@ -146,6 +146,10 @@ def test_epoch_line_is_one_line_with_all_numbers():
     assert line.startswith(
         "qat  3/10  loss 1.2500  accuracy 0.5000  val 0.4000  EBOPs 60.1k  beta 1.0e-06  1500 jets/s"
     )
+    of_tokens = tasks.TASKS["jet_tagging"](
+        train_fakes.build().data.model_copy(update={"dataset": "listops"}), ("0", "1")
+    )
+    assert "1500 sequences/s" in epoch_line("qat", 10, {**row, "jets_per_s": 1500.0, "input_bound": 0.01}, of_tokens)
 
 
 @pytest.mark.parametrize(("number", "text"), [(950, "950"), (9999, "9999"), (35100, "35.1k"), (2142166, "2.14M")])

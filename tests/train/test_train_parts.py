@@ -241,9 +241,9 @@ def test_a_broken_event_on_the_device_is_known_without_a_look():
 
 
 def test_a_batch_larger_than_the_split_is_refused():
-    with pytest.raises(TrainingError, match=r"at least one full batch: .* Received: batch_size=128, jets=100"):
+    with pytest.raises(TrainingError, match=r"at least one full batch: .* Received: batch_size=128, events=100"):
         make_feed(0).steps(128)
-    with pytest.raises(TrainingError, match=r"Received: batch_size=64, jets=50"):
+    with pytest.raises(TrainingError, match=r"Received: batch_size=64, events=50"):
         make_feed(0).steps(64, jets_per_epoch=50)
     assert make_feed(0).steps(16, jets_per_epoch=50) == 3
 

@@ -35,9 +35,8 @@ from hls.backends.writing import refusal_of
 from hls.errors import ExportRefused
 from qformers.builds.build import Build
 from qformers.progress import Reporter, Silent
-from qformers.quant.phases import Unfolded, points_of
+from qformers.quant.phases import TOGETHER, Unfolded, points_of
 
-SETTING = "firmware.points_per_clock"  # a refusal of it is one of this T alone
 Layers = tuple[tuple[str, ...], ...]  # of each kernel
 
 
@@ -91,7 +90,7 @@ def choices(model: Any, build: Build) -> dict[Choice, Layers]:
         try:
             found[choice] = _layers(model, build, choice)
         except ExportRefused as refused:
-            if any(refusal.layer != SETTING for refusal in refused.refusals) or choice.points_per_clock == points:
+            if any(refusal.layer != TOGETHER for refusal in refused.refusals) or choice.points_per_clock == points:
                 raise
     for choice in [Choice(one.points_per_clock, keys) for one in found for keys in parts[:-1]]:
         try:

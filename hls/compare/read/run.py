@@ -23,6 +23,7 @@ from hls.compare.read.records import (
 from hls.errors import HlsError
 from hls.reports.report import Report, load_reports
 from qformers.builds.build import Build, load
+from qformers.builds.run_place import naming
 from qformers.builds.saved import content_sha256
 from qformers.builds.settings import hardware_of, unsaid
 from qformers.data import DATASETS
@@ -88,9 +89,9 @@ class Run:
         return self.build.quant is None and self.metrics is None and self.manifest is None
 
     @property
-    def yaml(self) -> str:
-        """The build file to give to the commands that are still to be run: the one that stands in every run."""
-        return str(self.path / "build.yaml")
+    def arguments(self) -> str:
+        """What to give to the commands that are still to be run, as one would type it; see `naming`."""
+        return naming(self.path, self.build)
 
 
 def _task_of(build: Build) -> str:

@@ -78,7 +78,7 @@ def _ebops(run: Run) -> Cell:
         return Cell(counted.ebops, note=note, flag=_stale(run, counted.file))
     if run.manifest is None or not run.manifest.ebops:
         return untrained(run)
-    return not_run(run, f"qformers export {run.yaml}")  # counted, but for other hardware
+    return not_run(run, f"qformers export {run.arguments}")  # counted, but for other hardware
 
 
 def _taken(run: Run) -> str:
@@ -92,7 +92,7 @@ def _interval(ns: bool) -> Callable[[Run], Cell]:
     def cell(run: Run) -> Cell:
         found = interval_of(run)
         if found is None:
-            return not_run(run, f"qformers rtl {run.yaml}")
+            return not_run(run, f"qformers rtl {run.arguments}")
         note = f"{found.source} [{found.stage}], a clock of {found.clock_ns:g} ns"
         file = found.source if found.source.startswith("firmware/") else f"reports/{found.source}.json"
         flag = _stale(run, file) or (_stale(run, RTL_FILE) if found.stage == "rtlsim" else "")
@@ -104,7 +104,7 @@ def _interval(ns: bool) -> Callable[[Run], Cell]:
 def _zeros(run: Run) -> Cell:
     zeros = run.sparsity
     if zeros is None:
-        return not_run(run, f"qformers sparsity {run.yaml}")
+        return not_run(run, f"qformers sparsity {run.arguments}")
     note = f"{zeros.zeros:,} of {zeros.weights:,} weights"
     note += f"; they save {zeros.ebops_saved:,.0f} EBOPs" if trained_for_it(run) else ""
     return Cell(100.0 * zeros.zeros / zeros.weights, note=note)
@@ -113,7 +113,7 @@ def _zeros(run: Run) -> Cell:
 def _csim(run: Run) -> Cell:
     """Whether C simulation equals the quantised model."""
     if not run.csim:
-        return not_run(run, f"qformers csim {run.yaml}")
+        return not_run(run, f"qformers csim {run.arguments}")
     found = list(run.csim.values())
     parts = [part for one in found for part in (one.jets, one.adversarial)]
     flag = next((why for file in run.csim if (why := _stale(run, file))), "")
@@ -123,7 +123,7 @@ def _csim(run: Run) -> Cell:
 def _rtl(run: Run) -> Cell:
     """Whether RTL simulation equals the quantised model."""
     if run.rtl is None:
-        return not_run(run, f"qformers rtl {run.yaml}")
+        return not_run(run, f"qformers rtl {run.arguments}")
     parts = [part for level in run.rtl.levels.values() for part in level.parts]
     by = f"{run.rtl.backend} {run.rtl.flavour}, {', '.join(run.rtl.levels)}{_latency_differs(run.rtl)}"
     told = "" if any(level in OF_VERILOG for level in run.rtl.levels) else "arithmetic "

@@ -86,7 +86,9 @@ def read_layers(run: Run) -> Layers:
         return Layers({}, "", (f"{run.name}: {FLOAT_ONLY}: no layer has a bit width or a cost",))
     layers = {name: Layer(name, kinds) for name, kinds in bits.items()}
     if costs is None:
-        missing.append(f"{run.name}: no cost per layer; not run: qformers export {run.yaml} --backend {rtl_of(run)}")
+        missing.append(
+            f"{run.name}: no cost per layer; not run: qformers export {run.arguments} --backend {rtl_of(run)}"
+        )
     for cost in costs.layers if costs else ():
         numbers = {key: value for key in COSTS if (value := getattr(cost, key, None)) is not None}
         layers[cost.layer] = Layer(cost.layer, bits.get(cost.layer, {}), numbers)
@@ -104,12 +106,13 @@ def _costs(run: Run) -> LayerCosts | None:
 
 
 def _widths(run: Run) -> tuple[dict[str, dict[str, Bits]], str, list[str]]:
+    command = f"qformers audit {run.arguments}"
     audit, model = read(run.path / "qat" / "audit.json", Audit), run.path / "qat" / "model.keras"
     if audit is not None:
         other = model.is_file() and sha256(model) != audit.model_file_sha256
-        said = [f"{run.name}: qat/audit.json is of another model than qat/model.keras; run qformers audit {run.yaml}"]
+        said = [f"{run.name}: qat/audit.json is of another model than qat/model.keras; run {command}"]
         return _audited(audit.quantisers), "qat/audit.json", said if other else []
-    audit_command = f"not run: qformers audit {run.yaml}"
+    audit_command = f"not run: {command}"
     for backend in dict.fromkeys((run.build.firmware.backend, *(run.firmware or {}))):
         for file, (read_widths, what) in _FILES.items():
             name = f"firmware/{backend}/{file}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 
 from hls.compare.read.records import Metrics
@@ -41,8 +42,8 @@ def untrained(run: Run, phase: str = "qat") -> Cell:
     if phase == "qat" and run.build.train.qat is None and run.float_manifest is not None:
         if run.task not in ("jets", "regression"):  # these are quantised with training alone
             return Cell(reason="train.qat is null")
-        return Cell(command=f"qformers quantise {run.path / 'float' / 'model.keras'} {run.yaml} --run {run.path}")
-    return Cell(command=f"qformers train {run.yaml}")
+        return Cell(command=f"qformers quantise {shlex.quote(str(run.path / 'float' / 'model.keras'))} {run.arguments}")
+    return Cell(command=f"qformers train {run.arguments}")
 
 
 def rejection_columns(runs: Sequence[Run]) -> list[Column]:

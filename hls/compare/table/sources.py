@@ -30,13 +30,13 @@ STATED = {
     "ii_cycles": ("II", "cycles", 0),
     "power_w": ("power", "W", 2),
 }
-# stage or source -> the command that makes the report; {yaml} is the build file
+# stage or source -> the command that makes the report; {run} are the arguments that name it
 _COMMANDS = {
-    "alkaid": "qformers rtl {yaml}",
-    "estimate": "qformers rtl {yaml}",
-    "rtlsim": "qformers rtl {yaml}",
-    "yosys": "qformers synth {yaml}",
-    "yosys-nodsp": "qformers synth {yaml}",
+    "alkaid": "qformers rtl {run}",
+    "estimate": "qformers rtl {run}",
+    "rtlsim": "qformers rtl {run}",
+    "yosys": "qformers synth {run}",
+    "yosys-nodsp": "qformers synth {run}",
 }
 
 
@@ -124,7 +124,7 @@ def _report(run: Run, source: str, stage: str) -> Report | None:
 
 
 def _not_run(run: Run, source: str, stage: str) -> Cell:
-    command = how_to(source, stage, run.yaml)
+    command = how_to(source, stage, run.arguments)
     other = stage == "estimate" and source in BACKENDS and source != rtl_of(run)
     return not_run(run, f"{command} --backend {source}" if other else command)
 
@@ -168,9 +168,15 @@ def _known(part: str) -> bool:
     return True
 
 
-def how_to(source: str, stage: str, yaml: str) -> str:
-    """The command that makes the report of a source, behind the one that installs its tool where that is missing."""
+def how_to(source: str, stage: str, arguments: str) -> str:
+    """The command that makes the report of a source, behind the one that installs its tool where that is missing.
+
+    Args:
+        source: of the report.
+        stage: of the report.
+        arguments: that name the run, see `naming`.
+    """
     if source.startswith("yosys") and shutil.which("yosys") is None:
         return str(YosysMissing())
     command = _COMMANDS.get(source) or _COMMANDS.get(stage)
-    return command.format(yaml=yaml) if command else f"the vendor's tool ({source}), then --vendor REPORTS"
+    return command.format(run=arguments) if command else f"the vendor's tool ({source}), then --vendor REPORTS"

@@ -44,6 +44,11 @@ class PointDataset:
         """Name of each feature set -> numbers per point."""
         return {name: len(columns) for name, columns in self.known.items()}
 
+    @property
+    def unit(self) -> str:
+        """See `Dataset.unit`; an event that is not cut is one window."""
+        return "windows"
+
     def reader_of(self, config: DataConfig) -> PointReader:
         """What reads the files of a data section.
 
@@ -102,19 +107,19 @@ def line_segments(config: DataConfig, points: PointsConfig) -> SegmentReader:
     """Of HEPT-CMS line segments.
 
     Raises:
-        DataError: no LDA, or regions.
+        DataError: no LDA.
     """
     if points.lda is None:
         raise DataError(
             "data.points.lda: line_segments need the file of an LDA fitted on training events; it is missing "
             "(qformers fit-lda makes it)"
         )
-    if points.phi_sectors > 1 or points.eta_edges or points.local:
+    if points.local:
         raise DataError(
-            f"data.points: line_segments come as whole events, their coordinates are not eta and phi. "
-            f"Received: phi_sectors={points.phi_sectors}, eta_edges={list(points.eta_edges)}, local={points.local}"
+            "data.points.local: coordinates of line segments are the components of an LDA, which have no middle of a "
+            "window; leave it out. Received: local=True"
         )
-    return SegmentReader(Path(points.lda), points.task, points.fakes_per_true)
+    return SegmentReader(Path(points.lda), points.task, points.fakes_per_true, **_regions(points))
 
 
 def candidates(config: DataConfig, points: PointsConfig) -> CandidateReader:

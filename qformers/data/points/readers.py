@@ -53,7 +53,7 @@ class PointReader(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Regions(ABC):
-    """A reader of events with coordinates eta and phi, which are cut into regions; a point counts in one core.
+    """A reader of events whose points have eta and phi, by which they are cut into regions; a point counts in one core.
 
     Attributes:
         phi_sectors, eta_edges, overlap, local: as `regions`; one sector and no edges = the whole event.
@@ -141,8 +141,10 @@ class ActsReader(Regions):
 
 
 @dataclass(frozen=True)
-class SegmentReader:
-    """HEPT-CMS line segments, ``graph_*.pt`` or ``graph_*.npz``.
+class SegmentReader(Regions):
+    """HEPT-CMS line segments, ``graph_*.pt`` or ``graph_*.npz``, whole or in regions of the segments' own eta and phi.
+
+    Features and coordinates are made of the whole event, before it is cut.
 
     Attributes:
         lda: fitted on training events (`segment_features.fit_lda`), or its file.
@@ -159,17 +161,13 @@ class SegmentReader:
         """Names of features, coordinates and classes."""
         return SEGMENTS
 
-    @property
-    def per_file(self) -> int:
-        """1."""
-        return 1
-
     def _fitted(self) -> Lda:
         return Lda.load(self.lda) if isinstance(self.lda, Path) else self.lda
 
     def key(self) -> str:
         """The numbers of the LDA, and the other fields."""
-        return f"{self._fitted().scalings.tobytes().hex()}|{self.task}|{self.fakes_per_true}"
+        cut = f"{self.phi_sectors}|{self.eta_edges}|{self.overlap}"
+        return f"{self._fitted().scalings.tobytes().hex()}|{self.task}|{self.fakes_per_true}|{cut}"
 
     def sources(self, path: Path) -> list[Path]:
         """The file alone; the LDA is in the key."""
@@ -180,15 +178,6 @@ class SegmentReader:
         segments = read_segments(path)
         rng = np.random.default_rng(segments.event)
         return segment_cloud(segments, self._fitted(), self.task, self.fakes_per_true, rng)
-
-    def windows(self, event: PointCloud) -> list[Window]:
-        """One that sees everything."""
-        everything = np.ones(len(event), bool)
-        return [Window(everything, everything, event)]
-
-    def read(self, path: Path) -> list[PointCloud]:
-        """The event as one cloud."""
-        return [self.event(path)]
 
 
 @dataclass(frozen=True)

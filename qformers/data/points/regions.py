@@ -14,6 +14,7 @@ from qformers.data.clouds import NO_PARTICLE, PointCloud
 from qformers.errors import DataError
 
 Mask = NDArray[np.bool_]
+Floats = NDArray[np.float64]
 
 SECTOR_OVERLAP = 1.1  # sectors are widened by this factor, as for tracking-6k
 
@@ -26,6 +27,27 @@ class Window(NamedTuple):
     part: PointCloud  # these, in their order
 
 
+def directions(cloud: PointCloud) -> tuple[Floats, Floats]:
+    """eta and phi (rad) of the points, (n,) each: coordinates of hits; line segments have them among their features.
+
+    Raises:
+        DataError: there are none.
+    """
+    coords, features = (
+        {name: column.astype(np.float64) for name, column in zip(names, values.T, strict=True)}
+        for names, values in ((cloud.layout.coords, cloud.coords), (cloud.layout.features, cloud.features))
+    )
+    if {"eta", "phi"} <= coords.keys():
+        return coords["eta"], coords["phi"]
+    if {"eta", "sinphi", "cosphi"} <= features.keys():
+        return features["eta"], np.arctan2(features["sinphi"], features["cosphi"])
+    raise DataError(
+        "regions need the coordinates eta and phi, or the features eta, sinphi and cosphi; take whole events "
+        "(data.points.phi_sectors: 1, eta_edges: []). "
+        f"Received: coordinates {', '.join(coords)}; features {', '.join(features)}"
+    )
+
+
 def windows(
     cloud: PointCloud,
     phi_sectors: int,
@@ -36,7 +58,7 @@ def windows(
     """Cut an event into windows of equal width in phi and the given bins of eta, sector by sector.
 
     Args:
-        cloud: coords must hold ``eta`` and ``phi``.
+        cloud: as `directions` needs it.
         phi_sectors: number of windows in phi.
         eta_edges: ascending; () = one bin over everything.
         overlap: at least 1.
@@ -50,10 +72,7 @@ def windows(
             f"regions need phi_sectors >= 1, overlap >= 1 and ascending eta_edges. "
             f"Received: phi_sectors={phi_sectors}, overlap={overlap}, eta_edges={list(eta_edges)}"
         )
-    names = cloud.layout.coords
-    if "eta" not in names or "phi" not in names:
-        raise DataError(f"regions need the coordinates eta and phi. Received: {', '.join(names)}")
-    eta, phi = (cloud.coords[:, names.index(name)].astype(np.float64) for name in ("eta", "phi"))
+    eta, phi = directions(cloud)
     edges = list(eta_edges) or [-np.inf, np.inf]
     found = []
     for sector in range(phi_sectors):

@@ -26,6 +26,7 @@ EFFICIENCY = 0.5
 TWO_CLASS_EFFICIENCY = 0.3  # besides, for sets of two classes, as in arXiv:1902.09914
 TWO_CLASS_KEY = "rejection_30"  # of reports
 JETCLASS_EFFICIENCIES = {"Hqql": 0.99, "Tbl": 0.995}  # as in arXiv:2202.03772
+ROUNDED = 1e-12  # means of shares that are as near to each other are equal
 TIE_DECIMALS = 12  # scores of a quantised model are often equal; rounding errors must not order them
 CONFIDENCE = 0.95  # of the limit that stands where no background jet passes
 LIMIT = f"a lower limit at {100 * CONFIDENCE:g} % confidence, since no background jet passes"
@@ -113,7 +114,8 @@ def macro_auc(logits: Floats, labels: Labels) -> Measured:
     compares the probability of class i between jets of i and of j; its AUC is a mean over the jets of either class of
     how many of the other they beat (their placement). The mean over all pairs is then a mean of one number per jet,
     and the error follows from the spread of that number within each class (DeLong et al. 1988), with all correlations
-    between pairs in it.
+    between pairs in it. Where every pair of jets is in the right order, or every one in the wrong order, nothing
+    spreads, and each class has the error of a share of its jets (`shares.of_mean`).
 
     Args:
         logits: (n, classes).
@@ -135,9 +137,13 @@ def macro_auc(logits: Floats, labels: Labels) -> Measured:
             placement[members[i]] += mine_wins
             placement[members[j]] += other_loses
             total += float(mine_wins.mean())
-    pairs = classes * (classes - 1)
-    variance = sum(float(np.var(placement[rows], ddof=1)) / len(rows) for rows in members)
-    return Measured(total / pairs, math.sqrt(variance) / pairs)
+    pairs, both = classes * (classes - 1), 2 * (classes - 1)  # a jet stands on either side of a pair
+    auc = total / pairs
+    if abs(auc - round(auc)) < ROUNDED:  # all of them won or lost, but for the rounding of the sum
+        auc = float(round(auc))
+    spreads = (float(np.std(placement[rows] / both, ddof=1)) / math.sqrt(len(rows)) for rows in members)
+    errors = [shares.of_mean(auc, spread, len(rows)) for spread, rows in zip(spreads, members, strict=True)]
+    return Measured(auc, math.hypot(*errors) * both / pairs)
 
 
 def log_probabilities(logits: Floats) -> NDArray[np.float64]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qformers.data.clouds import NO_PARTICLE
+from qformers.tasks.metrics import shares
 
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
@@ -111,8 +112,8 @@ def tracking_report(
 
     Returns:
         ``{"ap": {"0.9": {"value", "error", "events", "points"}, ...}, "precision_at_19": ..., "recall_at_19": ...}``,
-        with the standard error of the mean over events. What cannot be computed is None, and ``reason`` says why: the
-        error for one event, and the value too where no event has a point above the threshold.
+        with the standard error of the mean over events (`shares.of_mean`). What cannot be computed is None, and
+        ``reason`` says why: the error for one event, and the value too where no event has a point above the threshold.
 
     Raises:
         ValueError: lengths that differ, or a NaN.
@@ -130,12 +131,12 @@ def tracking_report(
             points[threshold] += int(rows.sum())
             if not rows.any():
                 continue
-            shares = {
+            found = {
                 "ap": near.within_k[rows] / near.k[rows],
                 "precision_at_19": near.within_fixed[rows] / FIXED_NEIGHBOURS,
                 "recall_at_19": near.within_fixed[rows] / near.k[rows],
             }
-            for name, values in shares.items():
+            for name, values in found.items():
                 per_event[name].setdefault(f"{threshold:g}", []).append(float(values.mean()))
     return {
         name: {
@@ -159,8 +160,8 @@ def _mean(values: list[float], threshold_gev: float, events: int) -> dict[str, A
     if len(values) == 1:
         reason = "an error of AP@k needs two events with tracks: give more. Received: one"
         return {"value": values[0], "error": None, "events": 1, "reason": reason}
-    spread = float(np.std(values, ddof=1) / np.sqrt(len(values)))
-    return {"value": float(np.mean(values)), "error": spread, "events": len(values)}
+    mean, spread = float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values)))
+    return {"value": mean, "error": shares.of_mean(mean, spread, len(values)), "events": len(values)}
 
 
 def _check_points(event: int, embedding: Floats, *per_point: NDArray[Any]) -> None:

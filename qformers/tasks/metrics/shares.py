@@ -23,3 +23,17 @@ def interval(share: float, size: int) -> tuple[float, float]:
 def error(share: float, size: int) -> float:
     """Half the interval."""
     return math.sqrt(share * (1.0 - share) / size + 0.25 / size**2) / (1.0 + 1.0 / size)
+
+
+def of_mean(mean: float, spread: float, size: int) -> float:
+    """Error of a mean of numbers in [0, 1].
+
+    Args:
+        mean: of them.
+        spread: its standard deviation, as their scatter has it.
+        size: how many they are, at least 1.
+
+    Returns:
+        The spread; where all numbers are 0, or all 1, they do not scatter, however few there are, and that of a share.
+    """
+    return error(mean, size) if mean in (0.0, 1.0) else spread
