@@ -13,7 +13,6 @@ from hls.proof.adversarial import uniform
 from qformers.builds.build import Build
 from qformers.data import Events, open_split
 from qformers.data.clouds import PointEvents, joined
-from qformers.data.events import unit_of
 from qformers.data.jets.pieces import join
 from qformers.models.inputs import host_inputs, takes_events
 
@@ -41,9 +40,9 @@ class Sample:
     @property
     def what(self) -> str:
         """The word for them: jets, sequences, windows or events."""
-        if self.jets is None or (isinstance(self.jets, Events) and self.jets.held.targets):
+        if self.jets is None:
             return "events"
-        return "windows" if isinstance(self.jets, PointEvents) else unit_of(self.jets.has_momenta)
+        return "windows" if isinstance(self.jets, PointEvents) else self.jets.held.unit
 
 
 def sample(build: Build, model: Any, wanted: int) -> Sample:

@@ -61,6 +61,13 @@ class Held:
     targets: int = 0
 
     @property
+    def unit(self) -> str:
+        """The word for the events: jets; sequences of tokens, without momenta; events whose label is a number."""
+        if self.targets:
+            return "events"
+        return "jets" if self.momenta else "sequences"
+
+    @property
     def dtypes(self) -> dict[str, type]:
         """Name of each array in memory -> its type."""
         arrays: dict[str, type] = {"features": np.float32}
@@ -73,11 +80,6 @@ class Held:
 def no_vectors(jets: int, particles: int) -> NDArray[np.float32]:
     """Vectors (n, N, 4) of what has no momenta: zeros that take no memory and cannot be written to."""
     return np.broadcast_to(np.zeros((), np.float32), (jets, particles, 4))
-
-
-def unit_of(momenta: bool) -> str:
-    """What is counted where each event has one label: jets, or sequences of tokens, which have no momenta."""
-    return "jets" if momenta else "sequences"
 
 
 @dataclass(frozen=True)

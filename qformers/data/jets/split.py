@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from qformers.config.sections import DataConfig
 from qformers.data.cache import ArrayCache, Resident
-from qformers.data.events import Events, FeatureSet, Held, Target, no_vectors, unit_of
+from qformers.data.events import Events, FeatureSet, Held, Target, no_vectors
 from qformers.data.jets.pieces import Piece, batches, empty, interleave, merged, mixed, put
 from qformers.data.jets.reader import JetReader
 from qformers.data.split import SplitName, of_split, split_files
@@ -62,7 +62,7 @@ class JetDataset:
     @property
     def unit(self) -> str:
         """See `Dataset.unit`."""
-        return unit_of(self.momenta)
+        return self.held.unit
 
     def open(self, config: DataConfig, split: SplitName, reporter: Reporter | None = None) -> JetSplit:
         """One split of the data set.
