@@ -44,6 +44,7 @@ ALWAYS = {  # the others are slow
     ("deepsets", "mean", 1), ("deepsets", "mean", 3), ("deepsets", "mean", 6),
     ("part", "none_mean", 1), ("part", "onchip_mean", 3), ("mixer", "flat", 2), ("jedi_linear", "affine", 2),
     ("transformer", "mean", 1), ("hrrformer", "xt", 1), ("erwin", "jet", 8),
+    ("erwin", "unet", 8),
 }  # fmt: skip
 SLOW = pytest.mark.slow
 NEEDS_ICARUS = pytest.mark.skipif(

@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from qformers.models import MODELS
 from qformers.models.erwin import pooled, small
+from qformers.models.sizes import Jet
+from qformers.nn.float32 import Float32
 from qformers.nn.index.ball_tree import partition, rotated
 from qformers.nn.index.sorted_tree import SortedTree
 
@@ -60,3 +63,20 @@ def test_what_a_chip_cannot_sort_is_refused_in_words() -> None:
     with pytest.raises(ValidationError, match=turned):
         pooled(order="onchip", enc_depths=(1, 2), rotate=45.0)
     assert pooled(order="onchip", enc_depths=(2, 1), dec_depths=(2,), rotate=45.0).turned == (0,)
+
+
+def test_a_model_that_sorts_is_the_model_that_is_given_the_order() -> None:
+    """Also with a coarsening, where the order within a ball counts, and with coordinates that are scaled by the host."""
+    rng = np.random.default_rng(1)
+    coords = rng.normal(size=(20, 16, 2)).astype(np.float32)
+    mask = (np.arange(16) < rng.integers(0, 17, (20, 1))).astype(np.float32)
+    features = rng.normal(size=(20, 16, 3)).astype(np.float32)
+    given = {"features": features, "coords": coords, "mask": mask}
+    for config in (pooled(coord_scales=(0.5, 0.0, 4.0)), small(enc_depths=(2,), rotate=45.0, head="points", outputs=2)):
+        keras.utils.set_random_seed(1)
+        host = MODELS["erwin"].build(config, Jet(16, 3, 3), Float32())
+        chip = MODELS["erwin"].build(config.model_copy(update={"order": "onchip"}), Jet(16, 3, 3), Float32())
+        assert {tensor.name for tensor in host.inputs} - {tensor.name for tensor in chip.inputs} == {"order"}
+        chip.set_weights(host.get_weights())
+        wanted = np.asarray(host({**given, "order": config.ball_order(coords, mask)}))
+        np.testing.assert_allclose(np.asarray(chip(given)) * mask[..., None], wanted * mask[..., None], atol=1e-5)
