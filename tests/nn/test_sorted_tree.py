@@ -66,7 +66,7 @@ def test_what_a_chip_cannot_sort_is_refused_in_words() -> None:
 
 
 def test_a_model_that_sorts_is_the_model_that_is_given_the_order() -> None:
-    """Also with a coarsening, where the order within a ball counts, and with coordinates that are scaled by the host."""
+    """Also with a coarsening, where the order within a ball counts, and with coordinates that the host scales."""
     rng = np.random.default_rng(1)
     coords = rng.normal(size=(20, 16, 2)).astype(np.float32)
     mask = (np.arange(16) < rng.integers(0, 17, (20, 1))).astype(np.float32)
