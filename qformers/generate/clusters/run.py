@@ -35,7 +35,7 @@ _RANGES: dict[str, tuple[float, float]] = {  # setting -> lowest, highest
 class ClusterSettings:
     """Everything the files depend on; equal settings give equal bytes."""
 
-    clusters: int = 20_000  # over all splits
+    clusters: int = 60_000  # over all splits
     seed: int = 1
     held_out: int | None = None  # of val, and of test; None stands for 10 % of all
     atoms: int = 32
