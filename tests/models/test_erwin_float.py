@@ -53,7 +53,7 @@ def _counts(config: ErwinConfig, points: int) -> list[int]:
     """Real points of events: all, some, and as few as the pads allow."""
     if config.pads == "masked":
         return [points, points - 5, 9, 2, 1]
-    return [points, points - 5, config.order.fewest // 2 + 1]
+    return [points, points - 5, config.ball_order.fewest // 2 + 1]
 
 
 @pytest.mark.parametrize(
@@ -352,7 +352,7 @@ def test_balls_that_would_span_events_are_refused() -> None:
     words = r"event 1: 8 points have 8 slots, of which level 1 has 4, and a ball of 8 would span events; set model.pads"
     with pytest.raises(DataError, match=words):
         run(random_model(small(balls=(8, 8, 4)), 21), random_events(config, 21, [21, 8]))
-    assert config.order.fewest == 16
+    assert config.ball_order.fewest == 16
     with pytest.raises(DataError, match=r"leave out events of fewer than 9 points"):
         run(model, random_events(config, 21, [0, 21]))
 
@@ -384,4 +384,4 @@ def test_float32_is_as_near_as_upstream() -> None:
                 layer.set_weights([np.float32(0.5 * weight) for weight in layer.get_weights()])
     real = events.mask > 0
     np.testing.assert_allclose(run(rounded, events)[real], run(exact, events)[real], rtol=0, atol=3e-6)
-    assert replace(config.order, pads="masked") != config.order
+    assert replace(config.ball_order, pads="masked") != config.ball_order

@@ -75,7 +75,7 @@ def upstream_inputs(config: ErwinConfig, inputs: dict[str, Any], dtype: Any) -> 
     first[:, 1::2] = order[:, 0, 1::2] != order[:, 0, ::2]
     turned = []
     for level in range(config.levels):
-        here = slots // config.order.merged(level)
+        here = slots // config.ball_order.merged(level)
         row = np.tile(np.arange(here), (events, 1))
         if level in config.turned:
             row = order[:, 1 + config.turned.index(level), :here]
@@ -138,7 +138,7 @@ def test_trees_of_upstream_have_the_same_balls(theirs: Any, points: int) -> None
         np.testing.assert_array_equal(first, given["tree_mask"])
         both = [(tree.numpy(), turned), (given["tree_idx"].numpy(), given["tree_idx_rot"])]
         for level, ball in enumerate(config.balls):
-            merged = config.order.merged(level)
+            merged = config.ball_order.merged(level)
             nodes = [np.reshape(points_of, (-1, merged)) for points_of, _ in both]  # points in the slots of a level
             _same_balls(nodes, ball * merged)
             if level in config.turned:

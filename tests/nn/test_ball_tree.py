@@ -129,7 +129,7 @@ def test_rows_of_the_order_are_those_of_plain_loops(pads: Any) -> None:
         made = clouds("grid" if points == 64 else "any", points, 3, 3)
         mask = np.ones((3, points))
         mask[1, 3:5] = 0
-        orders = config.order(made, mask)
+        orders = config.ball_order(made, mask)
         assert orders.shape == (3, 1 + len(config.turned), slots_of(points))
         assert orders.dtype == np.int32
         for event in range(3):
@@ -142,12 +142,12 @@ def test_rows_of_the_order_are_those_of_plain_loops(pads: Any) -> None:
             assert found == [None if point is None else int(real[point]) for point in main]
             turned = oracle_erwin.turned_orders(config, made[event][real], main)
             for row, level in enumerate(config.turned, 1):
-                slots = len(main) // config.order.merged(level)
+                slots = len(main) // config.ball_order.merged(level)
                 found = orders[event, row].tolist()
                 assert sorted(found) == list(range(slots_of(points)))
                 assert found[slots:] == list(range(slots, slots_of(points)))
                 ball = config.balls[level]
-                merged = config.order.merged(level)
+                merged = config.ball_order.merged(level)
                 groups = [main[slot * merged : (slot + 1) * merged] for slot in range(slots)]
                 holding = {slot for slot, group in enumerate(groups) if any(point is not None for point in group)}
                 for start in range(0, slots, ball):
