@@ -235,8 +235,8 @@ def test_command_line_makes_the_files(tmp_path, capsys, no_pythia):
     [
         (
             ["lhc6"],
-            "unknown preset. Received: 'lhc6'. Choices: jetclass, lhc5, tracks, listops, digits, clusters, plot. Did you "
-            "mean 'lhc5'?",
+            "unknown preset. Received: 'lhc6'. Choices: jetclass, lhc5, tracks, listops, digits, clusters, plot. Did "
+            "you mean 'lhc5'?",
         ),
         (["lhc5", "somewhere"], "a preset takes its folder with --out. Received: 'somewhere'"),
         (["plot"], "plot needs a folder"),
