@@ -144,6 +144,28 @@ def test_a_search_for_bits_judges_values() -> None:
     assert (measured.of, measured.ebops) == ("r2", 7)
 
 
+def test_forms_of_a_model_are_compared_by_r2() -> None:
+    from rich.console import Console
+
+    from hls.proof import show
+    from hls.proof.fidelity import end_to_end_targets
+
+    predicted, truth = sample(100)
+    task, labels = Regression(TARGETS[0]), truth[:, None].astype(np.float32)
+    z = task.targets(predicted[:, None]).astype(np.float64)
+    end = end_to_end_targets(task, {"float": z, "quantised": z + 0.25, "csim": z + 0.25}, labels)
+    assert (end["score"], end["unit"]) == ("r2", "events")
+    assert end["metrics"]["csim"] == end["metrics"]["quantised"] == task.report((z + 0.25).astype(np.float32), labels)
+    assert end["changes"]["float -> csim"]["max_difference"] == pytest.approx(0.25)
+    assert "decisions_changed" not in end["changes"]["float -> csim"]
+    console = Console(width=120, record=True)
+    console.print(show.task_table(end), show.changes_table(end))
+    text = console.export_text()
+    assert "The whole model on the same events" in text
+    assert "Changed outputs\n" in "\n".join(f"{line.strip()}\n" for line in text.splitlines())
+    assert all(word in text for word in ("R²", "RMSE", "MAE"))
+
+
 # the flow
 
 
