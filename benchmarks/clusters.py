@@ -12,7 +12,6 @@ All see species and places of the atoms, on the same clusters for as many epochs
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,7 +24,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.folded_training import COST, cost_cells  # noqa: E402
 from benchmarks.markdown import table, with_error  # noqa: E402
 from benchmarks.pareto_table import read  # noqa: E402
-from benchmarks.trained import Row, keep, make, row_of  # noqa: E402
+from benchmarks.trained import Row, command, keep, make, row_of  # noqa: E402
 
 RUNS = Path("runs/clusters")
 RESULTS = ROOT / "benchmarks" / "results" / "clusters.json"
@@ -38,6 +37,12 @@ DIGITS = 4
 def run_of(model: str, seed: int) -> Path:
     """Where a training is kept."""
     return RUNS / f"{model}_{seed}"
+
+
+def make_model(model: str, seed: int, epochs: Sequence[int] | None) -> None:
+    """Train, write and compare what is not done."""
+    make(run_of(model, seed), BUILDS[model], [f"seed={seed}"], epochs, model == QUANTISED)
+    collect()
 
 
 def minus(phase: Path, other: Path) -> dict[str, Any]:
@@ -107,24 +112,14 @@ def conditions(content: Mapping[str, Any]) -> str:
     return f"{said}; {last['machine']}, {last['date']}."
 
 
+def said(content: Mapping[str, Any]) -> str:
+    """All that is printed."""
+    return f"{text(content)}\n\n{folded_text(content)}\n\n{conditions(content)}"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", choices=BUILDS, default=list(BUILDS), help="(default: all)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2], help="seeds of the trainings (default: 1 2)")
-    parser.add_argument("--epochs", type=int, nargs=2, metavar=("FLOAT", "QAT"), help="instead of those of the build")
-    parser.add_argument("--show", action="store_true", help="train nothing, print what is known")
-    options = parser.parse_args(arguments)
-    if not options.show:
-        for seed in options.seeds:
-            for model in options.models:
-                make(run_of(model, seed), BUILDS[model], [f"seed={seed}"], options.epochs, model == QUANTISED)
-                collect()
-    if not RESULTS.exists():
-        raise SystemExit(f"{RESULTS}: not there; make it with python benchmarks/clusters.py")
-    content = read(RESULTS)
-    print(f"{text(content)}\n\n{folded_text(content)}\n\n{conditions(content)}")
-    return 0
+    return command(__doc__, "models", BUILDS, make_model, RESULTS, said, arguments)
 
 
 if __name__ == "__main__":

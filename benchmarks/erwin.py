@@ -12,7 +12,6 @@ figures are read. Data first: `make data`, and the command in the build file of 
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -26,7 +25,7 @@ from benchmarks.folded_training import COST, cost_cells  # noqa: E402
 from benchmarks.hrrformer import RESULTS as HRRFORMER  # noqa: E402
 from benchmarks.markdown import table, with_error  # noqa: E402
 from benchmarks.pareto_table import paired, read  # noqa: E402
-from benchmarks.trained import Row, keep, make, row_of  # noqa: E402
+from benchmarks.trained import Row, command, keep, make, row_of  # noqa: E402
 
 RUNS = Path("runs/erwin")
 RESULTS = ROOT / "benchmarks" / "results" / "erwin.json"
@@ -169,23 +168,14 @@ def conditions(content: Mapping[str, Any]) -> str:
     )
 
 
+def said(content: Mapping[str, Any]) -> str:
+    """All that is printed."""
+    return f"{text(content)}\n\n{folded_text(content)}\n\n{conditions(content)}"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS), help="(default: all)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2], help="seeds of the trainings (default: 1 2)")
-    parser.add_argument("--epochs", type=int, nargs=2, metavar=("FLOAT", "QAT"), help="instead of those of the build")
-    parser.add_argument("--show", action="store_true", help="train nothing, print what is known")
-    options = parser.parse_args(arguments)
-    if not options.show:
-        for seed in options.seeds:
-            for task in options.tasks:
-                make_task(task, seed, options.epochs)
-    if not RESULTS.exists():
-        raise SystemExit(f"{RESULTS}: not there; make it with python benchmarks/erwin.py")
-    content = read(RESULTS)
-    print(f"{text(content)}\n\n{folded_text(content)}\n\n{conditions(content)}")
-    return 0
+    return command(__doc__, "tasks", TASKS, make_task, RESULTS, said, arguments)
 
 
 if __name__ == "__main__":

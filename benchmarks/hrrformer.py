@@ -13,7 +13,6 @@ and what is done is not done again; a file STOP there ends it.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,8 +23,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from benchmarks.folded_training import COST, cost_cells  # noqa: E402
 from benchmarks.markdown import table  # noqa: E402
-from benchmarks.pareto_table import paired, per_cent, read  # noqa: E402
-from benchmarks.trained import keep, make, row_of  # noqa: E402
+from benchmarks.pareto_table import paired, per_cent  # noqa: E402
+from benchmarks.trained import command, keep, make, row_of  # noqa: E402
 
 RUNS = Path("runs/hrrformer")
 RESULTS = ROOT / "benchmarks" / "results" / "hrrformer.json"
@@ -153,23 +152,14 @@ def conditions(content: Mapping[str, Any]) -> str:
     )
 
 
-def main() -> int:
+def said(content: Mapping[str, Any]) -> str:
+    """All that is printed."""
+    return f"{text(content)}\n\n{folded_text(content)}\n\n{conditions(content)}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS), help="(default: all)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2], help="seeds of the trainings (default: 1 2)")
-    parser.add_argument("--epochs", type=int, nargs=2, metavar=("FLOAT", "QAT"), help="instead of those of the build")
-    parser.add_argument("--show", action="store_true", help="train nothing, print what is known")
-    options = parser.parse_args()
-    if not options.show:
-        for seed in options.seeds:
-            for task in options.tasks:
-                make_task(task, seed, options.epochs)
-    if not RESULTS.exists():
-        raise SystemExit(f"{RESULTS}: not there; make it with python benchmarks/hrrformer.py")
-    content = read(RESULTS)
-    print(f"{text(content)}\n\n{folded_text(content)}\n\n{conditions(content)}")
-    return 0
+    return command(__doc__, "tasks", TASKS, make_task, RESULTS, said, arguments)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import argparse
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,3 +88,43 @@ def keep(results: Path, made: Sequence[Row], key: Sequence[str], order: Callable
     rows = [*(read(results)["rows"] if results.exists() else []), *made]
     known = {tuple(row[name] for name in key): row for row in rows}
     write_json(results, {"rows": [known[place] for place in sorted(known, key=order)]})
+
+
+def command(
+    doc: str | None,
+    what: str,
+    choices: Iterable[str],
+    train: Callable[[str, int, Sequence[int] | None], None],
+    results: Path,
+    said: Callable[[Mapping[str, Any]], str],
+    arguments: Sequence[str] | None,
+) -> int:
+    """Entry point of a benchmark: train what is chosen with every seed, print what is known.
+
+    Args:
+        doc: of the benchmark.
+        what: is chosen: "tasks".
+        choices: of these.
+        train: one of them with a seed and, where they are not those of the build, epochs in float and quantised.
+        results: JSON file.
+        said: what is printed of it.
+        arguments: of the command line; None = of the process.
+
+    Raises:
+        SystemExit: nothing is known.
+    """
+    names = list(choices)
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(f"--{what}", dest="chosen", nargs="+", choices=names, default=names, help="(default: all)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2], help="seeds of the trainings (default: 1 2)")
+    parser.add_argument("--epochs", type=int, nargs=2, metavar=("FLOAT", "QAT"), help="instead of those of the build")
+    parser.add_argument("--show", action="store_true", help="train nothing, print what is known")
+    options = parser.parse_args(arguments)
+    if not options.show:
+        for seed in options.seeds:
+            for name in options.chosen:
+                train(name, seed, options.epochs)
+    if not results.exists():
+        raise SystemExit(f"{results}: not there; make it with python benchmarks/{results.stem}.py")
+    print(said(read(results)))
+    return 0
