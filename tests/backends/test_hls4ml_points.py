@@ -1,4 +1,4 @@
-"""Layers of point models in hls4ml, each by itself: exact on values, ties and permutations, or refused."""
+"""Layers of point models in hls4ml, and in alkaid where it writes them anew, each alone: exact, or refused."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from qformers.nn.index.lsh import FromBlocks, GivenOrder, ToBlocks
 from qformers.nn.index.rounded_pairs import QSymmetricFill
 from qformers.nn.index.select import Largest
 from qformers.nn.index.sorted_order import SortedOrder
+from qformers.nn.index.sorted_tree import SortedTree
 from qformers.quant.fold import float_to_quantised
 
 POINTS, CHANNELS, ORDERS = 6, 3, 2
@@ -126,6 +127,29 @@ def test_orders_are_those_of_the_host_also_in_ties(axes: int, points: int, tmp_p
     shown = random.random((500, points, 1)) < random.random((500, 1, 1))
     inputs = {"coords": places.astype(np.float32), "mask": shown.astype(np.float32)}
     exact(model, inputs, "vitis", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("axes", "diagonal", "backend"),
+    [(1, False, "alkaid"), (2, True, "alkaid"), (3, False, "alkaid"), (5, False, "alkaid"), (3, False, "vitis")],
+)
+def test_balls_are_cut_along_the_widest_axis(axes: int, diagonal: bool, backend: str, tmp_path: Path) -> None:
+    """Also with three axes and more, equal coordinates, few real points in any slots, and none."""
+    points = 8
+    coords, near = rounded("coords", (points, axes), "fixed<4,2,RND,SAT>")
+    mask = keras.Input((points,), name="mask")
+    real = Quantizer(h.form("ufixed<1,1>"), name="mask_rounded")(mask)
+    order = SortedTree(2, diagonal, name="order_of")([near, real])
+    given, values = rounded("points", (points, CHANNELS))
+    column = keras.layers.Reshape((points, 1, CHANNELS), name="column")(values)
+    model = keras.Model([given, coords, mask], {"rows": last(ToBlocks(2, name="sorted")([column, order]), "rows")})
+    random = np.random.default_rng(6)
+    places = random.normal(0.0, 1.0, (500, points, axes))
+    places[:20] = places[:20, :1]
+    shown = random.random((500, points)) < random.random((500, 1))
+    moved = random.normal(0.0, 1.0, (500, points, CHANNELS))
+    inputs = {"points": moved, "coords": places, "mask": shown}
+    exact(model, {name: array.astype(np.float32) for name, array in inputs.items()}, backend, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def _along_widest(node: Any) -> Any:
         width = _width(column, real, low, high)
         wider = width > widest
         key = [wider.msb_mux(new, old) for new, old in zip(column, key, strict=True)]
-        widest = np.maximum(width, widest)
+        widest = width.max_of(widest)  # of two single values np.maximum gives the first, whatever they are
     step = min(float(np.min(column.lhs[2])) for column in columns)
     bits = 2.0 ** int(slots.lhs[1].max()).bit_length()
     behind = (high - low + step) / step * bits
