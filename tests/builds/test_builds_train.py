@@ -36,6 +36,7 @@ BUILDS = sorted(path.name for path in (ROOT / "firmware_configs").glob("*.yaml")
 UPDATES = 4
 BATCH = 16  # events, where the build takes more
 POINTS = 1500  # of an event, where the build takes more: slots without a point cost as much as the others
+PARTICLES = {"hls4ml_lhc": 16}  # at most: jets in the repository have 30, and an Erwin takes a power of two
 # In every run one whose kernel has the smallest denominators; its gradient: tests/models/test_hept_float.py. The others
 # take minutes to compile.
 IN_EVERY_RUN = {("hept_tracking60k.yaml", True)}
@@ -98,7 +99,8 @@ def on(build: Build, folder: Path) -> Build:
     dataset = DATASETS[build.data.dataset]
     suffix = dataset.files[0] if isinstance(dataset, JetDataset) else ""
     splits = {split: (str(folder / split / suffix),) for split in ("train", "val", "test")} if suffix else {}
-    data = {**splits, "cache": None, "num_particles": min(build.data.num_particles, POINTS)}
+    most = min(build.data.num_particles, PARTICLES.get(build.data.dataset, POINTS))
+    data = {**splits, "cache": None, "num_particles": most}
     return moved.model_copy(update={"data": moved.data.model_copy(update=data)})
 
 
