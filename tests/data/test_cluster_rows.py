@@ -124,6 +124,11 @@ def test_numbers_in_places_without_an_atom_do_not_matter(tmp_path: Path) -> None
             r"'energy' must be finite, .* Received: inf in row 2 \(1 such",
         ),
         ({"coords": np.full((7, 5, 3), np.nan)}, r"'coords' must be finite, .* Received: nan in row 0, atom 0"),
+        (
+            {"coords": np.ones((0, 5, 3)), "species": np.ones((0, 5), int), "energy": np.ones(0)},
+            r"data\.train: no event in 1 files",
+        ),
+        ({"coords": np.asfortranarray(np.ones((7, 5, 3)))}, r"column after column, so that no row can be read alone"),
         ({"coords": np.full((7, 5, 3), 1e5)}, r"up to 10000 either side of 0, .* Received: 100000.0 in row 0"),
     ],
 )

@@ -79,7 +79,7 @@ class Rows:
             )
         if header.fortran and axes > 1:
             raise DataError(
-                f"{self._path}: array '{name}' is saved column after column, so that no jet can be read alone; save "
+                f"{self._path}: array '{name}' is saved column after column, so that no row can be read alone; save "
                 f"np.ascontiguousarray({name})"
             )
         promised, there = header.size + math.prod(shape) * header.dtype.itemsize, info.file_size

@@ -150,7 +150,8 @@ class JetSplit:
         self._jets = sum(plan.jets for plan in self._plans)
         if not self._jets:
             wanted = f" of the classes {', '.join(self.class_names)}" if config.classes else ""
-            raise DataError(f"data.{split}: no jet{wanted} in {len(self.paths)} files, the first is {self.paths[0]}")
+            one = self._held.unit.removesuffix("s")
+            raise DataError(f"data.{split}: no {one}{wanted} in {len(self.paths)} files, the first is {self.paths[0]}")
 
     def __len__(self) -> int:
         """Jets of the split, after the choice of classes and max_jets."""
