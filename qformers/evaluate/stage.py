@@ -208,8 +208,9 @@ class Evaluation(Result):
         if isinstance(self.task, Regression):
             mean = self.models[0].scored.report["of_mean"]
             yield (
-                f"R²: share of the variance that is predicted; RMSE and MAE in {self.task.target.unit}; the mean of "
-                f"these events has R² 0, RMSE {_cell(Measured(**mean['rmse']))}, MAE {_cell(Measured(**mean['mae']))}"
+                "R²: share of the variance that is predicted, 0 for the mean of the events; RMSE and MAE in "
+                f"{self.task.target.unit}; that mean has RMSE {_cell(Measured(**mean['rmse']))}, "
+                f"MAE {_cell(Measured(**mean['mae']))}"
             )
         columns = [(judged.label, judged.numbers) for judged in self.models]
         for label, numbers in (*columns, ("difference", self.differences)):

@@ -208,7 +208,7 @@ def test_a_model_of_clusters_goes_through_the_flow(build: Build, tmp_path: Path)
     result.save()
     text = result.markdown()
     assert "80 events of clusters, features place" in text
-    assert "RMSE and MAE in epsilon per atom; the mean of these events has R² 0" in text
+    assert "RMSE and MAE in epsilon per atom; that mean has RMSE " in text
     assert result.models[1].numbers["r2"].value == json.loads((run / "qat/metrics.json").read_text())["r2"]["value"]
 
     table = tabulate([read_run(run)])
@@ -226,3 +226,11 @@ def test_the_task_of_a_build_of_clusters(build: Build) -> None:
     task = task_of(build, split)
     assert isinstance(task, Regression)
     assert split.class_names == ("energy",)
+
+
+def test_what_one_event_or_equal_ones_lack_is_said() -> None:
+    one, alike = np.array([1.0]), np.array([2.0, 2.0, 2.0])
+    assert metrics.rmse(one, one + 1).reason == "an error needs two events: give more"
+    assert metrics.mae(one, one + 1).reason == "an error needs two events: give more"
+    assert metrics.r2(alike, alike).reason == "at least two events of different values are needed: give more"
+    assert metrics.rmse(alike, alike + 1).error is not None

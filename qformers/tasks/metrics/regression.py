@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from qformers.tasks.metrics.jets import Measured
 
 Floats = NDArray[np.floating[Any]]
-FEWEST = 2  # events, of different values
-TOO_FEW = "at least two events of different values are needed: give more"
+FEWEST = 2  # events
+TOO_FEW = "an error needs two events: give more"
+ALIKE = "at least two events of different values are needed: give more"
 
 
 def checked(predicted: Floats, truth: Floats) -> None:
@@ -41,7 +42,7 @@ def r2(predicted: Floats, truth: Floats) -> Measured:
         predicted, truth: (n,).
     """
     if not _differ(truth):
-        return Measured(None, None, TOO_FEW)
+        return Measured(None, None, ALIKE)
     left, terms = _left(predicted, truth)
     return Measured(1.0 - left, float(np.std(terms, ddof=1)) / math.sqrt(len(truth)))
 
@@ -53,7 +54,7 @@ def r2_minus(predicted: Floats, other: Floats, truth: Floats) -> Measured:
         predicted, other, truth: (n,).
     """
     if not _differ(truth):
-        return Measured(None, None, TOO_FEW)
+        return Measured(None, None, ALIKE)
     (left, terms), (other_left, other_terms) = _left(predicted, truth), _left(other, truth)
     return Measured(other_left - left, float(np.std(terms - other_terms, ddof=1)) / math.sqrt(len(truth)))
 
