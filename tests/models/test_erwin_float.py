@@ -365,7 +365,7 @@ def test_what_is_not_there_is_refused() -> None:
     with pytest.raises(
         ConfigError, match=r"order_slots: points that stand in two slots have no fixed point; set model.pads"
     ):
-        erwin(small(), Jet(21, FEATURES, CLASSES), Hgq(QuantConfig()))
+        erwin(small(), Jet(32, FEATURES, CLASSES), Hgq(QuantConfig()))
     model, events = random_model(small(), 21), random_events(small(), 21, [21, 17])
     events.coords[1, np.flatnonzero(events.mask[1])[3], 0] = np.nan
     with pytest.raises(DataError, match=r"coordinates of real points must be finite.*in event 1, point"):
