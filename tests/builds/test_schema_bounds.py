@@ -109,8 +109,7 @@ FULL = {
     },
 }  # fmt: skip
 MODEL_SECTIONS = {
-    name: json.loads(arch.config().model_dump_json())
-    | {"fc_widths": [4], "embeddings": [[11, 1]], "coord_scales": [1.0]}
+    name: json.loads(arch.config().model_dump_json()) | {"fc_widths": [4], "embeddings": [[11, 1]]}
     for name, arch in MODELS.items()
 }
 
@@ -120,7 +119,7 @@ def builds() -> Iterator[dict[str, Any]]:
     for name, model in MODEL_SECTIONS.items():
         known = MODELS[name].config.model_fields
         model = {key: value for key, value in model.items() if key in known}
-        if name == "hept":
+        if "coord_scales" in known:
             model["coord_scales"] = [1.0] * model["coords"]
         fewest = max(MODELS[name].particles(MODELS[name].config())[0], FULL["data"]["num_particles"])
         yield {**FULL, "data": {**FULL["data"], "num_particles": fewest}, "model": model}
