@@ -62,9 +62,12 @@ def compile_all(jobs: Sequence[Job], options: Sequence[str], reporter: Reporter)
             remove_older(job.target)
             command = [compiler(), *options, *job.flags, "-c", str(job.source)]
             waiting.append(pool.submit(run, command, job.target, job.target.parent / f"{job.source.stem}.log"))
-        for done in as_completed(waiting):
-            done.result()
-            tick()
+        try:
+            for done in as_completed(waiting):
+                done.result()
+                tick()
+        finally:  # stopped, or one has failed: those that have not begun are not begun
+            pool.shutdown(cancel_futures=True)
 
 
 def precompile(header: Path, options: Sequence[str], levels: Sequence[str]) -> None:
