@@ -29,8 +29,9 @@ def model_table(model: keras.Model) -> PrecisionTable:
 def setting_of(quantiser: Quantiser) -> Setting:
     """The format that holds all formats of a quantiser, and how many there are."""
     k, i, f = quantiser.kif()
-    alive = k + i + f > 0
     core = quantiser.core
+    symmetric = core.overflow_mode == "SAT_SYM"  # a sign without a bit behind it is 0 there, and else 0 or -1
+    alive = (i + f > 0) | ((k + i + f > 0) & (not symmetric))
     if not alive.any():
         return Setting(Fixed(False, 1, 0, core.round_mode, core.overflow_mode), "learned, nothing left")
     form = Fixed(
