@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from hls.backends.protocol import Project, Step
 from qformers.data.clouds import PointEvents
+from qformers.nn.index.ball_slots import TreeOrder
+from qformers.nn.index.lsh import FromBlocks
+from qformers.nn.index.sorted_tree import SortedTree
 from qformers.nn.memory import memory_of
 from qformers.precision.fixed import Fixed
 from qformers.quant.fidelity import (
@@ -103,20 +106,36 @@ def layer_fidelity(
     )
     axes, mask = axes_of(model), np.asarray(inputs["mask"]) if "mask" in inputs else None
     order, moved = _single_order(inputs), behind_blocks(model)
+    in_tree = _in_tree(model)  # rows of the float model stand in the same order there
+    tree_mask = None if mask is None or order is None else np.take_along_axis(mask, order, axis=1)
     rows = []
     for name in tensors:
         firmware, wanted = traced[steps[name].name], np.asarray(keras.ops.convert_to_numpy(floats[name]), np.float64)
         if firmware.shape != wanted.shape:
             skipped.append(Skipped(name, f"its shape is {firmware.shape[1:]}, in float {wanted.shape[1:]}"))
             continue
-        if order is not None and name in moved:
+        if order is not None and name in moved and not in_tree:
             if not one_row_per_point(axes.get(name)):
                 skipped.append(Skipped(name, "its points stand in blocks, by their order, and those in float in slots"))
                 continue
             firmware = in_slots(firmware, order)
-        real = real_values(firmware.shape, axes.get(name), mask)
+        real = real_values(firmware.shape, axes.get(name), tree_mask if name in in_tree else mask)
         rows.append(_row(steps[name], distance(model, float_model, name, firmware, wanted, real)))
     return Fidelity(tuple(rows), tuple(skipped))
+
+
+def _in_tree(model: keras.Model) -> set[str]:
+    """Names of the layers of an Erwin whose rows stand in the order of its tree; of other models none."""
+    if not any(isinstance(layer, TreeOrder | SortedTree) for layer in model.layers):
+        return set()
+    back: set[int] = set()  # tensors behind the layer that puts rows back into the slots of their points
+    restored = set()
+    for layer in model.layers:
+        read = layer.input if isinstance(layer.input, list) else [layer.input]
+        if isinstance(layer, FromBlocks) or any(id(tensor) in back for tensor in read):
+            back.add(id(layer.output))
+            restored.add(layer.name)
+    return behind_blocks(model) - restored
 
 
 def _single_order(inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.int64] | None:

@@ -17,6 +17,7 @@ from support.quantised import NATURAL, inputs_of, shaken
 from hls.backends import open_backend
 from hls.errors import ExportRefused
 from hls.proof.agree import agree
+from hls.proof.fidelity import layer_fidelity
 from qformers.builds.build import load
 from qformers.builds.models import fresh_model
 from qformers.errors import ConfigError
@@ -108,3 +109,19 @@ def test_slots_of_a_pooled_level_come_beat_by_beat_as_well(points: int, together
         assert len(works) == 3
         sums[name] = {work.layer.name for phase in works for work in phase if work.sums}
     assert sums == {"unet": set(), "encoder": {"pool_count", "pool_sum"}}
+
+
+def test_layers_are_compared_with_those_of_the_same_particles(tmp_path: Path) -> None:
+    """The float model stands in the order of the tree too, and empty slots are left out where they stand in it."""
+    sizes = Jet(8, 3, 3, NATURAL)
+    keras.utils.set_random_seed(3)
+    floating = shaken(MODELS["erwin"].build(small(), sizes, Float32()))
+    model = MODELS["erwin"].build(small(), sizes, Hgq(NARROW))
+    inputs = events(model, 300, fewest=0)
+    float_to_quantised(floating, model, inputs_of(model, inputs))
+    project = open_backend("alkaid").write(model, build_of("erwin", small(), NARROW, "alkaid"), tmp_path / "p")
+    found = layer_fidelity(project, model, floating, inputs_of(model, inputs), inputs_of(floating, inputs))
+    alike = {row.layer: row.correlation for row in found.layers}
+    assert {"embed", "positions", "e0_b0_attn_residual", "e0_b0_ffn_residual", "logits"} <= alike.keys()
+    assert alike["positions"] > 0.9999
+    assert min(alike[name] for name in ("embed", "e0_b0_attn_residual", "e0_b0_ffn_residual", "logits")) > 0.98
