@@ -112,14 +112,9 @@ def conditions(content: Mapping[str, Any]) -> str:
     return f"{said}; {last['machine']}, {last['date']}."
 
 
-def said(content: Mapping[str, Any]) -> str:
-    """All that is printed."""
-    return f"{text(content)}\n\n{folded_text(content)}\n\n{conditions(content)}"
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point."""
-    return command(__doc__, "models", BUILDS, make_model, RESULTS, said, arguments)
+    return command(__doc__, "models", BUILDS, make_model, RESULTS, (text, folded_text, conditions), arguments)
 
 
 if __name__ == "__main__":

@@ -152,14 +152,9 @@ def conditions(content: Mapping[str, Any]) -> str:
     )
 
 
-def said(content: Mapping[str, Any]) -> str:
-    """All that is printed."""
-    return f"{text(content)}\n\n{folded_text(content)}\n\n{conditions(content)}"
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point."""
-    return command(__doc__, "tasks", TASKS, make_task, RESULTS, said, arguments)
+    return command(__doc__, "tasks", TASKS, make_task, RESULTS, (text, folded_text, conditions), arguments)
 
 
 if __name__ == "__main__":

@@ -96,7 +96,7 @@ def command(
     choices: Iterable[str],
     train: Callable[[str, int, Sequence[int] | None], None],
     results: Path,
-    said: Callable[[Mapping[str, Any]], str],
+    parts: Sequence[Callable[[Mapping[str, Any]], str]],
     arguments: Sequence[str] | None,
 ) -> int:
     """Entry point of a benchmark: train what is chosen with every seed, print what is known.
@@ -107,7 +107,7 @@ def command(
         choices: of these.
         train: one of them with a seed and, where they are not those of the build, epochs in float and quantised.
         results: JSON file.
-        said: what is printed of it.
+        parts: what is printed of it, one below the other.
         arguments: of the command line; None = of the process.
 
     Raises:
@@ -126,5 +126,6 @@ def command(
                 train(name, seed, options.epochs)
     if not results.exists():
         raise SystemExit(f"{results}: not there; make it with python benchmarks/{results.stem}.py")
-    print(said(read(results)))
+    content = read(results)
+    print("\n\n".join(part(content) for part in parts))
     return 0

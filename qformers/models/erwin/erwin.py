@@ -101,9 +101,8 @@ class Erwin:
         slots = coords.shape[1]
         if self.order is None:
             cfg = self.cfg
-            pooled = any(
-                stride > 1 for stride in cfg.strides
-            )  # then pairs of slots are told apart, and not balls alone
+            # where slots are pooled, those of a group are told apart, and not balls alone
+            pooled = any(stride > 1 for stride in cfg.strides)
             leaf = 2 if pooled and not row else cfg.balls[0]
             decided = {"leaf": leaf, "diagonal": row > 0, "scales": list(cfg.coord_scales)}
             bits = real if len(real.shape) == 2 else reshape(self.nn, real, (slots,), f"{name}_bits")
