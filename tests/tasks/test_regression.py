@@ -64,7 +64,8 @@ def test_the_mean_has_no_r2_and_the_truth_has_all() -> None:
 
 
 def test_what_has_no_r2_says_why() -> None:
-    assert metrics.r2(np.ones(1), np.ones(1)).reason == metrics.TOO_FEW
+    assert metrics.r2(np.ones(1), np.ones(1)).reason == metrics.ALIKE
+    assert metrics.rmse(np.ones(1), np.zeros(1)).reason == metrics.TOO_FEW
     assert metrics.r2(np.ones(3), np.ones(3)).value is None
     with pytest.raises(TrainingError, match=r"data.val: has no R\^2, .* at least two events of different values"):
         Regression(TARGETS[0]).validate(np.zeros((3, 1), np.float32), np.ones((3, 1), np.float32))
