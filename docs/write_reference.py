@@ -38,7 +38,7 @@ WIDTH = 100  # columns of a help text
 PLAIN = {int: "whole number", float: "number", bool: "true or false", str: "text", NoneType: "null"}
 YAML = {"None": "null", "True": "true", "False": "false"}
 SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
-MORE = {"generate": (("tracks",), ("listops",), ("digits",))}  # command -> words behind which it has another help
+MORE = {"generate": (("tracks",), ("listops",), ("digits",), ("clusters",))}  # command -> words behind which it has another help
 HEAD = ("key", "type", "default", "meaning")
 SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("Top level", Build),

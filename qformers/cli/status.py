@@ -88,5 +88,5 @@ def exit_status(work: Callable[[], int]) -> int:
         print(f"{place}{error.strerror}; nothing was half written: mend it, or name another place", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
-        print("stopped; what is finished is kept", file=sys.stderr)
+        print("stopped; what was finished and written is kept", file=sys.stderr)
         return STOPPED

@@ -258,7 +258,7 @@ def test_a_signal_stops_with_status_three(number: int, capsys: pytest.CaptureFix
         assert status.exit_status(work) == 3
     finally:
         signal.signal(signal.SIGINT, interrupt)
-    assert capsys.readouterr().err == "stopped; what is finished is kept\n"
+    assert capsys.readouterr().err == "stopped; what was finished and written is kept\n"
     assert signal.getsignal(signal.SIGTERM) is before
 
 
@@ -463,4 +463,4 @@ def test_ctrl_c_while_the_options_are_read_is_a_stop(capsys: pytest.CaptureFixtu
         raise KeyboardInterrupt
 
     assert Command("x", "X.", add)([]) == status.STOPPED
-    assert capsys.readouterr().err == "stopped; what is finished is kept\n"
+    assert capsys.readouterr().err == "stopped; what was finished and written is kept\n"

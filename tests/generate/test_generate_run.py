@@ -254,4 +254,4 @@ def test_ctrl_c_is_told_and_gives_a_status(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(run, "make", pressed)
     assert cli.COMMAND(["lhc5", "--out", str(tmp_path), "--jets", "60", "--jobs", "1"]) == 3
-    assert capsys.readouterr().err == "stopped; what is finished is kept\n"
+    assert capsys.readouterr().err == "stopped; what was finished and written is kept\n"
