@@ -99,6 +99,7 @@ class Everything:
         return np.stack([events.labels, events.mask], axis=-1)
 
 
+@pytest.mark.slow
 def test_boosted_trees_learn_from_one_point(tmp_path: Path) -> None:
     from sklearn.metrics import average_precision_score
 

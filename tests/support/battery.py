@@ -30,7 +30,7 @@ IN_EVERY_RUN = {
 LONG = {
     ("part", "rms_silu"), ("part", "layer_gelu"), ("part", "input_mean"), ("part", "onchip_mean"),
     ("hept", "layer_silu"), ("hept", "onchip"), ("hrrformer", "plain"), ("hrrformer", "masked"),
-    ("erwin", "points"), ("erwin", "unet"), ("erwin", "encoder"),
+    ("hrrformer", "tokens"), ("erwin", "points"), ("erwin", "unet"), ("erwin", "encoder"), ("erwin", "jet"),
 }  # fmt: skip
 
 # (architecture, backend) -> why it is refused.

@@ -253,6 +253,7 @@ def end_of(out: Path) -> tuple[str, dict[str, str]]:
     return record["sha256"], record["settings"]
 
 
+@pytest.mark.slow
 def test_a_fine_tuning_that_is_killed_goes_on_without_the_file(trained: Path, tmp_path: Path) -> None:
     tune = (
         f"train.float.start={trained}", 'train.float.frozen_layers=["hidden"]', "train.float.new_layers_rate=5.0",
