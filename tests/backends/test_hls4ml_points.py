@@ -29,6 +29,7 @@ from qformers.nn.index.rounded_pairs import QSymmetricFill
 from qformers.nn.index.select import Largest
 from qformers.nn.index.sorted_order import SortedOrder
 from qformers.nn.index.sorted_tree import SortedTree
+from qformers.precision.fixed import Fixed
 from qformers.quant.fold import float_to_quantised
 
 POINTS, CHANNELS, ORDERS = 6, 3, 2
@@ -48,8 +49,10 @@ def last(x: Any, name: str) -> Any:
     return h.dense(x, name, h.SOURCE, kernel, equation=f"b{axes}i,io->b{axes}o", shape=shape)
 
 
-def blocks(block: int = 2) -> keras.Model:
+def blocks(block: int = 2, raw: bool = False) -> keras.Model:
+    """Rows in blocks and back; `raw`: the input is rounded by those who read the rows, not in front of them."""
     points, values = rounded("points", (POINTS, CHANNELS))
+    values = points if raw else values
     order = keras.Input((ORDERS, POINTS), name="order")
     mask = keras.Input((POINTS,), name="mask")
     slots = GivenOrder([[1.0]] * ORDERS, [[1.0] * ORDERS], name="slots")([order, mask])
@@ -61,7 +64,8 @@ def blocks(block: int = 2) -> keras.Model:
     return keras.Model([points, order, mask], outputs)
 
 
-def test_rows_go_to_blocks_and_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("raw", [False, True])
+def test_rows_go_to_blocks_and_back(raw: bool, tmp_path: Path) -> None:
     random, count = np.random.default_rng(1), 500
     slots = np.broadcast_to(np.arange(POINTS), (count, ORDERS, POINTS))
     inputs = {
@@ -69,7 +73,16 @@ def test_rows_go_to_blocks_and_back(tmp_path: Path) -> None:
         "order": random.permuted(slots, axis=-1).astype(np.float32),
         "mask": (random.random((count, POINTS)) < 0.5).astype(np.float32),
     }
-    exact(blocks(), inputs, "vitis", tmp_path)
+    exact(blocks(raw=raw), inputs, "vitis", tmp_path)
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_rows_in_blocks_have_the_format_of_what_comes_in(raw: bool, tmp_path: Path) -> None:
+    project = open_backend("vitis").write(blocks(raw=raw), h.build_of("rows", backend="vitis"), tmp_path / "project")
+    port = next(port for port in project.layout.inputs if port.name == "points")
+    formats = {step.name: Fixed.parse(step.format) for step in project.layout.steps}
+    for name in ("sorted", "back"):
+        assert formats[name].width <= Fixed.parse(port.format).width < 32
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

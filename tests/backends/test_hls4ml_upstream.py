@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,12 @@ import pytest
 from hgq.layers import QAdd, QEinsumDense
 from support import hls_models as h
 
+from hls.backends.hls4ml import passes
 from hls.backends.hls4ml.headers import mend
+from hls.backends.hls4ml.writer import graph_of
 from hls.backends.simulators.cxx import compiler
 from hls.errors import HlsError
+from qformers.nn.index.lsh import GivenOrder, ToBlocks
 
 
 def plain(model: keras.Model, folder: Path, backend: str = "Vitis", **settings: Any) -> Any:
@@ -126,6 +130,23 @@ def test_saturating_formats_are_shrunk_too_far(iq: str, lost: str, tmp_path: Pat
         assert bits - integer < 5
     else:  # -8 comes in, and a symmetric range of 4 integer bits ends one step above it
         assert integer == 4
+
+
+def test_rows_of_a_port_that_is_known_late_have_no_format(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`passes.known_ports`."""
+    monkeypatch.setattr(passes, "known_ports", nullcontext)
+    rows, order, mask = (
+        keras.Input((4, 3), name="rows"),
+        keras.Input((1, 4), name="order"),
+        keras.Input((4,), name="m0"),
+    )
+    slots = GivenOrder([[1.0]], [[1.0]], name="slots")([order, mask])
+    blocks = ToBlocks(2, name="blocks")([keras.layers.Reshape((4, 1, 3), name="column")(rows), slots])
+    form = {"equation": "bnhrsi,io->bnhrso", "shape": (1, 1, 2, 2, 2)}
+    users = [h.dense(blocks, f"user{i}", "fixed<8,3,RND,SAT>", h.MIX[:, :2], **form) for i in range(2)]
+    real = h.dense(mask, "real", "ufixed<1,1>", np.ones((4, 2)))
+    graph = graph_of(keras.Model([rows, order, mask], [*users, real]), h.build_of("late"), tmp_path)
+    assert quantiser_of(graph, "blocks").get_output_variable().type.precision.width > 100
 
 
 def test_an_unquantised_input_fails(tmp_path: Path) -> None:

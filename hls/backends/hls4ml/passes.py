@@ -93,7 +93,8 @@ def exact_fusion() -> Iterator[None]:
     has no bits left (there is no type of zero bits, and hls4ml takes one of one bit); the layer has already swallowed a
     quantiser (output, then input quantiser: the second replaces the first; hls4ml warns and goes on); the layer is an
     output of the model (which then would be quantised too); the layer is a Reshape of a value that others use too (a
-    Reshape is the same array under another name, nothing is rounded). The quantiser then stays a step of its own.
+    Reshape is the same array under another name, nothing is rounded). Nor does a layer that only moves a model input
+    swallow one: the port would have no format. The quantiser then stays a step of its own.
     """
     from hls4ml.model.optimizer.optimizer import optimizer_map
     from hls4ml.model.optimizer.passes.hgq_proxy_model import FuseFixedPointQuantizer
@@ -131,9 +132,25 @@ def _fusible(node: Any) -> bool:
         if len(get_output_layers(source)) != 1:
             return False
         if source.class_name not in ("Reshape", "Transpose"):
-            return True
+            return not _from_port(source)
         source = get_input_layers(source)[0]
     return False
+
+
+def _from_port(node: Any) -> bool:
+    """Whether it moves values of a model input, whose format the quantisers behind it say and which has none else."""
+    from hls4ml.model.optimizer.passes.bit_exact import get_input_layers
+
+    if node.class_name in ("Input", "InputLayer"):
+        return True
+    return isinstance(node, _moving()) and any(map(_from_port, get_input_layers(node)))
+
+
+def _moving() -> tuple[type, ...]:
+    """hls4ml's classes of layers that only move values."""
+    from hls4ml.model.layers import Concatenate, Reshape, Transpose
+
+    return Reshape, Transpose, Concatenate, *(kind for kind in kinds().values() if kind.moves)
 
 
 def _changes_nothing(node: Any) -> bool:
@@ -178,15 +195,52 @@ def exact_formats() -> Iterator[None]:
             bit_exact._produce_kif.register(kind, rule)
 
 
+@contextmanager
+def known_ports() -> Iterator[None]:
+    """For the length of the block, layers that only move a model input have the format of its port.
+
+    Where a layer moves values of two inputs (rows, and their order), hls4ml 1.3.0 computes the formats of both once the
+    first port is known, and keeps those of the second: 126 integer bits, as of an input without a format.
+    """
+    from hls4ml.model.optimizer.optimizer import optimizer_map
+    from hls4ml.model.optimizer.passes import bit_exact
+
+    class Known(bit_exact.FixInputPrecision):  # type: ignore[misc]
+        def transform(self, model: Any, node: Any) -> bool:
+            changed = bool(super().transform(model, node))
+            movers, _ = bit_exact.get_output_layers_and_quantizers(node)
+            for one in (node, *movers):
+                _forget(one)
+            for mover in movers:
+                bit_exact.register_precision(mover)
+            for one in (node, *movers):
+                _forget(one)
+            return changed
+
+    name = "fix_input_precision"
+    before = optimizer_map[name]
+    optimizer_map[name] = Known()
+    try:
+        yield
+    finally:
+        optimizer_map[name] = before
+
+
+def _forget(node: Any) -> None:
+    """What hls4ml has computed of its formats."""
+    for key in ("_produce_kif", "_request_kif"):
+        if key in node.attributes:
+            del node.attributes[key]
+
+
 def _moved_to(node: Any) -> tuple[list[Any], list[Any]]:
     """Layers that only move the values of a model input, and the quantisers behind them, whose format the input gets;
     hls4ml follows a Reshape and its like, here also what moves rows.
     """
-    from hls4ml.model.layers import Concatenate, Reshape, Transpose
     from hls4ml.model.optimizer.passes.bit_exact import get_output_layers
     from hls4ml.model.optimizer.passes.hgq_proxy_model import FixedPointQuantizer
 
-    moving = (Reshape, Transpose, Concatenate, *(kind for kind in kinds().values() if kind.moves))
+    moving = _moving()
     layers, quantisers = [], []
     for user in get_output_layers(node):
         if isinstance(user, FixedPointQuantizer):

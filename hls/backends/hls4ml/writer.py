@@ -131,7 +131,7 @@ def exactly(converted: Callable[[], None] = lambda: None) -> Iterator[handlers.O
     Yields:
         What hls4ml's layers were made of, as they are made.
     """
-    with handlers.only_these(converted) as origins, passes.exact_fusion(), passes.exact_formats():
+    with handlers.only_these(converted) as origins, passes.exact_fusion(), passes.exact_formats(), passes.known_ports():
         yield origins
 
 
