@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from hgq.layers import QUnaryFunctionLUT
+from hgq.layers import QAffinedUnaryFunctionLUT, QUnaryFunctionLUT
 from numpy.typing import NDArray
 
 from hls.backends.protocol import Project
@@ -53,6 +53,9 @@ def in_float64(model: keras.Model) -> keras.Model:
         for own, other in zip(model._flatten_layers(), twin._flatten_layers(), strict=True):
             if isinstance(own, QUnaryFunctionLUT):
                 other.activation = _table_of(own)
+            if isinstance(own, QAffinedUnaryFunctionLUT):  # its line is in the table
+                other.scale.assign([1.0])
+                other.bias.assign([0.0])
     return twin
 
 
@@ -115,7 +118,10 @@ def _table_of(layer: Any) -> Callable[[Any], Any]:
     """The function of a table in float32, rounded there too: what comes behind it finds nothing to round."""
 
     def looked_up(x: Any) -> Any:
-        made = layer.activation(keras.ops.cast(x, "float32"))
+        argument = keras.ops.cast(x, "float32")
+        if isinstance(layer, QAffinedUnaryFunctionLUT):
+            argument = argument * layer.scale + layer.bias
+        made = layer.activation(argument)
         return keras.ops.cast(layer.oq(made, training=False) if layer.enable_oq else made, x.dtype)
 
     looked_up.__name__ = "looked_up"

@@ -6,6 +6,7 @@ generated code has for itself. All are lower case, as names of builds are.
 
 from __future__ import annotations
 
+import keyword
 import re
 
 MAX_NAME = 64  # characters: a file name has up to 255, and generated names are longer than this one
@@ -91,3 +92,20 @@ def name_fault(name: str) -> str | None:
     if name in RESERVED:
         return RESERVED[name]
     return next((why for pattern, why in _PATTERNS if pattern.fullmatch(name)), None)
+
+
+# names that a layer cannot have: C++ or hls4ml's generated code already has a meaning for them
+_LAYER_WORDS = """
+alignas alignof and asm auto bitand bitor bool break case catch char class compl concept const consteval constexpr
+constinit continue decltype default delete do double else enum explicit export extern false float for friend goto if
+inline input int long main mutable namespace new noexcept not nullptr operator or output private protected public
+register requires return short signed sizeof static struct switch template this throw true try typedef typeid typename
+union unsigned using virtual void volatile while xor i n p u t std nnet
+"""
+LAYER_RESERVED = frozenset(_LAYER_WORDS.split())
+_LAYER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+
+
+def is_layer_name(name: str) -> bool:
+    """Whether a layer, an input or an output of a model may be called that in C++ and Verilog."""
+    return _LAYER.fullmatch(name) is not None and not keyword.iskeyword(name) and name not in LAYER_RESERVED

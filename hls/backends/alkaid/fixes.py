@@ -47,6 +47,7 @@ def mended() -> Iterator[None]:
     from alkaid.trace.passes import canon, surrogate
     from alkaid.types import CombLogic
     from hgq._alkaid_keras_plugin import activation as plugin
+    from hgq.layers import QAffinedUnaryFunctionLUT
 
     def with_batch(self: Any, inputs: Any) -> Any:
         return inputs.reshape((1, *self.op.compute_output_shape(inputs.shape)[1:]))
@@ -83,7 +84,10 @@ def mended() -> Iterator[None]:
 
         def values(grid: Any) -> Any:
             column = np.reshape(grid, (-1, *[1] * (rank - 1)))
-            answer = layer.activation(keras.ops.convert_to_tensor(column, "float32"))
+            argument = keras.ops.convert_to_tensor(column, "float32")
+            if isinstance(layer, QAffinedUnaryFunctionLUT):
+                argument = argument * layer.scale + layer.bias
+            answer = layer.activation(argument)
             answer = layer.oq(answer, training=False) if one_format else answer
             return np.reshape(keras.ops.convert_to_numpy(answer), np.shape(grid)).astype(np.float64)
 

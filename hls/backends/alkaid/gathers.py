@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from qformers.precision.fixed import Fixed
+from qformers.quant.kinds.moves import places_of
 
 
 def given_order(layer: Any, inputs: Any) -> Any:
@@ -78,6 +79,21 @@ def symmetric_fill(layer: Any, inputs: Any) -> Any:
     values = inputs[0]
     with_zeros = np.concatenate([values, values[:1] * 0.0])  # behind the last pair, where index -1 points to
     return np.moveaxis(with_zeros[layer.index], -1, 0)[None]
+
+
+def moved(layer: Any, inputs: Any) -> Any:
+    """Values of the input at other places, wires alone; zeros where there is no source."""
+    places = places_of(layer)
+    flat = np.reshape(inputs, -1)
+    with_zero = np.concatenate([flat, flat[:1] * 0.0])  # where index -1 points to
+    return with_zero[places][None]
+
+
+def rectified(layer: Any, inputs: Any) -> Any:
+    """The larger of a value and 0."""
+    from alkaid.trace.ops import relu
+
+    return relu(inputs)
 
 
 def sorted_order(layer: Any, inputs: Any) -> Any:

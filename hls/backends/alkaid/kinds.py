@@ -13,19 +13,48 @@ from typing import Any
 import keras
 from hgq.layers import (
     QAdd,
+    QAffinedUnaryFunctionLUT,
+    QAveragePooling1D,
+    QAveragePooling2D,
+    QAveragePooling3D,
+    QAveragePow2,
+    QBatchNormalization,
+    QBatchNormDense,
+    QConv1D,
+    QConv2D,
+    QConv3D,
+    QDense,
+    QDot,
     QEinsum,
     QEinsumDense,
+    QEinsumDenseBatchnorm,
+    QGlobalAveragePooling1D,
+    QGlobalAveragePooling2D,
+    QGlobalAveragePooling3D,
+    QGlobalMaxPooling1D,
+    QGlobalMaxPooling2D,
+    QGlobalMaxPooling3D,
     QLinformerAttention,
+    QMaximum,
+    QMaxPooling1D,
+    QMaxPooling2D,
+    QMaxPooling3D,
+    QMeanPow2,
+    QMinimum,
     QMultiHeadAttention,
+    QMultiply,
     QSoftmax,
     QSubtract,
+    QSum,
     QUnaryFunctionLUT,
 )
 from hgq.layers.core.base import QLayerBase
 from hgq.quantizer import Quantizer
 
-from hls.backends.alkaid import gathers
+from hls.backends import unfit
+from hls.backends.alkaid import gathers, products
 from hls.backends.layer_settings import Abilities
+from hls.backends.unfit import Fault
 from hls.errors import Gap
 from qformers.nn.index.ball_slots import TreeOrder
 from qformers.nn.index.lsh import FromBlocks, GivenOrder, ToBlocks
@@ -33,7 +62,12 @@ from qformers.nn.index.rounded_pairs import QSymmetricFill
 from qformers.nn.index.select import Largest
 from qformers.nn.index.sorted_order import SortedOrder
 from qformers.nn.index.sorted_tree import SortedTree
+from qformers.nn.moves import Part
 from qformers.precision.fixed import Fixed
+
+
+def _sound(layer: Any) -> Iterator[Fault]:
+    yield from ()
 
 
 @dataclass(frozen=True)
@@ -44,23 +78,38 @@ class Handler:
         replay: (layer, its inputs) -> its output, on alkaid's arrays (with a batch axis of one event); what HGQ2's base
             classes round at the input and the output is rounded around it. None for alkaid's and HGQ2's own replay.
         port: format of a model input that is the first input of a layer and that no quantiser reads.
+        faults: what is wrong with a layer.
     """
 
     replay: Callable[[Any, Any], Any] | None = None
     port: Callable[[Any], Fixed] | None = None
+    faults: Callable[[Any], Iterator[Fault]] = _sound
 
+
+_MOVED = Handler(gathers.moved)
+_MEANS = Handler(faults=unfit.uneven_mean)
 
 HANDLERS: dict[type, Handler | Gap] = {
     keras.layers.InputLayer: Handler(),
     keras.layers.Reshape: Handler(),
     keras.layers.Concatenate: Handler(),
     Quantizer: Handler(),
-    QEinsumDense: Handler(),
-    QEinsum: Handler(),
-    QAdd: Handler(),
-    QSubtract: Handler(),
-    QSoftmax: Handler(),
-    QUnaryFunctionLUT: Handler(),
+    **dict.fromkeys((QDense, QBatchNormDense), Handler(faults=unfit.looked_up)),
+    **dict.fromkeys((QEinsumDense, QEinsumDenseBatchnorm), Handler(products.einsum_dense, faults=unfit.looked_up)),
+    **dict.fromkeys((QConv1D, QConv2D, QConv3D), Handler(faults=unfit.convolution)),
+    **dict.fromkeys((QMaxPooling1D, QMaxPooling2D, QMaxPooling3D), Handler()),
+    **dict.fromkeys((QGlobalMaxPooling1D, QGlobalMaxPooling2D, QGlobalMaxPooling3D), Handler()),
+    **dict.fromkeys((QAveragePooling1D, QAveragePooling2D, QAveragePooling3D), _MEANS),
+    **dict.fromkeys((QGlobalAveragePooling1D, QGlobalAveragePooling2D, QGlobalAveragePooling3D), _MEANS),
+    **dict.fromkeys((QEinsum, QDot, QBatchNormalization, QSum, QMeanPow2), Handler()),
+    **dict.fromkeys((QAdd, QSubtract, QMultiply, QMaximum, QMinimum, QAveragePow2), Handler()),
+    **dict.fromkeys((QSoftmax, QUnaryFunctionLUT, QAffinedUnaryFunctionLUT), Handler()),
+    **dict.fromkeys((keras.layers.ReLU, keras.layers.Activation), Handler(gathers.rectified, faults=unfit.no_relu)),
+    **dict.fromkeys((keras.layers.Flatten, keras.layers.Permute, keras.layers.RepeatVector, Part), _MOVED),
+    **dict.fromkeys((keras.layers.ZeroPadding1D, keras.layers.ZeroPadding2D), _MOVED),
+    **dict.fromkeys((keras.layers.Cropping1D, keras.layers.Cropping2D), _MOVED),
+    keras.layers.UpSampling1D: _MOVED,
+    keras.layers.UpSampling2D: Handler(gathers.moved, faults=unfit.between),
     QMultiHeadAttention: Handler(),
     QLinformerAttention: Handler(),
     GivenOrder: Handler(gathers.given_order, gathers.slot_numbers),

@@ -37,7 +37,9 @@ def _aliases(model: Any, tensor: Any) -> Iterator[Any]:
     """The tensor, and its values at other places."""
     yield tensor
     for layer in model.layers:
-        if kind_of(layer).moves and inputs_of(layer)[0] is tensor:
+        kind, given = kind_of(layer), inputs_of(layer)
+        read = given if kind.joins else given[:1] if kind.moves else []
+        if any(one is tensor for one in read):
             yield from _aliases(model, layer.output)
 
 

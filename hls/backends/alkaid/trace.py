@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -67,6 +68,8 @@ def trace(model: Any, formats: Mapping[str, Fixed | Kif]) -> Traced:
             ends = [np.ravel(part) for part in dump["final"]]
             inputs = np.concatenate([np.ravel(part) for part in dump["inputs"]])
             whole = optimize(combine(inputs, np.concatenate([*outputs, *ends]), optimize=False))
+    except HlsError:
+        raise
     except (AssertionError, NotImplementedError, ValueError, KeyError, RuntimeError, StopIteration) as error:
         raise HlsError(f"alkaid cannot trace this model: {type(error).__name__}: {error}") from error
     count = sum(part.size for part in outputs)
@@ -90,10 +93,15 @@ def _layer_outputs(
         made = dump.get(f"/{layer.name}/final")
         if made is None:  # an input
             continue
-        flat = np.ravel(made[0])
+        flat, shape = np.ravel(made[0]), tuple(layer.output.shape[1:])
+        if flat.size != math.prod(shape):
+            raise HlsError(
+                f"layer '{layer.name}' ({type(layer).__name__}) computes {flat.size} values and says that its output "
+                f"has shape {shape}: give it the shape that it has. Received: {layer.get_config().get('output_shape')}"
+            )
         parts.append(flat)
         spans[layer.name] = (start, start + flat.size)
-        shapes[layer.name] = tuple(layer.output.shape[1:])
+        shapes[layer.name] = shape
         start += flat.size
     return parts, spans, shapes
 

@@ -48,7 +48,8 @@ def supports(model: Any, build: Build | None = None) -> list[Refusal]:
     refusals: list[Refusal] = []
     for layer in model.operations:
         handler = handler_of(layer)
-        refusals += [handler.refusal(layer)] if isinstance(handler, Gap) else []
+        words = [(handler.reason, handler.way_out)] if isinstance(handler, Gap) else handler.faults(layer)
+        refusals += [Gap(*fault).refusal(layer) for fault in words]
         refusals += [Gap(*words).refusal(layer) for words in name_faults(layer.name)]
     refusals = [*refusals, *name_refusals(model, build)]
     refusals = refusals or list(width_faults(model)) or alkaid_ports.port_faults(model)

@@ -7,19 +7,43 @@ line. Every `Handler` here has a test that its firmware equals Keras.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
 import numpy as np
 from hgq.layers import (
     QAdd,
+    QAffinedUnaryFunctionLUT,
+    QAveragePooling1D,
+    QAveragePooling2D,
+    QAveragePooling3D,
+    QAveragePow2,
     QBatchNormalization,
+    QBatchNormDense,
+    QConv1D,
+    QConv2D,
+    QConv3D,
     QDense,
+    QDot,
     QEinsum,
     QEinsumDense,
+    QEinsumDenseBatchnorm,
+    QGlobalAveragePooling1D,
+    QGlobalAveragePooling2D,
+    QGlobalAveragePooling3D,
+    QGlobalMaxPooling1D,
+    QGlobalMaxPooling2D,
+    QGlobalMaxPooling3D,
     QLinformerAttention,
+    QMaximum,
+    QMaxPooling1D,
+    QMaxPooling2D,
+    QMaxPooling3D,
+    QMeanPow2,
+    QMinimum,
     QMultiHeadAttention,
+    QMultiply,
     QSoftmax,
     QSubtract,
     QSum,
@@ -29,10 +53,12 @@ from hgq.quantizer import Quantizer
 from keras.src.ops.numpy import GetItem
 from numpy.typing import NDArray
 
+from hls.backends import unfit
 from hls.backends.hls4ml.points import convert as points
 from hls.backends.hls4ml.points.convert import converter
 from hls.backends.layer_settings import Abilities
 from hls.backends.tables import MAX_ADDRESS_BITS, all_values, table_values
+from hls.backends.unfit import Fault
 from hls.errors import Gap
 from qformers.nn.index.ball_slots import TreeOrder
 from qformers.nn.index.lsh import FromBlocks, GivenOrder, ToBlocks
@@ -40,12 +66,13 @@ from qformers.nn.index.rounded_pairs import QSymmetricFill
 from qformers.nn.index.select import Largest
 from qformers.nn.index.sorted_order import SortedOrder
 from qformers.nn.index.sorted_tree import SortedTree
+from qformers.nn.moves import Part
 from qformers.precision.fixed import Fixed
+from qformers.quant.kinds.products import spelled
 from qformers.quant.kinds.record import Quantiser
 
 MOST_ADDRESS_BITS = 16  # of a table that is looked at entry by entry
 Array = NDArray[np.float32]
-Fault = tuple[str, str]  # what is wrong with a layer, and what to do
 Convert = Callable[..., tuple[dict[str, Any], ...]]  # hls4ml: (layer, inputs, outputs) -> layers of its own
 
 
@@ -160,14 +187,61 @@ def _tables() -> Convert:
     return made
 
 
+def _fit(check: Callable[[Any], Iterator[Fault]]) -> Callable[[Any, Sequence[Quantiser]], Iterator[Fault]]:
+    """A check of the layer alone, as a handler has it."""
+
+    def faults(layer: Any, formats: Sequence[Quantiser]) -> Iterator[Fault]:
+        yield from check(layer)
+
+    return faults
+
+
+def _dense_faults(layer: Any, formats: Sequence[Quantiser]) -> Iterator[Fault]:
+    """Of a dense layer with an equation."""
+    yield from unfit.looked_up(layer)
+    given, kernel, made = spelled(layer.equation, len(layer.input.shape)).replace("->", ",").split(",")
+    alone = [letter for letter in given if letter not in kernel + made]
+    if alone:
+        yield f"it sums an axis that its kernel has not. Received: {layer.equation}", f"use QSum in front, or {_ALKAID}"
+
+
+def _convolution_faults(layer: Any, formats: Sequence[Quantiser]) -> Iterator[Fault]:
+    yield from unfit.convolution(layer)
+    for setting in ("groups", "dilation_rate"):
+        value = getattr(layer, setting)
+        if any(number != 1 for number in (value if isinstance(value, tuple) else (value,))):
+            yield f"hls4ml has no {setting}. Received: {value}", _ALKAID
+    if layer.data_format != "channels_last":
+        yield f"hls4ml takes channels last. Received: {layer.data_format}", _ALKAID
+
+
+def _norm_faults(layer: Any, formats: Sequence[Quantiser]) -> Iterator[Fault]:
+    axis = layer.axis if isinstance(layer.axis, int) else layer.axis[0]
+    if axis % len(layer.input.shape) != len(layer.input.shape) - 1:
+        yield f"hls4ml normalises the last axis. Received: axis={axis}", _ALKAID
+
+
+def _dot_faults(layer: Any, formats: Sequence[Quantiser]) -> Iterator[Fault]:
+    if any(len(tensor.shape) != 2 for tensor in layer.input):
+        yield "hls4ml multiplies vectors only", f"use QEinsum, or {_ALKAID}"
+
+
+_ALKAID = "set firmware.backend: alkaid, which takes it"
 _NOT_FOLDED = Gap("a norm of Keras has no formats", "fold it into the next QEinsumDense (the hgq vocabulary does)")
 _PLAIN = Gap("it has no fixed-point format", "use hgq.layers.QEinsumDense")
+
+_NO_VOLUMES = Gap("hls4ml has no layers of volumes", _ALKAID)
+_NOT_SHOWN = Gap("it was not shown to be exact in hls4ml", _ALKAID)
+_MOVED = Handler(own=converter("moved", points.moved), takes_inputs=_always, vanishes=True)
+
 
 HANDLERS: dict[type, Handler | Gap] = {
     keras.layers.InputLayer: Handler(),
     keras.layers.Reshape: Handler(takes_inputs=_always, vanishes=True),
     Quantizer: Handler(takes_inputs=_always, vanishes=True),
-    QEinsumDense: Handler(settings=("accumulator", "reuse_factor", "strategy", "parallelisation_factor")),
+    QEinsumDense: Handler(
+        settings=("accumulator", "reuse_factor", "strategy", "parallelisation_factor"), faults=_dense_faults
+    ),
     QEinsum: Handler(
         own=points.einsum, settings=("accumulator", "reuse_factor", "strategy"), faults=points.einsum_faults
     ),
@@ -177,23 +251,41 @@ HANDLERS: dict[type, Handler | Gap] = {
     # hls4ml 1.3.0 registers these two under the module names of HGQ2 <= 0.1.6, so that they fall into the fallback
     QMultiHeadAttention: Handler("hgq.layers.multi_head_attention.QMultiHeadAttention", takes_inputs=_always),
     QLinformerAttention: Handler("hgq.layers.linformer_attention.QLinformerAttention", takes_inputs=_always),
-    QDense: Gap("hls4ml reads it as a pointwise convolution on rank 3", "use QEinsumDense"),
     keras.layers.Dense: _PLAIN,
     keras.layers.EinsumDense: _PLAIN,
     keras.layers.LayerNormalization: Gap(
         "hls4ml has no exact layer norm for Keras 3", "build it by the verb norm of a vocabulary (model.norm: layer)"
     ),
     keras.layers.BatchNormalization: _NOT_FOLDED,
-    QBatchNormalization: _NOT_FOLDED,
+    QBatchNormalization: Handler(faults=_norm_faults),
     keras.layers.Softmax: Gap("its tables are not those of Keras", "use hgq.layers.QSoftmax"),
-    keras.layers.Activation: Gap(
-        "it is not exact in hls4ml", "give QEinsumDense the activation, or use QUnaryFunctionLUT"
+    keras.layers.Activation: Handler(faults=_fit(unfit.no_relu)),
+    keras.layers.ReLU: Gap(
+        "hls4ml writes C++ for it that does not compile", "use keras.layers.Activation('relu'), which is the same"
     ),
-    keras.layers.ReLU: Gap("it is not exact in hls4ml", "use QEinsumDense(..., activation='relu')"),
-    QSum: Gap("hls4ml has no handler for it and its fallback is wrong", "use QEinsumDense with a kernel of ones"),
+    **dict.fromkeys((QSum, QMeanPow2), Gap("hls4ml has no handler for it and its fallback is wrong", _ALKAID)),
+    QMultiply: Handler(faults=_sum_faults),
+    **dict.fromkeys((QMaximum, QMinimum, QAveragePow2), Handler(faults=_sum_faults)),
+    QDot: Handler(faults=_dot_faults),
+    QAffinedUnaryFunctionLUT: _NOT_SHOWN,
+    QEinsumDenseBatchnorm: Handler(faults=_dense_faults),
+    **dict.fromkeys((QDense, QBatchNormDense), Handler(faults=_fit(unfit.looked_up))),
+    **dict.fromkeys((QConv1D, QConv2D), Handler(faults=_convolution_faults)),
+    **dict.fromkeys((QMaxPooling1D, QMaxPooling2D, QGlobalMaxPooling1D, QGlobalMaxPooling2D), Handler()),
+    **dict.fromkeys((QAveragePooling1D, QAveragePooling2D), Handler(faults=_fit(unfit.uneven_mean))),
+    **dict.fromkeys((QGlobalAveragePooling1D, QGlobalAveragePooling2D), Handler(faults=_fit(unfit.uneven_mean))),
+    **dict.fromkeys((QConv3D, QMaxPooling3D, QGlobalMaxPooling3D), _NO_VOLUMES),
+    **dict.fromkeys((QAveragePooling3D, QGlobalAveragePooling3D), _NO_VOLUMES),
+    **dict.fromkeys((keras.layers.Flatten, keras.layers.Permute, keras.layers.RepeatVector, Part), _MOVED),
+    **dict.fromkeys((keras.layers.ZeroPadding1D, keras.layers.ZeroPadding2D), _MOVED),
+    **dict.fromkeys((keras.layers.Cropping1D, keras.layers.Cropping2D), _MOVED),
+    keras.layers.UpSampling1D: _MOVED,
+    keras.layers.UpSampling2D: replace(_MOVED, faults=_fit(unfit.between)),
     GetItem: Gap("hls4ml cannot slice", "use QEinsumDense with a kernel of zeros and ones"),
     QSubtract: Handler(own=converter("subtract_repeated", points.subtract)),
-    keras.layers.Concatenate: Handler(own=converter("side_by_side", points.side_by_side), faults=points.side_faults),
+    keras.layers.Concatenate: Handler(
+        own=converter("side_by_side", points.side_by_side), faults=points.side_faults, takes_inputs=_always
+    ),
     GivenOrder: Handler(
         own=lambda: points.given_order(), faults=points.order_faults, takes_inputs=_always, vanishes=True
     ),

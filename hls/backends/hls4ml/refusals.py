@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import keyword
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,19 +11,9 @@ from hgq.quantizer.internal import FixedPointQuantizerBase
 
 from hls.backends.hls4ml.kinds import Handler, handler_of
 from hls.errors import Gap, Refusal
+from qformers.config.names import is_layer_name
 from qformers.quant.kinds import kind_of
 from qformers.quant.kinds.record import Quantiser
-
-# names that C++ or hls4ml's generated code already has a meaning for
-_WORDS = """
-alignas alignof and asm auto bitand bitor bool break case catch char class compl concept const consteval constexpr
-constinit continue decltype default delete do double else enum explicit export extern false float for friend goto if
-inline input int long main mutable namespace new noexcept not nullptr operator or output private protected public
-register requires return short signed sizeof static struct switch template this throw true try typedef typeid typename
-union unsigned using virtual void volatile while xor i n p u t std nnet
-"""
-RESERVED = frozenset(_WORDS.split())
-_LEGAL = re.compile(r"^[A-Za-z][A-Za-z0-9_]*$")
 
 
 def refusals(model: Any) -> list[Refusal]:
@@ -54,7 +42,7 @@ def refusals(model: Any) -> list[Refusal]:
 
 def name_faults(name: str) -> Iterator[tuple[str, str]]:
     """Why a layer cannot be called that, and what to do."""
-    if not _LEGAL.match(name) or keyword.iskeyword(name) or name in RESERVED:
+    if not is_layer_name(name):
         yield "its name cannot stand in C++", "name it with two or more letters, digits and _, no word of C++ or hls4ml"
 
 

@@ -11,12 +11,39 @@ from typing import Any
 import keras
 from hgq.layers import (
     QAdd,
+    QAffinedUnaryFunctionLUT,
+    QAveragePooling1D,
+    QAveragePooling2D,
+    QAveragePooling3D,
+    QAveragePow2,
+    QBatchNormalization,
+    QBatchNormDense,
+    QConv1D,
+    QConv2D,
+    QConv3D,
+    QDense,
+    QDot,
     QEinsum,
     QEinsumDense,
+    QEinsumDenseBatchnorm,
+    QGlobalAveragePooling1D,
+    QGlobalAveragePooling2D,
+    QGlobalAveragePooling3D,
+    QGlobalMaxPooling1D,
+    QGlobalMaxPooling2D,
+    QGlobalMaxPooling3D,
     QLinformerAttention,
+    QMaximum,
+    QMaxPooling1D,
+    QMaxPooling2D,
+    QMaxPooling3D,
+    QMeanPow2,
+    QMinimum,
     QMultiHeadAttention,
+    QMultiply,
     QSoftmax,
     QSubtract,
+    QSum,
     QUnaryFunctionLUT,
 )
 from hgq.quantizer import Quantizer
@@ -27,7 +54,8 @@ from qformers.nn.index.rounded_pairs import QSymmetricFill
 from qformers.nn.index.select import Largest
 from qformers.nn.index.sorted_order import SortedOrder
 from qformers.nn.index.sorted_tree import SortedTree
-from qformers.quant.kinds import adders, moves, products, tables
+from qformers.nn.moves import Part
+from qformers.quant.kinds import adders, moves, products, tables, windows
 from qformers.quant.kinds.listing import usual
 from qformers.quant.kinds.record import LayerKind, Quantiser
 
@@ -35,17 +63,38 @@ from qformers.quant.kinds.record import LayerKind, Quantiser
 OTHER = LayerKind(usual)
 
 KINDS: dict[type, LayerKind] = {
+    QDense: products.LAST_AXIS,
     QEinsumDense: products.DENSE,
+    QBatchNormDense: products.NORMED_INPUTS,
+    QEinsumDenseBatchnorm: products.NORMED_OUTPUTS,
+    QBatchNormalization: products.NORM,
+    **dict.fromkeys((QConv1D, QConv2D, QConv3D), windows.CONVOLUTION),
+    **dict.fromkeys((QMaxPooling1D, QMaxPooling2D, QMaxPooling3D), windows.MAX_POOL),
+    **dict.fromkeys((QGlobalMaxPooling1D, QGlobalMaxPooling2D, QGlobalMaxPooling3D), windows.MAX_POOL),
+    **dict.fromkeys((QAveragePooling1D, QAveragePooling2D, QAveragePooling3D), windows.MEAN_POOL),
+    **dict.fromkeys((QGlobalAveragePooling1D, QGlobalAveragePooling2D, QGlobalAveragePooling3D), windows.MEAN_POOL),
     QEinsum: products.EINSUM,
     QAdd: adders.ADD,
     QSubtract: adders.SUBTRACT,
+    QMultiply: adders.MULTIPLY,
+    QMaximum: adders.LARGEST_OF,
+    QMinimum: adders.SMALLEST_OF,
+    QAveragePow2: adders.AVERAGE,
+    **dict.fromkeys((QSum, QMeanPow2), adders.SUM),
+    QDot: products.DOT,
     QUnaryFunctionLUT: tables.TABLE,
+    QAffinedUnaryFunctionLUT: tables.TABLE,
     QSoftmax: tables.SOFTMAX,
     QMultiHeadAttention: OTHER,  # its quantisers belong to the layers in it
     QLinformerAttention: OTHER,
     Quantizer: moves.QUANTIZER,
     keras.layers.InputLayer: moves.PLAIN,
     keras.layers.Reshape: moves.RESHAPE,
+    **dict.fromkeys((keras.layers.Flatten, keras.layers.Permute, keras.layers.RepeatVector, Part), moves.MOVED),
+    **dict.fromkeys((keras.layers.ZeroPadding1D, keras.layers.ZeroPadding2D), moves.MOVED),
+    **dict.fromkeys((keras.layers.Cropping1D, keras.layers.Cropping2D), moves.MOVED),
+    **dict.fromkeys((keras.layers.UpSampling1D, keras.layers.UpSampling2D), moves.MOVED),
+    **dict.fromkeys((keras.layers.ReLU, keras.layers.Activation), moves.RELU),
     keras.layers.Concatenate: moves.JOINED,
     GivenOrder: moves.PLAIN,
     TreeOrder: moves.PLAIN,

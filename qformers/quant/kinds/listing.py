@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
-from qformers.quant.kinds.record import Quantiser
+from qformers.quant.kinds.record import Place, Quantiser
 
 FURTHER = "input0"  # slot of the third and later inputs, for which build files have no word of their own
 
@@ -49,3 +50,30 @@ def usual(layer: Any) -> Iterator[Quantiser]:
 def before_rounding(layer: Any, inputs: list[Any]) -> Any:
     """What a layer computes, before its output quantiser."""
     return inspect.unwrap(type(layer).call)(layer, inputs if len(inputs) > 1 else inputs[0])
+
+
+def fused(weights: Callable[[Any], tuple[Any, Any]]) -> Callable[[Any], Iterator[Quantiser]]:
+    """As `usual`, of layers whose kernel and bias are rounded after a norm is multiplied in.
+
+    Args:
+        weights: from a layer to kernel and bias as they are then.
+    """
+
+    def listed(layer: Any) -> Iterator[Quantiser]:
+        yield from of_inputs(layer)
+        for index, (part, slot, wrapper) in enumerate((("kq", "weight", layer._kq), ("bq", "bias", layer._bq))):
+            if wrapper is not None:
+                place: Place = "weight" if index == 0 else "bias"
+                computed = partial(_one_of, weights, layer, index)
+                yield Quantiser(layer, part, slot, place, wrapper, partial(_ignoring, computed), computed=computed)
+        yield from of_result(layer)
+
+    return listed
+
+
+def _one_of(weights: Callable[[Any], tuple[Any, Any]], layer: Any, index: int) -> Any:
+    return weights(layer)[index]
+
+
+def _ignoring(computed: Callable[[], Any], inputs: list[Any]) -> Any:
+    return computed()

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+import math
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import keras
 import numpy as np
+from keras import ops
+from numpy.typing import NDArray
 
 from qformers.quant.intervals import Range, constant, ranged
 from qformers.quant.kinds.listing import usual
@@ -88,11 +93,46 @@ def _joined(incoming: Incoming) -> Bounds:
     return Range(low, high, bits), None
 
 
+def _moved(incoming: Incoming) -> Bounds:
+    """Of a layer that gives out values of its input at other places, or zeros."""
+    given = incoming.inputs[0]
+    if given is None:
+        return UNKNOWN
+    places = places_of(incoming.layer)
+    kept = places >= 0
+    low, high = (np.where(kept, part.ravel()[places], 0.0) for part in (given.low, given.high))
+    return ranged(low, high, given.fraction_bits.ravel()[places]), None
+
+
+def places_of(layer: Any) -> NDArray[np.int64]:
+    """For each value that a layer moves, the place of its source in the flat input; -1 where it puts a zero."""
+    shape = tuple(layer.input.shape[1:])
+    numbers = np.arange(1, math.prod(shape) + 1, dtype=np.float64).reshape(1, *shape)
+    moved = inspect.unwrap(type(layer).call)(layer, ops.convert_to_tensor(numbers, "float64"))
+    return np.asarray(np.rint(ops.convert_to_numpy(moved)[0]).astype(np.int64) - 1)
+
+
+def _rectified(incoming: Incoming) -> Bounds:
+    given = incoming.inputs[0]
+    if given is None or not plain_relu(incoming.layer):
+        return UNKNOWN
+    return ranged(np.maximum(given.low, 0.0), np.maximum(given.high, 0.0), given.fraction_bits), None
+
+
+def plain_relu(layer: Any) -> bool:
+    """Whether a layer of Keras gives out the larger of its input and 0."""
+    if isinstance(layer, keras.layers.Activation):
+        return getattr(layer.activation, "__name__", "") == "relu"
+    return layer.max_value is None and not layer.negative_slope and not layer.threshold
+
+
 QUANTIZER = LayerKind(_of_quantizer, _as_rounded)
 RESHAPE = LayerKind(bounds=_reshaped, moves=True)
 BLOCKS = LayerKind(bounds=_to_blocks, moves=True, reorders=True)
 OTHER_PLACES = LayerKind(bounds=_from_blocks, moves=True)
 LARGEST = LayerKind(bounds=_largest)
 FILL = LayerKind(usual, _filled, roles=_of_pairs)
-JOINED = LayerKind(bounds=_joined)
+JOINED = LayerKind(bounds=_joined, joins=True)
 PLAIN = LayerKind()  # rounds nothing; what it gives out is not followed
+MOVED = LayerKind(bounds=_moved, moves=True)
+RELU = LayerKind(bounds=_rectified)

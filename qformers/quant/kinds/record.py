@@ -35,6 +35,7 @@ class Quantiser:
         tensor: from the layer's inputs to what it sees.
         sees: number of the layer's input that it rounds as it comes in; None where it sees what the layer computes or
             holds.
+        computed: the weights that it rounds, where these are no variable of the layer: a norm is multiplied in first.
     """
 
     layer: Any
@@ -44,6 +45,7 @@ class Quantiser:
     wrapper: Any
     tensor: Callable[[list[Any]], Any]
     sees: int | None = None
+    computed: Callable[[], Any] | None = None
 
     @property
     def name(self) -> str:
@@ -64,7 +66,7 @@ class Quantiser:
     def elements(self) -> int:
         """Values per event that it rounds, or weights; inside a softmax, as many as the layer has."""
         if self.place in ("weight", "bias"):
-            return math.prod(self.variable.shape)
+            return math.prod(self._held.shape)
         tensor = self.layer.output if self.place in ("table", "result") else inputs_of(self.layer)[self.sees or 0]
         return math.prod(int(size) for size in tensor.shape[1:])
 
@@ -72,6 +74,10 @@ class Quantiser:
     def variable(self) -> Any:
         """The weights or biases that it quantises, as they are trained (not for values that flow)."""
         return self.layer._kernel if self.place == "weight" else self.layer.bias
+
+    @property
+    def _held(self) -> Any:
+        return self.variable if self.computed is None else self.computed()
 
     def kif(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """(sign, integer bits without sign, fraction bits), one number per group that shares a format."""
@@ -85,7 +91,7 @@ class Quantiser:
 
     def values(self) -> Array:
         """The weights or biases it quantises (not for values that flow)."""
-        return np.asarray(ops.convert_to_numpy(self.variable), np.float64)
+        return np.asarray(ops.convert_to_numpy(self._held), np.float64)
 
     def groups(self, array: Array, reduce: Callable[..., Any]) -> Array:
         """Reduce an array of the quantised tensor's shape to one number per group that shares a format."""
@@ -172,6 +178,7 @@ class LayerKind:
         counted: the layer and the layers in it that HGQ2 counts, each with the shapes of its inputs.
         used: which elements of the last axis of its input reach its output, as an index.
         moves: what it gives out are the values of its first input, at other places.
+        joins: what it gives out are the values of all of its inputs.
         reorders: its rows stand in another order than the slots of the event.
         roles: of the axes of its output, given those of its first input; a layer with an equation says them itself.
     """
@@ -182,6 +189,7 @@ class LayerKind:
     counted: Callable[[Any], Iterable[tuple[Any, Sequence[Any]]]] = itself
     used: Callable[[Any], Any] = every_feature
     moves: bool = False
+    joins: bool = False
     reorders: bool = False
     roles: Callable[[Sequence[str]], tuple[str, ...]] = as_they_come
 

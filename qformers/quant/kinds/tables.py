@@ -26,6 +26,7 @@ from qformers.quant.kinds.record import (
 )
 
 MAX_TABLE = 4096  # entries of a table that is evaluated
+MOST_VALUES = 4_000_000  # of a table whose elements have formats of their own
 LOOK_UP = 1e-4  # HGQ2's weight of a bit of a table
 
 
@@ -44,11 +45,14 @@ def _table_bounds(incoming: Incoming) -> Bounds:
     first, last = (float(part) * 2.0**finest for part in (given.low.min(), given.high.max()))
     if last - first >= MAX_TABLE:
         return rounded(None, values, shape), None
-    arguments = np.arange(first, last + 1) * 2.0**-finest
-    rank = len(layer.input.shape)
-    made = constant(to_array(layer(ops.convert_to_tensor(arguments.astype(np.float32).reshape(-1, *[1] * (rank - 1))))))
-    low, high, bits = made.low.min(), made.high.max(), made.fraction_bits.max()
-    return Range(np.full(shape, low), np.full(shape, high), np.full(shape, bits)), None
+    arguments = np.arange(first, last + 1, dtype=np.float32) * np.float32(2.0**-finest)
+    each = shape if any(quantiser.kif()[0].size > 1 for quantiser in incoming.quantisers) else (1,) * len(shape)
+    if arguments.size * math.prod(each) > MOST_VALUES:
+        return rounded(None, values, shape), None
+    grid = np.broadcast_to(arguments.reshape(-1, *[1] * len(shape)), (arguments.size, *each))
+    made = constant(to_array(layer(ops.convert_to_tensor(grid))))
+    low, high, bits = made.low.min(axis=0), made.high.max(axis=0), made.fraction_bits.max(axis=0)
+    return Range(*(np.array(np.broadcast_to(part, shape)) for part in (low, high, bits))), None
 
 
 def _table_ebops(layer: Any) -> Formula | None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from hls.backends.hls4ml.points import layers
 from qformers.nn.index.ball_slots import ONE_ORDER
+from qformers.quant.kinds.moves import places_of
 from qformers.quant.kinds.record import Quantiser
 
 Sizes = Mapping[str, Any]  # name of a constant of the C++ configuration -> number, or table as a list
@@ -138,6 +139,13 @@ def from_blocks(layer: Any) -> Sizes:
     """Of a `FromBlocks`."""
     orders, heads, points, channels = layer.output.shape[1:]
     return {"points": points, "heads": heads, "channels": channels, "orders": orders}
+
+
+def moved(layer: Any) -> Sizes:
+    """Of a layer that gives out values of its input at other places."""
+    places = places_of(layer)
+    size = math.prod(layer.input.shape[1:])
+    return {"inputs": size, "outputs": int(places.size), "places": places.ravel().tolist()}
 
 
 def block_faults(layer: Any, formats: Sequence[Quantiser]) -> Iterator[Fault]:

@@ -138,6 +138,30 @@ def kinds() -> Mapping[str, Any]:
             k, i, f = most
             return ((k, i, f),)
 
+    class Moved(PointLayer):
+        moves = True
+
+        def produced(self, given: Sequence[Kif]) -> Kif:
+            places = np.asarray(self.attributes["sizes"]["places"]).reshape(self.attributes["out_shape"])
+            least = (0, *(int(part.min()) for part in given[0][1:]))  # enough for 0, and no more than the others have
+            k, i, f = (
+                np.where(places < 0, own, part.ravel()[places]).astype(np.int16)
+                for part, own in zip(given[0], least, strict=True)
+            )
+            return k, i, f
+
+        def requested(self, wanted: Kif, shapes: Sequence[tuple[int, ...]]) -> tuple[Kif, ...]:
+            places = np.asarray(self.attributes["sizes"]["places"])
+            most = [np.full(math.prod(shapes[0]), -FAR, np.int16) for _ in wanted]
+            kept = places >= 0
+            for part, whole in zip(most, wanted, strict=True):
+                np.maximum.at(part, places[kept], whole.ravel()[kept])
+            unread = most[0] == -FAR
+            for part, none in zip(most, (0, 0, 1), strict=True):  # what nobody reads has one bit
+                part[unread] = none
+            k, i, f = (part.reshape(shapes[0]) for part in most)
+            return ((k, i, f),)
+
     class SortedOrder(PointLayer):
         def produced(self, given: Sequence[Kif]) -> Kif:
             return _slots(self.attributes["out_shape"], self.attributes["out_shape"][-1])
@@ -152,6 +176,7 @@ def kinds() -> Mapping[str, Any]:
         "symmetric_fill": SymmetricFill,
         "subtract_repeated": Subtract,
         "side_by_side": SideBySide,
+        "moved": Moved,
         "sorted_order": SortedOrder,
         "sorted_tree": SortedTree,
     }

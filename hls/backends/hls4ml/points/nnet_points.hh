@@ -110,6 +110,20 @@ void symmetric_fill(data_T data[CONFIG_T::pairs * CONFIG_T::heads],
     }
 }
 
+// Values of an input at other places; 0 where there is no source.
+template <class data_T, class res_T, typename CONFIG_T>
+void moved(data_T data[CONFIG_T::inputs], res_T res[CONFIG_T::outputs]) {
+    #pragma HLS PIPELINE
+    for (unsigned i = 0; i < CONFIG_T::outputs; i++) {
+        #pragma HLS UNROLL
+        const int place = CONFIG_T::places(i);
+        if (place < 0)
+            res[i] = 0;
+        else
+            res[i] = data[place];
+    }
+}
+
 // Where the values of an output stand in an input that is repeated along some axes.
 template <typename CONFIG_T> unsigned repeated_at(unsigned place, unsigned (*stride)(unsigned)) {
     unsigned found = 0;

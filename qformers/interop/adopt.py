@@ -1,0 +1,270 @@
+"""A model that somebody else built, as one that every command here takes: functional, flat, with names that C++ and
+Verilog can have.
+
+Layers are the same, with the same weights and formats, so that the model computes the same, bit for bit, which is
+tried on events. What changes is around them: a Sequential model and models within a model become one graph of layers, a
+layer that is called several times becomes one layer for each, operations on tensors become layers, and what does
+nothing in inference goes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+from hgq.layers import QAdd, QEinsum, QMaximum, QMinimum, QMultiply, QSubtract
+from keras import ops
+
+from qformers.config.names import is_layer_name
+from qformers.errors import ConfigError, shown
+from qformers.nn.moves import Part
+
+EVENTS = 64  # on which the two models are compared
+SEED = 1
+IDLE = (
+    keras.layers.Dropout, keras.layers.SpatialDropout1D, keras.layers.SpatialDropout2D, keras.layers.SpatialDropout3D,
+    keras.layers.GaussianDropout, keras.layers.GaussianNoise, keras.layers.AlphaDropout,
+    keras.layers.ActivityRegularization, keras.layers.Identity,
+)  # fmt: skip
+ELEMENTWISE = {"Add": QAdd, "Subtract": QSubtract, "Multiply": QMultiply, "Maximum": QMaximum, "Minimum": QMinimum}
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """A model as it was taken over.
+
+    Attributes:
+        model: functional, of layers that are called once, with legal names.
+        renamed: old name -> new name, of layers, inputs and outputs that have another one now.
+        left_out: layers that do nothing in inference.
+    """
+
+    model: keras.Model
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
+
+
+def adopt(model: Any) -> Adopted:
+    """Take a Keras model over.
+
+    Args:
+        model: Functional or Sequential, built.
+
+    Raises:
+        ConfigError: a model of another kind, without a fixed shape, or with an operation that no layer here computes;
+            or what comes out computes something else.
+    """
+    graph = _graph_of(model)
+    walk = _Walk()
+    inputs = [walk.input(tensor) for tensor in graph.inputs]
+    outputs = walk.through(graph, inputs)
+    ends = walk.ends(outputs, _names_of_outputs(model, graph))
+    made = keras.Model(inputs if len(inputs) > 1 else inputs[0], ends, name=legal(model.name, "model", ()))
+    _compared(graph, made)
+    return Adopted(made, dict(walk.renamed), tuple(walk.left_out))
+
+
+def legal(name: str, what: str, taken: Iterable[str]) -> str:
+    """A name near `name` that C++ and Verilog can have, and that nobody has.
+
+    Args:
+        name: as it is.
+        what: added where the name alone means something else.
+        taken: that are not free.
+    """
+    plain = re.sub(r"\W", "_", name, flags=re.ASCII).strip("_") or what
+    plain = plain if re.match(r"[A-Za-z]", plain) else f"{what}_{plain}"
+    if not is_layer_name(plain):
+        plain = f"{plain}_{what}"
+    others, free, number = set(taken), plain, 1
+    while free in others:
+        number += 1
+        free = f"{plain}_{number}"
+    return free
+
+
+def _graph_of(model: Any) -> Any:
+    """The functional model that a model is.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if isinstance(model, keras.Sequential) and model.built:
+        model = model._functional
+    if not isinstance(model, keras.Model) or not hasattr(model, "_run_through_graph"):
+        raise ConfigError(
+            f"a model is a built keras.Sequential or a functional keras.Model, whose layers can be seen one by one: "
+            f"build it from keras.Input. Received: {type(model).__name__}"
+        )
+    for tensor in model.inputs:
+        if any(size is None for size in tensor.shape[1:]):
+            raise ConfigError(
+                f"input '{tensor.name}': firmware needs a fixed shape: give keras.Input all sizes. "
+                f"Received: {tuple(tensor.shape[1:])}"
+            )
+    return model
+
+
+def _names_of_outputs(model: Any, graph: Any) -> list[str]:
+    named = getattr(model, "_outputs_struct", None)
+    return list(named) if isinstance(named, dict) else [""] * len(graph.outputs)
+
+
+class _Walk:
+    """The new graph as it grows."""
+
+    def __init__(self) -> None:
+        self.taken: set[str] = set()
+        self.renamed: dict[str, str] = {}
+        self.left_out: list[str] = []
+
+    def name(self, old: str, what: str) -> str:
+        """A free name, noted where it is another one."""
+        new = legal(old, what, self.taken)
+        self.taken.add(new)
+        if new != old:
+            self.renamed.setdefault(old, new)
+        return new
+
+    def input(self, tensor: Any) -> Any:
+        """An input like another one."""
+        return keras.Input(tuple(tensor.shape[1:]), dtype=tensor.dtype, name=self.name(tensor.name, "input"))
+
+    def ends(self, outputs: Any, names: list[str]) -> Any:
+        """The outputs as the new model has them: by name, where the old one named them."""
+        if all(names):
+            found = {name: legal(name, "output", ()) for name in names}
+            self.renamed |= {old: new for old, new in found.items() if old != new}
+            return {found[name]: tensor for name, tensor in zip(names, outputs, strict=True)}
+        return outputs if len(outputs) > 1 else outputs[0]
+
+    def through(self, graph: Any, tensors: list[Any]) -> list[Any]:
+        """The outputs of a graph for other inputs."""
+        made = graph._run_through_graph(tensors, operation_fn=self.step)
+        return list(keras.tree.flatten(made))
+
+    def step(self, operation: Any) -> Callable[..., Any]:
+        """What stands in the place of an operation."""
+        if isinstance(operation, keras.Sequential | keras.Model):
+            inner = _graph_of(operation)
+            return lambda *args, **kwargs: _single(self.through(inner, keras.tree.flatten(args)))
+        if isinstance(operation, IDLE):
+            self.left_out.append(operation.name)
+            return lambda tensor, **kwargs: tensor
+        if isinstance(operation, keras.layers.Layer):
+            return self.copied(operation)
+        return self.lifted(operation)
+
+    def copied(self, layer: Any) -> Callable[..., Any]:
+        """The same layer under a name of its own."""
+        config = {**layer.get_config(), "name": self.name(layer.name, "layer")}
+        twin = type(layer).from_config(config)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            result = twin(*args, **kwargs)
+            twin.set_weights(layer.get_weights())
+            return result
+
+        return call
+
+    def lifted(self, operation: Any) -> Callable[..., Any]:
+        """A layer that computes what an operation on tensors does.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        kind, name = type(operation).__name__, self.name(operation.name, "layer")
+
+        def refuse(why: str) -> ConfigError:
+            return ConfigError(
+                f"operation '{operation.name}' ({kind}) has no layer here: {why}; write it as a layer of Keras or HGQ2"
+            )
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            tensors = [one for one in keras.tree.flatten((args, kwargs)) if isinstance(one, keras.KerasTensor)]
+            if kind == "GetItem":
+                return Part(_keys(args[1] if len(args) > 1 else kwargs["key"], tensors[0], refuse), name=name)(
+                    tensors[0]
+                )
+            if kind in ELEMENTWISE and len(tensors) == 2:
+                return ELEMENTWISE[kind](enable_iq=False, enable_oq=False, name=name)(tensors)
+            if kind == "Concatenate":
+                return keras.layers.Concatenate(axis=operation.axis, name=name)(tensors)
+            if kind == "Transpose":
+                axes = [axis % len(tensors[0].shape) for axis in operation.axes or ()]
+                if not axes or axes[0] != 0:
+                    raise refuse(f"it moves the batch axis. Received: axes={operation.axes}")
+                return keras.layers.Permute(axes[1:], name=name)(tensors[0])
+            if kind in ("Reshape", "ExpandDims", "Squeeze"):
+                return _reshaped(operation, tensors[0], name, refuse)
+            if kind in ("Relu", "ReLU"):
+                return keras.layers.ReLU(name=name)(tensors[0])
+            if kind in ("Einsum", "Matmul") and len(tensors) == 2:
+                equation = operation.subscripts if kind == "Einsum" else _matmul(tensors, refuse)
+                return QEinsum(equation, enable_iq=False, enable_oq=False, name=name)(tensors)
+            raise refuse("it is not known")
+
+        return call
+
+
+def _single(outputs: list[Any]) -> Any:
+    return outputs[0] if len(outputs) == 1 else outputs
+
+
+def _keys(key: Any, tensor: Any, refuse: Callable[[str], ConfigError]) -> list[Any]:
+    """A subscript as `Part` has it: whole numbers and slices, the batch axis whole."""
+    parts = list(key) if isinstance(key, tuple | list) else [key]
+    if Ellipsis in parts:
+        place = parts.index(Ellipsis)
+        parts[place : place + 1] = [slice(None)] * (len(tensor.shape) - len(parts) + 1)
+    first, *others = parts or [slice(None)]
+    if first != slice(None):
+        raise refuse(f"it takes a part of the batch axis. Received: {shown(first)}")
+    keys: list[Any] = []
+    for part in others:
+        if isinstance(part, slice):
+            keys.append([part.start, part.stop, part.step])
+        elif isinstance(part, int | np.integer):
+            keys.append(int(part))
+        else:
+            raise refuse(f"it takes whole numbers and slices. Received: {shown(part)}")
+    return keys
+
+
+def _reshaped(operation: Any, tensor: Any, name: str, refuse: Callable[[str], ConfigError]) -> Any:
+    shape = tuple(operation.compute_output_spec(tensor).shape)
+    if shape[0] is not None or any(size is None for size in shape[1:]):
+        raise refuse(f"the batch axis must stay the first one. Received: {shape}")
+    return keras.layers.Reshape(shape[1:], name=name)(tensor)
+
+
+def _matmul(tensors: list[Any], refuse: Callable[[str], ConfigError]) -> str:
+    first, second = (len(tensor.shape) for tensor in tensors)
+    if first != second or first < 3:
+        raise refuse(f"it multiplies events of equal rank. Received: {first} and {second} axes")
+    outer = "abcdefgh"[: first - 2]
+    return f"{outer}ij,{outer}jk->{outer}ik"
+
+
+def _compared(old: Any, new: keras.Model) -> None:
+    """Try both on events, which they must answer alike.
+
+    Raises:
+        ConfigError: they do not.
+    """
+    random = np.random.default_rng(SEED)
+    events = [random.normal(0.0, 2.0, (EVENTS, *tensor.shape[1:])) for tensor in old.inputs]
+    given = [ops.cast(array, tensor.dtype) for array, tensor in zip(events, old.inputs, strict=True)]
+    answers = [keras.tree.flatten(model(given if len(given) > 1 else given[0], training=False)) for model in (old, new)]
+    for wanted, found, tensor in zip(*answers, old.outputs, strict=True):
+        one, other = (np.asarray(ops.convert_to_numpy(part)) for part in (wanted, found))
+        if one.shape != other.shape or not np.array_equal(one, other):
+            raise ConfigError(
+                f"the model could not be taken over as it is: output '{tensor.name}' is another one. Received: "
+                f"{int((one != other).sum()) if one.shape == other.shape else one.size} of {one.size} values differ on "
+                f"{EVENTS} events"
+            )
