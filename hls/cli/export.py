@@ -1,7 +1,14 @@
 """Write the firmware project of a build from its quantised model; synthesise it where the vendor's tool is installed.
 
     qformers export firmware_configs/part_demo.yaml
-    qformers export firmware_configs/part_demo.yaml --backend vivado --set firmware.clock_ns=4 --synth
+    qformers export firmware_configs/part_demo.yaml --backend vivado --clock-ns 4 --synth
+    qformers export model.keras --backend alkaid --part xcvu13p-flga2577-2-e --clock-ns 5
+    qformers export model.keras firmware_configs/part_demo.yaml --events events.npz --run runs/mine
+
+A quantised model that somebody else built with Keras 3 and HGQ2 needs no build file: its run folder (default:
+runs/<name of the file>) gets one that describes it, which the other commands take. Names that C++ and Verilog cannot
+have are changed, and the manifest has the table. With a build file behind the model its section `firmware` counts.
+Simulations take the events of --events, by input, or numbers over the ranges of the input formats.
 
 The table that is printed has the formats of every layer as the firmware computes them. A layer without exact firmware
 is refused, with the way out.
@@ -11,18 +18,27 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hls.cli.backend import backend_of
 from qformers.cli import options as shared
 from qformers.cli import status
 from qformers.cli.command import Command
+from qformers.errors import ConfigError
+
+if TYPE_CHECKING:
+    from qformers.builds.build import Build
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """The options."""
-    shared.add_build(parser)
+    parser.add_argument("build", type=Path, metavar="BUILD", help="build file, or a quantised model (.keras)")
+    parser.add_argument("firmware", type=Path, nargs="?", metavar="BUILD", help="behind a model: its section firmware")
     shared.add_run(parser)
     shared.add_model(parser)
+    parser.add_argument("--events", type=Path, metavar="FILE", help="of a model: .npy, .npz or .h5 with its inputs")
+    parser.add_argument("--part", metavar="NAME", help="device, instead of firmware.part")
+    parser.add_argument("--clock-ns", metavar="NS", help="clock period, instead of firmware.clock_ns")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="folder of the project (default: firmware/<backend> in the run folder)"
     )
@@ -37,12 +53,19 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Export and, if asked for, synthesise; 0 when it is done."""
-    build = shared.load_build(options)
+    own = shared.is_model(options.build)
+    said = {"part": options.part, "clock_ns": options.clock_ns, "backend": options.backend if own else None}
+    options.overrides += [f"firmware.{key}={value}" for key, value in said.items() if value is not None]
+    if own:
+        build, run, model = _own(options)
+    else:
+        _refuse_extra(options)
+        build = shared.load_build(options)
+        run, model = shared.run_folder(build, options.run), shared.model_path(build, options.model, options.run)
     backend = backend_of(options, build)
-    model = shared.model_path(build, options.model, options.run)
     from hls.stages.export import export
 
-    out = options.out or shared.run_folder(build, options.run) / "firmware" / backend
+    out = options.out or run / "firmware" / backend
     with shared.reporting(options) as reporter:
         result = export(build, model, out, backend, options.allow_overflow, reporter)
     result.show(shared.terminal(options))
@@ -50,6 +73,30 @@ def run(options: argparse.Namespace) -> int:
     if options.synth:
         print(f"reports:   {result.project.build()}")
     return status.DONE
+
+
+def _own(options: argparse.Namespace) -> tuple[Build, Path, Path]:
+    """Take the model over: the build that describes it, its run folder, and its file there."""
+    shared.need_file(options.build, "MODEL")
+    if options.model is not None:
+        raise ConfigError(f"a model is given once: {options.build}, or --model with a build file. Received: both")
+    from qformers.interop.own_run import own_run
+
+    made = own_run(options.build, options.run, options.firmware, options.events, options.overrides)
+    for old, new in made.adopted.renamed.items():
+        print(f"renamed:   {old} is {new} now")
+    return made.build, made.folder, made.model
+
+
+def _refuse_extra(options: argparse.Namespace) -> None:
+    """Refuse what goes with a model alone.
+
+    Raises:
+        ConfigError: a second build file, or events.
+    """
+    for name, value in (("a second BUILD", options.firmware), ("--events", options.events)):
+        if value is not None:
+            raise ConfigError(f"{name} goes with a model (.keras); a build file says all itself. Received: {value}")
 
 
 COMMAND = Command("export", __doc__ or "", add, run)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from hls.errors import HlsError
 from hls.proof.adversarial import uniform
 from qformers.builds.build import Build
+from qformers.builds.own_events import is_own, own_events
 from qformers.data import Events, open_split
 from qformers.data.clouds import PointEvents, joined
 from qformers.data.jets.pieces import join
@@ -56,11 +57,24 @@ def sample(build: Build, model: Any, wanted: int) -> Sample:
     Raises:
         HlsError: fewer than one event is wanted.
     """
+    if is_own(build):
+        return _own_sample(build, model, wanted)
     if takes_events(model):
         jets, splits = load_jets(build, wanted)
         return Sample(host_inputs(model, jets), jets, splits)
     refuse_none(build, wanted)
     return Sample(uniform(model, wanted, build.seed), None, "random over the range of the input formats")
+
+
+def _own_sample(build: Build, model: Any, wanted: int) -> Sample:
+    """Of a model of one's own: from the file that its build names, in random order, or drawn."""
+    refuse_none(build, wanted)
+    given = own_events(build, model)
+    if given is None:
+        return Sample(uniform(model, wanted, build.seed), None, "random over the range of the input formats")
+    count = len(next(iter(given.values())))
+    order = np.random.default_rng(build.seed).permutation(count)[:wanted]
+    return Sample({name: array[order] for name, array in given.items()}, None, f"{count} in {build.data.test[0]}")
 
 
 def load_jets(build: Build, wanted: int) -> tuple[Any, str]:
@@ -88,5 +102,5 @@ def refuse_none(build: Build, wanted: int) -> None:
         HlsError: no whole number, or less than one.
     """
     if not isinstance(wanted, int) or wanted < 1:
-        word = "jet" if build.data.points is None else "window"
+        word = "event" if is_own(build) else "jet" if build.data.points is None else "window"
         raise HlsError(f"at least one {word} is needed: set --events. Received: {wanted!r}")

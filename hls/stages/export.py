@@ -25,6 +25,7 @@ from hls.proof.exact import exact
 from qformers.builds.build import Build
 from qformers.builds.float_only import missing_model
 from qformers.builds.models import load_model
+from qformers.builds.own_events import is_own, own_events
 from qformers.builds.saved import check_recorded
 from qformers.builds.settings import differences, made_otherwise
 from qformers.config.section import architecture_of
@@ -194,6 +195,9 @@ def export(
 def bench_inputs(build: Build, model: keras.Model) -> dict[str, NDArray[np.float32]]:
     """Some test jets, where there are any, and the adversarial events."""
     hard = adversarial(model).inputs
+    if is_own(build):
+        given = own_events(build, model) or {}
+        return {name: np.concatenate([given[name][:BENCH_JETS], hard[name]]) for name in hard} if given else hard
     if not takes_events(model):
         return hard
     try:

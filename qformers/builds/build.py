@@ -196,6 +196,19 @@ def load(path: Path | str, overrides: Iterable[str] = ()) -> Build:
     tree = read_tree(Path(path))
     for text in overrides:
         tree = onto(tree, override(text))
+    return checked(tree, path)
+
+
+def checked(tree: Mapping[str, Any], path: Path | str) -> Build:
+    """The build that nested keys and values spell.
+
+    Args:
+        tree: as a build file has them.
+        path: named in messages.
+
+    Raises:
+        ConfigError: unknown key, wrong value, missing key.
+    """
     try:
         return Build.model_validate(tree)
     except ValidationError as error:

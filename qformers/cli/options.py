@@ -28,6 +28,11 @@ def add_build(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("build", type=Path, metavar="BUILD", help="build file, e.g. firmware_configs/part_demo.yaml")
 
 
+def is_model(path: Path) -> bool:
+    """Whether an argument names a model of Keras instead of a build file."""
+    return path.suffix.lower() in (".keras", ".h5", ".hdf5")
+
+
 def add_events(
     parser: argparse.ArgumentParser,
     default: int = 10_000,

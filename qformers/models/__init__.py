@@ -12,6 +12,7 @@ from qformers.models.hept import HEPT
 from qformers.models.hrrformer import HRRFORMER
 from qformers.models.jedi_linear import JEDI_LINEAR
 from qformers.models.mixer import MIXER
+from qformers.models.own import OWN
 from qformers.models.part import PART
 from qformers.models.transformer import TRANSFORMER
 
@@ -24,4 +25,5 @@ MODELS: dict[str, Arch] = {
     "hept": HEPT,
     "hrrformer": HRRFORMER,
     "erwin": ERWIN,
+    "own": OWN,  # given as a file
 }

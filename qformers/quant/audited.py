@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from rich.console import RenderableType
 
 from qformers.builds.build import Build
 from qformers.builds.models import load_model
+from qformers.builds.own_events import is_own, own_events
 from qformers.data import AnyEvents, Split, SplitName, open_split
 from qformers.errors import ConfigError
 from qformers.files import sha256
@@ -39,6 +41,7 @@ class Audited(Result):
         overflows: the worst events of each quantiser that overflows.
         worst: their numbers in the split, ascending (n,).
         inputs: theirs by name, (n, ...).
+        what: the word for them.
     """
 
     path: Path
@@ -48,6 +51,7 @@ class Audited(Result):
     overflows: tuple[Overflow, ...] = field(repr=False)
     worst: NDArray[np.int64] = field(repr=False)
     inputs: Inputs = field(repr=False)
+    what: str = "jets"
 
     @property
     def worst_path(self) -> Path:
@@ -61,13 +65,13 @@ class Audited(Result):
         wrapping = sum(row.overflow == "WRAP" for row in outside)
         clipped = sum(row.saturated > 0 for row in fixed)
         return (
-            f"{len(outside)} of {len(flowing)} formats of values overflow on these jets, {wrapping} of them wrap "
-            f"around; {clipped} of {len(fixed)} formats of weights and biases cut some off"
+            f"{len(outside)} of {len(flowing)} formats of values overflow on these {self.what}, {wrapping} of them "
+            f"wrap around; {clipped} of {len(fixed)} formats of weights and biases cut some off"
         )
 
     def pieces(self) -> Iterator[RenderableType]:
         """A row per quantiser, then the sum of it."""
-        title = f"{self.path}: formats on {self.events} jets of the {self.split} split"
+        title = f"{self.path}: formats on {self.events} {self.what} of the {self.split} split"
         yield as_table(list(self.rows), title)
         yield str(self)
 
@@ -102,11 +106,14 @@ def audit_split(
     """
     if (events is not None and events < 1) or worst < 0:
         raise ConfigError(f"--events must be at least 1 and --worst at least 0. Received: {events} and {worst}")
-    model, source = load_model(path), open_split(build.data, split)
+    model = load_model(path)
     if not quantisers(model):
         raise ConfigError(
             f"{path}: has no quantisers to audit, it is a float model; name a quantised one (qat/model.keras)"
         )
+    if is_own(build):
+        return _audit_own(build, path, model, events, worst)
+    source = open_split(build.data, split)
     count = len(source) if events is None else min(events, len(source))
 
     def parts() -> Iterator[AnyEvents]:
@@ -122,6 +129,27 @@ def audit_split(
     inputs = [host_inputs(model, part) for part in picked]
     chosen = {name: np.concatenate([one[name] for one in inputs]) for name in inputs[0]}
     return Audited(path, split, count, tuple(rows), tuple(overflows), numbers, chosen)
+
+
+def _audit_own(build: Build, path: Path, model: Any, events: int | None, worst: int) -> Audited:
+    """Of a model of one's own, on the events of the file that its build names.
+
+    Raises:
+        ConfigError: it names none.
+    """
+    given = own_events(build, model)
+    if given is None:
+        raise ConfigError(
+            f"{path}: its formats are looked at on events, and the build names none: take the model over again with "
+            "--events FILE (qformers export)"
+        )
+    taken = {name: array[:events] for name, array in given.items()}
+    count = len(next(iter(taken.values())))
+    parts = ({name: array[at : at + BATCH] for name, array in taken.items()} for at in range(0, count, BATCH))
+    rows, overflows = audit_stream(model, parts, worst)
+    numbers = np.array(sorted({one.event for one in overflows}), np.int64)
+    chosen = {name: array[numbers] for name, array in taken.items()}
+    return Audited(path, "test", count, tuple(rows), tuple(overflows), numbers, chosen, "events")
 
 
 def batches(source: Split, events: int | None, keep: int) -> Iterator[AnyEvents]:

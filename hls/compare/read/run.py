@@ -23,6 +23,7 @@ from hls.compare.read.records import (
 from hls.errors import HlsError
 from hls.reports.report import Report, load_reports
 from qformers.builds.build import Build, load
+from qformers.builds.own_events import OWN, is_own
 from qformers.builds.run_place import naming
 from qformers.builds.saved import content_sha256
 from qformers.builds.settings import hardware_of, unsaid
@@ -80,7 +81,7 @@ class Run:
 
     @property
     def task(self) -> str:
-        """What it learns: "jets" for classes of jets, "regression", or the task of its points."""
+        """What it learns: "jets" for classes of jets, "regression", the task of its points; "own" where nobody says."""
         return _task_of(self.build)
 
     @property
@@ -96,6 +97,8 @@ class Run:
 
 def _task_of(build: Build) -> str:
     data = build.data
+    if is_own(build):
+        return OWN
     if data.points is not None:
         return data.points.task
     known = data.dataset in DATASETS and DATASETS[data.dataset].task(data) == REGRESSION

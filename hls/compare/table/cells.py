@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from hls.compare.read.run import Run
 
 OTHER_TASK = "another task"  # why a build has no score of this name
+GIVEN = "given as a file"  # why a model of one's own was not trained here
 FLOAT_ONLY = "float only"  # why a build without a section `quant` has nothing of a quantised model or of firmware
 
 

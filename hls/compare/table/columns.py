@@ -10,15 +10,17 @@ to the cell. CSV, JSON, Markdown, the terminal and the page show it then. A numb
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from hls.backends.simulators.levels import OF_VERILOG
 from hls.compare.read.interval import interval_of
 from hls.compare.read.records import Agreement, Rtl
 from hls.compare.read.run import RTL_FILE, Run, ebops_of, trained_for_it
-from hls.compare.table.cells import OTHER_TASK, Cell, Column, Table, not_run
+from hls.compare.table.cells import GIVEN, OTHER_TASK, Cell, Column, Table, not_run
 from hls.compare.table.notes import footnotes
 from hls.compare.table.scores import REJECTIONS, rejection_columns, score, untrained
 from hls.compare.table.sources import source_columns
+from qformers.builds.own_events import OWN
 from qformers.config.section import architecture_of
 from qformers.tasks.score_names import spell
 
@@ -57,15 +59,25 @@ def _stale(run: Run, file: str) -> str:
 
 def _inputs(run: Run) -> Cell:
     data = run.build.data
+    if run.task == OWN:
+        model: Any = run.build.model
+        shapes = (f"{name} ({', '.join(map(str, shape))})" for name, shape in model.inputs.items())
+        return Cell(", ".join(shapes), note="inputs of the model, per event")
     if data.points is None:
         return Cell(data.features, note=f"feature set of {data.dataset}")
     coords = getattr(run.build.model, "coords", 0)
     return Cell(f"{data.features} + {coords} coordinates", note=f"of the points of {data.dataset}")
 
 
+def _particles(run: Run) -> Cell:
+    return Cell(reason=GIVEN) if run.task == OWN else Cell(run.build.data.num_particles)
+
+
 def describe(run: Run) -> str:
     """The architecture in a few words: its name, then pair bias, width, heads, blocks and so on where it has them."""
-    model = run.build.model
+    model: Any = run.build.model
+    if run.task == OWN:
+        return f"{model.source}, {len(model.layers)} layers"
     words = [f"{word} {getattr(model, key)}" for key, word in _WORDS.items() if hasattr(model, key)]
     return ", ".join([architecture_of(model), *words])
 
@@ -175,7 +187,7 @@ def _task_score(name: str, task: str, metric: bool = True) -> tuple[Column, Colu
 COLUMNS = (
     Column("build", BUILD, "build", lambda run: Cell(run.name, note=str(run.path)), number=False),
     Column("model", BUILD, "model", lambda run: Cell(describe(run)), number=False, wide=True),
-    Column("particles", BUILD, "N", lambda run: Cell(run.build.data.num_particles)),
+    Column("particles", BUILD, "N", _particles),
     Column("inputs", BUILD, "inputs", _inputs, number=False),
     Column("accuracy", BUILD, "accuracy", score("accuracy", scale=100.0), "%", digits=2, task="jets", metric=True),
     Column("accuracy_float", BUILD, "float accuracy", score("accuracy", "float", 100.0), "%", digits=2, task="jets"),

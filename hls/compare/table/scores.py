@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 
 from hls.compare.read.records import Metrics
 from hls.compare.read.run import Run
-from hls.compare.table.cells import FLOAT_ONLY, OTHER_TASK, Cell, Column
+from hls.compare.table.cells import FLOAT_ONLY, GIVEN, OTHER_TASK, Cell, Column
+from qformers.builds.own_events import OWN
 from qformers.tasks.metrics.jets import LIMIT
 from qformers.tasks.score_names import LARGE
 
@@ -37,6 +38,8 @@ def score(name: str, phase: str = "qat", scale: float = 1.0) -> Callable[[Run], 
 
 def untrained(run: Run, phase: str = "qat") -> Cell:
     """How the model of a phase comes about, where it is not there; a training without the phase would not make it."""
+    if run.task == OWN:
+        return Cell(reason=GIVEN)
     if phase == "qat" and run.float_only:
         return Cell(reason=FLOAT_ONLY)
     if phase == "qat" and run.build.train.qat is None and run.float_manifest is not None:

@@ -1,0 +1,93 @@
+"""Events of a model of one's own: arrays of its inputs, from NumPy or HDF5 files."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qformers.builds.build import Build
+from qformers.config.section import architecture_of
+from qformers.errors import DataError, first_line
+
+OWN = "own"  # data.dataset and model.architecture of such a build
+ENDINGS = (".npy", ".npz", ".h5", ".hdf5")
+
+
+def is_own(build: Build) -> bool:
+    """Whether the model of a build was given as a file."""
+    return bool(architecture_of(build.model) == OWN)
+
+
+def own_events(build: Build, model: Any) -> dict[str, NDArray[np.float32]] | None:
+    """The events that a build of such a model names, input -> (n, ...); None where it names none.
+
+    Args:
+        build: its key data.test names one file.
+        model: whose inputs they are.
+
+    Raises:
+        DataError: no such file, arrays that are missing or have another shape, numbers that are not finite.
+    """
+    if not build.data.test:
+        return None
+    path = Path(build.data.test[0])
+    given = _arrays(path)
+    config: Any = build.model
+    old = {new: name for name, new in config.renamed.items()}
+    names = [tensor.name for tensor in model.inputs]
+    if set(given) == {""} and len(names) == 1:
+        given = {names[0]: given[""]}
+    found: dict[str, NDArray[np.float32]] = {}
+    for tensor in model.inputs:
+        key = tensor.name if tensor.name in given else old.get(tensor.name, tensor.name)
+        if key not in given:
+            there = ", ".join(name or "one array without a name" for name in given) or "none"
+            raise DataError(
+                f"{path}: has no array '{tensor.name}', an input of the model; save it so. Received: {there}"
+            )
+
+        found[tensor.name] = _checked(path, key, given[key], tuple(tensor.shape[1:]))
+    counts = {name: len(array) for name, array in found.items()}
+    if len(set(counts.values())) > 1:
+        raise DataError(f"{path}: every input has as many events. Received: {counts}")
+    return found
+
+
+def _checked(path: Path, name: str, array: Any, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    where = f"{path}: array '{name}'" if name else f"{path}: the array"
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"{where} must hold numbers. Received: {array.dtype}")
+    if array.shape[1:] != shape or not len(array):
+        wanted = ", ".join(map(str, shape))
+        raise DataError(f"{where} must be (events, {wanted}), one event or more. Received: {array.shape}")
+    values = np.ascontiguousarray(array, np.float32)
+    whole = np.isfinite(values.reshape(len(values), -1)).all(axis=1)
+    if not whole.all():
+        raise DataError(f"{where} must be finite, within float32. Received: another number in event {np.argmin(whole)}")
+    return values
+
+
+def _arrays(path: Path) -> Mapping[str, Any]:
+    """The arrays of a file by name; "" for one that has none."""
+    if not path.is_file():
+        why = "is a folder" if path.is_dir() else "no such file"
+        raise DataError(f"{path}: {why}; name a file of events with --events")
+    try:
+        if path.suffix == ".npy":
+            return {"": np.load(path, allow_pickle=False)}
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as file:
+                return {name: file[name] for name in file.files}
+        if path.suffix in ENDINGS:
+            import h5py
+
+            with h5py.File(path, "r") as file:
+                return {name: item[()] for name, item in file.items() if isinstance(item, h5py.Dataset)}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, MemoryError) as error:
+        raise DataError(f"{path}: cannot be read: {first_line(error)}") from error
+    raise DataError(f"{path}: events come as one of {', '.join(ENDINGS)}. Received: {path.suffix or 'no ending'}")

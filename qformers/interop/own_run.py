@@ -1,0 +1,152 @@
+"""A run folder for a quantised model that somebody else built: what export, simulations and comparison work on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qformers.builds.build import Build, checked, load
+from qformers.builds.models import load_model
+from qformers.builds.own_events import OWN
+from qformers.builds.run_place import refuse_foreign_run
+from qformers.builds.saved import save_model
+from qformers.builds.settings import MADE_BY, sections_of
+from qformers.config.files import onto, override
+from qformers.config.names import MAX_NAME, name_fault
+from qformers.errors import ConfigError
+from qformers.files import replacing, sha256
+from qformers.interop.adopt import Adopted, adopt
+from qformers.manifest import write_manifest
+from qformers.records import hashes
+
+ENDINGS = (".keras",)
+STAGE = "own"
+
+
+@dataclass(frozen=True)
+class OwnRun:
+    """A run folder with a model of one's own.
+
+    Attributes:
+        build: that describes it.
+        folder: its place.
+        adopted: the model as it was taken over.
+    """
+
+    build: Build
+    folder: Path
+    adopted: Adopted
+
+    @property
+    def model(self) -> Path:
+        """The model file of the run."""
+        return self.folder / "qat" / "model.keras"
+
+
+def own_run(
+    source: Path,
+    run: Path | None = None,
+    firmware: Path | None = None,
+    events: Path | None = None,
+    overrides: Sequence[str] = (),
+) -> OwnRun:
+    """Take a model over and write its run folder.
+
+    Args:
+        source: the model, a ``.keras`` file.
+        run: the folder; None for ``runs/<name of the file>``.
+        firmware: build file whose section `firmware` counts.
+        events: file of events for the simulations, see `qformers.builds.own_events`; None draws them.
+        overrides: ``section.key=value``, applied last.
+
+    Raises:
+        ConfigError: no model of Keras that can be read, a folder of another model, a setting.
+    """
+    if source.suffix.lower() not in ENDINGS:
+        raise ConfigError(
+            f"{source}: a model is given as a .keras file. A float model of Keras: save it as .keras and quantise it; "
+            "one of QKeras: qformers import qkeras FILE.h5 MODEL.keras"
+        )
+    adopted = adopt(load_model(source))
+    build = _build(source, adopted, firmware, events, overrides)
+    folder = run or Path("runs") / build.name
+    refuse_foreign_run(folder)
+    made = OwnRun(build, folder, adopted)
+    _refuse_another(made)
+    save_model(adopted.model, made.model)
+    facts = {
+        "settings": sections_of(build, *MADE_BY),
+        "source": str(source),
+        "source_sha256": sha256(source),
+        "renamed": dict(adopted.renamed),
+        "left_out": list(adopted.left_out),
+    }
+    write_manifest(made.model.parent, STAGE, build, facts, hashes(made.model.parent, ["model.keras"]))
+    with replacing(folder / "build.yaml") as temporary:
+        temporary.write_text(build.to_yaml())
+    return made
+
+
+def _refuse_another(run: OwnRun) -> None:
+    """Keep a run folder whose model is another one.
+
+    Raises:
+        ConfigError: naming it.
+    """
+    file = run.folder / "build.yaml"
+    if not file.is_file():
+        return
+    before: Any = load(file).model
+    if getattr(before, "source", None) != str(getattr(run.build.model, "source", "")):
+        held = getattr(before, "source", None) or f"of architecture {before.architecture}"
+        raise ConfigError(f"{run.folder}: holds another model ({held}); name another folder with --run")
+
+
+def _build(
+    source: Path, adopted: Adopted, firmware: Path | None, events: Path | None, overrides: Sequence[str]
+) -> Build:
+    model = adopted.model
+    named = model._outputs_struct if isinstance(model._outputs_struct, dict) else {}
+    tensors = named or {tensor._keras_history.operation.name: tensor for tensor in model.outputs}
+    inside = {*(layer.name for layer in model.layers), *tensors}
+    tree: dict[str, Any] = {
+        "spec": 1,
+        "name": build_name(source.stem, inside),
+        "data": {
+            "dataset": OWN,
+            "train": [],
+            "val": [],
+            "test": [str(events)] if events else [],
+            "features": OWN,
+            "num_particles": 1,
+        },
+        "model": {
+            "architecture": OWN,
+            "source": str(source),
+            "inputs": {tensor.name: list(tensor.shape[1:]) for tensor in model.inputs},
+            "outputs": {name: list(tensor.shape[1:]) for name, tensor in tensors.items()},
+            "layers": {layer.name: type(layer).__name__ for layer in model.layers},
+            "renamed": dict(adopted.renamed),
+        },
+        "train": {"qat": None},
+    }
+    if firmware is not None:
+        tree["firmware"] = load(firmware).firmware.model_dump(mode="json")
+    for text in overrides:
+        tree = onto(tree, override(text))
+    return checked(tree, source)
+
+
+def build_name(stem: str, inside: Collection[str] = ()) -> str:
+    """The name of a build for a file of this name.
+
+    Args:
+        stem: of the file, without its ending.
+        inside: names of layers and outputs, which the build cannot have.
+    """
+    plain = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in stem.lower()).strip("_")
+    plain = plain if plain[:1].isalpha() else f"model_{plain}".rstrip("_")
+    plain = plain[: MAX_NAME - len("_model")]
+    return f"{plain}_model" if name_fault(plain) or plain in inside else plain
