@@ -32,13 +32,17 @@ from pydantic_core import PydanticUndefined  # noqa: E402
 from qformers.builds.build import Build  # noqa: E402
 from qformers.config import layers, sections  # noqa: E402
 from qformers.models import MODELS  # noqa: E402
+from qformers.models.own import GIVEN, OWN  # noqa: E402
 
 MADE = "<!-- written by docs/write_reference.py; do not edit -->"
+BLOCK, END = "<!-- docs/write_reference.py -->", "<!-- end -->"  # around what is written within a page
 WIDTH = 100  # columns of a help text
 PLAIN = {int: "whole number", float: "number", bool: "true or false", str: "text", NoneType: "null"}
 YAML = {"None": "null", "True": "true", "False": "false"}
 SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
-MORE = {"generate": (("tracks",), ("listops",), ("digits",), ("clusters",))}  # command -> words behind which it has another help
+MORE = {  # command -> words behind which it has another help
+    "generate": (("tracks",), ("listops",), ("digits",), ("clusters",)),
+}
 HEAD = ("key", "type", "default", "meaning")
 SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("Top level", Build),
@@ -159,7 +163,7 @@ def reference() -> str:
     for title, record in SECTIONS:
         parts += [f"## {title}", intro(record), section_text(record)]
         if title == "data.points":
-            for name, arch in MODELS.items():
+            for name, arch in (*MODELS.items(), (GIVEN, OWN)):
                 parts += [f"## model, `architecture: {name}`", intro(arch.config), section_text(arch.config)]
     return "\n\n".join(parts) + "\n"
 
@@ -182,6 +186,37 @@ def commands() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def own_model() -> str:
+    """The page about models of one's own, its table of layers made anew."""
+    text = (ROOT / "docs" / "own_model.md").read_text()
+    before, _, rest = text.partition(BLOCK)
+    return f"{before}{BLOCK}\n{layer_table()}\n{END}{rest.partition(END)[2]}"
+
+
+def layer_table() -> str:
+    """Layer classes by backend: exact, or why not."""
+    from hls.backends.alkaid import kinds as alkaid
+    from hls.backends.hls4ml import kinds as hls4ml
+    from hls.errors import Gap
+
+    def words(handler: Any, sound: Any) -> str:
+        if handler is None:
+            return "no"
+        if isinstance(handler, Gap):
+            return f"no: {handler.reason}"
+        return "exact" if handler.faults is sound else "exact, except"
+
+    tables = ((alkaid.HANDLERS, alkaid._sound), (hls4ml.HANDLERS, hls4ml._sound))
+    names = sorted({kind for table, _ in tables for kind in table}, key=lambda kind: kind.__name__)
+    rows = [
+        (f"`{kind.__name__}`", *(cell(words(table.get(kind), sound)) for table, sound in tables))
+        for kind in names
+        if not kind.__module__.startswith("qformers.nn.index")  # parts of architectures
+    ]
+    lines = [("layer", "alkaid", "vitis, vivado (hls4ml)"), ("---",) * 3, *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def help_of(command: Any, words: tuple[str, ...] = ()) -> str:
     """What a command prints for `words` and ``--help``, without the table of exit statuses that they all end in."""
     os.environ["COLUMNS"] = str(WIDTH)
@@ -191,7 +226,7 @@ def help_of(command: Any, words: tuple[str, ...] = ()) -> str:
     return printed.getvalue().split("\nexit status:")[0].rstrip()
 
 
-PAGES = {"reference.md": reference, "commands.md": commands}
+PAGES = {"reference.md": reference, "commands.md": commands, "own_model.md": own_model}
 
 
 def main() -> int:

@@ -30,7 +30,8 @@ from qformers.config.section import DEFAULT_ARCHITECTURE, Section, architecture_
 from qformers.config.sections import DataConfig, FirmwareConfig, QuantConfig, TrainConfig
 from qformers.config.yaml_text import to_yaml
 from qformers.errors import ConfigError, nearest, shown
-from qformers.models import MODELS
+from qformers.models import MODELS, arch_of
+from qformers.models.arch import any_number
 from qformers.precision.slots import FIRMWARE, TRAINED
 
 
@@ -41,10 +42,11 @@ def _model_section(value: Any) -> Section:
     if not isinstance(value, Mapping):
         raise PydanticCustomError("no_section", "needs keys and values")
     name = value.get("architecture", DEFAULT_ARCHITECTURE)
-    if not isinstance(name, str) or name not in MODELS:
+    arch = arch_of(name) if isinstance(name, str) else None
+    if arch is None:
         tag = name if isinstance(name, str) else shown(name)
         raise PydanticCustomError("unknown_architecture", "unknown architecture", {"tag": tag})
-    return MODELS[name].config.model_validate(value)
+    return arch.config.model_validate(value)
 
 
 MOST_PLACES = 3  # of a key that are named where it stands in the wrong one
@@ -83,7 +85,8 @@ class Build(Section):
                 "train.qat asks for a quantised phase, and 'quant' is missing or empty: give its keys (quant: {} takes "
                 "the defaults), or set train.qat: null. Received: quant=None"
             )
-        fewest, most = MODELS[architecture_of(self.model)].particles(self.model)
+        arch = arch_of(architecture_of(self.model))
+        fewest, most = any_number(self.model) if arch is None else arch.particles(self.model)
         if not fewest <= self.data.num_particles <= most:
             raise ValueError(
                 f"'data.num_particles': this model takes {fewest} to {most} particles. "
@@ -106,7 +109,8 @@ def _fields_at(location: tuple[int | str, ...], tree: Mapping[str, Any]) -> list
     model: Any = Build
     for step in location:
         if model is Build and step == "model":
-            model = MODELS[architecture_of(tree["model"])].config
+            arch = arch_of(architecture_of(tree["model"]))
+            model = None if arch is None else arch.config
             continue
         if step not in getattr(model, "model_fields", {}):
             break
@@ -146,7 +150,8 @@ def _places(key: str, tree: Mapping[str, Any], record: type[BaseModel] | None = 
 def _architecture(tree: Mapping[str, Any]) -> type[BaseModel] | None:
     """The record of the section `model`, where it names an architecture that is known."""
     name = architecture_of(tree.get("model", {}))
-    return MODELS[name].config if isinstance(name, str) and name in MODELS else None
+    arch = arch_of(name) if isinstance(name, str) else None
+    return None if arch is None else arch.config
 
 
 def _hint(location: tuple[int | str, ...], tree: Mapping[str, Any]) -> str:

@@ -34,7 +34,7 @@ from qformers.data import dataset_of
 from qformers.data.events import FeatureSet
 from qformers.errors import ConfigError, first_line, nearest
 from qformers.files import BROKEN_ZIP
-from qformers.models import MODELS
+from qformers.models import arch_of
 from qformers.models.sizes import Jet
 from qformers.nn import VOCABULARIES
 from qformers.quant.phases import plan, shares
@@ -119,7 +119,9 @@ def build_model(
         nn = VOCABULARIES[vocabulary](build.quant)
     except ConfigError as error:
         raise ConfigError(f"{build.name}: {error}") from error
-    arch = MODELS[architecture_of(build.model)]
+    arch = arch_of(architecture_of(build.model))
+    if arch is None:
+        raise ConfigError(f"unknown architecture '{architecture_of(build.model)}'")
     cfg = arch.fixed(build.model) if vocabulary == "hgq" else build.model
     model = arch.build(cfg, jet, nn)
     if not isinstance(model, keras.Model):

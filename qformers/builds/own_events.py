@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from qformers.builds.build import Build
 from qformers.config.section import architecture_of
+from qformers.data import OWN
 from qformers.errors import DataError, first_line
 
-OWN = "own"  # data.dataset and model.architecture of such a build
+__all__ = ["OWN", "is_own", "own_events"]
+
 ENDINGS = (".npy", ".npz", ".h5", ".hdf5")
 
 

@@ -53,6 +53,7 @@ __all__ = [
     "split_files",
 ]
 
+OWN = "own"  # of a build whose model was given as a file
 HITS = ("event*-hits.csv", "event*-hits.csv.gz")  # TrackML's names, and ACTS's
 
 # by the name in data.dataset; uproot, h5py and torch are imported when a file is opened
@@ -98,6 +99,11 @@ def dataset_of(name: str) -> Dataset:
     Raises:
         DataError: there is none of that name; the message has the nearest one.
     """
+    if name == OWN:
+        raise DataError(
+            "data.dataset: own says that the model was given as a file: it is not trained, tuned or evaluated here; "
+            "what it is tried on are numbers, or the file of data.test (qformers csim, rtl, audit, compare)"
+        )
     if name not in DATASETS:
         raise DataError(f"data.dataset: unknown data set '{name}'{nearest(name, DATASETS)}")
     return DATASETS[name]

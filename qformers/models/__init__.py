@@ -12,7 +12,7 @@ from qformers.models.hept import HEPT
 from qformers.models.hrrformer import HRRFORMER
 from qformers.models.jedi_linear import JEDI_LINEAR
 from qformers.models.mixer import MIXER
-from qformers.models.own import OWN
+from qformers.models.own import GIVEN, OWN
 from qformers.models.part import PART
 from qformers.models.transformer import TRANSFORMER
 
@@ -25,5 +25,9 @@ MODELS: dict[str, Arch] = {
     "hept": HEPT,
     "hrrformer": HRRFORMER,
     "erwin": ERWIN,
-    "own": OWN,  # given as a file
 }
+
+
+def arch_of(name: str) -> Arch | None:
+    """The record that a build file names: an architecture, or that of a model that was given as a file."""
+    return OWN if name == GIVEN else MODELS.get(name)

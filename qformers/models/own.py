@@ -11,6 +11,7 @@ from qformers.config.section import MAX_ENTRIES, FilePath, LayerType, Section, W
 from qformers.errors import ConfigError
 from qformers.models.arch import Arch
 
+GIVEN = "own"  # the value of `architecture`
 Sizes = Annotated[tuple[Annotated[int, Field(gt=0, le=10**6)], ...], Field(max_length=16)]
 Name = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=512)]  # of somebody else's layer
 

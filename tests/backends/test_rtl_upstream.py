@@ -13,6 +13,7 @@ from alkaid.converter import trace_model
 from alkaid.trace import FVArray, trace
 from alkaid.trace.passes.retrace import _retrace
 from alkaid.types import CombLogic, Op, QInterval
+from hgq.layers import QEinsumDense
 from support import hls_models as h
 
 from hls.backends.alkaid import trace as alkaid_trace
@@ -76,6 +77,15 @@ before = peak()
 row @ layout
 print(peak() - before)
 """
+
+
+def test_an_axis_that_only_the_input_has_is_not_summed() -> None:
+    """`fixes.mended`."""
+    given = keras.Input((6, 3), name="given")
+    layer = QEinsumDense("bnc,co->bo", 4, iq_conf=h.form("fixed<6,3,RND,SAT>"), name="sums")
+    model = keras.Model(given, layer(given))
+    with pytest.raises(ValueError, match="axis 2 is out of bounds"):
+        trace_model(model, framework="keras", inputs_kif=((1, 2, 3),))
 
 
 def test_tables_are_computed_in_float64() -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from qformers.quant.kinds.products import spelled
+
 MSB_MUX = 6  # opcode of ALIR: one of two values, by the highest bit of a third one
 
 
@@ -37,11 +39,14 @@ def mended() -> Iterator[None]:
     It traces what it has optimised once more, and a choice by the highest bit of a value (as a saturation makes it) is
     then one by the highest bit that is left: where the value turns out to have fewer bits, or no sign, that is another.
 
+    Its einsum does not sum axes that only one side has: they are summed first.
+
     It computes the functions that become tables in float64, where Keras computes, and rounds, in float32: from 17 bits
     on, some values are others.
     """
     import keras
     from alkaid.converter.builtin.keras.layers._base import _registry
+    from alkaid.converter.builtin.keras.layers.dense import ReplayDense
     from alkaid.converter.builtin.keras.layers.ops import ReplayReshape
     from alkaid.trace import affine_interval, fixed_variable, fixed_variable_array, tracer
     from alkaid.trace.passes import canon, surrogate
@@ -104,6 +109,18 @@ def mended() -> Iterator[None]:
         _whole(float(const))
         return made(const, hwconf)
 
+    einsummed = ReplayDense.call
+
+    def summed_first(self: Any, inputs: Any) -> Any:
+        if not isinstance(self.op, keras.layers.EinsumDense):
+            return einsummed(self, inputs)
+        left, right, output = spelled(self.op.equation, len(self.op.input.shape)).replace("->", ",").split(",")
+        if {*left, *right} <= {*output} | ({*left} & {*right}):
+            return einsummed(self, inputs)
+        values, left = _without(inputs, left, right + output)
+        kernel, right = _without(self._load_weight("kernel"), right, left + output)
+        return np.einsum(f"{left},{right}->{output}", values, kernel) + self._load_weight("bias")
+
     executed = CombLogic.exec_op
 
     def chosen(comb: Any, op: Any, buffer: Any, given: Any) -> Any:
@@ -125,8 +142,10 @@ def mended() -> Iterator[None]:
         variable._const_add, variable.from_const = added, classmethod(constant)
         plugin._QFunctionLUT.call = values_of
         CombLogic.exec_op = chosen
+        ReplayDense.call = summed_first
         yield
     finally:
+        ReplayDense.call = einsummed
         CombLogic.exec_op = executed
         plugin._QFunctionLUT.call = in_float64
         variable._const_add, variable.from_const = add, made
@@ -134,6 +153,13 @@ def mended() -> Iterator[None]:
             module.get_lsb_loc = search
         fixed_variable_array.cmvm = solve
         _registry[keras.layers.Reshape], surrogate.cost_lat_lut = before, count
+
+
+def _without(values: Any, letters: str, others: str) -> tuple[Any, str]:
+    """The sum over axes whose letters nobody else has, and the letters that are left."""
+    alone = tuple(place for place, letter in enumerate(letters) if letter not in others)
+    kept = "".join(letter for letter in letters if letter in others)
+    return (np.sum(values, axis=alone) if alone else values), kept
 
 
 @lru_cache(maxsize=100_000)

@@ -52,7 +52,7 @@ from hgq.layers.core.base import QLayerBase
 from hgq.quantizer import Quantizer
 
 from hls.backends import unfit
-from hls.backends.alkaid import gathers, products
+from hls.backends.alkaid import gathers
 from hls.backends.layer_settings import Abilities
 from hls.backends.unfit import Fault
 from hls.errors import Gap
@@ -94,8 +94,7 @@ HANDLERS: dict[type, Handler | Gap] = {
     keras.layers.Reshape: Handler(),
     keras.layers.Concatenate: Handler(),
     Quantizer: Handler(),
-    **dict.fromkeys((QDense, QBatchNormDense), Handler(faults=unfit.looked_up)),
-    **dict.fromkeys((QEinsumDense, QEinsumDenseBatchnorm), Handler(products.einsum_dense, faults=unfit.looked_up)),
+    **dict.fromkeys((QEinsumDense, QDense, QBatchNormDense, QEinsumDenseBatchnorm), Handler(faults=unfit.looked_up)),
     **dict.fromkeys((QConv1D, QConv2D, QConv3D), Handler(faults=unfit.convolution)),
     **dict.fromkeys((QMaxPooling1D, QMaxPooling2D, QMaxPooling3D), Handler()),
     **dict.fromkeys((QGlobalMaxPooling1D, QGlobalMaxPooling2D, QGlobalMaxPooling3D), Handler()),

@@ -51,9 +51,9 @@ def write_page(
         HlsError: a file of bit widths cannot be read, or a gap in the template.
     """
     style = (FOLDER / "style.css").read_text()
-    script = (FOLDER / "sort.js").read_text() + (FOLDER / "plot.js").read_text()
+    script = (FOLDER / "sort.js").read_text() + ((FOLDER / "plot.js").read_text() if table.metrics else "")
     names = [run.name for run in table.runs]
-    head = table.metrics[0].head
+    head = table.metrics[0].head if table.metrics else ""
     page: dict[str, Any] = {
         "title": " and ".join(names) if len(names) <= 2 else f"Comparison of {len(names)} builds",
         "data_sets": list(dict.fromkeys(map(run_data, table.runs))),
@@ -82,7 +82,13 @@ def write_page(
     sections |= {"difference": "Difference", "kernels": "Kernels and stores", "bits": "Bit widths"}
     sections |= {"missing": "Not run", "projects": "Projects"}
     sections |= {"notes": "Notes", "references": "Published"}
-    absent = {"budgets": not judged, "difference": diff is None, "kernels": not kernels, "references": not references}
+    absent = {
+        "pareto": not table.metrics,
+        "budgets": not judged,
+        "difference": diff is None,
+        "kernels": not kernels,
+        "references": not references,
+    }
     page["contents"] = {key: name for key, name in sections.items() if not absent.get(key)}
     with replacing(path) as temporary:
         temporary.write_text(fill(FOLDER / "report.html.j2", **page))

@@ -47,9 +47,11 @@ def plot(table: Table, references: tuple[Reference, ...], stem: Path) -> list[Pa
     from matplotlib.figure import Figure
 
     small = {"font.size": 14, "axes.labelsize": 16, "legend.fontsize": 10.5, "xtick.labelsize": 12}
+    paths = [stem.with_name(f"{stem.name}.{ending}") for ending in ("png", "pdf")]
+    if not table.metrics:
+        return _without_scores(paths)
     metric = table.metrics[0]
     shown = drawn(references) if metric.key == "accuracy" else ()
-    paths = [stem.with_name(f"{stem.name}.{ending}") for ending in ("png", "pdf")]
     with mpl.rc_context({**mplhep.style.ROOT, **small}):
         figure = Figure(figsize=SIZE_INCHES, dpi=DPI)
         panels = figure.subplots(1, 2, sharey=True)
@@ -69,6 +71,18 @@ def plot(table: Table, references: tuple[Reference, ...], stem: Path) -> list[Pa
         for path in paths:
             with replacing(path) as temporary:
                 figure.savefig(temporary)
+    return paths
+
+
+def _without_scores(paths: list[Path]) -> list[Path]:
+    """Of models that were given as files: nothing to plot."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 1.5), dpi=DPI)
+    figure.text(0.5, 0.5, "These builds have no score that could be drawn beside their cost.", ha="center", va="center")
+    for path in paths:
+        with replacing(path) as temporary:
+            figure.savefig(temporary)
     return paths
 
 

@@ -1,0 +1,175 @@
+"""Models of one's own, exported without a build file, through the commands that follow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import yaml
+from hgq.config import QuantizerConfigScope
+from hgq.layers import QConv1D, QDense, QMaxPool1D
+from hgq.utils import trace_minmax
+
+from hls import cli
+from hls.compare.read.run import read_run
+from hls.compare.table.columns import tabulate
+from qformers.builds.build import load
+from qformers.builds.models import build_model, fresh_model, load_model
+from qformers.builds.own_events import own_events
+from qformers.data.jets.standardise import RAW, feature_set
+from qformers.errors import ConfigError, DataError
+from qformers.interop.own_run import build_name, own_run
+
+EVENTS = 300
+
+
+def save(folder: Path) -> Path:
+    """A model with names that no C++ can have, and events for it."""
+    keras.utils.set_random_seed(1)
+    with QuantizerConfigScope(place="all", overflow_mode="SAT", round_mode="RND"):
+        given = keras.Input((6, 2), name="_M1")
+        x = QMaxPool1D(2, name="output")(QConv1D(4, 3, padding="same", activation="relu", name="conv-1")(given))
+        x = keras.layers.Dropout(0.1)(keras.layers.Flatten()(x))
+        model = keras.Model(given, QDense(3, name="input")(x))
+    events = np.random.default_rng(0).normal(0, 1, (EVENTS, 6, 2)).astype(np.float32)
+    trace_minmax(model, events, verbose=False)
+    model.save(folder / "my model.keras")
+    np.savez(folder / "events.npz", _M1=events)
+    return folder / "my model.keras"
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return save(tmp_path)
+
+
+def command(*words: object) -> int:
+    return cli.main([*map(str, words)])
+
+
+def test_a_model_goes_through_the_flow_without_a_build_file(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("export", model, "--backend", "alkaid", "--events", "events.npz", "--clock-ns", 4) == 0
+    told = capsys.readouterr().out
+    for line in ("_M1 is M1 now", "conv-1 is conv_1 now", "output is output_layer now", "input is input_layer now"):
+        assert f"renamed:   {line}" in told
+    run = Path("runs/my_model")
+    build: Any = load(run / "build.yaml")
+    assert build.firmware.clock_ns == 4.0
+    assert build.firmware.backend == "alkaid"
+    assert build.model.inputs == {"M1": (6, 2)}
+    assert list(build.model.layers.items())[1] == ("conv_1", "QConv1D")
+    manifest = json.loads((run / "qat/manifest.json").read_text())
+    assert manifest["renamed"]["conv-1"] == "conv_1"
+    assert manifest["left_out"] == ["dropout"]
+    facts = json.loads((run / "firmware/alkaid/metadata.json").read_text())
+    assert facts["lut_estimate"] <= facts["lut_estimate_before_ternary_adders"]
+
+    assert command("csim", run / "build.yaml") == 0
+    assert f"{EVENTS} events ({EVENTS} in events.npz): firmware = quantised Keras: 0 of" in capsys.readouterr().out
+    assert command("rtl", run / "build.yaml", "--levels", "interpreter") == 0
+    assert command("audit", run / "build.yaml") == 0
+    assert f"formats on {EVENTS} events of the test split" in capsys.readouterr().out
+    row = tabulate([read_run(run)]).cells[0]
+    assert row["model"].value == f"{model}, 5 layers"
+    assert row["inputs"].value == "M1 (6, 2)"
+    assert row["particles"].missing == "given as a file"
+    assert row["csim"].equal
+    assert command("compare", run) == 0
+    assert "qformers train" not in capsys.readouterr().out
+
+
+def test_without_events_numbers_are_drawn(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("export", model, "--backend", "alkaid", "--run", "runs/other") == 0
+    assert command("rtl", "runs/other/build.yaml", "--run", "runs/other", "--levels", "interpreter") == 0
+    assert "0 of" in capsys.readouterr().out
+    with refused(capsys, "its formats are looked at on events"):
+        assert command("audit", "runs/other/build.yaml", "--run", "runs/other") == 2
+
+
+@contextmanager
+def refused(capsys: pytest.CaptureFixture[str], words: str) -> Iterator[None]:
+    """A block whose command says this on standard error."""
+    capsys.readouterr()
+    yield
+    assert words in capsys.readouterr().err
+
+
+def test_a_build_file_behind_the_model_gives_its_firmware(model: Path, tmp_path: Path) -> None:
+    other = {"spec": 1, "name": "other", "data": {"dataset": "jetclass", "train": ["a"], "val": ["a"], "test": ["a"]}}
+    other["data"] |= {"features": "kin", "num_particles": 4}  # type: ignore[operator]
+    other |= {"model": {}, "firmware": {"backend": "alkaid", "clock_ns": 2.5}}
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump(other))
+    made = own_run(model, firmware=tmp_path / "other.yaml", overrides=["firmware.part=xcku115-flvb2104-2-i"])
+    assert (made.build.firmware.clock_ns, made.build.firmware.backend) == (2.5, "alkaid")
+    assert made.build.firmware.part == "xcku115-flvb2104-2-i"
+    assert load_model(made.model).count_params() == load_model(model).count_params()
+
+
+def test_what_does_not_go_together_is_refused(model: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    own_run(model)
+    cases: list[tuple[list[object], str]] = [
+        (["export", "none.keras"], "none.keras: no such file"),
+        (["export", "model.h5"], "a model is given as a .keras file"),
+        (["export", model, "--model", model], "a model is given once"),
+        (["export", "runs/my_model/build.yaml", "--events", "events.npz"], "--events goes with a model (.keras)"),
+        (["export", "runs/my_model/build.yaml", "other.yaml"], "a second BUILD goes with a model (.keras)"),
+        (["train", "runs/my_model/build.yaml"], "own says that the model was given as a file"),
+    ]
+    (tmp_path / "model.h5").write_bytes(b"no")
+    for words, said in cases:
+        with refused(capsys, said):
+            assert command(*words) == 2
+    (tmp_path / "second.keras").write_bytes(model.read_bytes())
+    with pytest.raises(ConfigError, match=r"runs/my_model: holds another model \(.*my model.keras\); name another"):
+        own_run(tmp_path / "second.keras", run=Path("runs/my_model"))
+    with pytest.raises(DataError, match=r"data.dataset: own says that the model was given as a file"):
+        fresh_model(load("runs/my_model/build.yaml"))
+    with pytest.raises(ConfigError, match=r"the model was given as a file \(.*\); it is not made from its build file"):
+        build_model(load("runs/my_model/build.yaml"), feature_set({"a": RAW}), ["a"])
+
+
+@pytest.mark.parametrize(
+    ("name", "arrays", "words"),
+    [
+        ("e.npz", {"x": np.ones((2, 6, 2))}, "has no array 'M1', an input of the model; save it so. Received: x"),
+        ("e.npz", {"M1": np.ones((2, 5, 2))}, r"array 'M1' must be \(events, 6, 2\), .* Received: \(2, 5, 2\)"),
+        ("e.npz", {"M1": np.ones((0, 6, 2))}, r"one event or more. Received: \(0, 6, 2\)"),
+        ("e.npz", {"M1": np.full((3, 6, 2), np.nan)}, "must be finite, within float32. Received: .* in event 0"),
+        ("e.npz", {"M1": np.full((3, 6, 2), "a")}, "must hold numbers. Received: <U1"),
+        ("e.npz", None, "no such file; name a file of events with --events"),
+        ("e.txt", b"1 2", r"events come as one of .npy, .npz, .h5, .hdf5. Received: .txt"),
+        ("e.npz", b"PK damaged", "cannot be read"),
+        ("e.h5", b"damaged", "cannot be read"),
+    ],
+)
+def test_events_that_are_none(model: Path, name: str, arrays: Any, words: str, tmp_path: Path) -> None:
+    if isinstance(arrays, bytes):
+        (tmp_path / name).write_bytes(arrays)
+    elif arrays is not None:
+        np.savez(tmp_path / name, **arrays)
+    made = own_run(model, events=Path(name))
+    with pytest.raises(DataError, match=words):
+        own_events(made.build, load_model(made.model))
+
+
+def test_one_array_without_a_name_is_that_of_the_only_input(model: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "e.npy", np.ones((2, 6, 2)))
+    made = own_run(model, events=Path("e.npy"))
+    found = own_events(made.build, load_model(made.model))
+    assert found is not None
+    assert found["M1"].shape == (2, 6, 2)
+
+
+@pytest.mark.parametrize(
+    ("stem", "name"), [("My Net", "my_net"), ("3x", "model_3x"), ("class", "class_model"), ("é", "model_model")]
+)
+def test_names_of_builds(stem: str, name: str) -> None:
+    assert build_name(stem) == name
+    assert build_name("net", ["net"]) == "net_model"
