@@ -162,12 +162,12 @@ def with_vendor(runs: Sequence[Run], given: Sequence[str]) -> tuple[Run, ...]:
     by_name = {run.name: run for run in runs}
     for text in given:
         name, equals, path = text.partition("=")
-        if not equals:
-            name, path = next(iter(by_name)), text
-            if len(by_name) > 1:
-                raise HlsError(
-                    f"--vendor with several runs needs RUN=PATH, RUN one of {', '.join(by_name)}. Received: {text}"
-                )
+        if name not in by_name and len(by_name) == 1 and (not equals or Path(text).exists()):
+            name, path = next(iter(by_name)), text  # the = is one of the path
+        elif not equals:
+            raise HlsError(
+                f"--vendor with several runs needs RUN=PATH, RUN one of {', '.join(by_name)}. Received: {text}"
+            )
         if name not in by_name:
             raise HlsError(f"--vendor {text}: '{name}' is none of the runs {', '.join(by_name)}")
         run, added = by_name[name], {report.source: report for report in read_reports(Path(path))}

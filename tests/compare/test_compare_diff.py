@@ -213,6 +213,18 @@ def test_vendor_reports_need_a_run_where_there_are_several(tmp_path: Path) -> No
         with_vendor(runs[:1], [str(tmp_path / "x.rpt")])
 
 
+def test_a_path_of_a_vendor_report_may_have_an_equals_sign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = read_runs([trained(tmp_path, "part_a"), trained(tmp_path, "part_b")])
+    place = tmp_path / "clock=5" / "solution"
+    place.mkdir(parents=True)
+    said = Report("csynth", "csynth", "Vitis HLS 2023.2", resources={"lut": 8851}, clock_ns=5.0)
+    read: list[Path] = []
+    monkeypatch.setattr("hls.stages.compare.read_reports", lambda path: read.append(path) or [said])
+    with_vendor(runs[:1], [str(place)])
+    with_vendor(runs, [f"part_b={place}"])
+    assert read == [place, place]
+
+
 def test_a_vendor_report_becomes_a_column_of_its_own_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = read_runs([trained(tmp_path, "part_a"), trained(tmp_path, "part_b")])
     said = Report("csynth", "csynth", "Vitis HLS 2023.2", resources={"lut": 8851}, clock_ns=5.0)

@@ -251,6 +251,8 @@ def test_quartus_without_alms_and_without_clock() -> None:
     report = one("quartus_std_18_1/cyclone4")
     assert report.resources == {"ff": 4077}
     assert report.detail["fit"]["logic_elements"] == 8120
+    assert report.detail["fit"]["multipliers_9bit"] == 48
+    assert report.detail["fit"]["available"]["multipliers_9bit"] == 532
     timing = one("quartus_pro_25_1/no_clock")
     assert (timing.clock_ns, timing.achieved_ns, timing.detail["sta"]["met"]) == (None, None, None)
     assert "no clock" in timing.detail["sta"]["note"]

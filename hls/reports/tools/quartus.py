@@ -108,6 +108,7 @@ def _fitted(path: Path, summary: dict[str, str], blocks: str) -> tuple[dict[str,
         "dsp": ("Total DSP Blocks",),
         blocks or "ram_blocks": ("Total RAM Blocks",),
         "logic_elements": ("Total logic elements",),  # Cyclone IV, MAX 10
+        "multipliers_9bit": ("Embedded Multiplier 9-bit elements",),  # of these; an 18 x 18 product takes two
         "memory_bits": ("Total block memory bits", "Total memory bits"),
     }
     used: dict[str, int] = {}
@@ -123,7 +124,9 @@ def _fitted(path: Path, summary: dict[str, str], blocks: str) -> tuple[dict[str,
         lacking = rows["ff"][0] if "ff" not in used else rows["alm"][0]
         raise missing(path, f"Fitter Summary: {lacking}", FIT)
     other: dict[str, Any] = {
-        key: used.pop(key) for key in ("ram_blocks", "logic_elements", "memory_bits") if key in used
+        key: used.pop(key)
+        for key in ("ram_blocks", "logic_elements", "multipliers_9bit", "memory_bits")
+        if key in used
     }
     return used, available, other
 
