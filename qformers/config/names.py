@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import keyword
 import re
+from collections.abc import Iterable
 
 MAX_NAME = 64  # characters: a file name has up to 255, and generated names are longer than this one
 
@@ -109,3 +110,22 @@ _LAYER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 def is_layer_name(name: str) -> bool:
     """Whether a layer, an input or an output of a model may be called that in C++ and Verilog."""
     return _LAYER.fullmatch(name) is not None and not keyword.iskeyword(name) and name not in LAYER_RESERVED
+
+
+def legal(name: str, what: str, taken: Iterable[str]) -> str:
+    """A name near `name` that C++ and Verilog can have, and that nobody has.
+
+    Args:
+        name: as it is.
+        what: added where the name alone means something else.
+        taken: that are not free.
+    """
+    plain = re.sub(r"\W", "_", name, flags=re.ASCII).strip("_") or what
+    plain = plain if re.match(r"[A-Za-z]", plain) else f"{what}_{plain}"
+    if not is_layer_name(plain):
+        plain = f"{plain}_{what}"
+    others, free, number = set(taken), plain, 1
+    while free in others:
+        number += 1
+        free = f"{plain}_{number}"
+    return free

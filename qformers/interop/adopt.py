@@ -9,8 +9,7 @@ nothing in inference goes.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +18,7 @@ import numpy as np
 from hgq.layers import QAdd, QEinsum, QMaximum, QMinimum, QMultiply, QSubtract
 from keras import ops
 
-from qformers.config.names import is_layer_name
+from qformers.config.names import legal
 from qformers.errors import ConfigError, shown
 from qformers.nn.moves import Part
 
@@ -66,25 +65,6 @@ def adopt(model: Any) -> Adopted:
     made = keras.Model(inputs if len(inputs) > 1 else inputs[0], ends, name=legal(model.name, "model", ()))
     _compared(graph, made)
     return Adopted(made, dict(walk.renamed), tuple(walk.left_out))
-
-
-def legal(name: str, what: str, taken: Iterable[str]) -> str:
-    """A name near `name` that C++ and Verilog can have, and that nobody has.
-
-    Args:
-        name: as it is.
-        what: added where the name alone means something else.
-        taken: that are not free.
-    """
-    plain = re.sub(r"\W", "_", name, flags=re.ASCII).strip("_") or what
-    plain = plain if re.match(r"[A-Za-z]", plain) else f"{what}_{plain}"
-    if not is_layer_name(plain):
-        plain = f"{plain}_{what}"
-    others, free, number = set(taken), plain, 1
-    while free in others:
-        number += 1
-        free = f"{plain}_{number}"
-    return free
 
 
 def _graph_of(model: Any) -> Any:

@@ -12,8 +12,9 @@ from hgq.config import QuantizerConfigScope
 from hgq.layers import QDense, QMultiHeadAttention
 from keras import ops
 
+from qformers.config.names import legal
 from qformers.errors import ConfigError
-from qformers.interop.adopt import adopt, legal
+from qformers.interop.adopt import adopt
 
 
 def head(x: Any) -> Any:

@@ -124,9 +124,7 @@ def _fitted(path: Path, summary: dict[str, str], blocks: str) -> tuple[dict[str,
         lacking = rows["ff"][0] if "ff" not in used else rows["alm"][0]
         raise missing(path, f"Fitter Summary: {lacking}", FIT)
     other: dict[str, Any] = {
-        key: used.pop(key)
-        for key in ("ram_blocks", "logic_elements", "multipliers_9bit", "memory_bits")
-        if key in used
+        key: used.pop(key) for key in ("ram_blocks", "logic_elements", "multipliers_9bit", "memory_bits") if key in used
     }
     return used, available, other
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from qformers.config.names import legal
 from qformers.errors import QkerasError, first_line, nearest
 from qformers.interop.qkeras import dense, pooling, simple
 from qformers.interop.qkeras.apply import Context
@@ -206,13 +206,10 @@ def _legal_names(saved: SavedModel, context: Context) -> dict[str, str]:
     """Layer names that C and Verilog can take; changed ones are noted."""
     names: dict[str, str] = {}
     for name in saved.layers:
-        legal = re.sub(r"\W", "_", name, flags=re.ASCII)
-        legal = legal if re.match(r"[A-Za-z]", legal) else f"layer{legal}"
-        if legal in names.values():
-            raise QkerasError(f"layers '{name}' and another would both be called '{legal}'; rename one")
-        if legal != name:
-            context.emit.notes.append(f"layer '{name}' is called '{legal}' now, which C and Verilog can take")
-        names[name] = legal
+        what = "input" if saved.layers[name].kind == "InputLayer" else "layer"
+        names[name] = legal(name, what, names.values())
+        if names[name] != name:
+            context.emit.notes.append(f"layer '{name}' is called '{names[name]}' now, which C and Verilog can take")
     return names
 
 
