@@ -36,10 +36,10 @@ def words(model: keras.Model) -> str:
         (keras.layers.LayerNormalization(name="norm"), r"norm \(LayerNormalization\).*build it by the verb norm"),
         (keras.layers.BatchNormalization(name="norm"), r"norm \(BatchNormalization\).*fold it"),
         (
-            keras.layers.Activation("relu", name="act"),
-            r"act \(Activation\): it is not exact in hls4ml; give QEinsumDense",
+            keras.layers.Activation("gelu", name="act"),
+            r"act \(Activation\): it is another function than the larger of a value and 0; use QUnaryFunctionLUT",
         ),
-        (keras.layers.ReLU(name="act"), r"act \(ReLU\): it is not exact in hls4ml; use QEinsumDense"),
+        (keras.layers.ReLU(name="act"), r"act \(ReLU\): hls4ml writes C\+\+ for it that does not compile"),
         (
             keras.layers.Softmax(name="soft"),
             r"soft \(Softmax\): its tables are not those of Keras; use hgq.layers.QSoftmax",
