@@ -1,10 +1,13 @@
-"""Settings of layers that no backend here has exact firmware for."""
+"""Settings and uses of layers that no backend here has exact firmware for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+from hls.errors import Refusal
+from qformers.nn.memory import inputs_of
+from qformers.quant.kinds import kind_of
 from qformers.quant.kinds.moves import plain_relu
 from qformers.quant.kinds.windows import pooled
 
@@ -15,7 +18,8 @@ def looked_up(layer: Any) -> Iterator[Fault]:
     """A dense layer or convolution with an activation that is looked up: a table of all that its sums can be."""
     name = getattr(layer.activation, "__name__", "linear")
     if name not in ("linear", "relu"):
-        way_out = f"leave it out there and put QUnaryFunctionLUT('{name}') behind, whose input is rounded"
+        behind = "QSoftmax" if name == "softmax" else f"QUnaryFunctionLUT('{name}')"
+        way_out = f"leave it out there and put {behind} behind, whose input is rounded"
         yield f"its activation '{name}' would be a table of all that its sums can be", way_out
 
 
@@ -26,14 +30,22 @@ def padded_in_front(layer: Any) -> Iterator[Fault]:
         yield "causal padding has no firmware", f"put ZeroPadding1D(({before}, 0)) in front and set padding='valid'"
 
 
+def channels_first(layer: Any) -> Iterator[Fault]:
+    """Positions behind the channels."""
+    if layer.data_format != "channels_last":
+        yield f"firmware takes channels last. Received: {layer.data_format}", "set data_format='channels_last'"
+
+
 def convolution(layer: Any) -> Iterator[Fault]:
-    """Both."""
+    """All of these."""
     yield from looked_up(layer)
     yield from padded_in_front(layer)
+    yield from channels_first(layer)
 
 
 def uneven_mean(layer: Any) -> Iterator[Fault]:
     """A mean over positions whose number is no power of two, or changes at the edge."""
+    yield from channels_first(layer)
     count = pooled(layer)
     if count & (count - 1):
         way_out = "pool over a power of two, or use QMeanPow2, which divides by the next one"
@@ -52,3 +64,27 @@ def between(layer: Any) -> Iterator[Fault]:
     """Values between others."""
     if (how := getattr(layer, "interpolation", "nearest")) != "nearest":
         yield f"it computes values between others (interpolation='{how}')", "set interpolation='nearest'"
+
+
+def public(kinds: Iterable[type]) -> list[str]:
+    """The names of layer classes that anybody can use, without those that architectures here are made of."""
+    return sorted(kind.__name__ for kind in kinds if not kind.__module__.startswith("qformers"))
+
+
+def aliases(model: Any, tensor: Any) -> Iterator[Any]:
+    """The tensor, and its values at other places."""
+    yield tensor
+    for layer in model.layers:
+        kind, given = kind_of(layer), inputs_of(layer)
+        read = given if kind.joins else given[:1] if kind.moves else []
+        if any(one is tensor for one in read):
+            yield from aliases(model, layer.output)
+
+
+def given_out(model: Any) -> Iterator[Refusal]:
+    """Model inputs that are outputs as they come in, or at other places: no quantiser says a format for them."""
+    outputs = {id(tensor) for tensor in model.outputs}
+    for tensor in model.inputs:
+        if any(id(alias) in outputs for alias in aliases(model, tensor)):
+            reason = "an output gives it out as it comes in, and its port has the format of its other readers"
+            yield Refusal(tensor.name, "InputLayer", reason, "leave that output out, or put a Quantizer in front of it")

@@ -131,6 +131,12 @@ def name_refusals(model: Any, build: Build | None) -> list[Refusal]:
         for name in output_names(model)
         if not is_identifier(name)
     ]
+    places: dict[int, str] = {}
+    for name, tensor in zip(output_names(model), model.outputs, strict=True):
+        if id(tensor) in places:
+            reason = f"it is the same tensor as the output '{places[id(tensor)]}'"
+            refused.append(Refusal(name, "output", reason, "leave one of the two out"))
+        places.setdefault(id(tensor), name)
     inside = {*(layer.name for layer in model.operations), *output_names(model)}
     if build is not None and build.name in inside:
         reason = f"a layer, input or output of the model has this name too. Received: {build.name}"

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hls.cli.backend import backend_of
 from qformers.cli import options as shared
@@ -80,11 +80,21 @@ def _own(options: argparse.Namespace) -> tuple[Build, Path, Path]:
     shared.need_file(options.build, "MODEL")
     if options.model is not None:
         raise ConfigError(f"a model is given once: {options.build}, or --model with a build file. Received: both")
+    from hls.backends import open_backend
+    from hls.errors import ExportRefused
     from qformers.interop.own_run import own_run
 
-    made = own_run(options.build, options.run, options.firmware, options.events, options.overrides)
+    def refuse(model: Any, build: Build) -> None:
+        backend = open_backend(build.firmware.backend)
+        if refused := backend.supports(model, build):
+            raise ExportRefused(backend.name, refused)
+
+    made = own_run(options.build, options.run, options.firmware, options.events, options.overrides, refuse)
     for old, new in made.adopted.renamed.items():
         print(f"renamed:   {old} is {new} now")
+    if made.adopted.left_out:
+        print(f"left out:  {', '.join(made.adopted.left_out)}, which does nothing in inference")
+    print(f"run:       {made.folder}")
     return made.build, made.folder, made.model
 
 

@@ -8,7 +8,13 @@ from typing import Any
 
 import keras
 import numpy as np
-from hgq.layers import QAffinedUnaryFunctionLUT, QUnaryFunctionLUT
+from hgq.layers import (
+    QAffinedUnaryFunctionLUT,
+    QBatchNormalization,
+    QBatchNormDense,
+    QEinsumDenseBatchnorm,
+    QUnaryFunctionLUT,
+)
 from numpy.typing import NDArray
 
 from hls.backends.protocol import Project
@@ -48,15 +54,26 @@ def in_float64(model: keras.Model) -> keras.Model:
             keras.config.set_dtype_policy(before)
         twin.set_weights(model.get_weights())
         for ours, theirs in zip(quantisers(model), quantisers(twin), strict=True):
-            if ours.place in ("weight", "bias"):
+            if ours.place in ("weight", "bias") and ours.computed is None:
                 theirs.variable.assign(ours.wrapper(ours.variable))
         for own, other in zip(model._flatten_layers(), twin._flatten_layers(), strict=True):
+            _fix_norm(own, other)
             if isinstance(own, QUnaryFunctionLUT):
                 other.activation = _table_of(own)
             if isinstance(own, QAffinedUnaryFunctionLUT):  # its line is in the table
                 other.scale.assign([1.0])
                 other.bias.assign([0.0])
     return twin
+
+
+def _fix_norm(own: Any, other: Any) -> None:
+    """Give a layer with a norm in it the factors and offsets that another one computes and rounds in float32."""
+    if isinstance(own, QBatchNormalization):
+        fixed = tuple(keras.ops.cast(part, DOUBLE) for part in own.qscaler_and_qoffset)
+        other._scaler_and_offset = lambda: fixed
+    elif isinstance(own, QBatchNormDense | QEinsumDenseBatchnorm):
+        fixed = tuple(keras.ops.cast(part, DOUBLE) for part in (own.qkernel, own.qbias))
+        other.get_fused_qkernel_and_qbias = lambda *arguments, **options: fixed
 
 
 @contextmanager

@@ -42,8 +42,8 @@ def own_events(build: Build, model: Any) -> dict[str, NDArray[np.float32]] | Non
     config: Any = build.model
     old = {new: name for name, new in config.renamed.items()}
     names = [tensor.name for tensor in model.inputs]
-    if set(given) == {""} and len(names) == 1:
-        given = {names[0]: given[""]}
+    if len(names) == 1 and len(given) == 1 and set(given) <= {"", "arr_0"}:  # as numpy.save and numpy.savez call it
+        given = {names[0]: next(iter(given.values()))}
     found: dict[str, NDArray[np.float32]] = {}
     for tensor in model.inputs:
         key = tensor.name if tensor.name in given else old.get(tensor.name, tensor.name)
@@ -62,8 +62,9 @@ def own_events(build: Build, model: Any) -> dict[str, NDArray[np.float32]] | Non
 
 def _checked(path: Path, name: str, array: Any, shape: tuple[int, ...]) -> NDArray[np.float32]:
     where = f"{path}: array '{name}'" if name else f"{path}: the array"
-    if array.dtype.kind not in "biuf":
-        raise DataError(f"{where} must hold numbers. Received: {array.dtype}")
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
+        kind = getattr(array, "dtype", type(array).__name__)
+        raise DataError(f"{where} must hold an array of numbers. Received: {kind}")
     if array.shape[1:] != shape or not len(array):
         wanted = ", ".join(map(str, shape))
         raise DataError(f"{where} must be (events, {wanted}), one event or more. Received: {array.shape}")

@@ -159,8 +159,13 @@ def load_build(options: argparse.Namespace) -> Build:
         ConfigError: with the file, the key and the way out in the message.
     """
     from qformers.builds.build import load
+    from qformers.models.own import GIVEN
 
-    return load(options.build, options.overrides)
+    build = load(options.build, options.overrides)
+    of_own = getattr(build.model, "architecture", "") == GIVEN and options.build.name == "build.yaml"
+    if of_own and getattr(options, "run", "") is None:  # a model of one's own stays with its description
+        options.run = options.build.parent
+    return build
 
 
 def need_data(build: Build) -> None:

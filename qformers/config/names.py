@@ -112,6 +112,9 @@ def is_layer_name(name: str) -> bool:
     return _LAYER.fullmatch(name) is not None and not keyword.iskeyword(name) and name not in LAYER_RESERVED
 
 
+LONGEST = 48  # characters of a layer, so that what is generated around it stays a name
+
+
 def legal(name: str, what: str, taken: Iterable[str]) -> str:
     """A name near `name` that C++ and Verilog can have, and that nobody has.
 
@@ -120,7 +123,7 @@ def legal(name: str, what: str, taken: Iterable[str]) -> str:
         what: added where the name alone means something else.
         taken: that are not free.
     """
-    plain = re.sub(r"\W", "_", name, flags=re.ASCII).strip("_") or what
+    plain = re.sub(r"\W", "_", name, flags=re.ASCII).strip("_")[:LONGEST] or what
     plain = plain if re.match(r"[A-Za-z]", plain) else f"{what}_{plain}"
     if not is_layer_name(plain):
         plain = f"{plain}_{what}"

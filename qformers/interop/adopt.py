@@ -86,6 +86,11 @@ def _graph_of(model: Any) -> Any:
                 f"input '{tensor.name}': firmware needs a fixed shape: give keras.Input all sizes. "
                 f"Received: {tuple(tensor.shape[1:])}"
             )
+        if "float" not in str(tensor.dtype):
+            raise ConfigError(
+                f"input '{tensor.name}': numbers come in as floats and are rounded by the first quantiser: leave dtype "
+                f"out. Received: {tensor.dtype}"
+            )
     return model
 
 
@@ -117,7 +122,9 @@ class _Walk:
     def ends(self, outputs: Any, names: list[str]) -> Any:
         """The outputs as the new model has them: by name, where the old one named them."""
         if all(names):
-            found = {name: legal(name, "output", ()) for name in names}
+            found: dict[str, str] = {}
+            for name in names:
+                found[name] = legal(name, "output", found.values())
             self.renamed |= {old: new for old, new in found.items() if old != new}
             return {found[name]: tensor for name, tensor in zip(names, outputs, strict=True)}
         return outputs if len(outputs) > 1 else outputs[0]
@@ -132,7 +139,7 @@ class _Walk:
         if isinstance(operation, keras.Sequential | keras.Model):
             inner = _graph_of(operation)
             return lambda *args, **kwargs: _single(self.through(inner, keras.tree.flatten(args)))
-        if isinstance(operation, IDLE):
+        if isinstance(operation, IDLE) or _changes_nothing(operation):
             self.left_out.append(operation.name)
             return lambda tensor, **kwargs: tensor
         if isinstance(operation, keras.layers.Layer):
@@ -189,6 +196,11 @@ class _Walk:
             raise refuse("it is not known")
 
         return call
+
+
+def _changes_nothing(operation: Any) -> bool:
+    linear = isinstance(operation, keras.layers.Activation) and operation.activation is keras.activations.linear
+    return linear
 
 
 def _single(outputs: list[Any]) -> Any:

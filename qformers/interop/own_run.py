@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from qformers.builds.build import Build, checked, load
 from qformers.builds.models import load_model
-from qformers.builds.own_events import OWN
+from qformers.builds.own_events import OWN, own_events
 from qformers.builds.run_place import refuse_foreign_run
-from qformers.builds.saved import save_model
+from qformers.builds.saved import check_recorded, save_model
 from qformers.builds.settings import MADE_BY, sections_of
 from qformers.config.files import onto, override
 from qformers.config.names import MAX_NAME, name_fault
 from qformers.errors import ConfigError
 from qformers.files import replacing, sha256
 from qformers.interop.adopt import Adopted, adopt
-from qformers.manifest import write_manifest
+from qformers.manifest import MANIFEST, write_manifest
+from qformers.quant.quantisers import quantisers
 from qformers.records import hashes
 
 ENDINGS = (".keras",)
@@ -51,6 +52,7 @@ def own_run(
     firmware: Path | None = None,
     events: Path | None = None,
     overrides: Sequence[str] = (),
+    refuse: Callable[[Any, Build], None] = lambda model, build: None,
 ) -> OwnRun:
     """Take a model over and write its run folder.
 
@@ -60,25 +62,34 @@ def own_run(
         firmware: build file whose section `firmware` counts.
         events: file of events for the simulations, see `qformers.builds.own_events`; None draws them.
         overrides: ``section.key=value``, applied last.
+        refuse: told of the model and its build before anything is written; raises where they have no firmware.
 
     Raises:
-        ConfigError: no model of Keras that can be read, a folder of another model, a setting.
+        ConfigError: no model of Keras that can be read, a float model, a folder of another model, a setting.
     """
     if source.suffix.lower() not in ENDINGS:
         raise ConfigError(
-            f"{source}: a model is given as a .keras file. A float model of Keras: save it as .keras and quantise it; "
-            "one of QKeras: qformers import qkeras FILE.h5 MODEL.keras"
+            f"{source}: a model is given as a .keras file, built of the layers of HGQ2. One of QKeras becomes one by "
+            "qformers import qkeras FILE.h5 MODEL.keras; weights alone are no model"
         )
     adopted = adopt(load_model(source))
+    if not quantisers(adopted.model):
+        raise ConfigError(
+            f"{source}: is a float model, without a quantiser: build it of the layers of HGQ2 (QDense for Dense, "
+            "QConv2D for Conv2D, ...), train or calibrate that, and save it as .keras"
+        )
     build = _build(source, adopted, firmware, events, overrides)
     folder = run or Path("runs") / build.name
     refuse_foreign_run(folder)
     made = OwnRun(build, folder, adopted)
-    _refuse_another(made)
+    _refuse_another(made, source)
+    refuse(adopted.model, build)
+    own_events(build, adopted.model)  # or a good run would be lost to events that cannot be read
     save_model(adopted.model, made.model)
     facts = {
         "settings": sections_of(build, *MADE_BY),
         "source": str(source),
+        "source_path": str(source.resolve()),
         "source_sha256": sha256(source),
         "renamed": dict(adopted.renamed),
         "left_out": list(adopted.left_out),
@@ -89,18 +100,18 @@ def own_run(
     return made
 
 
-def _refuse_another(run: OwnRun) -> None:
-    """Keep a run folder whose model is another one.
+def _refuse_another(run: OwnRun, source: Path) -> None:
+    """Keep a run folder whose model is another one; the same file may have changed since.
 
     Raises:
         ConfigError: naming it.
     """
-    file = run.folder / "build.yaml"
-    if not file.is_file():
+    if not (run.model.parent / MANIFEST).is_file() and not run.model.is_file():
         return
-    before: Any = load(file).model
-    if getattr(before, "source", None) != str(getattr(run.build.model, "source", "")):
-        held = getattr(before, "source", None) or f"of architecture {before.architecture}"
+    known = check_recorded(run.model) if run.model.is_file() else {}
+    same = (known.get("source_path"), known.get("source_sha256"))
+    if str(source.resolve()) != same[0] and sha256(source) != same[1]:
+        held = same[0] or "one that was trained here"
         raise ConfigError(f"{run.folder}: holds another model ({held}); name another folder with --run")
 
 

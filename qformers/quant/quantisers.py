@@ -36,7 +36,8 @@ def walk(model: keras.Model, inputs: dict[str, NDArray[Any]]) -> Iterator[tuple[
             continue
         arguments = [values[id(t)] for t in (layer.input if isinstance(layer.input, list) else [layer.input])]
         yield layer, arguments
-        values[id(produced)] = layer(arguments if isinstance(layer.input, list) else arguments[0], training=False)
+        given, named = layer._inbound_nodes[0].arguments.fill_in(values)  # as it was called: attention takes several
+        values[id(produced)] = layer(*given, **{**named, "training": False})
 
 
 __all__ = ("Place", "Quantiser", "quantisers", "walk")

@@ -31,7 +31,7 @@ def words(model: keras.Model) -> str:
     [
         (
             keras.layers.Dense(2, name="plain"),
-            r"plain \(Dense\): it has no fixed-point format; use hgq.layers.QEinsumDense",
+            r"plain \(Dense\): it has no fixed-point format; use hgq.layers.QDense",
         ),
         (keras.layers.LayerNormalization(name="norm"), r"norm \(LayerNormalization\).*build it by the verb norm"),
         (keras.layers.BatchNormalization(name="norm"), r"norm \(BatchNormalization\).*fold it"),

@@ -128,3 +128,11 @@ def test_legal_names(old: str, taken: tuple[str, ...], new: str) -> None:
 def test_what_cannot_be_taken_over_is_refused(make: Callable[[], Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         adopt(make())
+
+
+def test_outputs_whose_names_become_the_same_are_told_apart() -> None:
+    given = keras.Input((4,), name="jets")
+    model = keras.Model(given, {"a b": QDense(2)(given), "a_b": QDense(3)(given)})
+    assert set(adopt(model).model._outputs_struct) == {"a_b", "a_b_2"}
+    long = keras.Model(given, QDense(2, name="x" * 100)(given))
+    assert adopt(long).renamed == {"x" * 100: "x" * 48}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,10 +88,28 @@ def test_a_model_goes_through_the_flow_without_a_build_file(model: Path, capsys:
 
 def test_without_events_numbers_are_drawn(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command("export", model, "--backend", "alkaid", "--run", "runs/other") == 0
-    assert command("rtl", "runs/other/build.yaml", "--run", "runs/other", "--levels", "interpreter") == 0
-    assert "0 of" in capsys.readouterr().out
+    assert command("rtl", "runs/other/build.yaml", "--levels", "interpreter") == 0
+    assert "written: runs/other/rtl.json" in capsys.readouterr().out  # the folder of the build file, not of its name
     with refused(capsys, "its formats are looked at on events"):
-        assert command("audit", "runs/other/build.yaml", "--run", "runs/other") == 2
+        assert command("audit", "runs/other/build.yaml") == 2
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda x: keras.layers.Dense(3)(x), "is a float model, without a quantiser: build it of the layers of HGQ2"),
+        (lambda x: QDense(3, activation="softmax")(x), "leave it out there and put QSoftmax behind"),
+    ],
+)
+def test_a_model_that_is_refused_leaves_nothing(
+    make: Any, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = keras.Input((4,))
+    keras.Model(given, make(given)).save("net.keras")
+    with refused(capsys, words):
+        assert command("export", "net.keras", "--backend", "alkaid") == 2
+    assert not (tmp_path / "runs").exists()
 
 
 @contextmanager
@@ -126,9 +145,13 @@ def test_what_does_not_go_together_is_refused(model: Path, capsys: pytest.Captur
     for words, said in cases:
         with refused(capsys, said):
             assert command(*words) == 2
-    (tmp_path / "second.keras").write_bytes(model.read_bytes())
+    keras.Model(given := keras.Input((4,)), QDense(2)(given)).save("second.keras")
     with pytest.raises(ConfigError, match=r"runs/my_model: holds another model \(.*my model.keras\); name another"):
-        own_run(tmp_path / "second.keras", run=Path("runs/my_model"))
+        own_run(Path("second.keras"), run=Path("runs/my_model"))
+    before = Path("runs/my_model/build.yaml").read_bytes()
+    with refused(capsys, "none.npy: no such file; name a file of events"):
+        assert command("export", model, "--backend", "alkaid", "--events", "none.npy") == 2
+    assert Path("runs/my_model/build.yaml").read_bytes() == before
     with pytest.raises(DataError, match=r"data.dataset: own says that the model was given as a file"):
         fresh_model(load("runs/my_model/build.yaml"))
     with pytest.raises(ConfigError, match=r"the model was given as a file \(.*\); it is not made from its build file"):
@@ -142,7 +165,7 @@ def test_what_does_not_go_together_is_refused(model: Path, capsys: pytest.Captur
         ("e.npz", {"M1": np.ones((2, 5, 2))}, r"array 'M1' must be \(events, 6, 2\), .* Received: \(2, 5, 2\)"),
         ("e.npz", {"M1": np.ones((0, 6, 2))}, r"one event or more. Received: \(0, 6, 2\)"),
         ("e.npz", {"M1": np.full((3, 6, 2), np.nan)}, "must be finite, within float32. Received: .* in event 0"),
-        ("e.npz", {"M1": np.full((3, 6, 2), "a")}, "must hold numbers. Received: <U1"),
+        ("e.npz", {"M1": np.full((3, 6, 2), "a")}, "must hold an array of numbers. Received: <U1"),
         ("e.npz", None, "no such file; name a file of events with --events"),
         ("e.txt", b"1 2", r"events come as one of .npy, .npz, .h5, .hdf5. Received: .txt"),
         ("e.npz", b"PK damaged", "cannot be read"),
@@ -154,14 +177,23 @@ def test_events_that_are_none(model: Path, name: str, arrays: Any, words: str, t
         (tmp_path / name).write_bytes(arrays)
     elif arrays is not None:
         np.savez(tmp_path / name, **arrays)
-    made = own_run(model, events=Path(name))
     with pytest.raises(DataError, match=words):
-        own_events(made.build, load_model(made.model))
+        own_run(model, events=Path(name))
+    assert not (tmp_path / "runs").exists()
 
 
-def test_one_array_without_a_name_is_that_of_the_only_input(model: Path, tmp_path: Path) -> None:
-    np.save(tmp_path / "e.npy", np.ones((2, 6, 2)))
-    made = own_run(model, events=Path("e.npy"))
+def test_members_that_are_no_arrays(model: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "e.npz", "w") as file:
+        file.writestr("M1.npy", b"hello")
+    with pytest.raises(DataError, match=r"array 'M1' must hold an array of numbers\. Received: bytes"):
+        own_run(model, events=Path("e.npz"))
+
+
+@pytest.mark.parametrize("save_as", [np.save, np.savez])
+def test_one_array_without_a_name_is_that_of_the_only_input(save_as: Any, model: Path, tmp_path: Path) -> None:
+    name = "e.npy" if save_as is np.save else "e.npz"
+    save_as(tmp_path / name, np.ones((2, 6, 2)))
+    made = own_run(model, events=Path(name))
     found = own_events(made.build, load_model(made.model))
     assert found is not None
     assert found["M1"].shape == (2, 6, 2)

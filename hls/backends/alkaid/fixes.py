@@ -114,7 +114,7 @@ def mended() -> Iterator[None]:
     def summed_first(self: Any, inputs: Any) -> Any:
         if not isinstance(self.op, keras.layers.EinsumDense):
             return einsummed(self, inputs)
-        left, right, output = spelled(self.op.equation, len(self.op.input.shape)).replace("->", ",").split(",")
+        left, right, output = spelled(self.op.equation, inputs.ndim).replace("->", ",").split(",")
         if {*left, *right} <= {*output} | ({*left} & {*right}):
             return einsummed(self, inputs)
         values, left = _without(inputs, left, right + output)

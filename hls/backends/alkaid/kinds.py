@@ -96,8 +96,10 @@ HANDLERS: dict[type, Handler | Gap] = {
     Quantizer: Handler(),
     **dict.fromkeys((QEinsumDense, QDense, QBatchNormDense, QEinsumDenseBatchnorm), Handler(faults=unfit.looked_up)),
     **dict.fromkeys((QConv1D, QConv2D, QConv3D), Handler(faults=unfit.convolution)),
-    **dict.fromkeys((QMaxPooling1D, QMaxPooling2D, QMaxPooling3D), Handler()),
-    **dict.fromkeys((QGlobalMaxPooling1D, QGlobalMaxPooling2D, QGlobalMaxPooling3D), Handler()),
+    **dict.fromkeys((QMaxPooling1D, QMaxPooling2D, QMaxPooling3D), Handler(faults=unfit.channels_first)),
+    **dict.fromkeys(
+        (QGlobalMaxPooling1D, QGlobalMaxPooling2D, QGlobalMaxPooling3D), Handler(faults=unfit.channels_first)
+    ),
     **dict.fromkeys((QAveragePooling1D, QAveragePooling2D, QAveragePooling3D), _MEANS),
     **dict.fromkeys((QGlobalAveragePooling1D, QGlobalAveragePooling2D, QGlobalAveragePooling3D), _MEANS),
     **dict.fromkeys((QEinsum, QDot, QBatchNormalization, QSum, QMeanPow2), Handler()),
@@ -124,7 +126,7 @@ HANDLERS: dict[type, Handler | Gap] = {
 
 def handler_of(layer: Any) -> Handler | Gap:
     """How a layer is traced, or why it is not."""
-    names = sorted(kind.__name__ for kind, handler in HANDLERS.items() if isinstance(handler, Handler))
+    names = unfit.public(kind for kind, handler in HANDLERS.items() if isinstance(handler, Handler))
     return HANDLERS.get(type(layer), Gap("its RTL was not shown to be exact", f"use one of {', '.join(names)}"))
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hls.backends.alkaid.kinds import Handler, handler_of
+from hls.backends.unfit import aliases, given_out
 from hls.errors import Refusal
 from qformers.nn.memory import inputs_of
 from qformers.precision.fixed import Fixed
@@ -28,19 +29,9 @@ def consumers(model: Any) -> dict[str, list[Quantiser]]:
     """Model input name -> the quantisers that read it, also behind layers that only move its values."""
     reading = readers(model)
     return {
-        tensor.name: [user for alias in _aliases(model, tensor) for user in reading.get(id(alias), [])]
+        tensor.name: [user for alias in aliases(model, tensor) for user in reading.get(id(alias), [])]
         for tensor in model.inputs
     }
-
-
-def _aliases(model: Any, tensor: Any) -> Iterator[Any]:
-    """The tensor, and its values at other places."""
-    yield tensor
-    for layer in model.layers:
-        kind, given = kind_of(layer), inputs_of(layer)
-        read = given if kind.joins else given[:1] if kind.moves else []
-        if any(one is tensor for one in read):
-            yield from _aliases(model, layer.output)
 
 
 def own_formats(model: Any) -> dict[str, Fixed]:
@@ -85,9 +76,27 @@ def _widest_kif(user: Quantiser) -> tuple[int, int, int]:
     return int(k[alive].max()), int(i[alive].max()), int(f[alive].max())
 
 
+def unrounded(model: Any) -> Iterator[Refusal]:
+    """Model inputs that a layer reads without rounding, beside others: a port has the format of those who round it."""
+    reading = readers(model)
+    for tensor in model.inputs:
+        for alias in aliases(model, tensor):
+            rounding = {id(quantiser.layer) for quantiser in reading.get(id(alias), [])}
+            for layer in model.layers if rounding else ():
+                kind, handler = kind_of(layer), handler_of(layer)
+                ported = isinstance(handler, Handler) and handler.port is not None
+                read = any(one is alias for one in inputs_of(layer))
+                if read and not (kind.moves or kind.joins or ported or id(layer) in rounding):
+                    reason = (
+                        f"layer '{layer.name}' reads it without rounding, and its port has the format of the others"
+                    )
+                    way_out = "put hgq.quantizer.Quantizer in front of that layer"
+                    yield Refusal(tensor.name, "InputLayer", reason, way_out)
+
+
 def port_faults(model: Any) -> list[Refusal]:
     """Why the inputs of a model have no port format; empty = they have."""
-    faults = []
+    faults = [*given_out(model), *unrounded(model)]
     own = own_formats(model)
     for name, users in consumers(model).items():
         if name in own:

@@ -211,8 +211,6 @@ def _convolution_faults(layer: Any, formats: Sequence[Quantiser]) -> Iterator[Fa
         value = getattr(layer, setting)
         if any(number != 1 for number in (value if isinstance(value, tuple) else (value,))):
             yield f"hls4ml has no {setting}. Received: {value}", _ALKAID
-    if layer.data_format != "channels_last":
-        yield f"hls4ml takes channels last. Received: {layer.data_format}", _ALKAID
 
 
 def _norm_faults(layer: Any, formats: Sequence[Quantiser]) -> Iterator[Fault]:
@@ -251,7 +249,7 @@ HANDLERS: dict[type, Handler | Gap] = {
     # hls4ml 1.3.0 registers these two under the module names of HGQ2 <= 0.1.6, so that they fall into the fallback
     QMultiHeadAttention: Handler("hgq.layers.multi_head_attention.QMultiHeadAttention", takes_inputs=_always),
     QLinformerAttention: Handler("hgq.layers.linformer_attention.QLinformerAttention", takes_inputs=_always),
-    keras.layers.Dense: _PLAIN,
+    keras.layers.Dense: Gap("it has no fixed-point format", "use hgq.layers.QDense"),
     keras.layers.EinsumDense: _PLAIN,
     keras.layers.LayerNormalization: Gap(
         "hls4ml has no exact layer norm for Keras 3", "build it by the verb norm of a vocabulary (model.norm: layer)"
@@ -271,7 +269,10 @@ HANDLERS: dict[type, Handler | Gap] = {
     QEinsumDenseBatchnorm: Handler(faults=_dense_faults),
     **dict.fromkeys((QDense, QBatchNormDense), Handler(faults=_fit(unfit.looked_up))),
     **dict.fromkeys((QConv1D, QConv2D), Handler(faults=_convolution_faults)),
-    **dict.fromkeys((QMaxPooling1D, QMaxPooling2D, QGlobalMaxPooling1D, QGlobalMaxPooling2D), Handler()),
+    **dict.fromkeys(
+        (QMaxPooling1D, QMaxPooling2D, QGlobalMaxPooling1D, QGlobalMaxPooling2D),
+        Handler(faults=_fit(unfit.channels_first)),
+    ),
     **dict.fromkeys((QAveragePooling1D, QAveragePooling2D), Handler(faults=_fit(unfit.uneven_mean))),
     **dict.fromkeys((QGlobalAveragePooling1D, QGlobalAveragePooling2D), Handler(faults=_fit(unfit.uneven_mean))),
     **dict.fromkeys((QConv3D, QMaxPooling3D, QGlobalMaxPooling3D), _NO_VOLUMES),
@@ -310,7 +311,7 @@ def handler_of(layer: Any) -> Handler | Gap:
 
 def known_layers() -> str:
     """The classes that are converted, for messages."""
-    return ", ".join(sorted(kind.__name__ for kind, handler in HANDLERS.items() if isinstance(handler, Handler)))
+    return ", ".join(unfit.public(kind for kind, handler in HANDLERS.items() if isinstance(handler, Handler)))
 
 
 def full_name(kind: type) -> str:

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from hgq.quantizer.internal import FixedPointQuantizerBase
 
+from hls.backends import unfit
 from hls.backends.hls4ml.kinds import Handler, handler_of
 from hls.errors import Gap, Refusal
 from qformers.config.names import is_layer_name
@@ -37,7 +38,7 @@ def refusals(model: Any) -> list[Refusal]:
         refused.append(Gap(*words).refusal(model.layers[-1]))
     if refused:
         return refused  # the last check needs layers that it knows
-    return list(_unquantised_inputs(model))
+    return [*unfit.given_out(model), *_unquantised_inputs(model)]
 
 
 def name_faults(name: str) -> Iterator[tuple[str, str]]:
