@@ -84,6 +84,7 @@ def test_a_model_goes_through_the_flow_without_a_build_file(model: Path, capsys:
     assert row["csim"].equal
     assert command("compare", run) == 0
     assert "qformers train" not in capsys.readouterr().out
+    assert "2508.15468" not in Path("runs/comparison/report.html").read_text()  # published results are of jets
 
 
 def test_without_events_numbers_are_drawn(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
