@@ -58,11 +58,12 @@ def run(options: argparse.Namespace) -> int:
     options.overrides += [f"firmware.{key}={value}" for key, value in said.items() if value is not None]
     if own:
         build, run, model = _own(options)
+        backend = backend_of(options, build)
     else:
         _refuse_extra(options)
         build = shared.load_build(options)
+        backend = backend_of(options, build)
         run, model = shared.run_folder(build, options.run), shared.model_path(build, options.model, options.run)
-    backend = backend_of(options, build)
     from hls.stages.export import export
 
     out = options.out or run / "firmware" / backend
