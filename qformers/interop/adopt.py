@@ -199,8 +199,7 @@ class _Walk:
 
 
 def _changes_nothing(operation: Any) -> bool:
-    linear = isinstance(operation, keras.layers.Activation) and operation.activation is keras.activations.linear
-    return linear
+    return isinstance(operation, keras.layers.Activation) and operation.activation is keras.activations.linear
 
 
 def _single(outputs: list[Any]) -> Any:

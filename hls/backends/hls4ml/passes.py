@@ -86,6 +86,19 @@ def name_variables(graph: Any) -> bool:
 
 
 @contextmanager
+def _instead(name: str, step: Any) -> Iterator[None]:
+    """For the length of the block, a step of ours in the place of hls4ml's."""
+    from hls4ml.model.optimizer.optimizer import optimizer_map
+
+    before = optimizer_map[name]
+    optimizer_map[name] = step
+    try:
+        yield
+    finally:
+        optimizer_map[name] = before
+
+
+@contextmanager
 def exact_fusion() -> Iterator[None]:
     """For the length of the block, hls4ml fuses a quantiser only where the result stays the same.
 
@@ -96,7 +109,6 @@ def exact_fusion() -> Iterator[None]:
     Reshape is the same array under another name, nothing is rounded). Nor does a layer that only moves a model input
     swallow one: the port would have no format. The quantiser then stays a step of its own.
     """
-    from hls4ml.model.optimizer.optimizer import optimizer_map
     from hls4ml.model.optimizer.passes.hgq_proxy_model import FuseFixedPointQuantizer
 
     class Careful(FuseFixedPointQuantizer):  # type: ignore[misc]
@@ -109,13 +121,8 @@ def exact_fusion() -> Iterator[None]:
             model.remove_node(node)
             return True
 
-    name = "fuse_fixed_point_quantizer"
-    before = optimizer_map[name]
-    optimizer_map[name] = Careful()
-    try:
+    with _instead("fuse_fixed_point_quantizer", Careful()):
         yield
-    finally:
-        optimizer_map[name] = before
 
 
 def _without_bits(node: Any) -> bool:
@@ -202,7 +209,6 @@ def known_ports() -> Iterator[None]:
     Where a layer moves values of two inputs (rows, and their order), hls4ml 1.3.0 computes the formats of both once the
     first port is known, and keeps those of the second: 126 integer bits, as of an input without a format.
     """
-    from hls4ml.model.optimizer.optimizer import optimizer_map
     from hls4ml.model.optimizer.passes import bit_exact
 
     class Known(bit_exact.FixInputPrecision):  # type: ignore[misc]
@@ -217,13 +223,8 @@ def known_ports() -> Iterator[None]:
                 _forget(one)
             return changed
 
-    name = "fix_input_precision"
-    before = optimizer_map[name]
-    optimizer_map[name] = Known()
-    try:
+    with _instead("fix_input_precision", Known()):
         yield
-    finally:
-        optimizer_map[name] = before
 
 
 def _forget(node: Any) -> None:
