@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from hls.proof.samples import refuse_none, sample
 from hls.stages.export import load_quantised, refuse_other_build
 from qformers.builds.build import Build
 from qformers.builds.float_only import refuse_float_only
+from qformers.builds.own_events import is_own
 from qformers.builds.saved import check_recorded, content_sha256
 from qformers.data import Events, open_split
 from qformers.data.clouds import PointEvents
@@ -43,6 +44,7 @@ TRACED_JETS = 1000  # followed through every layer
 TRACED_VALUES = 100_000_000  # of all layers, 8 bytes each: of a larger model fewer jets are followed
 
 Array = NDArray[np.float64]
+MOST_NAMED = 10  # outputs that a picture tells apart
 
 
 @dataclass(frozen=True)
@@ -214,6 +216,8 @@ def _simulate(build: Build, run: Path, place: Path, events: int, reporter: Repor
     if easy.jets is not None and path.is_file():
         outputs = {form: _single(values) for form, values in forms.items()}
         beside = beside_float(build, path, project, model, easy.jets, outputs)
+    elif is_own(build) and build.data.test and path.is_file():
+        beside = beside_own(build, path, project, model, easy.inputs, forms)
     elif easy.jets is not None:
         words.append(f"{path} is missing: no comparison with the float model")
     facts = {
@@ -289,8 +293,7 @@ def beside_float(
     float_model = load_quantised(path, build)
     source = open_split(build.data, "test")
     float_inputs = host_inputs(float_model, jets)
-    values = sum(step.size for step in project.layout.steps)
-    traced = max(1, min(TRACED_JETS, TRACED_VALUES // max(values, 1)))
+    traced = _followed(project)
     first = host_inputs(model, jets[:traced])
     first_float = {name: array[:traced] for name, array in float_inputs.items()}
     fidelity = layer_fidelity(project, model, float_model, first, first_float)
@@ -309,6 +312,44 @@ def beside_float(
         return BesideFloat(fidelity, None, (f"no scores of the whole model: {error}",), drawn)
 
 
+def beside_own(
+    build: Build,
+    path: Path,
+    project: Project,
+    model: keras.Model,
+    inputs: Mapping[str, NDArray[Any]],
+    forms: Mapping[str, dict[str, Array]],
+) -> BesideFloat:
+    """Layers and outputs of a model of one's own against its float model, whose inputs are the same.
+
+    Args:
+        build: the build.
+        path: the float model.
+        project, model: the firmware and the quantised model.
+        inputs: n events by input.
+        forms: form ("quantised", "csim") -> outputs by name, on these.
+    """
+    float_model = load_quantised(path, build)
+    first = {name: array[: _followed(project)] for name, array in inputs.items()}
+    fidelity = layer_fidelity(project, model, float_model, first, first)
+    wanted = keras_outputs(float_model, dict(inputs))
+    words = []
+    for (name, ideal), firmware in zip(wanted.items(), forms["csim"].values(), strict=True):
+        error = np.abs(firmware - ideal)
+        words.append(f"output {name} beside float: mean |error| {error.mean():.3g}, largest {error.max():.3g}")
+    drawn = {form: _single(outputs).reshape(len(_single(outputs)), -1) for form, outputs in forms.items()}
+    drawn["float"] = _single(wanted).reshape(len(_single(wanted)), -1)
+    width = drawn["float"].shape[1]
+    names = tuple(f"{next(iter(wanted))} {place}" for place in range(width)) if width <= MOST_NAMED else ()
+    return BesideFloat(fidelity, None, tuple(words), drawn, names)
+
+
+def _followed(project: Project) -> int:
+    """Events that are followed through all layers."""
+    values = sum(step.size for step in project.layout.steps)
+    return max(1, min(TRACED_JETS, TRACED_VALUES // max(values, 1)))
+
+
 def _single(outputs: dict[str, Array]) -> Array:
     """The output of a model that has one, whatever its name."""
     return next(iter(outputs.values()))
@@ -321,6 +362,6 @@ def _pictures(beside: BesideFloat, folder: Path, name: str) -> None:
         show.plot_layers(beside.fidelity.layers, layers)
     else:  # one of firmware that showed its layers is not of this one
         layers.unlink(missing_ok=True)
-    word = "Output" if "score" in (beside.end or {}) else "Logit"  # a task of its own has no logits
+    word = "Output" if beside.end is None or "score" in beside.end else "Logit"  # only classes have logits
     show.plot_scatter(firmware, ideal, beside.class_names, folder / f"{name}_scatter.png", word)
     show.plot_differences(firmware, ideal, beside.class_names, folder / f"{name}_differences.png", word)

@@ -33,7 +33,7 @@ from qformers.data import DataError, open_split
 from qformers.errors import ConfigError
 from qformers.files import sha256
 from qformers.manifest import MANIFEST, read_manifest
-from qformers.models import MODELS
+from qformers.models import arch_of
 from qformers.models.inputs import host_inputs, takes_events
 from qformers.nn.memory import memory_of
 from qformers.precision.table import PrecisionTable
@@ -108,7 +108,8 @@ def load_quantised(path: Path, build: Build | None = None) -> keras.Model:
         own = memory.config.get("architecture", wanted)  # a model of verbs alone has no architecture
         if own != wanted:
             raise HlsError(f"{path} is of architecture {own}, build '{build.name}' of {wanted}; give its own model")
-        said = MODELS[wanted].fixed(build.model) if memory.vocabulary == "hgq" else build.model
+        arch = arch_of(wanted)
+        said = arch.fixed(build.model) if arch is not None and memory.vocabulary == "hgq" else build.model
         refuse_differences(path, differences(*_shared(memory.config, said.model_dump(mode="json")), "model"))
     return model
 

@@ -51,15 +51,29 @@ def load_model(path: Path | str) -> keras.Model:
         DamagedError: the manifest beside it names another file.
     """
     check_recorded(Path(path))
-    check_keras_archive(Path(path), ConfigError)
+    held = check_keras_archive(Path(path), ConfigError)
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except BROKEN_MODEL as error:
-        raise ConfigError(f"{path}: is not a model file that can be read: {_reason(error)}") from error
+        reason = _lambda_in(held.config) or _reason(error)
+        raise ConfigError(f"{path}: is not a model file that can be read: {reason}") from error
     for layer in model.layers:
         if (share := getattr(layer, "ebops_factor", 1.0)) != 1.0:
             _count(layer, share)  # the file has the share of the layer, and not of those that it makes for itself
     return model
+
+
+def _lambda_in(config: Any) -> str:
+    """What is said of the first Lambda layer in the configuration of a model; "" where there is none."""
+    if isinstance(config, dict) and config.get("class_name") == "Lambda":
+        inside = config.get("config")
+        name = inside.get("name") if isinstance(inside, dict) else ""
+        return (
+            f"layer '{str(name)[:100]}' is a Lambda, and Python code in a file (a lambda) is not run: write it of layers "
+            "of Keras (Rescaling, Activation, Multiply, Permute ...) and save the model again"
+        )
+    parts = config.values() if isinstance(config, dict) else config if isinstance(config, list) else ()
+    return next((found for part in parts if (found := _lambda_in(part))), "")
 
 
 def _reason(error: Exception) -> str:

@@ -35,14 +35,25 @@ def own_events(build: Build, model: Any) -> dict[str, NDArray[np.float32]] | Non
     Raises:
         DataError: no such file, arrays that are missing or have another shape, numbers that are not finite.
     """
-    if not build.data.test:
-        return None
-    path = Path(build.data.test[0])
-    given = _arrays(path)
     config: Any = build.model
-    old = {new: name for name, new in config.renamed.items()}
+    return events_of(Path(build.data.test[0]), model, config.renamed) if build.data.test else None
+
+
+def events_of(path: Path, model: Any, renamed: Mapping[str, str]) -> dict[str, NDArray[np.float32]]:
+    """The events of a file, input -> (n, ...).
+
+    Args:
+        path: ``.npy``, ``.npz`` or ``.h5``.
+        model: whose inputs they are.
+        renamed: old name -> the one that an input has now; the file may say either.
+
+    Raises:
+        DataError: as `own_events`.
+    """
+    given = _arrays(path)
+    old = {new: name for name, new in renamed.items()}
     names = [tensor.name for tensor in model.inputs]
-    if len(names) == 1 and len(given) == 1 and set(given) <= {"", "arr_0"}:  # as numpy.save and numpy.savez call it
+    if len(names) == 1 and len(given) == 1:  # whatever it is called: Keras names the input of a Sequential anew
         given = {names[0]: next(iter(given.values()))}
     found: dict[str, NDArray[np.float32]] = {}
     for tensor in model.inputs:
@@ -79,7 +90,7 @@ def _arrays(path: Path) -> Mapping[str, Any]:
     """The arrays of a file by name; "" for one that has none."""
     if not path.is_file():
         why = "is a folder" if path.is_dir() else "no such file"
-        raise DataError(f"{path}: {why}; name a file of events with --events")
+        raise DataError(f"{path}: {why}; name a file of events, one of {', '.join(ENDINGS)}")
     try:
         if path.suffix == ".npy":
             return {"": np.load(path, allow_pickle=False)}

@@ -10,7 +10,7 @@ import math
 import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qformers.errors import ConfigError
 
@@ -52,6 +52,81 @@ def add_calibration_jets(parser: argparse.ArgumentParser) -> None:
         default=2048,
         metavar="N",
         help="of the training split (default: 2048)",
+    )
+
+
+def add_own(parser: argparse.ArgumentParser) -> None:
+    """What a float model of one's own can be given, for `own_given`."""
+    own = parser.add_argument_group(
+        "models of your own", "float Keras models that were not trained here, without BUILD"
+    )
+    own.add_argument(
+        "--types",
+        action="append",
+        default=[],
+        metavar="CLASS.SLOT=FORMAT",
+        help="format of all layers of a class, e.g. 'Dense.weight=fixed<6,1>'; can be given several times",
+    )
+    own.add_argument(
+        "--layers",
+        action="append",
+        default=[],
+        metavar="NAME.SLOT=FORMAT",
+        help="the same of a layer, or of all that match, e.g. 'dense_*.input=fixed<12,4>'",
+    )
+    own.add_argument("--logits", action="store_true", help="leave a last softmax or sigmoid away")
+    own.add_argument("--metric", choices=("accuracy", "mse"), help="what is measured (default: accuracy with --labels)")
+    own.add_argument("--labels", type=Path, metavar="FILE", help=".npy of classes, or of what the outputs should be")
+
+
+OWN_OPTIONS = ("types", "layers", "logits", "metric", "labels")
+
+
+def refuse_own(options: argparse.Namespace) -> None:
+    """Refuse beside a build file what goes with a float model of one's own.
+
+    Raises:
+        ConfigError: naming the option.
+    """
+    given = options.calibrate
+    if isinstance(given, str):
+        raise ConfigError(f"--calibrate takes a file where there is no build file; put it last. Received: {given}")
+    for name in OWN_OPTIONS:
+        if getattr(options, name):
+            raise ConfigError(
+                f"--{name} goes with a model of your own, without a build file: a build file says formats in its "
+                f"section quant. Received: {getattr(options, name)}"
+            )
+
+
+def own_given(options: argparse.Namespace) -> Any:
+    """The `qformers.interop.fixed_point.stage.Given` of a command without a build file.
+
+    Raises:
+        ConfigError: no file of events, or a file that is not there.
+    """
+    if not isinstance(options.calibrate, str):
+        raise ConfigError(
+            f"give a build file behind {options.model}, or --calibrate DATA.npy with events of a model that was not "
+            "trained here. Received: neither"
+        )
+    need_file(options.model, "MODEL")
+    need_file(Path(options.calibrate), "--calibrate", "give events as .npy, .npz or .h5")
+    if options.labels is not None:
+        need_file(options.labels, "--labels")
+    from qformers.interop.fixed_point.stage import Given
+
+    return Given(
+        options.model,
+        Path(options.calibrate),
+        options.run,
+        options.overrides,
+        options.types,
+        options.layers,
+        options.logits,
+        options.metric,
+        options.labels,
+        getattr(options, "events", None),
     )
 
 

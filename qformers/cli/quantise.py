@@ -1,12 +1,18 @@
-"""Post-training quantisation: the weights of a float model in the formats of a build file, without training.
+"""Post-training quantisation: the weights of a float model in fixed-point formats, without training.
 
     qformers quantise runs/part_demo/float/model.keras my_build.yaml --run runs/part_ptq
     qformers quantise runs/part_demo/float/model.keras my_build.yaml --run runs/part_ptq --calibrate
+    qformers quantise model.keras --calibrate events.npy
+    qformers quantise model.keras --calibrate events.npz --types 'Dense.weight=fixed<6,1>' --labels labels.npy
 
 Formats are taken as the section `quant` spells them; nothing is learned, whatever `quant.learn` says. With --calibrate
 every format keeps its width, and its integer bits are those that the values on calibration jets need; build.yaml in the
 run folder then spells the formats that were chosen. The run folder is that of a training: export, csim and the other
 commands take it with its build.yaml.
+
+A float model of Keras that was not trained here needs no build file: --calibrate names a file of its inputs, .npy for
+one input, .npz or .h5 with an array for each by name, from whose ranges the integer bits follow. Widths are those of
+the section `quant` (--set quant.activation=...), or what --types and --layers say.
 """
 
 from __future__ import annotations
@@ -24,9 +30,16 @@ from qformers.errors import ConfigError
 def add(parser: argparse.ArgumentParser) -> None:
     """The options."""
     parser.add_argument("model", type=Path, metavar="MODEL", help="float model, e.g. runs/part_demo/float/model.keras")
-    shared.add_build(parser)
+    parser.add_argument("build", type=Path, nargs="?", metavar="BUILD", help="build file; none for a model of your own")
     shared.add_run(parser, out=True)
-    parser.add_argument("--calibrate", action="store_true", help="set integer bits from the ranges seen, keep widths")
+    parser.add_argument(
+        "--calibrate",
+        nargs="?",
+        const=True,
+        metavar="DATA",
+        help="set integer bits from the ranges seen, keep widths; of a model of your own on the events of this file",
+    )
+    shared.add_own(parser)
     parser.add_argument(
         "--quantile",
         type=shared.share,
@@ -46,6 +59,9 @@ def run(options: argparse.Namespace) -> int:
     said = {name: value for name, value in given.items() if value is not None}
     if said and not options.calibrate:
         raise ConfigError(f"--{' and --'.join(said)} go with --calibrate. Received: no --calibrate")
+    if options.build is None:
+        return _own(options, said)
+    shared.refuse_own(options)
     shared.need_file(options.model, "MODEL", "train the float phase first (qformers train --phase float)")
     build = shared.load_build(options)
     folder = shared.run_folder(build, options.run)
@@ -61,6 +77,21 @@ def run(options: argparse.Namespace) -> int:
     if options.quiet:
         print(result)
     print(f"written: {folder}")
+    return status.DONE
+
+
+def _own(options: argparse.Namespace, said: dict[str, float]) -> int:
+    """A float model that was not trained here."""
+    given = shared.own_given(options)
+    from qformers.interop.fixed_point.stage import quantise
+    from qformers.quant.ptq.ranges import Rule
+
+    result = quantise(given, Rule(**said))
+    result.save()
+    result.show(shared.terminal(options))
+    if options.quiet:
+        print(result)
+    print(f"written: {result.run}")
     return status.DONE
 
 

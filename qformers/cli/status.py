@@ -61,6 +61,11 @@ def _any_sign_is_printed() -> None:
             stream.reconfigure(errors="replace")
 
 
+def _not_of_convolutions(record: logging.LogRecord) -> bool:
+    """Keras 3.15 compiles each convolution of groups that is computed eagerly anew, and TensorFlow then warns users."""
+    return "_conv_xla" not in record.getMessage()
+
+
 def exit_status(work: Callable[[], int]) -> int:
     """What `work` returns; 2 with the message on stderr for an error that a user can mend, 3 after Ctrl-C or SIGTERM.
 
@@ -69,6 +74,7 @@ def exit_status(work: Callable[[], int]) -> int:
     """
     _any_sign_is_printed()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    logging.getLogger("tensorflow").addFilter(_not_of_convolutions)
     try:
         with _terminated():
             try:

@@ -21,12 +21,17 @@ from qformers.builds.run_place import refuse_foreign_run
 from qformers.cli import options as shared
 from qformers.cli import status
 from qformers.cli.command import Command
+from qformers.results import Result
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """The options."""
     parser.add_argument("model", type=Path, metavar="MODEL", help="float model, e.g. runs/part_demo/float/model.keras")
-    shared.add_build(parser)
+    parser.add_argument("build", type=Path, nargs="?", metavar="BUILD", help="build file; none for a model of your own")
+    parser.add_argument(
+        "--calibrate", metavar="DATA", help="of a model of your own: file of events, for ranges and measurements"
+    )
+    shared.add_own(parser)
     budget = parser.add_mutually_exclusive_group(required=True)
     budget.add_argument(
         "--max-loss", type=shared.part, help="accuracy or R^2 that may be lost against float, e.g. 0.002 for 0.2 %%"
@@ -64,11 +69,14 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Search, write and print; 0 when the run folder is written, 3 after a stop."""
-    shared.need_file(options.model, "MODEL", "train the float phase first (qformers train --phase float)")
-    build = shared.load_build(options)
-    if options.run is not None:
-        refuse_foreign_run(options.run)
-    shared.need_data(build)
+    given = shared.own_given(options) if options.build is None else None
+    if given is None:
+        shared.refuse_own(options)
+        shared.need_file(options.model, "MODEL", "train the float phase first (qformers train --phase float)")
+        build = shared.load_build(options)
+        if options.run is not None:
+            refuse_foreign_run(options.run)
+        shared.need_data(build)
     from qformers.quant.ptq.bench import Stopped
     from qformers.quant.ptq.budget import Budget
     from qformers.quant.ptq.ranges import Rule
@@ -88,7 +96,12 @@ def run(options: argparse.Namespace) -> int:
     console = shared.terminal(options)
     try:
         with shared.reporting(options, console) as reporter:
-            result = tune(build, options.model, settings, options.run, config, console, reporter)
+            if given is None:
+                result: Result = tune(build, options.model, settings, options.run, config, console, reporter)
+            else:
+                from qformers.interop.fixed_point.stage import tune as tune_own
+
+                result = tune_own(given, settings, console, reporter)
     except Stopped as reason:
         print(f"{reason}: stopped; the same command goes on from there")
         return status.STOPPED

@@ -20,6 +20,7 @@ from keras import ops
 
 from qformers.config.names import legal
 from qformers.errors import ConfigError, shown
+from qformers.nn.layers import Einsum, Factor
 from qformers.nn.moves import Part
 
 EVENTS = 64  # on which the two models are compared
@@ -29,7 +30,13 @@ IDLE = (
     keras.layers.GaussianDropout, keras.layers.GaussianNoise, keras.layers.AlphaDropout,
     keras.layers.ActivityRegularization, keras.layers.Identity,
 )  # fmt: skip
-ELEMENTWISE = {"Add": QAdd, "Subtract": QSubtract, "Multiply": QMultiply, "Maximum": QMaximum, "Minimum": QMinimum}
+QUANTISED = {"Add": QAdd, "Subtract": QSubtract, "Multiply": QMultiply, "Maximum": QMaximum, "Minimum": QMinimum}
+FLOAT = {
+    "Add": keras.layers.Add, "Subtract": keras.layers.Subtract, "Multiply": keras.layers.Multiply,
+    "Maximum": keras.layers.Maximum, "Minimum": keras.layers.Minimum,
+}  # fmt: skip
+ACTIVATIONS = {"Relu": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh", "Silu": "silu", "Elu": "elu", "Selu": "selu",
+               "Softplus": "softplus", "Softsign": "softsign", "Exp": "exponential"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -47,18 +54,19 @@ class Adopted:
     left_out: tuple[str, ...] = ()
 
 
-def adopt(model: Any) -> Adopted:
+def adopt(model: Any, floats: bool = False) -> Adopted:
     """Take a Keras model over.
 
     Args:
         model: Functional or Sequential, built.
+        floats: whether it is a float model, whose operations on tensors become layers of Keras instead of HGQ2's.
 
     Raises:
         ConfigError: a model of another kind, without a fixed shape, or with an operation that no layer here computes;
             or what comes out computes something else.
     """
     graph = _graph_of(model)
-    walk = _Walk()
+    walk = _Walk(floats)
     inputs = [walk.input(tensor) for tensor in graph.inputs]
     outputs = walk.through(graph, inputs)
     ends = walk.ends(outputs, _names_of_outputs(model, graph))
@@ -102,7 +110,8 @@ def _names_of_outputs(model: Any, graph: Any) -> list[str]:
 class _Walk:
     """The new graph as it grows."""
 
-    def __init__(self) -> None:
+    def __init__(self, floats: bool) -> None:
+        self.floats = floats
         self.taken: set[str] = set()
         self.renamed: dict[str, str] = {}
         self.left_out: list[str] = []
@@ -177,8 +186,12 @@ class _Walk:
                 return Part(_keys(args[1] if len(args) > 1 else kwargs["key"], tensors[0], refuse), name=name)(
                     tensors[0]
                 )
-            if kind in ELEMENTWISE and len(tensors) == 2:
-                return ELEMENTWISE[kind](enable_iq=False, enable_oq=False, name=name)(tensors)
+            if kind in FLOAT and len(tensors) == 2:
+                if self.floats:
+                    return FLOAT[kind](name=name)(tensors)
+                return QUANTISED[kind](enable_iq=False, enable_oq=False, name=name)(tensors)
+            if kind in FLOAT and len(tensors) == 1:
+                return self.with_number(kind, args, name, refuse)
             if kind == "Concatenate":
                 return keras.layers.Concatenate(axis=operation.axis, name=name)(tensors)
             if kind == "Transpose":
@@ -188,14 +201,33 @@ class _Walk:
                 return keras.layers.Permute(axes[1:], name=name)(tensors[0])
             if kind in ("Reshape", "ExpandDims", "Squeeze"):
                 return _reshaped(operation, tensors[0], name, refuse)
-            if kind in ("Relu", "ReLU"):
-                return keras.layers.ReLU(name=name)(tensors[0])
+            if kind in ACTIVATIONS and (self.floats or kind == "Relu"):
+                return keras.layers.Activation(ACTIVATIONS[kind], name=name)(tensors[0])
+            if kind == "Gelu" and self.floats and not operation.approximate:
+                return keras.layers.Activation("gelu", name=name)(tensors[0])
+            if kind == "Softmax" and self.floats:
+                return keras.layers.Softmax(axis=operation.axis, name=name)(tensors[0])
             if kind in ("Einsum", "Matmul") and len(tensors) == 2:
                 equation = operation.subscripts if kind == "Einsum" else _matmul(tensors, refuse)
+                if self.floats:
+                    return Einsum(equation, name=name)(tensors)
                 return QEinsum(equation, enable_iq=False, enable_oq=False, name=name)(tensors)
             raise refuse("it is not known")
 
         return call
+
+    def with_number(self, kind: str, args: tuple[Any, ...], name: str, refuse: Callable[[str], ConfigError]) -> Any:
+        """An operation of a tensor and a number."""
+        numbers = [one for one in args if isinstance(one, int | float | np.number)]
+        if not self.floats or len(numbers) != 1 or kind not in ("Add", "Subtract", "Multiply"):
+            raise refuse(f"it takes two tensors. Received: one tensor and {shown(numbers[0] if numbers else args)}")
+        number, tensor = float(numbers[0]), next(one for one in args if isinstance(one, keras.KerasTensor))
+        if kind == "Multiply":
+            return Factor(number, name=name)(tensor)
+        first = kind == "Subtract" and isinstance(args[0], keras.KerasTensor)
+        if kind == "Subtract" and not first:
+            return keras.layers.Rescaling(-1.0, number, name=name)(tensor)
+        return keras.layers.Rescaling(1.0, -number if first else number, name=name)(tensor)
 
 
 def _changes_nothing(operation: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,49 +75,69 @@ def own_run(
     adopted = adopt(load_model(source))
     if not quantisers(adopted.model):
         raise ConfigError(
-            f"{source}: is a float model, without a quantiser: build it of the layers of HGQ2 (QDense for Dense, "
-            "QConv2D for Conv2D, ...), train or calibrate that, and save it as .keras"
+            f"{source}: is a float model, without a quantiser: give it formats (qformers quantise {source} --calibrate "
+            "DATA.npy), or build it of the layers of HGQ2 (QDense for Dense, ...) and train that"
         )
-    build = _build(source, adopted, firmware, events, overrides)
+    build = described(source, adopted, firmware, events, overrides)
     folder = run or Path("runs") / build.name
     refuse_foreign_run(folder)
     made = OwnRun(build, folder, adopted)
-    _refuse_another(made, source)
+    refuse_another(folder, source)
     refuse(adopted.model, build)
     own_events(build, adopted.model)  # or a good run would be lost to events that cannot be read
     save_model(adopted.model, made.model)
-    facts = {
-        "settings": sections_of(build, *MADE_BY),
-        "source": str(source),
-        "source_path": str(source.resolve()),
-        "source_sha256": sha256(source),
-        "renamed": dict(adopted.renamed),
-        "left_out": list(adopted.left_out),
-    }
+    facts = {"settings": sections_of(build, *MADE_BY), **origin(source, adopted)}
     write_manifest(made.model.parent, STAGE, build, facts, hashes(made.model.parent, ["model.keras"]))
     with replacing(folder / "build.yaml") as temporary:
         temporary.write_text(build.to_yaml())
     return made
 
 
-def _refuse_another(run: OwnRun, source: Path) -> None:
+def origin(source: Path, adopted: Adopted) -> dict[str, Any]:
+    """What a manifest says of where a model came from."""
+    return {
+        "source": str(source),
+        "source_path": str(source.resolve()),
+        "source_sha256": sha256(source),
+        "renamed": dict(adopted.renamed),
+        "left_out": list(adopted.left_out),
+    }
+
+
+def refuse_another(folder: Path, source: Path) -> None:
     """Keep a run folder whose model is another one; the same file may have changed since.
 
     Raises:
         ConfigError: naming it.
     """
-    if not (run.model.parent / MANIFEST).is_file() and not run.model.is_file():
+    model = folder / "qat" / "model.keras"
+    if not (model.parent / MANIFEST).is_file() and not model.is_file():
         return
-    known = check_recorded(run.model) if run.model.is_file() else {}
+    known = check_recorded(model) if model.is_file() else {}
     same = (known.get("source_path"), known.get("source_sha256"))
     if str(source.resolve()) != same[0] and sha256(source) != same[1]:
         held = same[0] or "one that was trained here"
-        raise ConfigError(f"{run.folder}: holds another model ({held}); name another folder with --run")
+        raise ConfigError(f"{folder}: holds another model ({held}); name another folder with --run")
 
 
-def _build(
-    source: Path, adopted: Adopted, firmware: Path | None, events: Path | None, overrides: Sequence[str]
+def described(
+    source: Path,
+    adopted: Adopted,
+    firmware: Path | None,
+    events: Path | None,
+    overrides: Sequence[str],
+    sections: Mapping[str, Any] | None = None,
 ) -> Build:
+    """The build that describes a model.
+
+    Args:
+        source: file that it came from.
+        adopted: the model.
+        firmware: build file whose section `firmware` counts.
+        events: file for the simulations.
+        overrides: ``section.key=value``, applied last.
+        sections: further ones.
+    """
     model = adopted.model
     named = model._outputs_struct if isinstance(model._outputs_struct, dict) else {}
     tensors = named or {tensor._keras_history.operation.name: tensor for tensor in model.outputs}
@@ -129,7 +149,7 @@ def _build(
             "dataset": OWN,
             "train": [],
             "val": [],
-            "test": [str(events)] if events else [],
+            "test": [str(events.resolve())] if events else [],  # commands run in any folder
             "features": OWN,
             "num_particles": 1,
         },
@@ -142,6 +162,7 @@ def _build(
             "renamed": dict(adopted.renamed),
         },
         "train": {"qat": None},
+        **(sections or {}),
     }
     if firmware is not None:
         tree["firmware"] = load(firmware).firmware.model_dump(mode="json")

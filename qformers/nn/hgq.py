@@ -128,11 +128,11 @@ class Hgq:
             self._stands_for[name] = after[-1] if after else scaled
         if norm is not None and computed:
             rectified = linear.activation == "relu"
-            y = self._affine(self._normalised(y, norm), norm.name, (norm.name,), rectified=rectified, shifted=True)
+            y = self._affine(self.normalised(y, norm), norm.name, (norm.name,), rectified=rectified, shifted=True)
             if rectified:
                 self._stands_for[norm.name] = f"{name}_relu"
         if tabulated:
-            y = self._activated(y, linear.activation, f"{name}_{linear.activation}")
+            y = self.activated(y, linear.activation, f"{name}_{linear.activation}")
         return y
 
     def tokens(self, name: str, length: int, entries: int) -> Tensor:
@@ -219,10 +219,10 @@ class Hgq:
         self._norms[norm.name] = False
         if norm.kind in COMPUTED:
             # nothing else can take in a norm in front of one that is computed
-            return Normed(self._normalised(self._taken(x), norm), (norm.name,))
+            return Normed(self.normalised(self._taken(x), norm), (norm.name,))
         return Normed(x.value, (*x.norms, norm.name)) if isinstance(x, Normed) else Normed(x, (norm.name,))
 
-    def _normalised(self, x: Tensor, norm: Norm) -> Tensor:
+    def normalised(self, x: Tensor, norm: Norm) -> Tensor:
         """A layer or RMS norm without its learned factors, step by step as `qformers.nn.norms` has it."""
         name, shape, formats = norm.name, tuple(x.shape), self.formats
         if norm.axis != -1:
@@ -269,7 +269,7 @@ class Hgq:
 
     def unit(self, x: Tensor, name: str, epsilon: float = 0.0) -> Tensor:
         """An RMS norm without learned factors."""
-        y = self._normalised(self._plain(x, name), Norm(name, "rms"))
+        y = self.normalised(self._plain(x, name), Norm(name, "rms"))
         self._stands_for[layer_of(y)] = name
         return y
 
@@ -320,7 +320,7 @@ class Hgq:
         self._affines[name] = of
         return layer(x)
 
-    def _activated(self, x: Tensor, activation: str, name: str) -> Tensor:
+    def activated(self, x: Tensor, activation: str, name: str) -> Tensor:
         """See `qformers.nn.activations`."""
         if activation == "tanh":
             return self.table(x, activations.TANH, name)
@@ -496,6 +496,10 @@ class Hgq:
     def counted(self, layer: type, inputs: Tensor | None, name: str, **settings: Any) -> Tensor | None:
         """None: a folded norm has its statistics from the float model."""
         return None
+
+    def stands(self, layer: str, of: str) -> None:
+        """Note that a layer gives the values of a float layer of another name."""
+        self._stands_for[layer] = of
 
     def model(self, inputs: Mapping[str, Tensor], output: Tensor, cfg: Any) -> Model:
         """Writes the constants, checks the norms and the names in `quant.layers`, keeps the folding recipe."""

@@ -351,13 +351,16 @@ class RememberingModel(keras.Model):  # type: ignore[misc]
     memory: Memory | None = None  # of a copy that Keras made of the layers alone
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """The functional model's, of one event or more.
+        """The functional model's, of one event or more; inputs by name, or in their order.
 
         Raises:
             DataError: of none; layers that look for the largest value would say so in words of TensorFlow's own.
         """
         if args:
-            refuse_empty({name: tuple(array.shape) for name, array in self._by_name(args[0]).items()})
+            named = self._by_name(args[0])
+            refuse_empty({name: tuple(array.shape) for name, array in named.items()})
+            if not isinstance(args[0], Mapping) and len(named) == len(self.inputs):
+                args = (named, *args[1:])
         return super().__call__(*args, **kwargs)
 
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
@@ -380,7 +383,8 @@ class RememberingModel(keras.Model):  # type: ignore[misc]
 
     def _by_name(self, x: Any) -> dict[str, Any]:
         """The arrays among the inputs, by name; none of anything else, which Keras judges."""
-        given = x if isinstance(x, Mapping) else {self.inputs[0].name: x}
+        named = zip(self.inputs, x if isinstance(x, list | tuple) else [x], strict=False)
+        given = x if isinstance(x, Mapping) else {tensor.name: array for tensor, array in named}
         return {name: array for name, array in given.items() if hasattr(array, "shape") and hasattr(array, "dtype")}
 
     def get_config(self) -> dict[str, Any]:

@@ -42,7 +42,7 @@ class Memory:
         ends: dense layer -> last layer of its step (factor, norm, activation), where that is another one.
         affine: layer that multiplies and shifts each channel -> the factors and norms of float that it stands for.
         stands_for: layer -> the float layer whose values it gives, where that is neither itself nor the end of its
-            step.
+            step; "" where no float layer gives these.
         ranged: constant layers whose input format calibration moves to the range of the data; its width stays.
         shifts: those that bring values into (-1, 1) by a power of two, which calibration sets.
         shifted: layers whose values count up to a constant per row, since a softmax reads them.

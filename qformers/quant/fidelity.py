@@ -7,7 +7,7 @@ into it, over real particles only, and without what may differ by construction.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -68,23 +68,38 @@ def layer_errors(float_model: keras.Model, model: keras.Model, jets: AnyEvents) 
         model: vocabulary hgq, with its memory.
         jets: n events.
     """
+    return errors_between(float_model, model, host_inputs(float_model, jets), host_inputs(model, jets), jets.mask)
+
+
+def errors_between(
+    float_model: keras.Model,
+    model: keras.Model,
+    float_inputs: Mapping[str, NDArray[Any]],
+    inputs: Mapping[str, NDArray[Any]],
+    mask: NDArray[Any] | None = None,
+) -> tuple[LayerError, ...]:
+    """`layer_errors` of given inputs.
+
+    Args:
+        float_model, model: with their memories.
+        float_inputs, inputs: the same n events for either model, by input.
+        mask: (n, N), above 0 for a real particle; None where there is no padding.
+    """
     pairs = {}
     for layer in model.layers:
         tensor = counterpart(float_model, model, layer.name)
         same = tensor is not None and tuple(tensor.shape[1:]) == tuple(layer.output.shape[1:])
         if same and not isinstance(layer, keras.layers.InputLayer):
             pairs[layer.name] = (layer.output, tensor)
-    quantised = keras.Model(model.inputs, {name: pair[0] for name, pair in pairs.items()})(
-        host_inputs(model, jets), training=False
+    quantised, wanted = (
+        keras.Model(one.inputs, {name: pair[side] for name, pair in pairs.items()})(dict(given), training=False)
+        for side, (one, given) in enumerate(((model, inputs), (float_model, float_inputs)))
     )
-    wanted = keras.Model(float_model.inputs, {name: pair[1] for name, pair in pairs.items()})(
-        host_inputs(float_model, jets), training=False
-    )
-    axes = axes_of(model)
+    axes = {} if mask is None else axes_of(model)
     rows = []
     for name in pairs:
         ours, ideal = _numpy(quantised[name]), _numpy(wanted[name])
-        real = real_values(ours.shape, axes.get(name), jets.mask)
+        real = real_values(ours.shape, axes.get(name), mask)
         between = distance(model, float_model, name, ours, ideal, real)
         rows.append(LayerError(name, between.mean, between.largest, between.relative, between.correlation))
     return tuple(rows)
@@ -120,15 +135,16 @@ def counterpart(float_model: keras.Model, model: keras.Model, name: str) -> Any:
         name: of the layer.
 
     Returns:
-        None where the float model has no such layer, or has no memory.
+        None where the float model has no such layer, or has no memory; a layer that stands for "" has none.
     """
     memory = memory_of(float_model)
     layers = {layer.name: layer for layer in float_model.layers}
-    if memory is None or name not in layers:
-        return None
     own = memory_of(model)
-    earlier = own.stands_for.get(name) if own is not None else None
-    return layers[earlier or memory.ends.get(name, name)].output
+    if memory is None:
+        return None
+    said = own.stands_for.get(name) if own is not None else None
+    stands_for = memory.ends.get(name, name) if said is None else said
+    return layers[stands_for].output if stands_for in layers else None
 
 
 def bias_dropped(model: keras.Model, float_model: keras.Model, name: str) -> bool:

@@ -32,7 +32,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> run_folder.Material:
 def as_tuned(material: run_folder.Material) -> Mapping[Slot, Fixed]:
     """Formats such as the search may end with: bits of each slot apart from all others, some of them clipping."""
     random = np.random.default_rng(5)
-    start = start_of(material, Rule(), 9)
+    start = start_of(material.shop, Rule(), 9)
     formats = dict(start.formats)
     for slot in start.free - {LOGITS}:
         form = formats[slot]

@@ -14,7 +14,7 @@ from hgq.utils.minmax_trace import TrainingFlagWrapper
 from support.ptq import FORMATS, gathered, tiny
 from support.quantised import float_part, inputs_of, jets, small
 
-from qformers.builds.models import load_model
+from qformers.builds.models import build_model, load_model
 from qformers.errors import ConfigError
 from qformers.precision.fixed import Fixed
 from qformers.quant.hardware import recounted
@@ -155,14 +155,16 @@ def test_cost_of_folded_hardware_is_what_hgq2_counts(material: run_folder.Materi
 
 def test_what_was_measured_for_other_hardware_is_not_taken_over(material: run_folder.Material) -> None:
     """The journal of a search belongs to the EBOPs of one hardware; without folding its key is what it was."""
-    start = start_of(material, Rule(), 9)
+    start = start_of(material.shop, Rule(), 9)
     classes = len(material.shop.class_names)
     jets = SearchJets(material.shop.inputs, np.zeros(50, np.int64), np.zeros((50, classes), np.float32))
     keys = set()
     for settings in ({}, {"points_per_clock": 2}, {"backend": "folded"}, {"backend": "folded", "points_per_clock": 2}):
         firmware = material.build.firmware.model_copy(update=settings)
         keys.add(
-            search_key(replace(material, build=material.build.model_copy(update={"firmware": firmware})), start, jets)
+            search_key(
+                replace(material.shop, build=material.build.model_copy(update={"firmware": firmware})), start, jets
+            )
         )
     assert len(keys) == 3  # points_per_clock alone says nothing
 
@@ -174,7 +176,7 @@ def test_the_build_file_written_gives_the_same_formats(
     config = tmp_path / "configs" / "base.yaml"
     config.parent.mkdir()
     config.write_text(material.build.to_yaml())
-    formats = dict(start_of(material, Rule(), 9).formats)
+    formats = dict(start_of(material.shop, Rule(), 9).formats)
     build = write_yaml(material, config if plain else None, formats, tmp_path / "out" / "tuned.yaml")
     tree = yaml.safe_load((tmp_path / "out" / "tuned.yaml").read_text())
     assert tree.get("extends") == ("../configs/base.yaml" if plain else None)
@@ -207,7 +209,7 @@ def test_what_is_no_float_model_is_refused(material: run_folder.Material, tmp_pa
         slots_of(keras.Model(material.shop.template.inputs, material.shop.template.outputs))
     assert set(slots_of(load_model(tmp_path / "quantised.keras"))) == set(slots_of(material.shop.template))
     with pytest.raises(ConfigError, match=r"--widest must be 4 to 24 bits: float32 holds 24. Received: 40"):
-        start_of(material, Rule(), 40)
+        start_of(material.shop, Rule(), 40)
 
 
 def test_a_trained_run_is_not_overwritten(tmp_path: Path) -> None:
@@ -229,8 +231,9 @@ def test_class_tokens_have_slots_too() -> None:
     inputs = inputs_of(quantised_part(cfg), jets(20))
     build = tiny().model_copy(update={"model": cfg})
     build = build.model_copy(update={"data": build.data.model_copy(update={"num_particles": 5})})
-    shop = Workshop(build, float_part(cfg), NATURAL, tuple(f"class{i}" for i in range(CLASSES)), inputs)
-    names = {quantiser.name for quantiser in shop.slots(shop.template)[LOGITS]}
-    assert names == {"b0_attn_logits_iq0", "c0_attn_slots_iq", "c0_attn_logits_iq0"}
+    names = tuple(f"class{i}" for i in range(CLASSES))
+    shop = Workshop(build, float_part(cfg), lambda one: build_model(one, NATURAL, names, "hgq"), inputs)
+    of_logits = {quantiser.name for quantiser in shop.slots(shop.template)[LOGITS]}
+    assert of_logits == {"b0_attn_logits_iq0", "c0_attn_slots_iq", "c0_attn_logits_iq0"}
     formats = calibrated(shop, Rule())
     assert formats_of(shop.slots(shop.model(formats))) == formats

@@ -36,7 +36,7 @@ def save(folder: Path) -> Path:
     with QuantizerConfigScope(place="all", overflow_mode="SAT", round_mode="RND"):
         given = keras.Input((6, 2), name="_M1")
         x = QMaxPool1D(2, name="output")(QConv1D(4, 3, padding="same", activation="relu", name="conv-1")(given))
-        x = keras.layers.Dropout(0.1)(keras.layers.Flatten()(x))
+        x = keras.layers.Dropout(0.1, name="dropout")(keras.layers.Flatten()(x))
         model = keras.Model(given, QDense(3, name="input")(x))
     events = np.random.default_rng(0).normal(0, 1, (EVENTS, 6, 2)).astype(np.float32)
     trace_minmax(model, events, verbose=False)
@@ -73,7 +73,10 @@ def test_a_model_goes_through_the_flow_without_a_build_file(model: Path, capsys:
     assert facts["lut_estimate"] <= facts["lut_estimate_before_ternary_adders"]
 
     assert command("csim", run / "build.yaml") == 0
-    assert f"{EVENTS} events ({EVENTS} in events.npz): firmware = quantised Keras: 0 of" in capsys.readouterr().out
+    assert (
+        f"{EVENTS} events ({EVENTS} in {run.resolve().parents[1] / 'events.npz'}): firmware = quantised Keras: 0 of"
+        in capsys.readouterr().out
+    )
     assert command("rtl", run / "build.yaml", "--levels", "interpreter") == 0
     assert command("audit", run / "build.yaml") == 0
     assert f"formats on {EVENTS} events of the test split" in capsys.readouterr().out
@@ -98,7 +101,10 @@ def test_without_events_numbers_are_drawn(model: Path, capsys: pytest.CaptureFix
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda x: keras.layers.Dense(3)(x), "is a float model, without a quantiser: build it of the layers of HGQ2"),
+        (
+            lambda x: keras.layers.Dense(3)(x),
+            "is a float model, without a quantiser: give it formats (qformers quantise",
+        ),
         (lambda x: QDense(3, activation="softmax")(x), "leave it out there and put QSoftmax behind"),
     ],
 )
@@ -162,12 +168,16 @@ def test_what_does_not_go_together_is_refused(model: Path, capsys: pytest.Captur
 @pytest.mark.parametrize(
     ("name", "arrays", "words"),
     [
-        ("e.npz", {"x": np.ones((2, 6, 2))}, "has no array 'M1', an input of the model; save it so. Received: x"),
+        (
+            "e.npz",
+            {"x": np.ones((2, 6, 2)), "y": 1},
+            "has no array 'M1', an input of the model; save it so. Received: x, y",
+        ),
         ("e.npz", {"M1": np.ones((2, 5, 2))}, r"array 'M1' must be \(events, 6, 2\), .* Received: \(2, 5, 2\)"),
         ("e.npz", {"M1": np.ones((0, 6, 2))}, r"one event or more. Received: \(0, 6, 2\)"),
         ("e.npz", {"M1": np.full((3, 6, 2), np.nan)}, "must be finite, within float32. Received: .* in event 0"),
         ("e.npz", {"M1": np.full((3, 6, 2), "a")}, "must hold an array of numbers. Received: <U1"),
-        ("e.npz", None, "no such file; name a file of events with --events"),
+        ("e.npz", None, "no such file; name a file of events, one of"),
         ("e.txt", b"1 2", r"events come as one of .npy, .npz, .h5, .hdf5. Received: .txt"),
         ("e.npz", b"PK damaged", "cannot be read"),
         ("e.h5", b"damaged", "cannot be read"),

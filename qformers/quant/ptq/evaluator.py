@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -65,9 +65,10 @@ class SearchJets:
     """Jets ready for the quantised model, with the answers of the float one."""
 
     inputs: Inputs
-    labels: NDArray[Any]  # (m,) with m <= n: of the first ones, which float was not trained on; or (m, 1), see `values`
+    labels: NDArray[Any]  # (m,) with m <= n: of the first ones, which float was not trained on; or (m, k), see `values`
     float_logits: NDArray[np.float32]  # (n, classes)
     values: bool = False  # whether outputs are numbers to be predicted, and labels what they should be
+    read: Callable[[Any], NDArray[Any]] = ops.convert_to_numpy  # from what the model gives to (n, classes)
 
 
 class Evaluator:
@@ -93,7 +94,7 @@ class Evaluator:
     def logits(self, formats: Mapping[Slot, Fixed]) -> NDArray[np.float32]:
         """Outputs (n, classes) in these formats."""
         self.dials.set(formats)
-        parts = [ops.convert_to_numpy(self.model.predict_on_batch(batch)) for batch in self._batches]
+        parts = [self.jets.read(self.model.predict_on_batch(batch)) for batch in self._batches]
         return np.concatenate(parts)[: len(self.jets.float_logits)]
 
     def measure(self, formats: Mapping[Slot, Fixed]) -> Evaluation:
@@ -113,14 +114,14 @@ def compared_values(outputs: NDArray[Any], floats: NDArray[Any], labels: NDArray
     """Predicted numbers against those of float, event by event.
 
     Args:
-        outputs, floats: (n, 1), of the model and of float.
-        labels: (m, 1) with m <= n, what the first ones should be.
+        outputs, floats: (n, k), of the model and of float; means are over all k.
+        labels: (m, k) with m <= n, what the first ones should be.
         ebops: of the model.
     """
-    wide, ideal, truth = (np.asarray(array, np.float64)[:, 0] for array in (outputs, floats, labels))
-    judged, spread = len(truth), float(np.var(truth)) or 1.0
+    wide, ideal, truth = (np.asarray(array, np.float64) for array in (outputs, floats, labels))
+    judged, spread = len(truth), float(np.var(truth, axis=0).mean()) or 1.0
     divergence = float(np.mean((wide - ideal) ** 2))
-    squares, float_squares = (wide[:judged] - truth) ** 2, (ideal[:judged] - truth) ** 2
+    squares, float_squares = (((one[:judged] - truth) ** 2).mean(axis=1) for one in (wide, ideal))
     rise = squares - float_squares
     return Evaluation(
         ebops=ebops,

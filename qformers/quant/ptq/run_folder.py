@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
 from qformers.builds.build import Build
+from qformers.builds.models import build_model
 from qformers.builds.saved import check_recorded
 from qformers.builds.settings import hardware_of, sections_of
 from qformers.data import Split, SplitName, dataset_of, open_split
+from qformers.data.events import FeatureSet
 from qformers.errors import ConfigError, DamagedError
 from qformers.files import replacing, sha256
 from qformers.manifest import MANIFEST, write_manifest
@@ -83,10 +86,15 @@ def gather(path: Path, build: Build, jets: int = CALIBRATION_JETS) -> Material:
     float_model = read_float_model(path)
     sources = {split: open_split(build.data, split) for split in SPLITS}
     train = sources["train"]
-    shop = Workshop(build, float_model, train.feature_set, train.class_names, {})
+    make = partial(_made, train.feature_set, train.class_names)
+    shop = Workshop(build, float_model, make, {})
     material = Material(path, build, shop, sources)
     shop.inputs.update(material.feed("train").sample(min(jets, len(train)), build.seed))
     return material
+
+
+def _made(feature_set: FeatureSet, class_names: tuple[str, ...], build: Build) -> Any:
+    return build_model(build, feature_set, class_names, "hgq")
 
 
 def refuse_points(build: Build) -> None:
@@ -143,9 +151,7 @@ def write(material: Material, build: Build, out: Path, facts: Mapping[str, Any])
         ConfigError: the folder holds a trained model.
     """
     refuse_other(out)
-    shop = Workshop(
-        build, material.shop.float_model, material.shop.feature_set, material.shop.class_names, material.shop.inputs
-    )
+    shop = replace(material.shop, build=build)
     build = shop.said()
     model = shop.model()
     folder = out / "qat"
@@ -190,9 +196,12 @@ def copy_float(path: Path, folder: Path) -> None:
                 shutil.copyfile(source, temporary)
 
 
-def error_table(errors: tuple[LayerError, ...]) -> Table:
+ERRORS = f"Quantised against float, up to {COMPARED_JETS} validation jets, padded slots left out"
+
+
+def error_table(errors: tuple[LayerError, ...], title: str = ERRORS) -> Table:
     """Error against float per layer, for a terminal."""
-    table = Table(title=f"Quantised against float, up to {COMPARED_JETS} validation jets, padded slots left out")
+    table = Table(title=title)
     for column in ("layer", "mean |error|", "largest", "relative", "correlation"):
         table.add_column(column, justify="left" if column == "layer" else "right")
     for row in errors:

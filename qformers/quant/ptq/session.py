@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ from rich.console import Console
 
 from qformers.builds.build import Build
 from qformers.builds.run_place import refuse_foreign_run
+from qformers.precision.fixed import Fixed
 from qformers.progress import Reporter, Silent, Ticker
 from qformers.quant.ptq import report, run_folder
 from qformers.quant.ptq import tune as precision
@@ -22,6 +23,8 @@ from qformers.quant.ptq.evaluator import Evaluation, Evaluator, SearchJets, besi
 from qformers.quant.ptq.journal import Journal
 from qformers.quant.ptq.ranges import Rule
 from qformers.quant.ptq.search import SearchResult, search, uniform
+from qformers.quant.ptq.slots import Slot
+from qformers.quant.ptq.workshop import Workshop
 from qformers.records import write_record
 from qformers.tasks.score_names import spell
 from qformers.train.phases import exclusive
@@ -82,34 +85,107 @@ def tune(
     run_folder.refuse_points(build)
     refuse_foreign_run(out)
     run_folder.refuse_other(out)
-    with exclusive(out), _stopping(out) as stop:
+    with exclusive(out), stopping(out) as stop:
         material = run_folder.gather(path, build, settings.calibration_jets)
-        start = precision.start_of(material, settings.rule, settings.widest)
         jets = precision.search_jets(material, settings.jets)
-        journal = Journal(out / "search.jsonl", precision.search_key(material, start, jets))
-        if journal.known:
-            console.print(f"{len(journal.known)} evaluations are known from {journal.path}", markup=False)
-        evaluator = Evaluator(material.shop, start.formats, jets)
-        bits = sum(form.width for form in start.formats.values())
-        bench = Bench(evaluator, journal, lambda: stop.reason, _ticking(reporter or Silent(), settings, bits))
-        curve = uniform(bench, start.formats, start.free, UNIFORM)
-        result = search(bench, start.limits(settings.clip), settings.budget, settings.steps)
-    compared = report.compare(result.point.measured, curve, settings.budget.max_loss)
-    tuned = precision.write_yaml(material, config, result.point.formats, out / "tuned.yaml")
-    facts = _facts(settings, jets, result, compared)
-    _write_report(out, facts, result, bench, curve)
-    done = run_folder.write(material, tuned, out, facts)
+        found = searched(material.shop, jets, settings, out, stop, console, reporter or Silent())
+    tuned = precision.write_yaml(material, config, found.formats, out / "tuned.yaml")
+    found.write(out)
+    done = run_folder.write(material, tuned, out, found.facts)
     return done, [
-        *report.in_words(result.point.measured, precision.which(jets), compared),
+        *found.in_words(precision.which(jets)),
         f"test split, looked at once: {spell(done.score)} {done.value:.4f} +- {done.error:.4f}, EBOPs {done.ebops:,}",
         f"test split beside float: {report.in_short(_tested(material, done))}",
-        f"{len(bench.points)} evaluations of the search, {bench.fresh} measured now with those of the other curves",
+        found.effort,
         f"written: {out / 'tuned.yaml'}, {out / 'tune.json'}, {done.folder / 'model.keras'}",
     ]
 
 
+@dataclass(frozen=True)
+class Found:
+    """What a search gave, and its way there."""
+
+    result: SearchResult
+    compared: report.UniformComparison
+    bench: Bench
+    curve: dict[int, Trial]
+    facts: Mapping[str, Any]  # for the manifest: how the formats came about
+
+    @property
+    def formats(self) -> Mapping[Slot, Fixed]:
+        """Of all slots."""
+        return self.result.point.formats
+
+    @property
+    def effort(self) -> str:
+        """How much was measured."""
+        fresh = self.bench.fresh
+        return (
+            f"{len(self.bench.points)} evaluations of the search, {fresh} measured now with those of the other curves"
+        )
+
+    def in_words(self, jets: str) -> list[str]:
+        """The result on the jets of the search."""
+        return report.in_words(self.result.point.measured, jets, self.compared)
+
+    def write(self, out: Path) -> None:
+        """Write ``tune.json`` and the pictures of the search."""
+        content = {
+            **self.facts,
+            "sensitivity": self.result.sensitivity.as_json(),
+            "path": [point.measured.as_json() for point in self.result.path],
+            "uniform_curve": {str(width): point.measured.as_json() for width, point in self.curve.items()},
+        }
+        write_record(out / "tune.json", content)
+        report.bits_picture(self.formats, out / "plots" / "tune_bits.png")
+        report.trade_picture(
+            self.result.point.measured,
+            self.result.path,
+            self.bench.points,
+            self.curve,
+            out / "plots" / "tune_ebops.png",
+        )
+
+
+def searched(
+    shop: Workshop,
+    jets: SearchJets,
+    settings: Settings,
+    out: Path,
+    stop: StopRequest,
+    console: Console,
+    reporter: Reporter,
+) -> Found:
+    """Search the formats of a model.
+
+    Args:
+        shop: makes the model.
+        jets: what it is measured on.
+        settings: of the search.
+        out: folder of the journal ``search.jsonl``, from which the same search goes on.
+        stop: asked between evaluations.
+        console: for messages.
+        reporter: told of each evaluation.
+
+    Raises:
+        ConfigError: settings that make no sense, or a journal that is none.
+        Stopped: a stop was asked for.
+    """
+    start = precision.start_of(shop, settings.rule, settings.widest)
+    journal = Journal(out / "search.jsonl", precision.search_key(shop, start, jets))
+    if journal.known:
+        console.print(f"{len(journal.known)} evaluations are known from {journal.path}", markup=False)
+    evaluator = Evaluator(shop, start.formats, jets)
+    bits = sum(form.width for form in start.formats.values())
+    bench = Bench(evaluator, journal, lambda: stop.reason, _ticking(reporter, settings, bits))
+    curve = uniform(bench, start.formats, start.free, UNIFORM)
+    result = search(bench, start.limits(settings.clip), settings.budget, settings.steps)
+    compared = report.compare(result.point.measured, curve, settings.budget.max_loss)
+    return Found(result, compared, bench, curve, _facts(settings, jets, result, compared))
+
+
 @contextmanager
-def _stopping(out: Path) -> Iterator[StopRequest]:
+def stopping(out: Path) -> Iterator[StopRequest]:
     """Stop requests for the length of the search; a file STOP goes before it and when it was obeyed."""
     forget_stop(out)
     try:
@@ -147,20 +223,6 @@ def _facts(
         "uniform_ebops_ratio": compared.ebops_ratio,
         "uniform_ebops_ratio_at_same_divergence": compared.same_divergence_ratio,
     }
-
-
-def _write_report(
-    out: Path, facts: dict[str, Any], result: SearchResult, bench: Bench, curve: dict[int, Trial]
-) -> None:
-    content = {
-        **facts,
-        "sensitivity": result.sensitivity.as_json(),
-        "path": [point.measured.as_json() for point in result.path],
-        "uniform_curve": {str(width): point.measured.as_json() for width, point in curve.items()},
-    }
-    write_record(out / "tune.json", content)
-    report.bits_picture(result.point.formats, out / "plots" / "tune_bits.png")
-    report.trade_picture(result.point.measured, result.path, bench.points, curve, out / "plots" / "tune_ebops.png")
 
 
 def _ticking(reporter: Reporter, settings: Settings, bits: int) -> Callable[[str, Evaluation], None]:

@@ -14,7 +14,6 @@ from keras import ops
 from numpy.typing import NDArray
 
 from qformers.builds.build import Build, load
-from qformers.builds.models import build_model
 from qformers.builds.settings import hardware_of
 from qformers.config.yaml_text import to_yaml
 from qformers.data import AnyEvents, SplitName
@@ -29,6 +28,7 @@ from qformers.quant.ptq.moves import Limits
 from qformers.quant.ptq.ranges import Rule, fitted, seen
 from qformers.quant.ptq.run_folder import Material
 from qformers.quant.ptq.slots import LOGITS, Slot, formats_of
+from qformers.quant.ptq.workshop import Workshop
 from qformers.tasks import Regression
 from qformers.train.variables import weights_digest
 
@@ -50,7 +50,7 @@ class Start:
         return Limits(self.formats, frozenset(clipped))
 
 
-def start_of(material: Material, rule: Rule, widest: int) -> Start:
+def start_of(shop: Workshop, rule: Rule, widest: int) -> Start:
     """Formats of width `widest` with the integer bits of the calibration jets; tables as the build has them.
 
     Raises:
@@ -58,7 +58,6 @@ def start_of(material: Material, rule: Rule, widest: int) -> Start:
     """
     if not 4 <= widest <= 24:
         raise ConfigError(f"--widest must be 4 to 24 bits: float32 holds 24. Received: {widest}")
-    shop = material.shop
     ranges = seen(shop, rule)
     formats: dict[Slot, Fixed] = {}
     for slot, form in shop.formats.items():
@@ -133,18 +132,18 @@ def _drawn(events: AnyEvents, jets: int, seed: int) -> AnyEvents:
     return events[np.sort(np.random.default_rng([seed, 1]).permutation(len(events))[:jets])]
 
 
-def search_key(material: Material, start: Start, jets: SearchJets) -> str:
+def search_key(shop: Workshop, start: Start, jets: SearchJets) -> str:
     """Names all that an evaluation depends on: weights, jets, architecture, formats' modes and versions."""
     data = hashlib.sha256(np.ascontiguousarray(jets.labels).tobytes() + jets.float_logits.tobytes())
     for name in sorted(jets.inputs):
         data.update(np.ascontiguousarray(jets.inputs[name]).tobytes())
     facts = {
         "protocol": PROTOCOL,
-        "weights": weights_digest(material.shop.float_model),
+        "weights": weights_digest(shop.float_model),
         "data": data.hexdigest(),
-        "model": material.build.model.model_dump(mode="json"),
+        "model": shop.build.model.model_dump(mode="json"),
         "slots": [[str(slot), form.rounding, form.overflow] for slot, form in start.formats.items()],
-        **hardware_of(material.build),
+        **hardware_of(shop.build),
         "versions": {name: number for name, number in versions().items() if name in ("keras", "hgq2", "numpy")},
     }
     return key_of(facts)
@@ -193,5 +192,4 @@ def _write(path: Path, tree: dict[str, Any] | None, build: Build) -> None:
 
 def _says(material: Material, build: Build, formats: Mapping[Slot, Fixed]) -> bool:
     shop = material.shop
-    model = build_model(build, shop.feature_set, shop.class_names, "hgq")
-    return formats_of(shop.slots(model)) == dict(formats)
+    return formats_of(shop.slots(shop.make(build))) == dict(formats)

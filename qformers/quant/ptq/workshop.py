@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,9 +12,8 @@ import keras
 from numpy.typing import NDArray
 
 from qformers.builds.build import Build
-from qformers.builds.models import build_model, load_model
+from qformers.builds.models import load_model
 from qformers.config.sections import QuantConfig
-from qformers.data.events import FeatureSet
 from qformers.errors import ConfigError
 from qformers.precision.fixed import Fixed
 from qformers.quant.fold import float_to_quantised
@@ -45,21 +44,20 @@ class Workshop:
 
     Attributes:
         build: the build file; formats are taken from it unless others are given.
-        float_model: trained, vocabulary float32.
-        feature_set, class_names: of its data set.
+        float_model: trained, vocabulary float32 or of plain Keras.
+        make: from a build to its quantised model without weights, or with those of the float model, none learned.
         inputs: calibration jets, by name of the quantised model's inputs.
     """
 
     build: Build
     float_model: keras.Model
-    feature_set: FeatureSet
-    class_names: tuple[str, ...]
+    make: Callable[[Build], keras.Model]
     inputs: Inputs
 
     def empty(self, formats: Mapping[Slot, Fixed] | None = None) -> keras.Model:
         """A quantised model without weights, none of its formats learned."""
         keras.utils.set_random_seed(self.build.seed)  # HGQ2 and Keras draw numbers that nothing reads; the same ones
-        return build_model(self.said(formats), self.feature_set, self.class_names, "hgq")
+        return self.make(self.said(formats))
 
     def said(self, formats: Mapping[Slot, Fixed] | None = None) -> Build:
         """The build that says these formats."""
@@ -94,7 +92,7 @@ class Workshop:
         plain = (quant or QuantConfig()).model_copy(
             update={"layers": {}, "types": {}, **{key: str(form) for key, form in wide.items()}}
         )
-        probe = build_model(self.build.model_copy(update={"quant": plain}), self.feature_set, self.class_names, "hgq")
+        probe = self.make(self.build.model_copy(update={"quant": plain}))
         forms = {held.name: format_of(held) for held in quantisers(probe) if held.kif()[0].size == 1}
         logits = frozenset(name for name, form in forms.items() if form == WIDE_LOGITS)
         ours = (WIDE_WEIGHT, WIDE_BIAS, WIDE)

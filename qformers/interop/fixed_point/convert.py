@@ -1,0 +1,254 @@
+"""A float Keras model, layer by layer, as a model of the layers that firmware has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from qformers.builds.build import Build
+from qformers.config.sections import QuantConfig
+from qformers.errors import ConfigError, nearest
+from qformers.interop.fixed_point import attention, functions, linear, merges, shapes
+from qformers.interop.fixed_point.maker import Array, Maker, Wire
+from qformers.interop.fixed_point.step import Step
+from qformers.nn.hgq import Hgq
+from qformers.nn.layers import Einsum, Factor, remembering
+from qformers.nn.memory import inputs_of, layer_of
+from qformers.nn.moves import Part
+
+Converter = Callable[[Step], Wire]
+
+MOVED = (
+    layers.Flatten, layers.Permute, layers.RepeatVector, layers.Reshape, layers.ZeroPadding1D, layers.ZeroPadding2D,
+    layers.Cropping1D, layers.Cropping2D, layers.UpSampling1D, layers.UpSampling2D, Part,
+)  # fmt: skip
+CONVERTERS: dict[type, Converter] = {
+    layers.Dense: linear.dense,
+    layers.EinsumDense: linear.einsum_dense,
+    **dict.fromkeys((layers.Conv1D, layers.Conv2D, layers.Conv3D), linear.convolution),
+    **dict.fromkeys((layers.DepthwiseConv1D, layers.DepthwiseConv2D), linear.depthwise),
+    **dict.fromkeys((layers.SeparableConv1D, layers.SeparableConv2D), linear.separable),
+    layers.BatchNormalization: linear.batch_norm,
+    layers.Normalization: linear.normalization,
+    layers.Rescaling: linear.rescaling,
+    layers.LayerNormalization: linear.layer_norm,
+    layers.RMSNormalization: linear.rms_norm,
+    layers.MultiHeadAttention: attention.attention,
+    layers.Activation: functions.activation,
+    layers.Softmax: functions.softmax,
+    layers.ReLU: functions.relu,
+    layers.LeakyReLU: functions.leaky,
+    layers.ELU: functions.elu,
+    **dict.fromkeys((layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D), shapes.maximum),
+    **dict.fromkeys((layers.GlobalMaxPooling1D, layers.GlobalMaxPooling2D, layers.GlobalMaxPooling3D), shapes.maximum),
+    **dict.fromkeys((layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D), shapes.average),
+    **dict.fromkeys(
+        (layers.GlobalAveragePooling1D, layers.GlobalAveragePooling2D, layers.GlobalAveragePooling3D), shapes.average
+    ),
+    **dict.fromkeys(MOVED, shapes.moved),
+    layers.Add: merges.add,
+    layers.Subtract: merges.subtract,
+    layers.Multiply: merges.multiply,
+    layers.Maximum: merges.maximum,
+    layers.Minimum: merges.minimum,
+    layers.Average: merges.average,
+    layers.Concatenate: merges.concatenate,
+    layers.Dot: merges.dot,
+    Einsum: merges.einsum,
+    Factor: linear.factor,
+}
+
+TAKES_NORMS = (
+    layers.Dense, layers.EinsumDense, layers.Conv1D, layers.Conv2D, layers.Conv3D, layers.DepthwiseConv1D,
+    layers.DepthwiseConv2D, layers.SeparableConv1D, layers.SeparableConv2D,
+)  # fmt: skip  # a batch norm behind them, and a ReLU behind that, are part of them
+TAKES_RELU = (*TAKES_NORMS, layers.BatchNormalization, layers.Normalization, layers.Rescaling)
+INSTEAD = {  # layers without a form, and what to write in their place
+    "Lambda": "a layer of Keras for each step; what Python code does cannot be seen",
+    "Embedding": "one-hot inputs and a Dense without bias",
+    "LSTM": "QGRU or QSimpleRNN of HGQ2, or convolutions",
+    "GRU": "QGRU of HGQ2, trained as such",
+    "SimpleRNN": "QSimpleRNN of HGQ2, trained as such",
+    "GroupQueryAttention": "MultiHeadAttention",
+    "Masking": "a mask as an input of its own, and Multiply",
+    "PReLU": "LeakyReLU",
+}
+
+
+@dataclass(frozen=True)
+class Absorbed:
+    """Layers behind another one that are part of it.
+
+    Attributes:
+        norms: batch norms, in order.
+        relu: whether a ReLU is the last of them.
+        last: name of the last one.
+    """
+
+    norms: tuple[Any, ...]
+    relu: bool
+    last: str
+
+
+def refuse_unknown(model: keras.Model) -> None:
+    """Look for layers without a form, before anything is computed.
+
+    Raises:
+        ConfigError: naming the first one, and what to write in its place.
+    """
+    for layer in model.layers:
+        if isinstance(layer, layers.InputLayer) or type(layer) in CONVERTERS:
+            continue
+        kind = type(layer).__name__
+        known = {one.__name__ for one in CONVERTERS}
+        instead = f"write {INSTEAD[kind]}" if kind in INSTEAD else f"write it of {_LIST}{nearest(kind, known)}"
+        raise ConfigError(f"layer '{layer.name}': {kind} has no form in fixed point; {instead}")
+
+
+_LIST = "Dense, EinsumDense, convolutions, norms, MultiHeadAttention, activations, pooling and merges"
+
+
+def converted(model: keras.Model, build: Build, logits: bool = False) -> keras.Model:
+    """The quantised model of a float one, with its weights, in the formats of a build.
+
+    Args:
+        model: functional, of layers that are called once, with legal names (`qformers.interop.adopt`).
+        build: its section `quant` has the formats.
+        logits: whether a last softmax or sigmoid is left away.
+
+    Raises:
+        ConfigError: a layer without a form, or a format for a layer that is not there.
+    """
+    refuse_unknown(model)
+    nn = Hgq(build.quant or QuantConfig())
+    make = Maker(nn, [layer.name for layer in model.layers])
+    ends = _ends(model) if logits else set()
+    absorbed = absorbed_in(model)
+    inside = {name for one in absorbed.values() for name in (*(norm.name for norm in one.norms), one.last)}
+    wires: dict[int, Wire] = {}
+    inputs: dict[str, Any] = {}
+    for layer in model.layers:
+        if isinstance(layer, layers.InputLayer):
+            inputs[layer.name] = keras.Input(tuple(layer.output.shape[1:]), name=layer.name)
+            wires[id(layer.output)] = make.round(inputs[layer.name], make.name(f"{layer.name}_port"))
+            continue
+        if layer.name in inside:
+            wires[id(layer.output)] = wires[id(layer.input)]
+            continue
+        step = _step(make, layer, wires, absorbed.get(layer.name), layer.name not in ends)
+        wire = CONVERTERS[type(layer)](step)
+        wires[id(layer.output)] = wire
+        if layer.name in absorbed:
+            nn.stands(layer.name, absorbed[layer.name].last)
+    outputs = keras.tree.map_structure(lambda tensor: make.plain(wires[id(tensor)]), model._outputs_struct)
+    return nn.model(inputs, outputs, model.name)
+
+
+def _step(make: Maker, layer: Any, wires: Mapping[int, Wire], behind: Absorbed | None, activation: bool) -> Step:
+    given = layer._inbound_nodes[0].arguments
+    tensors = [one for one in keras.tree.flatten((given.args, given.kwargs)) if isinstance(one, keras.KerasTensor)]
+    options = {
+        key: value for key, value in given.kwargs.items() if not isinstance(value, keras.KerasTensor | list | tuple)
+    }  # fmt: skip
+    inputs = tuple(wires[id(tensor)] for tensor in tensors)
+    step = Step(make, layer, inputs, layer.name, options=options, activation=activation)
+    if behind is None:
+        return step
+    return replace(step, after=_chained(make, behind.norms), relu=behind.relu)
+
+
+def _chained(make: Maker, norms: tuple[Any, ...]) -> tuple[Array, Array] | None:
+    """Factor and offset of batch norms in a row."""
+    if not norms:
+        return None
+    scale: Any = np.ones(1)
+    shift: Any = np.zeros(1)
+    for norm in norms:
+        factor, offset = linear.norm_numbers(Step(make, norm, (), norm.name))
+        scale, shift = scale * factor, shift * factor + offset
+    return scale, shift
+
+
+def absorbed_in(model: keras.Model) -> dict[str, Absorbed]:
+    """For each layer that takes in what is behind it: batch norms of its channels, and a ReLU."""
+    readers = _readers(model)
+    found: dict[str, Absorbed] = {}
+    for layer in model.layers:
+        if not isinstance(layer, TAKES_RELU) or functions.name_of(getattr(layer, "activation", None)) != "linear":
+            continue
+        if any(layer in one.norms for one in found.values()):
+            continue
+        norms: list[Any] = []
+        following = _only(readers, layer)
+        while isinstance(layer, TAKES_NORMS) and _normed_along_channels(layer, following):
+            norms.append(following)
+            following = _only(readers, following)
+        relu = following is not None and _is_relu(following)
+        if norms or relu:
+            last = following if relu and following is not None else norms[-1]
+            found[layer.name] = Absorbed(tuple(norms), relu, str(last.name))
+    return found
+
+
+def _readers(model: keras.Model) -> dict[int, list[Any]]:
+    """Tensor -> the layers that read it; None stands for the outputs of the model."""
+    readers: dict[int, list[Any]] = {}
+    for layer in model.layers:
+        if not isinstance(layer, layers.InputLayer):
+            for tensor in inputs_of(layer):
+                readers.setdefault(id(tensor), []).append(layer)
+    for tensor in model.outputs:
+        readers.setdefault(id(tensor), []).append(None)
+    return readers
+
+
+def _only(readers: Mapping[int, list[Any]], layer: Any) -> Any:
+    found = readers.get(id(layer.output), [])
+    return found[0] if len(found) == 1 else None
+
+
+def _normed_along_channels(layer: Any, norm: Any) -> bool:
+    """Whether a layer is followed by a batch norm of what its kernel tells apart."""
+    if not isinstance(norm, layers.BatchNormalization) or norm.axis not in (-1, len(norm.input.shape) - 1):
+        return False
+    if not isinstance(layer, layers.EinsumDense):
+        return True
+    kernel, output = layer.equation.split(",")[1].split("->")
+    return output[-1] in kernel
+
+
+def _is_relu(layer: Any) -> bool:
+    if isinstance(layer, layers.Activation):
+        return functions.name_of(layer.activation) == "relu"
+    plain = isinstance(layer, layers.ReLU) and layer.max_value is None
+    return bool(plain and not layer.negative_slope and not layer.threshold)
+
+
+def _ends(model: keras.Model) -> set[str]:
+    """Last layers whose softmax or sigmoid is left away.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    found = set()
+    for tensor in model.outputs:
+        layer = model.get_layer(layer_of(tensor))
+        activation = (
+            "softmax" if isinstance(layer, layers.Softmax) else functions.name_of(getattr(layer, "activation", None))
+        )
+        if activation in functions.ENDS:
+            found.add(layer.name)
+    if not found:
+        raise ConfigError("--logits leaves a last softmax or sigmoid away, and this model has none")
+    return found
+
+
+def float_twin(model: keras.Model) -> keras.Model:
+    """The float model with a memory, as comparisons layer by layer want it."""
+    named = {tensor.name: tensor for tensor in model.inputs}
+    return remembering(named, model._outputs_struct, model.name, vocabulary="float32")

@@ -1,0 +1,266 @@
+"""Stages "quantise" and "tune" for a float Keras model that somebody else trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import keras
+from rich.console import Console, RenderableType
+
+from qformers.builds.build import Build
+from qformers.builds.models import load_model
+from qformers.builds.own_events import events_of
+from qformers.builds.run_place import refuse_foreign_run
+from qformers.builds.saved import save_model
+from qformers.builds.settings import MADE_BY, sections_of
+from qformers.errors import ConfigError
+from qformers.files import replacing
+from qformers.interop.adopt import Adopted, adopt
+from qformers.interop.fixed_point.convert import converted, float_twin, refuse_unknown
+from qformers.interop.fixed_point.judged import Metric, judged, read_labels
+from qformers.interop.own_run import ENDINGS, described, origin, refuse_another
+from qformers.manifest import MANIFEST, write_manifest
+from qformers.precision.fixed import Fixed
+from qformers.progress import Reporter, Silent
+from qformers.quant.fidelity import LayerError, errors_between
+from qformers.quant.ptq import ranges, session
+from qformers.quant.ptq.evaluator import Evaluation, Evaluator, SearchJets
+from qformers.quant.ptq.report import in_short
+from qformers.quant.ptq.run_folder import error_table
+from qformers.quant.ptq.slots import Slot
+from qformers.quant.ptq.workshop import Workshop
+from qformers.quant.quantisers import quantisers
+from qformers.records import hashes, write_record
+from qformers.results import Result
+from qformers.train.beta import ebops
+from qformers.train.phases import exclusive
+
+STAGE = "own.ptq"
+COMPARED = 512  # events, followed through all layers beside float
+QUANT = {"learn": False}  # formats are found here, and kept in a training that follows
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the user gave.
+
+    Attributes:
+        model: the float model, a ``.keras`` file.
+        data: file of events by input, from which integer bits follow (`qformers.builds.own_events`).
+        run: folder to write; None for ``runs/<name of the file>``.
+        overrides: ``section.key=value`` of the build that describes the model.
+        types, layers: ``NAME.SLOT=FORMAT``, of float layer classes (or HGQ2's), and of layer names or globs.
+        logits: whether a last softmax or sigmoid is left away.
+        metric: "accuracy" or "mse"; None for accuracy where there are labels.
+        labels: file of the labels of these events.
+        events: of the file that are used, the first ones; None for all.
+    """
+
+    model: Path
+    data: Path
+    run: Path | None = None
+    overrides: Sequence[str] = ()
+    types: Sequence[str] = ()
+    layers: Sequence[str] = ()
+    logits: bool = False
+    metric: Metric | None = None
+    labels: Path | None = None
+    events: int | None = None
+
+
+@dataclass(frozen=True, repr=False)
+class OwnQuantised(Result):
+    """A quantised model of one's own in its run folder.
+
+    Attributes:
+        run: the run folder.
+        adopted: the float model as it was taken over.
+        ebops: of the quantised one.
+        errors: layers against float.
+        measured: beside float by the metric; None without one.
+        words: more to be said, line by line.
+    """
+
+    run: Path
+    adopted: Adopted
+    ebops: int
+    errors: tuple[LayerError, ...]
+    measured: Evaluation | None = None
+    words: tuple[str, ...] = field(default=())
+
+    @property
+    def model(self) -> Path:
+        """The quantised model."""
+        return self.run / "qat" / "model.keras"
+
+    def __str__(self) -> str:
+        """EBOPs and, where it was measured, what is lost against float."""
+        lost = "" if self.measured is None else f"  {in_short(self.measured)}"
+        return f"{self.model}  EBOPs {self.ebops:,}{lost}"
+
+    def pieces(self) -> Iterator[RenderableType]:
+        """Errors per layer, then the numbers of the whole model."""
+        yield error_table(self.errors, f"Quantised against float, up to {COMPARED} events")
+        for old, new in self.adopted.renamed.items():
+            yield f"renamed:   {old} is {new} now"
+        yield from self.words or (str(self),)
+
+    def save(self) -> Path:
+        """Write ``qat/errors.json``, the errors of the layers; all else lies in the run folder already."""
+        path = self.model.parent / "errors.json"
+        write_record(path, {"layers": [error.as_json() for error in self.errors]})
+        return path
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """A float model with its events, ready to be quantised."""
+
+    given: Given
+    adopted: Adopted
+    shop: Workshop
+    folder: Path
+    jets: SearchJets | None  # with a metric
+
+
+def quantise(given: Given, rule: ranges.Rule) -> OwnQuantised:
+    """Give a float model formats, whose integer bits follow from the ranges on its events.
+
+    Raises:
+        ConfigError, DataError: with the way out in the message.
+    """
+    bench = _gather(given)
+    with exclusive(bench.folder):
+        formats = ranges.calibrated(bench.shop, rule)
+        facts = {"formats": "calibrated", "quantile": rule.quantile, "margin": rule.margin}
+        return _write(bench, formats, facts)
+
+
+def tune(
+    given: Given, settings: session.Settings, console: Console | None = None, reporter: Reporter | None = None
+) -> OwnQuantised:
+    """Search bits per layer for a float model.
+
+    Raises:
+        ConfigError, DataError: with the way out in the message.
+        Stopped: a stop was asked for; the same call goes on.
+    """
+    if given.labels is None and given.metric is None:
+        raise ConfigError("a search needs a measure: give --labels LABELS.npy, or --metric mse. Received: neither")
+    bench = _gather(given, "_tuned")
+    if bench.jets is None:  # never: there is a metric
+        raise ConfigError("no metric")
+    console = console or Console(soft_wrap=True, highlight=False)
+    folder = bench.folder
+    with exclusive(folder), session.stopping(folder) as stop:
+        found = session.searched(bench.shop, bench.jets, settings, folder, stop, console, reporter or Silent())
+        found.write(folder)
+        done = _write(bench, found.formats, found.facts)
+    words = [*found.in_words(f"{len(bench.jets.labels):,} events"), found.effort, f"written: {folder}"]
+    return replace(done, words=tuple(words))
+
+
+def _gather(given: Given, ending: str = "") -> _Bench:
+    """`ending` is that of the name of the run folder, where none is given."""
+    if given.model.suffix.lower() not in ENDINGS:
+        raise ConfigError(
+            f"{given.model}: a float model is given as a .keras file: save it again with model.save('model.keras')"
+        )
+    adopted = _adopted(given.model)
+    inputs = events_of(given.data, adopted.model, adopted.renamed)
+    count = len(next(iter(inputs.values())))
+    metric: Metric | None = given.metric or ("accuracy" if given.labels is not None else None)
+    labels = None if given.labels is None else read_labels(given.labels, count)[: given.events]
+    inputs = {name: array[: given.events] for name, array in inputs.items()}
+    twin = float_twin(adopted.model)
+    jets = None if metric is None else judged(twin, inputs, metric, labels)
+    texts = [*_for_layers(given, adopted.model), *(f"quant.layers.{text}" for text in given.layers)]
+    overrides = [*given.overrides, *(_checked(text) for text in texts)]
+    build = described(given.model, adopted, None, given.data, overrides, {"quant": QUANT})
+    folder = given.run or Path("runs") / f"{build.name}{ending}"
+    refuse_foreign_run(folder)
+    refuse_another(folder, given.model)
+    make = partial(_made, adopted.model, given.logits)
+    return _Bench(given, adopted, Workshop(build, twin, make, inputs), folder, jets)
+
+
+def _made(model: keras.Model, logits: bool, build: Build) -> keras.Model:
+    return converted(model, build, logits)
+
+
+def _adopted(path: Path) -> Adopted:
+    """The float model in a file.
+
+    Raises:
+        ConfigError: a quantised one, or one with a layer that has no form here.
+    """
+    model = load_model(path)
+    if hasattr(model, "layers") and any(getattr(layer, "_iq", None) is not None for layer in model.layers):
+        raise ConfigError(f"{path}: is a quantised model already: qformers export {path}")
+    adopted = adopt(model, floats=True)
+    if quantisers(adopted.model):
+        raise ConfigError(f"{path}: is a quantised model already: qformers export {path}")
+    try:
+        refuse_unknown(adopted.model)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return adopted
+
+
+def _checked(text: str) -> str:
+    key, equals, value = text.partition("=")
+    if not equals or key.count(".") < 3 or not value:
+        given = text.removeprefix("quant.layers.").removeprefix("quant.types.")
+        raise ConfigError(f"a format is given as NAME.SLOT=FORMAT, e.g. Dense.weight=fixed<8,2>. Received: {given}")
+    return text
+
+
+def _for_layers(given: Given, model: keras.Model) -> list[str]:
+    """What is said of classes of float layers, said of each of these layers; of others, as the build file has it.
+
+    Raises:
+        ConfigError: the model has no layer of that class.
+    """
+    texts = []
+    for text in given.types:
+        kind, dot, rest = text.partition(".")
+        named = [layer.name for layer in model.layers if type(layer).__name__ == kind]
+        if named and dot:
+            texts += [f"quant.layers.{name}.{rest}" for name in named]
+        else:
+            texts.append(f"quant.types.{text}")
+    return texts
+
+
+def _write(bench: _Bench, formats: Mapping[Slot, Fixed], facts: Mapping[str, Any]) -> OwnQuantised:
+    """The run folder of the model in these formats: the one that an export of a model of one's own has, and float."""
+    shop = replace(bench.shop, build=bench.shop.said(formats))
+    described_as = {layer.name: type(layer).__name__ for layer in shop.template.layers}
+    held = shop.build.model.model_copy(update={"layers": described_as})
+    shop = replace(shop, build=shop.build.model_copy(update={"model": held}))
+    model, folder = shop.model(), bench.folder / "qat"
+    few = {name: array[:COMPARED] for name, array in shop.inputs.items()}
+    errors = errors_between(shop.float_model, model, few, few)
+    measured = None if bench.jets is None else Evaluator(shop, formats, bench.jets).measure(formats)
+    source = bench.given.model
+    (folder / MANIFEST).unlink(missing_ok=True)
+    save_model(shop.float_model, bench.folder / "float" / "model.keras")
+    write_manifest(bench.folder / "float", STAGE, shop.build, {}, hashes(bench.folder / "float", ["model.keras"]))
+    save_model(model, folder / "model.keras")
+    bits = ebops(model)
+    more = {
+        "settings": {**sections_of(shop.build, *MADE_BY), "ptq": dict(facts)},
+        **origin(source, bench.adopted),
+        "ebops": bits,
+        "events": len(next(iter(shop.inputs.values()))),
+        "measured": None if measured is None else measured.as_json(),
+        "layers": [error.as_json() for error in errors],
+    }
+    with replacing(bench.folder / "build.yaml") as temporary:
+        temporary.write_text(shop.build.to_yaml())
+    write_manifest(folder, STAGE, shop.build, more, hashes(folder, ["model.keras"]))
+    return OwnQuantised(bench.folder, bench.adopted, bits, errors, measured)
