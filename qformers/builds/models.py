@@ -69,8 +69,8 @@ def _lambda_in(config: Any) -> str:
         inside = config.get("config")
         name = inside.get("name") if isinstance(inside, dict) else ""
         return (
-            f"layer '{str(name)[:100]}' is a Lambda, and Python code in a file (a lambda) is not run: write it of layers "
-            "of Keras (Rescaling, Activation, Multiply, Permute ...) and save the model again"
+            f"layer '{str(name)[:100]}' is a Lambda, and Python code in a file (a lambda) is not run: write it of "
+            "layers of Keras (Rescaling, Activation, Multiply, Permute ...) and save the model again"
         )
     parts = config.values() if isinstance(config, dict) else config if isinstance(config, list) else ()
     return next((found for part in parts if (found := _lambda_in(part))), "")

@@ -113,13 +113,12 @@ def refuse_unknown(model: keras.Model) -> None:
 _LIST = "Dense, EinsumDense, convolutions, norms, MultiHeadAttention, activations, pooling and merges"
 
 
-def converted(model: keras.Model, build: Build, logits: bool = False) -> keras.Model:
+def converted(model: keras.Model, build: Build) -> keras.Model:
     """The quantised model of a float one, with its weights, in the formats of a build.
 
     Args:
         model: functional, of layers that are called once, with legal names (`qformers.interop.adopt`).
         build: its section `quant` has the formats.
-        logits: whether a last softmax or sigmoid is left away.
 
     Raises:
         ConfigError: a layer without a form, or a format for a layer that is not there.
@@ -127,7 +126,6 @@ def converted(model: keras.Model, build: Build, logits: bool = False) -> keras.M
     refuse_unknown(model)
     nn = Hgq(build.quant or QuantConfig())
     make = Maker(nn, [layer.name for layer in model.layers])
-    ends = _ends(model) if logits else set()
     absorbed = absorbed_in(model)
     inside = {name for one in absorbed.values() for name in (*(norm.name for norm in one.norms), one.last)}
     wires: dict[int, Wire] = {}
@@ -140,7 +138,7 @@ def converted(model: keras.Model, build: Build, logits: bool = False) -> keras.M
         if layer.name in inside:
             wires[id(layer.output)] = wires[id(layer.input)]
             continue
-        step = _step(make, layer, wires, absorbed.get(layer.name), layer.name not in ends)
+        step = _step(make, layer, wires, absorbed.get(layer.name))
         wire = CONVERTERS[type(layer)](step)
         wires[id(layer.output)] = wire
         if layer.name in absorbed:
@@ -149,14 +147,14 @@ def converted(model: keras.Model, build: Build, logits: bool = False) -> keras.M
     return nn.model(inputs, outputs, model.name)
 
 
-def _step(make: Maker, layer: Any, wires: Mapping[int, Wire], behind: Absorbed | None, activation: bool) -> Step:
+def _step(make: Maker, layer: Any, wires: Mapping[int, Wire], behind: Absorbed | None) -> Step:
     given = layer._inbound_nodes[0].arguments
     tensors = [one for one in keras.tree.flatten((given.args, given.kwargs)) if isinstance(one, keras.KerasTensor)]
     options = {
         key: value for key, value in given.kwargs.items() if not isinstance(value, keras.KerasTensor | list | tuple)
     }  # fmt: skip
     inputs = tuple(wires[id(tensor)] for tensor in tensors)
-    step = Step(make, layer, inputs, layer.name, options=options, activation=activation)
+    step = Step(make, layer, inputs, layer.name, options=options)
     if behind is None:
         return step
     return replace(step, after=_chained(make, behind.norms), relu=behind.relu)
@@ -229,23 +227,30 @@ def _is_relu(layer: Any) -> bool:
     return bool(plain and not layer.negative_slope and not layer.threshold)
 
 
-def _ends(model: keras.Model) -> set[str]:
-    """Last layers whose softmax or sigmoid is left away.
+def without_ends(model: keras.Model) -> keras.Model:
+    """A float model without a last softmax or sigmoid, which only orders or squeezes the scores.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: it has none.
     """
-    found = set()
-    for tensor in model.outputs:
+    found = False
+
+    def scores(tensor: Any) -> Any:
+        nonlocal found
         layer = model.get_layer(layer_of(tensor))
-        activation = (
-            "softmax" if isinstance(layer, layers.Softmax) else functions.name_of(getattr(layer, "activation", None))
-        )
-        if activation in functions.ENDS:
-            found.add(layer.name)
+        alone = isinstance(layer, layers.Softmax | layers.Activation)
+        if functions.end_of(layer) not in functions.ENDS:
+            return tensor
+        found = True
+        if alone:
+            return layer.input
+        layer.activation = keras.activations.linear
+        return tensor
+
+    outputs = keras.tree.map_structure(scores, model._outputs_struct)
     if not found:
         raise ConfigError("--logits leaves a last softmax or sigmoid away, and this model has none")
-    return found
+    return keras.Model(model.inputs if len(model.inputs) > 1 else model.inputs[0], outputs, name=model.name)
 
 
 def float_twin(model: keras.Model) -> keras.Model:

@@ -27,6 +27,11 @@ def name_of(activation: Any) -> str:
     return "linear" if activation is None else str(getattr(activation, "__name__", type(activation).__name__))
 
 
+def end_of(layer: Any) -> str:
+    """The activation that gives the values of a layer."""
+    return "softmax" if isinstance(layer, keras.layers.Softmax) else name_of(getattr(layer, "activation", None))
+
+
 def applied(step: Step, x: Tensor, activation: Any) -> Tensor:
     """What an activation makes of values, in a layer that is called `step.name`.
 
@@ -50,7 +55,7 @@ def applied(step: Step, x: Tensor, activation: Any) -> Tensor:
 
 def behind(step: Step, compute: Callable[[Step], Tensor]) -> Tensor:
     """A layer with an activation of its own: a ReLU is part of it, others are layers behind it."""
-    name = name_of(step.layer.activation) if step.activation else "linear"
+    name = name_of(step.layer.activation)
     if name == "linear":
         return compute(step)
     if name == "relu":
@@ -64,7 +69,7 @@ def behind(step: Step, compute: Callable[[Step], Tensor]) -> Tensor:
 
 def activation(step: Step) -> Tensor:
     """Activation."""
-    return applied(step, step.x, step.layer.activation) if step.activation else step.x
+    return applied(step, step.x, step.layer.activation)
 
 
 def softmax(step: Step) -> Tensor:
@@ -74,7 +79,7 @@ def softmax(step: Step) -> Tensor:
         raise step.refuse("a softmax is over the last axis: put a Permute in front", f"axis={axis}")
     if len(step.inputs) > 1:
         raise step.refuse("a mask changes from event to event: add it to the scores", "a mask")
-    return step.make.softmax(step.x, step.name) if step.activation else step.x
+    return step.make.softmax(step.x, step.name)
 
 
 def relu(step: Step) -> Tensor:

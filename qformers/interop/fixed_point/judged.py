@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import ops
 from numpy.typing import NDArray
 
 from qformers.errors import ConfigError, DataError, first_line
-from qformers.interop.fixed_point.functions import name_of
+from qformers.interop.fixed_point.functions import end_of
 from qformers.nn.memory import layer_of
 from qformers.quant.ptq.evaluator import SearchJets
 
@@ -68,7 +68,7 @@ def judged(
         raise ConfigError(f"the accuracy is of one output (events, classes): use --metric mse. Received: {shapes}")
     if labels is None:
         raise ConfigError("--metric accuracy needs the classes of the events: give --labels LABELS.npy")
-    reader = _Logits(_end(model))
+    reader = _Logits(end_of(model.get_layer(layer_of(model.outputs[0]))))
     floats = reader(answers)
     return SearchJets(inputs, _classes(labels, floats.shape[1]), floats.astype(np.float32), read=reader)
 
@@ -94,11 +94,6 @@ class _Logits:
         elif self.end == "softmax":
             values = np.log(values)
         return np.concatenate([np.zeros_like(values), values], axis=1) if values.shape[1] == 1 else values
-
-
-def _end(model: keras.Model) -> str:
-    layer = model.get_layer(layer_of(model.outputs[0]))
-    return "softmax" if isinstance(layer, layers.Softmax) else name_of(getattr(layer, "activation", None))
 
 
 def _flat(outputs: Any) -> NDArray[np.float64]:

@@ -11,7 +11,6 @@ from typing import Any
 import keras
 from rich.console import Console, RenderableType
 
-from qformers.builds.build import Build
 from qformers.builds.models import load_model
 from qformers.builds.own_events import events_of
 from qformers.builds.run_place import refuse_foreign_run
@@ -20,7 +19,7 @@ from qformers.builds.settings import MADE_BY, sections_of
 from qformers.errors import ConfigError
 from qformers.files import replacing
 from qformers.interop.adopt import Adopted, adopt
-from qformers.interop.fixed_point.convert import converted, float_twin, refuse_unknown
+from qformers.interop.fixed_point.convert import converted, float_twin, refuse_unknown, without_ends
 from qformers.interop.fixed_point.judged import Metric, judged, read_labels
 from qformers.interop.own_run import ENDINGS, described, origin, refuse_another
 from qformers.manifest import MANIFEST, write_manifest
@@ -171,6 +170,8 @@ def _gather(given: Given, ending: str = "") -> _Bench:
             f"{given.model}: a float model is given as a .keras file: save it again with model.save('model.keras')"
         )
     adopted = _adopted(given.model)
+    if given.logits:
+        adopted = replace(adopted, model=without_ends(adopted.model))
     inputs = events_of(given.data, adopted.model, adopted.renamed)
     count = len(next(iter(inputs.values())))
     metric: Metric | None = given.metric or ("accuracy" if given.labels is not None else None)
@@ -184,12 +185,7 @@ def _gather(given: Given, ending: str = "") -> _Bench:
     folder = given.run or Path("runs") / f"{build.name}{ending}"
     refuse_foreign_run(folder)
     refuse_another(folder, given.model)
-    make = partial(_made, adopted.model, given.logits)
-    return _Bench(given, adopted, Workshop(build, twin, make, inputs), folder, jets)
-
-
-def _made(model: keras.Model, logits: bool, build: Build) -> keras.Model:
-    return converted(model, build, logits)
+    return _Bench(given, adopted, Workshop(build, twin, partial(converted, adopted.model), inputs), folder, jets)
 
 
 def _adopted(path: Path) -> Adopted:

@@ -26,7 +26,6 @@ class Step:
         after: (factor, offset) per channel of the batch norms behind it, which it takes in.
         relu: whether a ReLU behind it is part of it.
         options: arguments of its call that are no tensors.
-        activation: whether its own activation is computed; the last softmax may be left away.
     """
 
     make: Maker
@@ -36,7 +35,6 @@ class Step:
     after: tuple[Array, Array] | None = None
     relu: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
-    activation: bool = True
 
     @property
     def first(self) -> Wire:
