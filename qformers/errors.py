@@ -50,6 +50,10 @@ class QkerasError(WeightsError):
     """A QKeras quantiser, layer or file that cannot be taken over; the message names it and the way out."""
 
 
+class QonnxError(QformersError, ValueError):
+    """A model that QONNX cannot say exactly, or a package that writes it is missing; the message names every layer."""
+
+
 def nearest(name: str, choices: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the closest of `choices`, or the list of them.
 
