@@ -3,7 +3,8 @@
 `Quant` divides by a step, clips to whole numbers of some bits, rounds and multiplies. Where HGQ2 does otherwise,
 standard nodes in front of it do that, so that the same float32 comes out:
 
-- Ties that go up (RND), of values below zero: half a step is added, and `Quant` rounds down.
+- Ties that go up (RND): half a step is added, and `Quant` rounds down. Its HALF_UP goes away from 0, and is no mode of
+  hls4ml's reader.
 - Formats of their own for elements: steps are a tensor. qonnx executes one width for all, so elements with fewer bits
   are clipped by `Max` and `Min`; those without any become 0.
 - Wrapping (WRAP): where interval arithmetic does not show that nothing wraps, values are rounded, their multiple of the
@@ -191,8 +192,6 @@ def _before(g: Graph, x: Tensor, mode: str, said: Steps) -> tuple[Tensor, str]:
     if mode in PLAIN:
         return x, PLAIN[mode]
     if mode == "RND":
-        if not said.signed or (x.range is not None and float(x.range.low.min()) >= 0.0):
-            return x, "HALF_UP"  # away from 0, which is up there
         return g.node("Add", x, said.step / 2, hint="half_a_step"), "FLOOR"
     if mode == "RND_MIN_INF":
         return g.node("Sub", x, said.step / 2, hint="half_a_step"), "CEIL"
