@@ -22,7 +22,7 @@ $(STAMP): requirements.txt pyproject.toml
 
 # requirements.txt anew from pyproject.toml: all versions with their hashes. What stands there already stays; to take
 # newer ones: make lock UPGRADE=--upgrade
-EXTRAS := cpu jax hls synth datagen notebook docs dev
+EXTRAS := cpu jax hls qonnx synth datagen notebook docs dev
 lock:
 	$(PYTHON) -m venv build/lock
 	build/lock/bin/$(PIP) pip-tools==7.6.2

@@ -16,6 +16,7 @@ from hls.cli import (
     export,
     fold_plan,
     prove,
+    qonnx,
     rtl,
     run,
     sparsity,
@@ -27,7 +28,7 @@ from qformers.cli import status
 from qformers.cli.command import Command
 from qformers.errors import nearest
 
-_TAKEN = (run, demo, train, export, csim, rtl, synth, compare, prove, audit, sparsity, fold_plan, block_engine)
+_TAKEN = (run, demo, train, export, csim, rtl, synth, compare, prove, qonnx, audit, sparsity, fold_plan, block_engine)
 COMMANDS: dict[str, Command] = {**OF_QFORMERS, **{module.COMMAND.name: module.COMMAND for module in _TAKEN}}
 
 GROUPS = {  # of the help
@@ -35,6 +36,7 @@ GROUPS = {  # of the help
     "stages of the flow, in order": ("generate", "train", "export", "csim", "rtl", "synth", "compare"),
     "to choose the firmware": ("fold-plan",),
     "instead of training": ("quantise", "tune", "import"),
+    "for other tools": ("qonnx",),
     "to look inside": ("evaluate", "prove", "audit", "sparsity"),
     "for tracks": ("fit-lda", "filter", "block-engine"),
 }

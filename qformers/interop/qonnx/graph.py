@@ -139,7 +139,9 @@ class Graph:
         """
         read = [one if isinstance(one, Tensor) else self._inline(one, hint or op.lower()) for one in inputs]
         batched = any(one.name in self.batched for one in read)
-        made = self._note(self.name(hint or op.lower()), tuple(read[0].shape if shape is None else shape), kind, batched)
+        made = self._note(
+            self.name(hint or op.lower()), tuple(read[0].shape if shape is None else shape), kind, batched
+        )
         self.nodes.append(Node(op, tuple(one.name for one in read), (made.name,), domain, attributes))
         return made
 

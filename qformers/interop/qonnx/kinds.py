@@ -1,4 +1,7 @@
-"""How each layer class is said in QONNX. `FORMS` is the only list; each form has a test that qonnx computes Keras's values."""
+"""How each layer class is said in QONNX. `FORMS` is the only list.
+
+Every form here has a test that qonnx computes the values of Keras.
+"""
 
 from __future__ import annotations
 

@@ -36,7 +36,9 @@ def repeated(g: Graph, layer: Any, inputs: Sequence[Tensor]) -> Tensor:
 def padded(g: Graph, layer: Any, inputs: Sequence[Tensor]) -> Tensor:
     """ZeroPadding1D and ZeroPadding2D."""
     sides = [layer.padding] if np.ndim(layer.padding) == 1 else [*layer.padding]
-    first = [(0, 0), *sides, (0, 0)] if getattr(layer, "data_format", "") != "channels_first" else [(0, 0), (0, 0), *sides]
+    first = (
+        [(0, 0), *sides, (0, 0)] if getattr(layer, "data_format", "") != "channels_first" else [(0, 0), (0, 0), *sides]
+    )
     pads = np.asarray(first, np.int64).T.ravel()
     return g.node("Pad", inputs[0], pads, 0.0, shape=layer.output.shape[1:])
 

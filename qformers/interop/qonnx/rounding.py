@@ -73,7 +73,7 @@ def steps_of(quantiser: Quantiser) -> Steps:
     most = int(np.where(alive, i + f, 0).max(initial=0))
     bits = max(most + signed, 1 + signed)  # of one signed bit, Quant makes -1 and 1
     step = np.where(alive, 2.0 ** np.where(alive, -f, 0).astype(np.float64), 1.0)
-    return Steps(*(_compact(part) for part in (step, low, span - 1.0)), signed, bits, signed and symmetric)
+    return Steps(_compact(step), _compact(low), _compact(span - 1.0), signed, bits, signed and symmetric)
 
 
 def _refuse_others(quantiser: Quantiser) -> None:
@@ -113,8 +113,8 @@ def _quant(
         g.constant(value, f"{hint}_{word}")
         for word, value in (("scale", step), ("zeropt", 0.0), ("bitwidth", float(bits)))
     )
-    attributes = {"signed": int(signed), "narrow": int(narrow), "rounding_mode": mode}
-    return g.node("Quant", x, scale, zero, width, hint=hint, domain=DOMAIN, **attributes)
+    said: dict[str, Any] = {"signed": int(signed), "narrow": int(narrow), "rounding_mode": mode}
+    return g.node("Quant", x, scale, zero, width, hint=hint, domain=DOMAIN, **said)
 
 
 def _as_it_is(array: NDArray[Any]) -> NDArray[Any]:

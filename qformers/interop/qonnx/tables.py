@@ -20,7 +20,7 @@ MOST = 2**20  # entries of a table: 4 MB in the file
 
 
 def table(g: Graph, layer: Any, inputs: Sequence[Tensor]) -> Tensor:
-    """QUnaryFunctionLUT and QAffinedUnaryFunctionLUT: the values of Keras in float32, rounded where one format says how.
+    """QUnaryFunctionLUT and QAffinedUnaryFunctionLUT: the values of Keras in float32, rounded where one format serves.
 
     Raises:
         NoForm: what comes in has no format, or one of too many bits.
