@@ -69,8 +69,8 @@ class QonnxResult(Result):
                 f"note: float32 may round in {_few(self.written.wide)}, in Keras as well, so that the order of a sum "
                 "counts there"
             )
-        yield f"{self.events.events} events, {self.source}: {self.events}"
-        yield f"{self.adversarial.events} adversarial events: {self.adversarial}"
+        yield f"events ({self.source}): {self.events}"
+        yield f"adversarial events: {self.adversarial}"
 
     def save(self) -> Path:
         """The file, which was written before it was executed."""

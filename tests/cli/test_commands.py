@@ -26,7 +26,7 @@ from qformers.cli.command import Command
 from qformers.errors import ConfigError, DataError, QformersError, TrainingError, WeightsError
 
 DEMO = str(CONFIGS / "part_demo.yaml")
-HEAVY = ("keras", "tensorflow", "jax", "hgq", "hls4ml", "alkaid", "matplotlib", "sklearn")
+HEAVY = ("keras", "tensorflow", "jax", "hgq", "hls4ml", "alkaid", "matplotlib", "sklearn", "onnx", "qonnx")
 PROBE = f"""
 import sys
 from hls.cli import main
@@ -180,6 +180,9 @@ NO_QUANT = (
             "--untrained makes a model anew and goes without --model; leave one out",
         ),
         (["fold-plan", DEMO, "--untrained", "--out", str(CONFIGS)], "and no fold plan; name another folder with --out"),
+        (["qonnx", DEMO, "part.keras"], "OUT is the file to write and ends in .onnx. Received: part.keras"),
+        (["qonnx", DEMO, "part.onnx", "--run", "nowhere"], "nowhere/qat/model.keras is missing; train the build first"),
+        (["qonnx", "no.keras", "part.onnx"], "MODEL no.keras: no such file; name a file"),
         (["fit-lda", "x", "--out", "y", "--events", "0"], "--events: must be a whole number, 1 or more. Received: 0"),
     ],
 )

@@ -60,7 +60,6 @@ from qformers.nn.moves import Part
 
 BENT = "activation linear or relu"
 TABLE = f"its input has a format, with {tables.MOST:,} values at most"
-EVEN = "over a power of two of positions, padding valid"
 
 
 @dataclass(frozen=True)
@@ -96,11 +95,11 @@ FORMS: dict[type, Form] = {
     ),
     **dict.fromkeys(
         (QAveragePooling1D, QAveragePooling2D, QAveragePooling3D),
-        Form(windows.pooling("AveragePool"), "AveragePool", EVEN),
+        Form(windows.pooling("AveragePool"), "AveragePool"),
     ),
     **dict.fromkeys(
         (QGlobalAveragePooling1D, QGlobalAveragePooling2D, QGlobalAveragePooling3D),
-        Form(windows.pooling_of_all("ReduceMean"), "ReduceMean", EVEN),
+        Form(windows.pooling_of_all("ReduceMean"), "ReduceMean"),
     ),
     QEinsum: Form(products.einsum, "Einsum"),
     QDot: Form(products.dot, "Einsum"),

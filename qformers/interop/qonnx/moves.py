@@ -85,7 +85,7 @@ def rectified(g: Graph, layer: Any, inputs: Sequence[Tensor]) -> Tensor:
 def joined(g: Graph, layer: Any, inputs: Sequence[Tensor]) -> Tensor:
     """Concatenate."""
     axis = layer.axis % (len(inputs[0].shape) + 1)
-    return g.node("Concat", *inputs, shape=layer.output.shape[1:], axis=axis)
+    return g.node("Concat", *inputs, shape=layer.output.shape[1:], kind=g.kinds[inputs[0].name], axis=axis)
 
 
 def largest(g: Graph, layer: Any, inputs: Sequence[Tensor]) -> Tensor:

@@ -63,7 +63,7 @@ def steps_of(quantiser: Quantiser) -> Steps:
     Raises:
         NoForm: it is none of fixed point, or scales its values.
     """
-    _refuse_others(quantiser)
+    refuse_others(quantiser)
     k, i, f = quantiser.kif()
     alive = k + i + f > 0
     span = np.where(alive, 2.0 ** np.where(alive, i + f, 0), 1.0)
@@ -76,7 +76,12 @@ def steps_of(quantiser: Quantiser) -> Steps:
     return Steps(_compact(step), _compact(low), _compact(span - 1.0), signed, bits, signed and symmetric)
 
 
-def _refuse_others(quantiser: Quantiser) -> None:
+def refuse_others(quantiser: Quantiser) -> None:
+    """Refuse a quantiser that is none of fixed point, or scales its values.
+
+    Raises:
+        NoForm: naming it.
+    """
     wrapper, core = quantiser.wrapper, quantiser.core
     if not hasattr(core, "kif"):
         raise NoForm(

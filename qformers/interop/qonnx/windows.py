@@ -9,10 +9,9 @@ from typing import Any
 from keras import ops
 
 from qformers.interop.qonnx.around import activated
-from qformers.interop.qonnx.graph import Graph, NoForm, Tensor
+from qformers.interop.qonnx.graph import Graph, Tensor
 from qformers.interop.qonnx.rounding import held
 from qformers.quant.kinds import kind_of
-from qformers.quant.kinds.windows import pooled
 
 Sizes = tuple[int, ...]
 
@@ -40,12 +39,9 @@ def convolution(g: Graph, layer: Any, inputs: Sequence[Tensor]) -> Tensor:
 
 
 def pooling(op: str) -> Callable[[Graph, Any, Sequence[Tensor]], Tensor]:
-    """Of windows: MaxPool or AveragePool."""
+    """Of windows: MaxPool or AveragePool, whose mean is rounded in float32 where it is on no grid, as by Keras."""
 
     def write(g: Graph, layer: Any, inputs: Sequence[Tensor]) -> Tensor:
-        if op == "AveragePool":
-            _refuse_uneven(layer)
-
         def pool(x: Tensor) -> Tensor:
             sizes, strides = tuple(layer.pool_size), tuple(layer.strides)
             before, behind = _padding(layer.padding, x.shape[1:], sizes, strides)
@@ -61,25 +57,12 @@ def pooling_of_all(op: str) -> Callable[[Graph, Any, Sequence[Tensor]], Tensor]:
     """Of all positions: ReduceMax or ReduceMean."""
 
     def write(g: Graph, layer: Any, inputs: Sequence[Tensor]) -> Tensor:
-        if op == "ReduceMean":
-            _refuse_uneven(layer)
         x = inputs[0]
         last = layer.data_format == "channels_last"
         axes = list(range(1, len(x.shape))) if last else list(range(2, len(x.shape) + 1))
         return g.node(op, x, shape=layer.output.shape[1:], axes=axes, keepdims=int(layer.keepdims))
 
     return write
-
-
-def _refuse_uneven(layer: Any) -> None:
-    count = pooled(layer)
-    if count & (count - 1):
-        raise NoForm(
-            f"a mean over {count} positions is on no grid of fixed point",
-            "pool over a power of two, or use QMeanPow2, which divides by the next one",
-        )
-    if getattr(layer, "padding", "valid") != "valid":
-        raise NoForm("a mean at the edge is over fewer positions, with padding='same'", "set padding='valid'")
 
 
 def _padding(how: str, given: Sizes, reach: Sizes, strides: Sizes) -> tuple[Sizes, Sizes]:

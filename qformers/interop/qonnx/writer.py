@@ -16,7 +16,7 @@ from qformers.files import replacing
 from qformers.interop.qonnx.around import around
 from qformers.interop.qonnx.graph import Graph, NoForm, Tensor
 from qformers.interop.qonnx.kinds import FORMS
-from qformers.interop.qonnx.rounding import quantised
+from qformers.interop.qonnx.rounding import quantised, refuse_others
 from qformers.nn.memory import inputs_of
 from qformers.quant.intervals import Range
 from qformers.quant.kinds import kind_of
@@ -69,7 +69,9 @@ def written(model: keras.Model, facts: Mapping[str, str] | None = None) -> Writt
     g = Graph(taken=set(names))
     made: dict[int, Tensor] = {}
     layers: dict[str, Tensor] = {}
-    refused: list[str] = []
+    refused = _refused_quantisers(model)
+    if refused:  # whose ranges nothing else here knows
+        raise _refusal(refused)
     values: dict[str, Range | None] = {}
     after = ranges_of(model, seen=lambda incoming, range, sums: values.update({incoming.layer.name: range}))
     for layer in model.layers:
@@ -82,12 +84,12 @@ def written(model: keras.Model, facts: Mapping[str, str] | None = None) -> Writt
             with g.inside(layer.name):
                 tensor = _layer(g, layer, inputs, values[layer.name])
         except NoForm as fault:
-            refused.append(f"  {layer.name} ({type(layer).__name__}): {fault.reason}; {fault.way_out}")
+            refused.append(_words(layer, fault))
             tensor = g.input(g.free(layer.name), tuple(out.shape[1:]))
         tensor = Tensor(tensor.name, tensor.shape, after[layer.name] or tensor.range)
         made[id(out)] = layers[layer.name] = tensor
     if refused:
-        raise QonnxError("\n".join(["QONNX cannot say this model exactly:", *refused]))
+        raise _refusal(refused)
     ends: list[Tensor] = []
     for tensor, name in zip(model.outputs, names, strict=True):
         before, end = made[id(tensor)], g.end(made[id(tensor)], name)
@@ -104,6 +106,24 @@ def written(model: keras.Model, facts: Mapping[str, str] | None = None) -> Writt
         tuple(g.wrapped),
         tuple(wide_layers(model)),
     )
+
+
+def _refused_quantisers(model: keras.Model) -> list[str]:
+    refused = []
+    for quantiser in quantisers(model):
+        try:
+            refuse_others(quantiser)
+        except NoForm as fault:
+            refused.append(_words(quantiser.layer, fault))
+    return refused
+
+
+def _words(layer: Any, fault: NoForm) -> str:
+    return f"  {layer.name} ({type(layer).__name__}): {fault}"
+
+
+def _refusal(refused: list[str]) -> QonnxError:
+    return QonnxError("\n".join(["QONNX cannot say this model exactly:", *refused]))
 
 
 def _layer(g: Graph, layer: Any, inputs: list[Tensor], made: Range | None) -> Tensor:
@@ -133,5 +153,4 @@ def _output_names(model: keras.Model) -> list[str]:
     """Name of each of ``model.outputs``; Keras sorts these by key, whatever the order of the dictionary."""
     if not isinstance(model.output, dict):
         return list(model.output_names)
-    keys = {id(tensor): key for key, tensor in model.output.items()}
-    return [keys[id(tensor)] for tensor in model.outputs]
+    return list(keras.tree.flatten({key: key for key in model.output}))
