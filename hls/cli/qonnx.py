@@ -21,7 +21,7 @@ from qformers.cli import options as shared
 from qformers.cli import status
 from qformers.cli.command import Command
 from qformers.errors import ConfigError
-from qformers.interop.qonnx.installed import require_qonnx
+from qformers.onnx_files import require_qonnx
 
 if TYPE_CHECKING:
     from hls.stages.qonnx import QonnxResult

@@ -20,8 +20,8 @@ from qformers.builds.models import load_model
 from qformers.files import sha256
 from qformers.interop.adopt import Adopted, adopt
 from qformers.interop.qonnx.check import Executed, executed
-from qformers.interop.qonnx.installed import require_qonnx
 from qformers.interop.qonnx.writer import Written, written
+from qformers.onnx_files import require_qonnx
 from qformers.progress import Reporter
 from qformers.results import Result
 

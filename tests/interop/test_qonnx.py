@@ -22,7 +22,6 @@ from hls import cli
 from hls.proof.adversarial import adversarial, uniform
 from qformers.errors import QonnxError
 from qformers.interop.qonnx.check import Executed, executed
-from qformers.interop.qonnx.installed import PACKAGES, require_qonnx
 from qformers.interop.qonnx.kinds import FORMS
 from qformers.interop.qonnx.writer import Written, written
 from qformers.models import MODELS
@@ -30,6 +29,7 @@ from qformers.models.erwin.config import ErwinConfig
 from qformers.models.sizes import Jet
 from qformers.nn.hgq import Hgq
 from qformers.nn.index.lsh import FromBlocks, GivenOrder, ToBlocks
+from qformers.onnx_files import PACKAGES, require_qonnx
 from qformers.quant.kinds import KINDS
 
 onnx = pytest.importorskip("onnx", reason="the extra qonnx: pip install qonnx onnxruntime")

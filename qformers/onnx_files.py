@@ -1,4 +1,4 @@
-"""Whether the packages that write and execute QONNX are there; looked for before anything heavy is imported."""
+"""Files of ONNX: whether one can be written and executed, which is known before anything heavy is imported."""
 
 from __future__ import annotations
 
