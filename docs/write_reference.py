@@ -188,9 +188,18 @@ def commands() -> str:
 
 def own_model() -> str:
     """The page about models of one's own, its table of layers made anew."""
-    text = (ROOT / "docs" / "own_model.md").read_text()
-    before, _, rest = text.partition(BLOCK)
-    return f"{before}{BLOCK}\n{layer_table()}\n{END}{rest.partition(END)[2]}"
+    return with_table("own_model.md", layer_table())
+
+
+def qonnx() -> str:
+    """The page about QONNX, its table of layers made anew."""
+    return with_table("qonnx.md", form_table())
+
+
+def with_table(page: str, table: str) -> str:
+    """A page that is written by hand, but for its table."""
+    before, _, rest = (ROOT / "docs" / page).read_text().partition(BLOCK)
+    return f"{before}{BLOCK}\n{table}\n{END}{rest.partition(END)[2]}"
 
 
 def layer_table() -> str:
@@ -217,6 +226,18 @@ def layer_table() -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def form_table() -> str:
+    """Layer classes in QONNX: the nodes that say them, and which settings they must have."""
+    from qformers.interop.qonnx.graph import NoForm
+    from qformers.interop.qonnx.kinds import FORMS
+
+    rows = [("layer", "nodes besides `Quant`", "only with"), ("---",) * 3]
+    for kind, form in sorted(FORMS.items(), key=lambda item: item[0].__name__):
+        said = ("none", f"no: {form.reason}") if isinstance(form, NoForm) else (form.nodes, form.only)
+        rows.append((f"`{kind.__name__}`", *map(cell, said)))
+    return "\n".join(f"| {' | '.join(row)} |".replace("|  |", "| |") for row in rows)
+
+
 def help_of(command: Any, words: tuple[str, ...] = ()) -> str:
     """What a command prints for `words` and ``--help``, without the table of exit statuses that they all end in."""
     os.environ["COLUMNS"] = str(WIDTH)
@@ -226,7 +247,7 @@ def help_of(command: Any, words: tuple[str, ...] = ()) -> str:
     return printed.getvalue().split("\nexit status:")[0].rstrip()
 
 
-PAGES = {"reference.md": reference, "commands.md": commands, "own_model.md": own_model}
+PAGES = {"reference.md": reference, "commands.md": commands, "own_model.md": own_model, "qonnx.md": qonnx}
 
 
 def main() -> int:

@@ -45,7 +45,7 @@ MORE: dict[str, tuple[tuple[tuple[int, ...], ...], Layers]] = {  # that firmware
     "scores_without_a_maximum": (((6,),), lambda x: q.QSoftmax(stable=False, enable_iq=True)(x)),
 }
 EVERY = LAYERS | MORE
-IN_EVERY_RUN = {"dense_of_rows", "convolution_same", "norm_of_rows", "table", "softmax", "attention", "pad_images"}
+IN_EVERY_RUN = {"dense_of_rows", "convolution_same", "norm_of_rows", "table", "softmax", "pad_images"}
 BEYOND_FLOAT32 = {"convolution_same", "convolution_of_images"}  # whose sums take 28 bits once their inputs wrap
 
 

@@ -1,6 +1,6 @@
-"""How each layer class is said in QONNX. `FORMS` is the only list.
+"""How each layer class is said in QONNX, or why it is not. `FORMS` is the only list.
 
-Every form here has a test that qonnx computes the values of Keras.
+Every `Form` here has a test that qonnx computes the values of Keras.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ from hgq.quantizer import Quantizer
 from qformers.interop.qonnx import adders, moves, orders, products, tables, windows
 from qformers.interop.qonnx.around import Write
 from qformers.interop.qonnx.attention import attention
+from qformers.interop.qonnx.graph import NoForm
 from qformers.nn.index.ball_slots import TreeOrder
 from qformers.nn.index.lsh import FromBlocks, GivenOrder, ToBlocks
 from qformers.nn.index.rounded_pairs import QSymmetricFill
@@ -80,7 +81,7 @@ class Form:
 _CONVOLUTION = Form(windows.convolution, "Conv, Add, Relu", BENT)
 _PICKED = Form(moves.picked, "Gather")
 
-FORMS: dict[type, Form] = {
+FORMS: dict[type, Form | NoForm] = {
     keras.layers.InputLayer: Form(moves.itself, "an input"),
     QDense: Form(products.dense, "MatMul, Add, Relu", BENT),
     QBatchNormDense: Form(products.dense, "MatMul, Add, Relu", BENT),
@@ -112,9 +113,9 @@ FORMS: dict[type, Form] = {
     **dict.fromkeys((QSum, QMeanPow2), Form(adders.along, "ReduceSum, Mul")),
     QUnaryFunctionLUT: Form(tables.table, "Gather", TABLE),
     QAffinedUnaryFunctionLUT: Form(tables.table, "Gather", TABLE),
-    QSoftmax: Form(tables.softmax, "ReduceMax, Sub, Gather, ReduceSum, Mul", "without a mask; tables as above"),
-    QMultiHeadAttention: Form(attention, "those of its layers", "without a mask"),
-    QLinformerAttention: Form(attention, "those of its layers", "without a mask"),
+    QSoftmax: Form(tables.softmax, "ReduceMax, Sub, Gather, ReduceSum, Mul", "no mask; tables as of QUnaryFunctionLUT"),
+    QMultiHeadAttention: Form(attention, "those of its layers", "no mask"),
+    QLinformerAttention: Form(attention, "those of its layers", "no mask"),
     Quantizer: Form(moves.itself, "none"),
     **dict.fromkeys((keras.layers.Reshape, keras.layers.Flatten), Form(moves.reshaped, "Reshape")),
     keras.layers.Permute: Form(moves.permuted, "Transpose"),

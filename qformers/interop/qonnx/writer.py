@@ -130,9 +130,12 @@ def _layer(g: Graph, layer: Any, inputs: list[Tensor], made: Range | None) -> Te
     if type(layer) not in FORMS:
         known = sorted(kind.__name__ for kind in FORMS if not kind.__module__.startswith("qformers"))
         raise NoForm("it has no form in QONNX here", f"use one of {', '.join(known)}")
+    form = FORMS[type(layer)]
+    if isinstance(form, NoForm):
+        raise form
     if isinstance(layer, Quantizer):  # itself is what it rounds by
         return quantised(g, next(iter(kind_of(layer).quantisers(layer))), inputs[0])
-    return around(g, layer, inputs, FORMS[type(layer)].write, made)
+    return around(g, layer, inputs, form.write, made)
 
 
 def _refuse_float(model: keras.Model) -> None:
