@@ -31,6 +31,8 @@ from qformers.nn.hgq import Hgq
 from qformers.nn.index.lsh import FromBlocks, GivenOrder, ToBlocks
 from qformers.onnx_files import PACKAGES, require_qonnx
 from qformers.quant.kinds import KINDS
+from qformers.quant.kinds.record import ROUNDED
+from qformers.quant.ranges import ranges_of
 
 onnx = pytest.importorskip("onnx", reason="the extra qonnx: pip install qonnx onnxruntime")
 pytest.importorskip("qonnx", reason="the extra qonnx: pip install qonnx onnxruntime")
@@ -106,6 +108,25 @@ def test_all_rounding_and_overflow_modes_are_exact(
     assert made.wrapped
     assert not [name for name in made.wrapped if "_wrap_" not in name]
     assert not [name for name in made.wrapped if "_wide_" in name]  # every value is known to fit
+
+
+@pytest.mark.parametrize("overflow", ["SAT", "SAT_SYM"])
+def test_rounding_modes_beyond_those_of_firmware_are_exact(overflow: str, tmp_path: Path) -> None:
+    x = keras.Input((3,), name="x")
+    outputs = {}
+    for mode in ROUNDED:
+        first, second = (
+            QuantizerConfig("kif", "datalane", k0=True, i0=2, f0=f, round_mode=mode, overflow_mode=overflow)
+            for f in (3, 1)
+        )
+        rounded = Quantizer(first, name=f"{mode.lower()}_first")(x)
+        outputs[mode.lower()] = Quantizer(second, name=mode.lower())(rounded)
+    model = keras.Model(x, outputs)
+    equal_on(model, tmp_path, {"x": h.numbers(3, 300)})
+    bounds = ranges_of(model)
+    for mode, values in model(h.numbers(3, 300)).items():
+        assert bounds[mode].low.min() == np.min(values)
+        assert bounds[mode].high.max() == np.max(values)
 
 
 @pytest.mark.slow

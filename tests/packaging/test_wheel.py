@@ -137,7 +137,7 @@ def test_no_two_extras_install_files_over_each_other_by_default() -> None:
     named = {extra: " ".join(wanted) for extra, wanted in PROJECT["optional-dependencies"].items()}
     assert not any("tensorflow" in wanted for wanted in PROJECT["dependencies"])
     assert [extra for extra, wanted in named.items() if "tensorflow" in wanted] == ["cpu", "gpu"]
-    assert {"cpu", "gpu", "jax", "hls", "synth", "datagen", "torch", "dev", "docs", "notebook"} == set(named)
+    assert {"cpu", "gpu", "jax", "hls", "qonnx", "synth", "datagen", "torch", "dev", "docs", "notebook"} == set(named)
 
 
 def test_every_pinned_package_has_hashes_and_every_dependency_is_pinned() -> None:

@@ -20,6 +20,15 @@ Bits = Mapping[str, int]  # slot ("input0", "weight", "exp_table", ...) -> bits 
 Formula = Callable[[Bits], int]
 Bounds = tuple[Range | None, Sums | None]  # of what a layer gives out, before it is rounded; of the sums in it
 UNKNOWN: Bounds = (None, None)
+ROUNDED: Mapping[str, Callable[[Array], Array]] = {  # HGQ2's mode -> whole numbers of steps
+    "TRN": np.floor,
+    "RND": lambda steps: np.floor(steps + 0.5),
+    "RND_CONV": np.rint,
+    "TRN_ZERO": np.trunc,
+    "RND_ZERO": lambda steps: np.copysign(np.ceil(np.abs(steps) - 0.5), steps),
+    "RND_INF": lambda steps: np.copysign(np.floor(np.abs(steps) + 0.5), steps),
+    "RND_MIN_INF": lambda steps: np.ceil(steps - 0.5),
+}
 
 
 @dataclass(frozen=True)
@@ -214,10 +223,7 @@ def rounded(given: Range | None, quantiser: Quantiser, shape: tuple[int, ...]) -
 
 
 def _on_grid(values: Array, step: Array, mode: str) -> Array:
-    scaled = values / step
-    if mode == "RND_CONV":
-        return np.asarray(np.rint(scaled) * step)
-    return np.asarray((np.floor(scaled + 0.5) if mode == "RND" else np.floor(scaled)) * step)
+    return np.asarray(ROUNDED[mode.removeprefix("S_")](values / step) * step)  # stochastic in training only
 
 
 def stored(layer: Any, ebops: Any) -> int:
