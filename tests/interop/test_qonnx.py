@@ -346,22 +346,43 @@ def test_the_command_takes_the_model_of_a_run(run4: Path, tmp_path: Path, capsys
     assert "adversarial events: QONNX = quantised Keras: 0 of" in told
 
 
+def _dense_for_hls4ml(x: Any) -> Any:
+    """Ties go up, which is an addition and FLOOR."""
+    hidden = h.dense(x, "hidden", "fixed<8,4,RND,SAT>", h.MIX, activation="relu", bias_axes="o")
+    return h.dense(hidden, "last", "ufixed<7,3,RND,SAT>", h.MIX[:, :2])
+
+
+def _convolution_for_hls4ml(x: Any) -> Any:
+    weights = h.form("fixed<6,2,RND,SAT_SYM>", "weight")
+    reads = ["fixed<8,4,RND_CONV,SAT>", "ufixed<7,3,RND_CONV,SAT>", "ufixed<6,3,RND_CONV,SAT>"]
+    first, second, third = (h.form(text) for text in reads)
+    seen = q.QConv2D(3, 3, activation="relu", iq_conf=first, kq_conf=weights, bq_conf=weights)(x)
+    flat = keras.layers.Flatten()(q.QMaxPool2D(2, iq_conf=second)(seen))
+    return q.QDense(2, iq_conf=third, kq_conf=weights, bq_conf=weights)(flat)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("rounding", ["RND_CONV", "RND"])
-def test_hls4ml_reads_the_file_and_computes_the_same(rounding: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("shape", "make"), [((3,), _dense_for_hls4ml), ((6, 5, 2), _convolution_for_hls4ml)], ids=["dense", "convolution"]
+)
+def test_hls4ml_reads_the_file_and_computes_the_same(shape: tuple[int, ...], make: Layers, tmp_path: Path) -> None:
     from hls4ml.converters import convert_from_onnx_model
     from hls4ml.utils.config import config_from_onnx_model
     from qonnx.core.modelwrapper import ModelWrapper
+    from qonnx.transformation.channels_last import ConvertToChannelsLastAndClean
     from qonnx.util.cleanup import cleanup_model
 
-    x = keras.Input((3,), name="x")
-    hidden = h.dense(x, "hidden", f"fixed<8,4,{rounding},SAT>", h.MIX, activation="relu", bias_axes="o")
-    model = keras.Model(x, h.dense(hidden, "last", f"ufixed<7,3,{rounding},SAT>", h.MIX[:, :2]))
+    keras.utils.set_random_seed(1)
+    x = keras.Input(shape, name="x")
+    model = keras.Model(x, make(x))
     graph = cleanup_model(ModelWrapper(str(written(model).save(tmp_path / "model.onnx"))))
+    graph = cleanup_model(graph.transform(ConvertToChannelsLastAndClean()))
     config = config_from_onnx_model(graph, granularity="name", backend="Vitis", default_precision="fixed<32,16>")
     project = convert_from_onnx_model(
         graph, output_dir=str(tmp_path / "project"), hls_config=config, backend="Vitis", io_type="io_parallel"
     )
     project.compile()
-    events = np.random.default_rng(0).normal(0, 3, (300, 3)).astype(np.float32)
-    assert np.array_equal(project.predict(events).reshape(300, 2), np.asarray(model(events)))
+    events = np.random.default_rng(0).normal(0, 3, (300, *shape)).astype(np.float32)
+    expected = np.asarray(model(events))
+    assert np.ptp(expected) > 0
+    assert np.array_equal(project.predict(events).reshape(expected.shape), expected)
