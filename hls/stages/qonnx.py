@@ -135,5 +135,5 @@ def _written(
     made = written(model, facts)
     made.save(out)
     inputs, source = events
-    found = executed(out, made, model, inputs, reporter)
-    return QonnxResult(out, made, found, source, executed(out, made, model, adversarial(model).inputs), adopted)
+    easy, hard = (executed(out, made, model, given, reporter) for given in (inputs, adversarial(model).inputs))
+    return QonnxResult(out, made, easy, source, hard, adopted)

@@ -250,6 +250,15 @@ def test_an_input_that_is_an_output_and_one_tensor_twice_keep_their_names(tmp_pa
     assert set(made.outputs) == {"same", "one", "other"}
 
 
+def test_an_input_keeps_a_name_that_a_node_would_have(tmp_path: Path) -> None:
+    x, late = keras.Input((3,), name="x"), keras.Input((3,), name="d_matmul")
+    forms = [h.form(h.SOURCE), h.form(h.SOURCE)]
+    model = keras.Model([x, late], q.QAdd(iq_confs=forms, name="sum")([h.dense(x, "d", h.SOURCE, h.MIX), late]))
+    made = equal_on(model, tmp_path, {"x": h.numbers(3, 30), "d_matmul": h.numbers(3, 30, 1)})
+    assert {one.name for one in made.proto.graph.input} == {"x", "d_matmul"}
+    assert made.layers["d"] == "d_matmul_2"
+
+
 class _Twice(keras.layers.Layer):  # type: ignore[misc]
     def call(self, x: Any) -> Any:
         return 2 * x

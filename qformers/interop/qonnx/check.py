@@ -86,6 +86,7 @@ def executed(
         inputs: model input -> (n, ...), one event or more.
         reporter: told of progress.
     """
+    names = [layer.name for layer in model.layers]
     function = keras.Model(model.inputs, [*model.outputs, *(layer.output for layer in model.layers)])
     events = len(next(iter(inputs.values())))
     tick = (reporter or Silent()).task("qonnx", events)
@@ -100,13 +101,9 @@ def executed(
         different += sum(int(np.count_nonzero(error)) for error in errors)
         worst = max(worst, *(float(error.max(initial=0.0)) for error in errors))
         if first is None and different:
-            first = _first(written.layers, dict(zip(_names(model), answers[count:], strict=True)), tensors)
+            first = _first(written.layers, dict(zip(names, answers[count:], strict=True)), tensors)
         tick(batch.stop - batch.start)
     return Executed(events, values, different, worst, first)
-
-
-def _names(model: keras.Model) -> list[str]:
-    return [layer.name for layer in model.layers]
 
 
 def _batches(path: Path, events: int) -> Iterator[slice]:

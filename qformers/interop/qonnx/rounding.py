@@ -160,12 +160,11 @@ def quantised(g: Graph, quantiser: Quantiser, x: Tensor) -> Tensor:
     mode = quantiser.core.round_mode.removeprefix("S_")  # stochastic in training only
     if x.range is not None and _on_grid(x.range, quantiser, x.shape):
         mode = "RND_CONV"
-    wraps = quantiser.core.overflow_mode == "WRAP" and not _fits(x.range, quantiser, x.shape)
-    if wraps:
+    if quantiser.core.overflow_mode == "WRAP" and not _fits(x.range, quantiser, x.shape):
         g.wrapped.append(quantiser.name)
         x, mode = _wrapped(g, quantiser, x, mode, said), "RND_CONV"
     x, rounding = _before(g, x, mode, said)
-    if said.clipped and not wraps and quantiser.core.overflow_mode != "WRAP":
+    if said.clipped and quantiser.core.overflow_mode != "WRAP":
         x = g.node("Min", x, said.high * said.step, hint=f"{hint}_most")
         x = g.node("Max", x, said.low * said.step, hint=f"{hint}_least")
     made = _quant(g, x, hint, said.step, said.bits, said.signed, said.narrow, rounding)

@@ -66,7 +66,7 @@ def written(model: keras.Model, facts: Mapping[str, str] | None = None) -> Writt
     """
     _refuse_float(model)
     names = _output_names(model)
-    g = Graph(taken=set(names))
+    g = Graph(taken={*names, *(tensor.name for tensor in model.inputs)})
     made: dict[int, Tensor] = {}
     layers: dict[str, Tensor] = {}
     refused = _refused_quantisers(model)
@@ -139,7 +139,8 @@ def _layer(g: Graph, layer: Any, inputs: list[Tensor], made: Range | None) -> Te
 
 
 def _refuse_float(model: keras.Model) -> None:
-    if not quantisers(model) and not any("Attention" in type(layer).__name__ for layer in model.layers):
+    parts = (part for layer in model.layers for part in layer._flatten_layers())
+    if not any(isinstance(part, Quantizer) for part in parts):
         raise QonnxError(
             f"model '{model.name}' is a float model, without a quantiser: give the quantised one (qat/model.keras of a "
             "run folder, or one of HGQ2's layers)"
