@@ -48,7 +48,10 @@ def uneven_mean(layer: Any) -> Iterator[Fault]:
     yield from channels_first(layer)
     count = pooled(layer)
     if count & (count - 1):
-        way_out = "pool over a power of two, or use QMeanPow2, which divides by the next one"
+        way_out = (
+            "let it round what it reads, to sums of at most 16 bits, and what it gives where that is an output "
+            "(enable_oq=True), pool over a power of two, or use QMeanPow2"
+        )
         yield f"a mean over {count} positions is on no grid of fixed point", way_out
     if getattr(layer, "padding", "valid") != "valid":
         yield "a mean at the edge is over fewer positions, with padding='same'", "set padding='valid'"

@@ -20,6 +20,7 @@ from keras import ops
 
 from qformers.config.names import legal
 from qformers.errors import ConfigError, shown
+from qformers.interop import means
 from qformers.nn.layers import Einsum, Factor
 from qformers.nn.moves import Part
 
@@ -66,7 +67,7 @@ def adopt(model: Any, floats: bool = False) -> Adopted:
             or what comes out computes something else.
     """
     graph = _graph_of(model)
-    walk = _Walk(floats)
+    walk = _Walk(floats, graph.outputs)
     inputs = [walk.input(tensor) for tensor in graph.inputs]
     outputs = walk.through(graph, inputs)
     ends = walk.ends(outputs, _names_of_outputs(model, graph))
@@ -110,8 +111,9 @@ def _names_of_outputs(model: Any, graph: Any) -> list[str]:
 class _Walk:
     """The new graph as it grows."""
 
-    def __init__(self, floats: bool) -> None:
+    def __init__(self, floats: bool, outputs: list[Any]) -> None:
         self.floats = floats
+        self.outputs = {id(tensor) for tensor in outputs}
         self.taken: set[str] = set()
         self.renamed: dict[str, str] = {}
         self.left_out: list[str] = []
@@ -156,7 +158,9 @@ class _Walk:
         return self.lifted(operation)
 
     def copied(self, layer: Any) -> Callable[..., Any]:
-        """The same layer under a name of its own."""
+        """The same layer under a name of its own, or the steps of a mean that no backend has."""
+        if means.looked_up(layer) and not self._is_output(layer):
+            return lambda tensor, **kwargs: means.mean(layer, lambda name: self.name(name, "layer"), tensor)
         config = {**layer.get_config(), "name": self.name(layer.name, "layer")}
         twin = type(layer).from_config(config)
 
@@ -166,6 +170,11 @@ class _Walk:
             return result
 
         return call
+
+    def _is_output(self, layer: Any) -> bool:
+        """Whether a model gives out a mean that is not rounded, whose float32 bits are on no grid."""
+        made = {id(tensor) for node in layer._inbound_nodes for tensor in node.output_tensors}
+        return getattr(layer, "_oq", None) is None and bool(made & self.outputs)
 
     def lifted(self, operation: Any) -> Callable[..., Any]:
         """A layer that computes what an operation on tensors does.

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 from hgq.config import QuantizerConfigScope
-from hgq.layers import QDense, QMultiHeadAttention
+from hgq.layers import QAveragePooling2D, QDense, QGlobalAveragePooling1D, QMultiHeadAttention
 from keras import ops
 
 from qformers.config.names import legal
@@ -56,6 +56,8 @@ MODELS: dict[str, Callable[[], keras.Model]] = {
     "reshaped": lambda: one((4, 3), lambda x: head(ops.reshape(x, (-1, 12)))),
     "expanded": lambda: one((4,), lambda x: head(ops.expand_dims(x, 1))),
     "squeezed": lambda: one((4, 1), lambda x: head(ops.squeeze(x, 2))),
+    "mean_of_six": lambda: one((6, 3), lambda x: head(QGlobalAveragePooling1D()(x))),
+    "mean_of_windows": lambda: one((5, 7, 2), lambda x: QAveragePooling2D((3, 2), strides=2, enable_oq=True)(x)),
     "added": lambda: one((4,), lambda x: head(QDense(3)(x) + QDense(3)(x))),
     "multiplied": lambda: one((4,), lambda x: head(QDense(3)(x) * QDense(3)(x))),
     "relu": lambda: one((4,), lambda x: head(ops.relu(QDense(3)(x)))),

@@ -180,6 +180,22 @@ def test_plain_layers_between_compute_what_keras_does(tmp_path: Path) -> None:
         np.testing.assert_array_equal(ours, theirs, err_msg=name)
 
 
+def test_a_mean_over_three_values_is_keras_s_to_the_bits_that_anything_reads(tmp_path: Path) -> None:
+    layers = keras.layers
+    given = keras.Input((7, 6, 2), name="a")
+    both = [layers.AveragePooling2D((2, 3), strides=(3, 1), name="mean")(given), layers.GlobalAveragePooling2D()(given)]
+    model = keras.Model(given, both)
+    model.save(tmp_path / "means.keras")
+    made = load_qkeras(tmp_path / "means.keras", Options("fixed<8,3>"))
+    assert "layer 'mean': a mean over 6 values has steps of 2^-" in made.notes[0]
+    inputs = [(np.random.default_rng(4).integers(-128, 128, (64, 7, 6, 2)) / 32).astype(np.float32)]
+    for ours, theirs in zip(golden.outputs(made.model, inputs), golden.outputs(model, inputs), strict=True):
+        assert np.unique(theirs).size > 10
+        for bits in (0, 4, 11, 18):
+            np.testing.assert_array_equal(np.rint(ours * 2.0**bits), np.rint(theirs * 2.0**bits))
+            np.testing.assert_array_equal(np.floor(ours * 2.0**bits), np.floor(theirs * 2.0**bits))
+
+
 def test_the_script_writes_a_model_and_says_what_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def main(words: list[str]) -> int:
         return importing.COMMAND(["qkeras", *words])

@@ -147,8 +147,8 @@ def test_layers_are_refused(tmp_path: Path) -> None:
     assert load_qkeras(path, Options("fixed<6,3>", logits=True)).model.output_names == ["fc"]
     chain(path, layers.Dense(2, name="fc", **DENSE), layers.LSTM(2, name="memory"), shape=(3, 4))
     assert "layer 'memory': LSTM cannot be taken over" in refused(path)
-    chain(path, layers.AveragePooling1D(3, name="mean"), shape=(6, 2))
-    assert "layer 'mean': an average over 3 values is on no grid of fixed point" in refused(path)
+    chain(path, layers.AveragePooling1D(3, padding="same", name="mean"), shape=(7, 2))
+    assert "layer 'mean': an average over 3 values, and another number at the edge, is on no grid" in refused(path)
     chain(path, layers.ReLU(max_value=6, name="six"))
     assert "layer 'six': max_value=6 is not supported" in refused(path)
     chain(path, layers.UpSampling2D(2, interpolation="bilinear", name="up"), shape=(2, 2, 1))

@@ -19,13 +19,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from qformers.errors import QkerasError
 from qformers.nn.formats import exact_quantiser, fixed_quantiser
-from qformers.nn.table import Lookup
+from qformers.nn.table import Lookup, Quotients
 from qformers.precision.fixed import Fixed, exact_format
 
 Array = NDArray[np.float64]
 
 FLOAT32_BITS = 24  # of the mantissa: a wider value may be rounded by QKeras itself, and by Keras
 TABLE_BITS = 12  # a table of 4096 entries is the largest
+SUM_BITS = 16  # of sums that are divided by a table
 
 
 @dataclass(frozen=True)
@@ -219,6 +220,38 @@ class Emitter:
         inside = values[(grid >= np.min(_known(x.low))) & (grid <= np.max(_known(x.high)))]
         low, high = np.full(x.shape, inside.min()), np.full(x.shape, inside.max())
         return Wire(layer(x.tensor), low, high, result.fraction_bits)
+
+    def quotient(self, x: Wire, count: int, name: str) -> Wire:
+        """x / count as Keras has it, rounded to a float32: a table (`qformers.nn.table.Quotients`).
+
+        Args:
+            x: sums of at most `SUM_BITS` bits.
+            count: of the summands.
+            name: of the layer.
+        """
+        form = self.format_of(x, name)
+        if form.width > SUM_BITS:
+            raise QkerasError(
+                f"layer '{name}': a mean over {count} values looks its sums up, which may have {SUM_BITS} bits; they "
+                f"have {form.width}: round to fewer bits in front, or pool over a power of two"
+            )
+        first, last = round(form.low * 2.0**form.fraction_bits), round(form.high * 2.0**form.fraction_bits)
+        function = Quotients(count, first, last, form.fraction_bits)
+        layer = QUnaryFunctionLUT(
+            function,
+            iq_conf=fixed_quantiser(form),
+            oq_conf=fixed_quantiser(function.form, "table"),
+            allow_heterogeneous_input=False,
+            allow_heterogeneous_table=False,
+            name=name,
+        )
+        tensor = layer(x.tensor)
+        self.notes.append(
+            f"layer '{name}': a mean over {count} values has steps of 2^-{function.form.fraction_bits}, and small ones of "
+            "QKeras more bits: where an output gives it unrounded, these differ beyond that"
+        )
+        low, high = (np.asarray(function.at(_known(end)), np.float64) for end in (x.low, x.high))
+        return Wire(tensor, low, high, function.form.fraction_bits)
 
     def finish(self, model: keras.Model) -> None:
         """Write the constants, each with its exact format."""

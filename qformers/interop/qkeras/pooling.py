@@ -74,7 +74,10 @@ def _bounds(a: Wire, b: Wire, side: str) -> tuple[Array, Array]:
 
 
 def average(context: Context, layer: SavedLayer, sources: list[Wire]) -> Wire:
-    """AveragePooling1D, AveragePooling2D, the global ones and QKeras's: a sum times the (quantised) share."""
+    """AveragePooling1D, AveragePooling2D, the global ones and QKeras's: a sum times the (quantised) share.
+
+    Of a number of values that is no power of two, and has no quantised share, the sum is looked up in a table of x / n.
+    """
     (x,) = sources
     y, cut = x, _cut(layer, x)
     quantiser = layer.config.get("average_quantizer")
@@ -84,6 +87,10 @@ def average(context: Context, layer: SavedLayer, sources: list[Wire]) -> Wire:
         factors: list[Array | None] = [np.asarray(share), *[np.ones(()) for _ in cut[1:]]]
         if any(window.outputs * window.stride > window.size for window in cut):
             raise QkerasError(f"layer '{layer.name}': an average over padding has no single share; use padding='valid'")
+    elif not _is_power(area) and all(window.before == 0 and window.whole for window in cut):
+        for axis, window in enumerate(cut):
+            y = context.emit.linear(y, _along(y, axis), window.wires().sum(2), f"{layer.name}_{AXES[axis]}_sum")
+        return _ended(context, layer, x, context.emit.quotient(y, area, layer.name))
     else:
         factors = [None] * len(cut)
     for axis, (window, factor) in enumerate(zip(cut, factors, strict=True)):
@@ -93,8 +100,8 @@ def average(context: Context, layer: SavedLayer, sources: list[Wire]) -> Wire:
             if not all(_is_power(int(count)) for count in counts):
                 odd = next(int(count) for count in counts if not _is_power(int(count)))
                 raise QkerasError(
-                    f"layer '{layer.name}': an average over {odd} values is on no grid of fixed point; pool over a "
-                    "power of two, or use QGlobalAveragePooling2D with an average_quantizer"
+                    f"layer '{layer.name}': an average over {odd} values, and another number at the edge, is on no grid "
+                    "of fixed point; set padding='valid'"
                 )
             kernel = kernel / counts
         else:

@@ -32,6 +32,12 @@ class Window:
     before: int  # padded positions in front
     outputs: int
 
+    @property
+    def whole(self) -> bool:
+        """Whether no tap of any output meets padding."""
+        positions = self.positions()
+        return bool(positions.min() >= 0 and positions.max() < self.size)
+
     def positions(self) -> NDArray[np.int64]:
         """(outputs, taps): the input position of each tap; below 0 or beyond the size it is padding."""
         starts = np.arange(self.outputs)[:, None] * self.stride - self.before
