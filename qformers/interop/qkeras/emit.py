@@ -247,8 +247,8 @@ class Emitter:
         )
         tensor = layer(x.tensor)
         self.notes.append(
-            f"layer '{name}': a mean over {count} values has steps of 2^-{function.form.fraction_bits}, and small ones of "
-            "QKeras more bits: where an output gives it unrounded, these differ beyond that"
+            f"layer '{name}': a mean over {count} values has steps of 2^-{function.form.fraction_bits}, and small ones "
+            "of QKeras more bits: where an output gives it unrounded, these differ beyond that"
         )
         low, high = (np.asarray(function.at(_known(end)), np.float64) for end in (x.low, x.high))
         return Wire(tensor, low, high, function.form.fraction_bits)

@@ -100,8 +100,8 @@ def average(context: Context, layer: SavedLayer, sources: list[Wire]) -> Wire:
             if not all(_is_power(int(count)) for count in counts):
                 odd = next(int(count) for count in counts if not _is_power(int(count)))
                 raise QkerasError(
-                    f"layer '{layer.name}': an average over {odd} values, and another number at the edge, is on no grid "
-                    "of fixed point; set padding='valid'"
+                    f"layer '{layer.name}': an average over {odd} values, and another number at the edge, is on no "
+                    "grid of fixed point; set padding='valid'"
                 )
             kernel = kernel / counts
         else:
