@@ -33,6 +33,7 @@ ERROR_BARS: Mapping[str, str] = {
     "vivado-synth": "one design: 4,855 LUT after synthesis against 5,804 routed (Vivado 2025.1)",
     "vivado-place": "counts are those of the placed design; its delays are estimated, not routed",
     "vivado-route": "",
+    "quartus-synth": "ALMs are the synthesis's own estimate, before registers move into ALMs and paths are placed",
     "quartus-fit": "",
 }
 

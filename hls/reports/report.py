@@ -45,6 +45,11 @@ class Report:
         latency_ns: the same in time, at `clock_ns` unless the tool measured time.
         ii_cycles: initiation interval.
         power_w: total on-chip power.
+        slack_ns: worst setup slack, negative where the clock is missed.
+        logic_levels: cells between two registers on the worst path.
+        path_fanout: loads of the net with most of them on the worst path.
+        max_fanout: loads of the net with most of them in the design.
+        congestion: worst level of routing congestion, as text, for a tool may say "none above 5".
         error_bar: how far numbers of this kind were seen from a routed design; "" for a routed one.
         detail: more, as the tool has it (LUT by size, largest delay, command, seconds...).
         files: report files that were read.
@@ -61,6 +66,11 @@ class Report:
     latency_ns: float | None = None
     ii_cycles: int | None = None
     power_w: float | None = None
+    slack_ns: float | None = None
+    logic_levels: float | None = None
+    path_fanout: int | None = None
+    max_fanout: int | None = None
+    congestion: str | None = None
     error_bar: str = ""
     detail: Mapping[str, Any] = field(default_factory=dict)
     files: tuple[str, ...] = ()

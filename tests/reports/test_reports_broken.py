@@ -13,6 +13,7 @@ from hls.reports.tools import ReportError, base, read_reports
 REPORTS = DATA / "reports"
 SOLUTION = "vitis_hls_2024_1/tagger_prj/solution1"
 JETNET = "vivado_2025_1/output_jetnet/reports/jetnet_post"
+PATHS = "vivado_2025_1_paths/output_jetnet/reports/jetnet_post"
 FIT = "quartus_pro_25_1/output_jetnet/reports/jetnet.fit.rpt"
 STA = "quartus_pro_25_1/output_jetnet/reports/jetnet.sta.rpt"
 
@@ -34,19 +35,73 @@ WHOLE = [
     "quartus_std_18_1/output_files/filter.sta.rpt",
     "quartus_std_18_1/output_files/filter.fit.summary",
     "quartus_std_18_1/output_files/filter.sta.summary",
+    "vivado_2020_2_paths/tagger_worst_paths.rpt",
+    "vivado_2020_2_paths/tagger_high_fanout_routed.rpt",
+    f"{PATHS}_place_congestion_initial.rpt",
+    "quartus_std_18_1/synthesis/filter.map.rpt",
+    "quartus_std_18_1/flow/filter.flow.rpt",
+    "quartus_pro_25_1/synthesis/jetnet.syn.rpt",
 ]
+
+FIRST_TABLE = (
+    r"\+-{4}.*|<PerformanceEst|    WNS|\n; (Fitter|Flow|Synthesis|Analysis & Synthesis) Sum|\n; Clocks|\nSlack "
+)
 
 
 @pytest.mark.parametrize("name", [name for name in WHOLE if not name.endswith(".summary")])
 def test_cut_off_files_name_file_and_section(name: str, tmp_path: Path) -> None:
     text = (REPORTS / name).read_text()
-    start = re.search(r"\+-{4}.*|<PerformanceEst|    WNS|\n; Fitter Sum|\n; Clocks", text)
+    start = re.search(FIRST_TABLE, text)
     assert start is not None
     for end in (start.start() + 90, start.start() + 300):  # within the first table
         path = tmp_path / Path(name).name
         path.write_text(text[:end])
         with pytest.raises(ReportError, match=rf"{re.escape(path.name)}: (section '|is cut off)"):
             read_reports(path)
+
+
+# file -> characters of its header that are left, and what is said of them
+HEADERS = {
+    "vivado_hls_2018_3/csynth.xml": (4, "header (HLS csynth), the file ends in line 1: '<pro'"),
+    "vivado_hls_2018_3/jet_sum_csynth.rpt": (74, "header (HLS csynth), the file ends in line 4: '== Viva'"),
+    f"{SOLUTION}/syn/report/csynth.rpt": (60, "header (HLS csynth), the file ends in line 3: '====="),
+    f"{SOLUTION}/sim/report/tagger_cosim.rpt": (8, "header (HLS co-simulation), the file ends in line 1: 'Report t'"),
+    "vivado_2020_1/vivado_synth.rpt": (300, "header (Vivado), the file ends in line 5: '| Host"),
+    f"{JETNET}_route_util.rpt": (9, "header (Vivado), the file ends in line 1: 'Copyright'"),
+    f"{JETNET}_route_timing.rpt": (700, "header, the file ends in line 9: '| Speed File"),
+    f"{JETNET}_route_power.rpt": (690, "header, the file ends in line 9: '| Design State"),
+    f"{PATHS}_place_congestion_final.rpt": (640, "header, the file ends in line"),
+    "vivado_2020_2_paths/tagger_worst_paths.rpt": (430, "header, the file ends in line 7: '| Design"),
+    FIT: (7, "header (Quartus), the file ends in line 1: 'Fitter'"),
+    STA: (60, "header, before its first table, the file ends in line 3: 'Q'"),
+    "quartus_std_18_1/synthesis/filter.map.rpt": (230, "header, before its first table, the file ends in line"),
+    "quartus_std_18_1/flow/filter.flow.rpt": (200, "header, before its first table, the file ends in line"),
+    "quartus_std_18_1/output_files/filter.fit.summary": (6, "header (Quartus), the file ends in line 1: 'Fitter'"),
+    "quartus_std_18_1/output_files/filter.sta.summary": (70, "header (Quartus), the file ends in line 2: 'Timing"),
+}
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_files_cut_off_in_their_header_say_so_and_where(name: str, tmp_path: Path) -> None:
+    end, said = HEADERS[name]
+    path = tmp_path / Path(name).name
+    path.write_text((REPORTS / name).read_text()[:end])
+    wanted = rf"{re.escape(path.name)}: is cut off in its {re.escape(said)}.*write the report again.* once the tool has"
+    with pytest.raises(ReportError, match=wanted):
+        read_reports(path)
+
+
+@pytest.mark.parametrize("name", [name for name in WHOLE if not name.endswith(".summary")])
+def test_no_cut_leaves_a_file_unknown(name: str, tmp_path: Path) -> None:
+    text = (REPORTS / name).read_text()
+    path = tmp_path / Path(name).name
+    for end in range(1, 600, 7):
+        if not text[:end].strip():
+            continue
+        path.write_text(text[:end])
+        with pytest.raises(ReportError) as caught:
+            read_reports(path)
+        assert "is no report that is known" not in str(caught.value), f"cut off after {end} characters"
 
 
 @pytest.mark.parametrize("name", WHOLE)
@@ -148,6 +203,9 @@ def test_reports_that_are_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     path = tmp_path / "csynth.xml"
     path.write_bytes(b"<profile>" + bytes(range(256)) * 4)
     with pytest.raises(ReportError, match=r"csynth.xml: is cut off or not XML \(not well-formed"):
+        read_reports(path)
+    path.write_bytes((REPORTS / f"{JETNET}_route_util.rpt").read_text().encode("utf-16"))
+    with pytest.raises(ReportError, match=r"csynth.xml: is UTF-16 text, the tools write UTF-8; give the file that"):
         read_reports(path)
     path.write_bytes(bytes(1000))
     with pytest.raises(ReportError, match=r"csynth.xml: is no report that is known here"):

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from hls.reports.report import Report
 from hls.reports.tools.base import ReportError
-from hls.reports.tools.folder import join, read_folder
+from hls.reports.tools.folder import holds_reports, join, read_folder
 from hls.reports.tools.readers import READERS, read_file
 
-__all__ = ["READERS", "ReportError", "read_reports"]
+__all__ = ["READERS", "ReportError", "holds_reports", "read_reports"]
 
 
 def read_reports(path: Path) -> list[Report]:
@@ -22,7 +22,8 @@ def read_reports(path: Path) -> list[Report]:
         path: file or folder.
 
     Returns:
-        One `Report` per source ("csynth", "cosim", "vivado-synth", "vivado-place", "vivado-route", "quartus-fit").
+        One `Report` per source ("csynth", "cosim", "vivado-synth", "vivado-place", "vivado-route",
+        "quartus-synth", "quartus-fit").
 
     Raises:
         ReportError: nothing there, an unknown or cut-off report (naming file and section), or several designs.

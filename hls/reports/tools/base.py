@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,8 @@ class Reading:
     """What one file says.
 
     Attributes:
-        kind: "csynth", "cosim", "utilisation", "timing", "power", "fit" or "sta".
+        kind: "csynth", "cosim", "utilisation", "timing", "paths", "power", "congestion", "fanout", "synthesis", "fit",
+            "sta" or "flow".
         design: top level of the design, as the tool names it; "" = the file does not say.
         when: date that the tool wrote, in its own words.
         report: the numbers; `detail` has one entry named after the kind.
@@ -44,25 +46,61 @@ def load(path: Path) -> str:
     Raises:
         ReportError: cannot be read, or is empty.
     """
-    try:
-        with path.open("rb") as stream:
-            content = stream.read(LARGEST_BYTES + 1)
-    except OSError as error:
-        raise ReportError(f"{path}: cannot be read ({error.strerror}); give a report file or its folder") from error
+    content = head(path, LARGEST_BYTES + 1)
     if len(content) > LARGEST_BYTES:
         raise ReportError(f"{path}: is larger than {LARGEST_BYTES:,} bytes, which no report is; give the report alone")
-    text = content.decode("utf-8", errors="replace")
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ReportError(f"{path}: is UTF-16 text, the tools write UTF-8; give the file that the tool itself wrote")
+    text = decode(content)
     if not text.strip():
         raise ReportError(f"{path}: is empty; let the tool write the report again")
     return text
 
 
+def head(path: Path, size: int) -> bytes:
+    """The first bytes of a file.
+
+    Raises:
+        ReportError: cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            return stream.read(size)
+    except OSError as error:
+        raise ReportError(f"{path}: cannot be read ({error.strerror}); give a report file or its folder") from error
+
+
+def decode(content: bytes) -> str:
+    """Bytes of a report as text, without the mark of UTF-8 that editors put before it."""
+    return content.decode("utf-8", errors="replace").removeprefix("\ufeff")
+
+
 def missing(path: Path, section: str, command: str) -> ReportError:
     """The error for a section that is not there or not whole."""
     return ReportError(
-        f"{path}: section '{section}' is missing or cut off (or the tool version is unknown); "
-        f"write the report again with {command}"
+        f"{path}: section '{section}' is missing or cut off (or the tool version is unknown), the file ends in "
+        f"{_end(path)}; write the report again with {command}"
     )
+
+
+def cut_off(path: Path, place: str, command: str) -> ReportError:
+    """The error for a file that ends before its content begins.
+
+    Args:
+        path: of the file.
+        place: in which it ends, e.g. "header".
+        command: that writes the report.
+    """
+    return ReportError(
+        f"{path}: is cut off in its {place}, the file ends in {_end(path)}; write the report again with {command}, and "
+        "give it once the tool has ended"
+    )
+
+
+def _end(path: Path) -> str:
+    """Where the text of a file ends: number of its last line that is not blank, and that line."""
+    lines = load(path).rstrip().splitlines()
+    return f"line {len(lines)}: {shown(lines[-1].strip(), 60)}"
 
 
 def number(path: Path, what: str, text: str) -> float:

@@ -7,14 +7,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 from hls.reports.report import Report
 from hls.reports.tools.base import Reading, ReportError, load
 from hls.reports.tools.readers import READERS, kind_of, read_file
 from qformers.files import sha256
 
+Stated = TypeVar("Stated")
 SUFFIXES = (".rpt", ".xml", ".summary")
 CSYNTH = ("csynth-xml", "csynth-rpt", "csynth-summary")
+OF_PLACEMENT = ("utilisation", "congestion", "fanout")  # kinds that are the same once the design is routed
+ORDER = ("fit", "utilisation", "timing", "sta")  # kinds that are believed first where two state a number
 PROJECT_FILES = ("vivado_hls.app", "hls.app")  # of Vivado HLS and Vitis HLS; they name the top function
 
 
@@ -24,7 +28,7 @@ def read_folder(folder: Path) -> list[Report]:
     Raises:
         ReportError: none found, a file that cannot be read, or several designs or solutions.
     """
-    recognised = {path: kind for path in _candidates(folder) if (kind := kind_of(path)) is not None}
+    recognised = _recognised(folder)
     kinds = {path: recognised[path] for path in _without_copies(list(recognised))}
     if not kinds:
         known = ", ".join(known.title for known in READERS.values())
@@ -36,6 +40,19 @@ def read_folder(folder: Path) -> list[Report]:
     chosen = [path for path, kind in kinds.items() if kind not in CSYNTH]
     chosen += [_top(csynth, kinds)] if csynth else []
     return join([read_file(path) for path in sorted(chosen)])
+
+
+def holds_reports(folder: Path) -> bool:
+    """Whether a file below a folder is a report that is known here.
+
+    Raises:
+        ReportError: a file that cannot be read.
+    """
+    return bool(_recognised(folder))
+
+
+def _recognised(folder: Path) -> dict[Path, str]:
+    return {path: kind for path in _candidates(folder) if (kind := kind_of(path)) is not None}
 
 
 def _candidates(folder: Path) -> list[Path]:
@@ -94,14 +111,16 @@ def _top_name(paths: Sequence[Path], kinds: dict[Path, str]) -> str | None:
 def join(readings: Iterable[Reading]) -> list[Report]:
     """One report per source: utilisation, timing and power of one step become one.
 
-    A Vivado project writes its utilisation after placing only. Routing moves no cell, so the routed report takes it
-    over and names its file.
+    A Vivado project writes its utilisation after placing only, alkaid's script its congestion. Routing moves no cell,
+    so the routed report takes them over and names their files.
 
     Raises:
         ReportError: two designs or two builds in one source.
     """
+    given = list(readings)
+    telling = [one for one in given if one.kind != "congestion" or one.report.congestion is not None]
     sources: dict[str, dict[str, Reading]] = {}
-    for reading in readings:
+    for reading in telling or given:  # of a design that is not placed Vivado knows no congestion
         kinds = sources.setdefault(reading.report.source, {})
         old = kinds.get(reading.kind)
         if old is None or _order(reading) > _order(old):
@@ -110,8 +129,8 @@ def join(readings: Iterable[Reading]) -> list[Report]:
             _same_build([old, reading])
     if "vivado-route" in sources and "vivado-place" in sources:
         placed = sources.pop("vivado-place")  # its delays are estimates that the routed ones replace
-        if "utilisation" in placed:
-            sources["vivado-route"].setdefault("utilisation", placed["utilisation"])
+        for kind in set(OF_PLACEMENT) & set(placed):
+            sources["vivado-route"].setdefault(kind, placed[kind])
     reports = {source: _merge(source, list(kinds.values())) for source, kinds in sources.items()}
     if "cosim" in reports and "csynth" in reports:  # a co-simulation states neither its clock nor its part
         clock, cycles = reports["csynth"].clock_ns, reports["cosim"].latency_cycles
@@ -144,25 +163,31 @@ def _same_build(readings: Sequence[Reading]) -> None:
 
 def _merge(source: str, readings: list[Reading]) -> Report:
     _same_build(readings)
-    reports = [reading.report for reading in readings]
+    believed = sorted(readings, key=lambda one: ORDER.index(one.kind) if one.kind in ORDER else len(ORDER))
+    reports = [reading.report for reading in believed]
     first = reports[0]
     return Report(
         source=source,
-        stage=reports[-1].stage,
+        stage=readings[-1].report.stage,
         tool=max((report.tool for report in reports), key=len),
         part=max((report.part for report in reports), key=len),  # timing leaves the speed grade out
-        resources={key: value for report in reports for key, value in report.resources.items()},
+        resources={key: value for report in reversed(reports) for key, value in report.resources.items()},
         clock_ns=_said([report.clock_ns for report in reports]),
         achieved_ns=_said([report.achieved_ns for report in reports]),
         latency_cycles=first.latency_cycles,
         latency_ns=first.latency_ns,
         ii_cycles=first.ii_cycles,
         power_w=_said([report.power_w for report in reports]),
-        error_bar=reports[-1].error_bar if source != "vivado-route" else "",
+        slack_ns=_said([report.slack_ns for report in reports]),
+        logic_levels=_said([report.logic_levels for report in reports]),
+        path_fanout=_said([report.path_fanout for report in reports]),
+        max_fanout=_said([report.max_fanout for report in reports]),
+        congestion=_said([report.congestion for report in reports]),
+        error_bar=readings[-1].report.error_bar if source != "vivado-route" else "",
         detail={key: value for report in reports for key, value in report.detail.items()},
-        files=tuple(file for report in reports for file in report.files),
+        files=tuple(file for reading in readings for file in reading.report.files),
     )
 
 
-def _said(values: Sequence[float | None]) -> float | None:
+def _said(values: Sequence[Stated | None]) -> Stated | None:
     return next((value for value in values if value is not None), None)

@@ -14,10 +14,11 @@ from typing import Any
 
 from hls.reports.error_bars import error_bar
 from hls.reports.report import Report
-from hls.reports.tools.base import Reading, ReportError, count, load, missing, number, positive, table
+from hls.reports.tools.base import Reading, ReportError, count, cut_off, load, missing, number, positive, table
 
 FIT, STA = "quartus_fit", "quartus_sta"
 M20K_FAMILIES = ("Agilex", "Stratix 10", "Arria 10", "Stratix V")  # others have blocks of another size
+FANOUT = "Maximum fan-out"  # row of the usage summaries; often of the clock
 JTAG = "altera_reserved_tck"  # clock of the debug port, never the design's
 
 
@@ -36,12 +37,14 @@ def sections(text: str) -> dict[str, list[list[str]]]:
     return tables
 
 
-def _whole(path: Path, text: str, tables: dict[str, list[list[str]]], endings: tuple[str, ...], command: str) -> None:
+def whole(path: Path, text: str, tables: dict[str, list[list[str]]], endings: tuple[str, ...], command: str) -> None:
     """Refuse a report that lacks a table which its table of contents lists, or one of `endings` altogether.
 
     Raises:
-        ReportError: naming the section.
+        ReportError: naming the section; of a file that ends before its first table that.
     """
+    if not re.search(r"^\+-[-+]*\+\s*$", text, re.MULTILINE):
+        raise cut_off(path, "header, before its first table", command)
     contents = re.findall(r"^ *\d+\. (.*\S)\s*$", text.partition("; Legal Notice")[0], re.MULTILINE)
     for ending in endings:
         listed = [title for title in contents if title.endswith(ending)]
@@ -50,10 +53,11 @@ def _whole(path: Path, text: str, tables: dict[str, list[list[str]]], endings: t
             raise missing(path, lacking, command)
 
 
-def _version(text: str) -> str:
-    version = re.search(r"Quartus (?:Prime|II)[\w -]*Version\s*[:;]?\s*(?:Version )?([\w.]+)", text)
+def version(text: str) -> str:
+    """Name, version and edition of the tool, as far as a report states them."""
+    stated = re.search(r"Quartus (?:Prime|II)[\w -]*Version\s*[:;]?\s*(?:Version )?([\w.]+)", text)
     edition = re.search(r"\b(Pro|Standard|Lite|Web|Full|Subscription) (?:Edition|Version)", text)
-    return " ".join(["Quartus", *(match.group(1) for match in (version, edition) if match)])
+    return " ".join(["Quartus", *(match.group(1) for match in (stated, edition) if match)])
 
 
 def read_fit(path: Path) -> Reading:
@@ -72,7 +76,7 @@ def read_fit(path: Path) -> Reading:
         usage: dict[str, str] = {}
     else:
         tables = sections(text)
-        _whole(path, text, tables, ("Fitter Summary", "Fitter Resource Usage Summary"), FIT)
+        whole(path, text, tables, ("Fitter Summary", "Fitter Resource Usage Summary"), FIT)
         summary = {row[0]: row[1] for row in tables["Fitter Summary"]}
         usage = {row[0]: row[1] for row in tables["Fitter Resource Usage Summary"] if len(row) > 1}
     status = summary.get("Fitter Status", "")
@@ -81,8 +85,7 @@ def read_fit(path: Path) -> Reading:
             f"{path}: Fitter Status is {status or 'missing'!r}, so it counts nothing; see the fitter's messages"
         )
     family, part = summary.get("Family", ""), summary.get("Device", "")
-    blocks = "m20k" if family.startswith(M20K_FAMILIES) else ""
-    resources, available, detail = _fitted(path, summary, blocks)
+    resources, available, detail = counted(path, summary, "Fitter Summary", FIT)
     aluts = next((usage[name] for name in ("Combinational ALUT usage for logic",) if name in usage), None)
     if aluts is not None:
         detail["aluts"] = count(path, "Combinational ALUT usage for logic", aluts)
@@ -90,9 +93,10 @@ def read_fit(path: Path) -> Reading:
     report = Report(
         source="quartus-fit",
         stage="route",
-        tool=_version(text),
+        tool=version(text),
         part=part,
         resources=resources,
+        max_fanout=count(path, FANOUT, usage[FANOUT]) if FANOUT in usage else None,
         error_bar=error_bar("quartus-fit"),
         detail={"design": design, "fit": {"family": family, "available": available, **detail}},
         files=(str(path),),
@@ -100,8 +104,21 @@ def read_fit(path: Path) -> Reading:
     return Reading("fit", design, status.partition(" - ")[2], report, rank=1 if usage else 0)
 
 
-def _fitted(path: Path, summary: dict[str, str], blocks: str) -> tuple[dict[str, int], dict[str, int], dict[str, Any]]:
-    """Used and available of each resource, and what has no column of its own."""
+def counted(
+    path: Path, summary: dict[str, str], section: str, command: str
+) -> tuple[dict[str, int], dict[str, int], dict[str, Any]]:
+    """Used and available of each resource, and what has no column of its own.
+
+    Args:
+        path: of the report.
+        summary: row of its summary -> cell; "N/A" is no number, which the synthesis writes where the fitter counts.
+        section: title of the summary.
+        command: that writes the report.
+
+    Raises:
+        ReportError: a number is none, or there are neither registers nor cells.
+    """
+    blocks = "m20k" if summary.get("Family", "").startswith(M20K_FAMILIES) else ""
     rows = {
         "alm": ("Logic utilization (in ALMs)",),
         "ff": ("Total dedicated logic registers", "Total registers"),  # Pro, Standard
@@ -115,14 +132,14 @@ def _fitted(path: Path, summary: dict[str, str], blocks: str) -> tuple[dict[str,
     available: dict[str, int] = {}
     for key, names in rows.items():
         name = next((name for name in names if name in summary), None)
-        if name is None:
+        if name is None or (summary[name].startswith("N/A") and command != FIT):
             continue
         used[key] = count(path, name, summary[name])
         if "/" in summary[name]:
             available[key] = count(path, name, summary[name].split("/")[1])
-    if not {"alm", "logic_elements"} & set(used) or "ff" not in used:
+    if (command == FIT and not {"alm", "logic_elements"} & set(used)) or "ff" not in used:
         lacking = rows["ff"][0] if "ff" not in used else rows["alm"][0]
-        raise missing(path, f"Fitter Summary: {lacking}", FIT)
+        raise missing(path, f"{section}: {lacking}", command)
     other: dict[str, Any] = {
         key: used.pop(key) for key in ("ram_blocks", "logic_elements", "multipliers_9bit", "memory_bits") if key in used
     }
@@ -144,7 +161,7 @@ def read_sta(path: Path) -> Reading:
     fmax: dict[str, float] = {}
     if title:
         tables = sections(text)
-        _whole(path, text, tables, ("Clocks", "Fmax Summary", "Setup Summary", "Hold Summary"), STA)
+        whole(path, text, tables, ("Clocks", "Fmax Summary", "Setup Summary", "Hold Summary"), STA)
         periods = {row[0]: positive(path, f"Period of {row[0]}", row[2]) for row in tables["Clocks"][1:]}
         for name, rows in tables.items():
             if name.endswith("Fmax Summary"):
@@ -174,9 +191,10 @@ def read_sta(path: Path) -> Reading:
     report = Report(
         source="quartus-fit",
         stage="route",
-        tool=_version(text) if title else "",
+        tool=version(text) if title else "",
         clock_ns=periods.get(critical or ""),
         achieved_ns=round(1000 / speed, 3) if speed else None,
+        slack_ns=own[critical] if critical is not None else None,
         error_bar=error_bar("quartus-fit"),
         detail={"design": design, "sta": detail},
         files=(str(path),),

@@ -7,9 +7,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from hls.reports.tools import cosim, csynth, quartus, vivado, vivado_timing
-from hls.reports.tools.base import Reading, ReportError, load
+from hls.reports.tools import (
+    cosim,
+    csynth,
+    quartus,
+    quartus_flow,
+    vivado,
+    vivado_congestion,
+    vivado_fanout,
+    vivado_paths,
+    vivado_timing,
+)
+from hls.reports.tools.base import Reading, ReportError, cut_off, decode, head, load
+from hls.reports.tools.openings import cut_in_opening
 from qformers.errors import first_line
+
+HEAD_BYTES = 8192  # what a file is known by
 
 
 @dataclass(frozen=True)
@@ -37,7 +50,19 @@ READERS: dict[str, Format] = {
     "timing": Format(
         r"^\| Command\s*: report_timing_summary", "Vivado report_timing_summary", vivado_timing.read_timing
     ),
+    "paths": Format(r"^\| Command\s*: report_timing\b", "Vivado report_timing", vivado_paths.read_paths),
     "power": Format(r"^\| Command\s*: report_power", "Vivado report_power", vivado.read_power),
+    "congestion": Format(
+        r"^\| Command\s*: report_design_analysis\b.* -congestion",
+        "Vivado report_design_analysis -congestion",
+        vivado_congestion.read_congestion,
+    ),
+    "fanout": Format(
+        r"^\| Command\s*: report_high_fanout_nets", "Vivado report_high_fanout_nets", vivado_fanout.read_fanout
+    ),
+    "synthesis": Format(
+        r"\A\s*(Analysis & )?Synthesis report for ", "Quartus .map.rpt and .syn.rpt", quartus_flow.read_synthesis
+    ),
     "fit": Format(
         r"\A\s*Fitter report for |\A\s*Fitter Status :", "Quartus .fit.rpt and .fit.summary", quartus.read_fit
     ),
@@ -46,6 +71,7 @@ READERS: dict[str, Format] = {
         "Quartus .sta.rpt and .sta.summary",
         quartus.read_sta,
     ),
+    "flow": Format(r"\A\s*Flow report for ", "Quartus .flow.rpt", quartus_flow.read_flow),
 }
 
 
@@ -55,12 +81,8 @@ ODD_LAYOUT = (LookupError, ValueError, OverflowError)
 
 def kind_of(path: Path) -> str | None:
     """Key of `READERS`, or None where the file is none of them."""
-    try:
-        with path.open("rb") as handle:
-            head = handle.read(8192).decode("utf-8", errors="replace")
-    except OSError as error:
-        raise ReportError(f"{path}: cannot be read ({error.strerror}); give a report file or its folder") from error
-    return next((key for key, known in READERS.items() if re.search(known.mark, head, re.MULTILINE)), None)
+    begun = decode(head(path, HEAD_BYTES))
+    return next((key for key, known in READERS.items() if re.search(known.mark, begun, re.MULTILINE)), None)
 
 
 def read_file(path: Path) -> Reading:
@@ -71,7 +93,8 @@ def read_file(path: Path) -> Reading:
     """
     kind = kind_of(path)
     if kind is None:
-        load(path)  # an empty file says so
+        if (opening := cut_in_opening(load(path))) is not None:  # an empty file says so when it is loaded
+            raise cut_off(path, f"header ({opening.title})", opening.command)
         known = ", ".join(known.title for known in READERS.values())
         raise ReportError(f"{path}: is no report that is known here; known are {known}")
     try:

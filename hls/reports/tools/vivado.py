@@ -18,6 +18,7 @@ from hls.reports.tools.base import (
     Reading,
     ReportError,
     count,
+    cut_off,
     find_line,
     load,
     missing,
@@ -36,6 +37,13 @@ STATES = (
     ("synthesized", "vivado-synth"),
     ("optimized", "vivado-synth"),
 )
+# the same for words of the name of a file that says nothing of the state itself
+NAMED = (
+    ("rout", "vivado-route"),
+    ("place", "vivado-place"),
+    ("synth", "vivado-synth"),
+    ("post_opt", "vivado-synth"),
+)
 STAGE = {"vivado-synth": "synthesis", "vivado-place": "route", "vivado-route": "route"}
 # what stands for one thing in UltraScale(+) and in 7-series reports
 LOGIC, MEMORY, DSP = ("CLB Logic", "Slice Logic"), ("BLOCKRAM", "Memory"), ("ARITHMETIC", "DSP")
@@ -45,12 +53,15 @@ def header(path: Path, lines: list[str], command: str) -> dict[str, str]:
     """The ``| Key : value`` lines at the top.
 
     Raises:
-        ReportError: no such header.
+        ReportError: no such header, or the file ends within it.
     """
     facts: dict[str, str] = {}
-    for line in lines[:30]:
+    first = find_line(lines, r"\| [A-Z]") or 0
+    for line in lines[first:30]:
         if entry := re.match(r"\| ([A-Z][\w ]*?)\s*: (.*)", line):
             facts.setdefault(entry.group(1), entry.group(2).strip())
+    if find_line(lines, r"-{20,}\s*$", first) is None:
+        raise cut_off(path, "header", command)
     only_known(path, facts, ("Tool Version", "Command", "Design", "Device"), "header", command)
     return facts
 
@@ -70,6 +81,33 @@ def source_of(path: Path, state: str) -> str:
         if word in state.lower():
             return source
     raise ReportError(f"{path}: Design State {state!r} is unknown; known are Synthesized, Optimized, Placed, Routed")
+
+
+def source_in(path: Path, facts: dict[str, str], text: str) -> str:
+    """Source of a report; where its header has no design state (2021.2 and before) its nets or its name tell it.
+
+    Raises:
+        ReportError: unknown state, or nothing tells it.
+    """
+    if "Design State" in facts:
+        return source_of(path, facts["Design State"])
+    nets = set(re.findall(r"net \(fo=\d+, (unplaced|estimated|routed)\)", text))
+    for state, source in (("unplaced", "vivado-synth"), ("estimated", "vivado-place"), ("routed", "vivado-route")):
+        if state in nets:  # a placed design has routed clock nets beside its estimated ones
+            return source
+    name = path.stem.lower()
+    for word, source in (
+        ("rout", "vivado-route"),
+        ("place", "vivado-place"),
+        ("synth", "vivado-synth"),
+        ("post_opt", "vivado-synth"),
+    ):
+        if word in name:
+            return source
+    raise ReportError(
+        f"{path}: states neither a Design State nor a path, so it cannot be told whether the design is routed; "
+        f"name the file ..._synth.rpt, ..._placed.rpt or ..._routed.rpt"
+    )
 
 
 def section(path: Path, lines: list[str], names: tuple[str, ...], command: str) -> dict[str, list[str]]:

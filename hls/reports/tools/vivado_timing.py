@@ -12,8 +12,9 @@ from typing import Any
 
 from hls.reports.error_bars import error_bar
 from hls.reports.report import Report
-from hls.reports.tools.base import Reading, ReportError, find_line, load, missing, number, positive
-from hls.reports.tools.vivado import STAGE, header, source_of, tool
+from hls.reports.tools.base import Reading, find_line, load, missing, number, positive
+from hls.reports.tools.vivado import STAGE, header, source_in, tool
+from hls.reports.tools.vivado_paths import blocks, detail_of, worst
 
 COMMAND = "report_timing_summary"
 # sentence below the worst slacks -> are the constraints met? None = there are none
@@ -25,7 +26,7 @@ VERDICTS = {
 
 
 def read_timing(path: Path) -> Reading:
-    """Read worst slacks, verdict and clocks.
+    """Read worst slacks, verdict and clocks, and of the worst path what the report has of it.
 
     `clock_ns` is the period of the clock with the least setup slack; `achieved_ns` is that period less the slack (the
     design's where there is one clock, so that constraints on ports count).
@@ -41,7 +42,7 @@ def read_timing(path: Path) -> Reading:
     if verdict is None:
         raise missing(path, "Design Timing Summary: are the constraints met?", COMMAND)
     periods, setup = _periods(path, lines), _intra(path, lines)
-    source = source_of(path, facts["Design State"]) if "Design State" in facts else _guess(path, text)
+    source = source_in(path, facts, text)
     detail: dict[str, Any] = {"met": VERDICTS[verdict], **slacks}
     detail["clocks"] = {name: {"period_ns": period, "wns_ns": setup.get(name)} for name, period in periods.items()}
     critical = min(setup, key=lambda name: setup[name], default=None)
@@ -49,6 +50,11 @@ def read_timing(path: Path) -> Reading:
         critical = next(iter(periods))
     clock = periods.get(critical) if critical is not None else None
     slack = slacks["wns_ns"] if len(periods) == 1 else setup.get(critical or "")
+    path_of_it = worst(blocks(path, lines))
+    if path_of_it is not None and path_of_it.slack_ns != slacks["wns_ns"]:
+        path_of_it = None  # of a cut-off list
+    if path_of_it is not None:
+        detail["worst_path"] = detail_of(path_of_it)
     if VERDICTS[verdict] is None:
         detail["note"] = "no timing constraints: Vivado states no slack"
     report = Report(
@@ -58,6 +64,9 @@ def read_timing(path: Path) -> Reading:
         part=facts["Device"],
         clock_ns=clock,
         achieved_ns=None if clock is None or slack is None else round(clock - slack, 3),
+        slack_ns=slacks["wns_ns"],
+        logic_levels=path_of_it.levels if path_of_it else None,
+        path_fanout=path_of_it.fanout if path_of_it else None,
         error_bar=error_bar(source),
         detail={"design": facts["Design"], "timing": detail},
         files=(str(path),),
@@ -111,19 +120,3 @@ def _intra(path: Path, lines: list[str]) -> dict[str, float]:
         if len(ends) > 1 and ends[1] in cells and cells[ends[1]] != "NA":
             slacks[name] = number(path, f"WNS of {name}", cells[ends[1]])
     return slacks
-
-
-def _guess(path: Path, text: str) -> str:
-    """Source of a report whose header has no design state (2021.2 and before): its nets say how they were measured."""
-    nets = set(re.findall(r"net \(fo=\d+, (unplaced|estimated|routed)\)", text))
-    for state, source in (("unplaced", "vivado-synth"), ("estimated", "vivado-place"), ("routed", "vivado-route")):
-        if state in nets:  # a placed design has routed clock nets beside its estimated ones
-            return source
-    name = path.stem.lower()
-    for word, source in (("rout", "vivado-route"), ("place", "vivado-place"), ("synth", "vivado-synth")):
-        if word in name:
-            return source
-    raise ReportError(
-        f"{path}: states neither a Design State nor a path, so it cannot be told whether the design is routed; "
-        f"name the file ..._synth.rpt, ..._placed.rpt or ..._routed.rpt"
-    )
