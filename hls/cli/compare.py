@@ -4,7 +4,8 @@
     qformers compare runs/part_jets16 --budget "lut<=20%" --budget "latency_ns<=200"
     qformers compare runs/part_jets16 --vendor build/vivado_reports --out runs/comparison
 
-Exit status 1: a budget is not kept.
+Reports that a vendor's tool left in a project of the run (firmware/<backend>) are found by themselves; --vendor gives
+others, and comes first. Exit status 1: a budget is not kept.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from hls.compare.read.records import (
     TargetMetrics,
     read,
 )
+from hls.compare.read.vendor import find_vendor
 from hls.errors import HlsError
 from hls.reports.report import Report, load_reports
 from qformers.builds.build import Build, load
@@ -57,6 +58,7 @@ class Run:
         reports: source -> report.
         firmware: backend -> manifest of its project.
         stale: file -> why it is not of this build and model any more.
+        left_out: firmware project -> why reports of a vendor's tool in it are not shown.
         label: how it is called in tables; "" = the name of the folder.
     """
 
@@ -72,6 +74,7 @@ class Run:
     reports: Mapping[str, Report] | None = None
     firmware: Mapping[str, FirmwareManifest] | None = None
     stale: Mapping[str, str] | None = None
+    left_out: Mapping[str, str] = field(default_factory=dict)
     label: str = ""
 
     @property
@@ -130,6 +133,7 @@ def read_run(path: Path) -> Run:
         reports=load_reports(path),
         firmware=_firmware(path),
     )
+    run = _with_vendor(run)
     run = replace(run, stale=find_stale(run))
     return replace(run, reports=_with_own(run))
 
@@ -168,6 +172,14 @@ def _firmware(path: Path) -> dict[str, FirmwareManifest]:
     files = {file.parent.name: file for file in sorted(path.glob("firmware/*/manifest.json"))}
     read_ones = {name: read(file, FirmwareManifest) for name, file in files.items()}
     return {name: manifest for name, manifest in read_ones.items() if manifest is not None}
+
+
+def _with_vendor(run: Run) -> Run:
+    """The run with the reports that vendors' tools left in its projects; one that lies in ``reports/`` is kept."""
+    own = run.build.firmware.backend
+    backends = sorted(run.firmware or {}, key=lambda name: (name != own, name))
+    found, left_out = find_vendor(run.path, backends)
+    return replace(run, reports={**found, **(run.reports or {})}, left_out=left_out)
 
 
 def _with_own(run: Run) -> dict[str, Report]:

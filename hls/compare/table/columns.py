@@ -2,9 +2,9 @@
 
 **To add a column**, add a `Column` to `COLUMNS`, where it is to stand: with its heading, and with a function from a run
 to the cell. CSV, JSON, Markdown, the terminal and the page show it then. A number that a report states
-(`hls.reports.report.Report`: a resource, a time) has a column for every source that states it: add it to ``COUNTED`` or
-``STATED`` in `hls.compare.table.sources` instead. A file that the comparison does not read yet is a field of
-`hls.compare.read.run.Run` and a record in `hls.compare.read.records`.
+(`hls.reports.report.Report`: a resource, a time) has a column for every source that states it: add it to ``COUNTED``,
+``STATED`` or ``WORST`` in `hls.compare.table.sources` instead. A file that the comparison does not read yet is a field
+of `hls.compare.read.run.Run` and a record in `hls.compare.read.records`.
 """
 
 from __future__ import annotations

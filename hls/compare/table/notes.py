@@ -65,6 +65,18 @@ def footnotes(runs: Sequence[Run], sources: Sequence[tuple[str, str]]) -> tuple[
         named = f" ({tools})" if tools else ""
         error = f" How far from a routed design: {bars}." if bars else ""
         notes.append(f"{group_of(source, stage)}: {STAGES[stage]}{named}.{error}")
+    notes += [
+        f"{run.name}: reports of a vendor's tool in {place} are left out: {why}; give the right ones with --vendor."
+        for run in runs
+        for place, why in run.left_out.items()
+    ]
+    if any(report.logic_levels is not None for run in runs for report in (run.reports or {}).values()):
+        notes.append(
+            "Worst slack: of the latest arrival (setup) of any path; logic levels and fan-out: of that path, of "
+            "Quartus's synthesis the depth in LUTs. Largest fan-out: of any net, often the clock's."
+        )
+    if any(report.congestion is not None for run in runs for report in (run.reports or {}).values()):
+        notes.append("Congestion level n: a window of 2^n x 2^n tiles is short of wires; Vivado lists those above 5.")
     if any("bram18" in report.resources for run in runs for report in (run.reports or {}).values()):
         notes.append("BRAM18: 18-kbit halves; one RAMB36 counts as two.")
     notes += [

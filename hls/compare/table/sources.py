@@ -30,6 +30,15 @@ STATED = {
     "ii_cycles": ("II", "cycles", 0),
     "power_w": ("power", "W", 2),
 }
+# the same of the worst path and the wires: no cost, so that plots leave it out
+WORST = {
+    "slack_ns": ("worst slack", "ns", 3),
+    "logic_levels": ("logic levels", "", 0),
+    "path_fanout": ("fan-out on the worst path", "", 0),
+    "max_fanout": ("largest fan-out", "", 0),
+    "congestion": ("congestion level", "", 0),
+}
+IN_WORDS = ("congestion",)
 # stage or source -> the command that makes the report; {run} are the arguments that name it
 _COMMANDS = {
     "alkaid": "qformers rtl {run}",
@@ -88,6 +97,13 @@ def _columns(runs: Sequence[Run], source: str, stage: str, device: str | None) -
             columns.append(
                 Column(f"{prefix}.{key}", group, head, cell, unit, digits=digits, quantity=key, source=source)
             )
+    for key, (head, unit, digits) in WORST.items():
+        if any(getattr(report, key) is not None for report in reports):
+            cell = partial(_stated, source=source, stage=stage, key=key)
+            number = key not in IN_WORDS
+            columns.append(
+                Column(f"{prefix}.{key}", group, head, cell, unit, number=number, digits=digits, source=source)
+            )
     return columns
 
 
@@ -109,7 +125,7 @@ def _counted(run: Run, source: str, stage: str, key: str, device: str | None) ->
 
 
 def _stated(run: Run, source: str, stage: str, key: str) -> Cell:
-    """A time or a power."""
+    """A time, a power or what is known of the worst path."""
     report = _report(run, source, stage)
     if report is None:
         return _not_run(run, source, stage)
