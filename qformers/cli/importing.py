@@ -1,13 +1,15 @@
 """Save a model of another framework as a Keras model: QKeras, ParT (weaver-core), HEPT, Erwin or Hrrformer.
 
     qformers import qkeras jets.h5 jets.keras --input 'fixed<16,6>' --logits
+    qformers import qkeras jets.json jets_weights.h5 jets.keras --input 'fixed<16,6>'
     qformers import part best_epoch_state.pt part.keras --particles 128
     qformers import hept tracking-60k-model.pt hept.keras --task tracking60k --dtype float64
     qformers import erwin shapenet.pt erwin.keras --task shapenet --particles 3586
     qformers import hrrformer w.npz listops.keras --task listops
 
 qkeras: the model becomes one of HGQ2 layers that computes the same bit for bit and goes to firmware. QKeras 0.9's .h5
-and qkeras-v3's .keras and .h5 are read without QKeras. What fixed point cannot hold exactly is refused.
+and qkeras-v3's .keras and .h5 are read without QKeras, so are an architecture (model.to_json()) and its weights
+(model.save_weights()) as two files. What fixed point cannot hold exactly is refused.
 
 part, hept, erwin: a PyTorch checkpoint (needs the extra `torch`), or its arrays in a .npz, becomes a float model. The
 sizes of a ParT and of an Erwin are read from the checkpoint, those of a HEPT are the task's. What no weight shows is as
@@ -49,7 +51,13 @@ def add(parser: argparse.ArgumentParser) -> None:
         choices=(QKERAS, "part", "hept", "erwin", HRRFORMER),
         help="qkeras, part, hept, erwin or hrrformer",
     )
-    parser.add_argument("source", type=Path, metavar="SOURCE", help="saved by QKeras or PyTorch, or arrays in a .npz")
+    parser.add_argument(
+        "source",
+        nargs="+",
+        type=Path,
+        metavar="SOURCE",
+        help="saved by QKeras or PyTorch, or arrays in a .npz; of QKeras also an architecture .json and its .h5",
+    )
     parser.add_argument("target", type=Path, metavar="TARGET", help="model to write, ends in .keras")
     qkeras = parser.add_argument_group("qkeras")
     qkeras.add_argument(
@@ -87,6 +95,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Import, print what was written; 0 if it was."""
+    _one_source(options)
     ours = {"--particles": options.particles, "--task": options.task, "--dtype": options.dtype, "--set": options.set}
     theirs = {"--input": options.input, "--logits": options.logits, "--sigmoid": options.sigmoid}
     if options.target.suffix != ".keras":
@@ -99,6 +108,22 @@ def run(options: argparse.Namespace) -> int:
     return status.DONE
 
 
+def _one_source(options: argparse.Namespace) -> None:
+    """Split the sources into the file of the model and that of its weights, which stands in `weights`; None for none.
+
+    Raises:
+        ConfigError: two files that are no architecture with its weights, or more.
+    """
+    files = list(options.source)
+    options.source, options.weights = files[0], files[1] if len(files) > 1 else None
+    if len(files) > 2 or (len(files) == 2 and options.what != QKERAS):
+        raise ConfigError(
+            f"'{options.what}' is imported from one file"
+            f"{' or two, the architecture .json and the weights .h5' if options.what == QKERAS else ''}. Received: "
+            f"{', '.join(map(str, files))}"
+        )
+
+
 def _refuse_early(options: argparse.Namespace) -> None:
     """What can be known of the files before Keras is imported, which takes seconds.
 
@@ -106,8 +131,9 @@ def _refuse_early(options: argparse.Namespace) -> None:
         WeightsError: no source, one of another kind, so the target; PyTorch is needed and missing.
     """
     error = QkerasError if options.what == QKERAS else WeightsError
-    if reason := unreadable(options.source):
-        raise error(f"{options.source}: {reason}; give {KINDS.get(options.what, 'a checkpoint written by torch.save')}")
+    for source in filter(None, (options.source, options.weights)):
+        if reason := unreadable(source):
+            raise error(f"{source}: {reason}; give {KINDS.get(options.what, 'a checkpoint written by torch.save')}")
     if options.target.is_dir():
         raise error(f"{options.target}: is a folder; name a file to write")
     if options.target.exists() and (options.target.with_name(MANIFEST).exists() or not is_zipfile(options.target)):
@@ -130,7 +156,7 @@ def _qkeras(options: argparse.Namespace) -> None:
     from qformers.interop.qkeras.importer import import_qkeras
 
     how = Options(parse_inputs(options.input), options.sigmoid or "hard", options.logits)
-    imported = import_qkeras(options.source, options.target, how)
+    imported = import_qkeras(options.source, options.target, how, options.weights)
     model = imported.model
     shapes = {tensor.name: tensor.shape[1:] for tensor in model.inputs}
     ebops = sum(float(layer.ebops) for layer in model.layers if hasattr(layer, "ebops"))

@@ -35,6 +35,11 @@ REPORTS = {
     "fit rpt": "quartus_pro_25_1/output_jetnet/reports/jetnet.fit.rpt",
     "fit summary": "quartus_std_18_1/output_files/filter.fit.summary",
     "sta rpt": "quartus_pro_25_1/output_jetnet/reports/jetnet.sta.rpt",
+    "paths rpt": "vivado_2020_2_paths/tagger_worst_paths.rpt",
+    "congestion rpt": "vivado_2025_1_paths/output_jetnet/reports/jetnet_post_place_congestion_initial.rpt",
+    "fan-out rpt": "vivado_2020_2_paths/tagger_high_fanout_routed.rpt",
+    "synthesis rpt": "quartus_std_18_1/synthesis/filter.map.rpt",
+    "flow rpt": "quartus_std_18_1/flow/filter.flow.rpt",
     "sta summary": "quartus_std_18_1/output_files/filter.sta.summary",
 }
 

@@ -11,7 +11,7 @@ from qformers.errors import QkerasError
 from qformers.interop.qkeras.apply import Context
 from qformers.interop.qkeras.emit import Wire, letters
 from qformers.interop.qkeras.reader import SavedLayer
-from qformers.interop.qkeras.windows import patches
+from qformers.interop.qkeras.windows import pair, patches
 
 Array = NDArray[np.float64]
 
@@ -21,6 +21,7 @@ def dense(context: Context, layer: SavedLayer, sources: list[Wire]) -> Wire:
     (x,) = sources
     outer = letters(len(x.shape) - 1)
     kernel, bias = constants(context, layer, "kernel")
+    fits(layer, "kernel", kernel, (x.shape[-1], int(layer.config["units"])))
     y = context.emit.linear(x, f"b{outer}y,yz->b{outer}z", kernel, layer.name, bias)
     return activated(context, layer, y)
 
@@ -30,6 +31,7 @@ def convolution(context: Context, layer: SavedLayer, sources: list[Wire]) -> Wir
     if int(layer.config.get("groups", 1)) != 1:
         raise QkerasError(f"layer '{layer.name}': groups={layer.config['groups']} is not supported; use depthwise")
     kernel, bias = constants(context, layer, "kernel")
+    fits(layer, "kernel", kernel, (*_taps(layer, kernel), sources[0].shape[-1], int(layer.config["filters"])))
     if layer.config.get("mask") is not None:
         kernel = kernel * np.asarray(layer.config["mask"], np.float64)
     x = patches(context.emit, sources[0], layer, kernel.shape[:-2])
@@ -42,6 +44,8 @@ def convolution(context: Context, layer: SavedLayer, sources: list[Wire]) -> Wir
 def depthwise(context: Context, layer: SavedLayer, sources: list[Wire]) -> Wire:
     """DepthwiseConv1D, DepthwiseConv2D and QKeras's, with any multiplier."""
     kernel, bias = constants(context, layer, "depthwise_kernel", multiplier_last=True)
+    multiplier = int(layer.config.get("depth_multiplier", 1))
+    fits(layer, "depthwise_kernel", kernel, (*_taps(layer, kernel), sources[0].shape[-1], multiplier))
     x = patches(context.emit, sources[0], layer, kernel.shape[:-2])
     places, taps = "pq"[: kernel.ndim - 2], "kl"[: kernel.ndim - 2]
     mixed = "".join(place + tap for place, tap in zip(places, taps, strict=True))
@@ -105,6 +109,23 @@ def folding(layer: SavedLayer, bias: Any) -> tuple[Any, Any]:
         inverse = inverse * array(layer, "gamma")
     shift = inverse * (bias - mean)
     return inverse, shift + array(layer, "beta") if layer.config.get("center", True) else shift
+
+
+def fits(layer: SavedLayer, what: str, values: Array, wanted: tuple[int, ...]) -> None:
+    """Refuse an array of another shape than the settings of the layer and its input say.
+
+    Raises:
+        QkerasError: naming the layer, both shapes and the way out.
+    """
+    if values.shape != wanted:
+        raise QkerasError(
+            f"layer '{layer.name}' ({layer.kind}): its {what} has the shape {values.shape}, its settings and its input "
+            f"say {wanted}: architecture and weights are of two models; give those of one"
+        )
+
+
+def _taps(layer: SavedLayer, kernel: Array) -> tuple[int, ...]:
+    return pair(layer.config["kernel_size"], kernel.ndim - 2)
 
 
 def array(layer: SavedLayer, what: str) -> Any:
