@@ -187,19 +187,22 @@ def commands() -> str:
 
 
 def own_model() -> str:
-    """The page about models of one's own, its table of layers made anew."""
-    return with_table("own_model.md", layer_table())
+    """The page about models of one's own, its tables of layers made anew."""
+    return with_tables("own_model.md", layer_table(), float_table())
 
 
 def qonnx() -> str:
     """The page about QONNX, its table of layers made anew."""
-    return with_table("qonnx.md", form_table())
+    return with_tables("qonnx.md", form_table())
 
 
-def with_table(page: str, table: str) -> str:
-    """A page that is written by hand, but for its table."""
-    before, _, rest = (ROOT / "docs" / page).read_text().partition(BLOCK)
-    return f"{before}{BLOCK}\n{table}\n{END}{rest.partition(END)[2]}"
+def with_tables(page: str, *tables: str) -> str:
+    """A page that is written by hand, but for its tables, in their order."""
+    first, *parts = (ROOT / "docs" / page).read_text().split(BLOCK)
+    if len(parts) != len(tables):
+        raise ValueError(f"docs/{page}: has places for {len(tables)} tables, each between {BLOCK} and {END}")
+    made = (f"{BLOCK}\n{table}\n{END}{part.partition(END)[2]}" for table, part in zip(tables, parts, strict=True))
+    return first + "".join(made)
 
 
 def layer_table() -> str:
@@ -223,6 +226,18 @@ def layer_table() -> str:
         if not kind.__module__.startswith("qformers.nn.index")  # parts of architectures
     ]
     lines = [("layer", "alkaid", "vitis, vivado (hls4ml)"), ("---",) * 3, *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def float_table() -> str:
+    """Float layer classes, and what `quantise` makes of them; those that become the same in one row."""
+    from qformers.interop.fixed_point.convert import CONVERSIONS
+
+    rows: dict[str, list[str]] = {}
+    for kind, conversion in CONVERSIONS.items():
+        if kind.__module__.startswith("keras"):  # others are operations on tensors, as layers
+            rows.setdefault(conversion.becomes, []).append(f"`{kind.__name__}`")
+    lines = [("float", "fixed point"), ("---",) * 2, *((", ".join(kinds), cell(what)) for what, kinds in rows.items())]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

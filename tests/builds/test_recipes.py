@@ -1,7 +1,10 @@
-"""The recipes of the tutorial, one per kind of model, run as they stand there: every line, and what it ends in."""
+"""The recipes of the tutorial and of the page about models of one's own, run as they stand there: every line, and what
+it ends in.
+"""
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -9,6 +12,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +26,8 @@ COMMAND = [sys.executable, "-c", "import sys; from hls.cli import main; sys.exit
 SECTION = "Three kinds of model"
 KINDS = ("A float model", "A QKeras model", "Learned bits")
 LINES = 5  # of a recipe, at most
+OWN_MODEL = ROOT / "docs" / "own_model.md"
+OWN_KINDS = ("HGQ2", "Float Keras", "QKeras")
 
 
 def recipes(text: str) -> dict[str, list[list[str]]]:
@@ -43,10 +49,10 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def follow(kind: str, workplace: Path) -> list[str]:
+def follow(kind: str, workplace: Path, lines_of: Mapping[str, list[list[str]]] | None = None) -> list[str]:
     """Run the lines of a recipe one after the other; returns what each printed."""
     told = []
-    for words in recipes(TUTORIAL.read_text())[kind]:
+    for words in (lines_of or recipes(TUTORIAL.read_text()))[kind]:
         assert words[0] == "qformers", words
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONPATH": str(ROOT)}
         done = subprocess.run(
@@ -79,6 +85,64 @@ def test_the_tutorial_has_a_short_recipe_for_each_kind_of_model() -> None:
         for words in lines:
             assert words[0] == "qformers", words
             assert words[1] in COMMANDS, words
+
+
+def own_recipes() -> dict[str, list[list[str]]]:
+    """Heading of level 2 -> the command lines of the first bash block below it, of the page about own models."""
+    blocks = re.findall(
+        r"^## (.+?)\n(?:(?!^## ).*?)^```bash\n(.*?)^```", OWN_MODEL.read_text(), re.MULTILINE | re.DOTALL
+    )
+    return {
+        name: [words for line in block.splitlines() if (words := shlex.split(line, True))] for name, block in blocks
+    }
+
+
+def test_the_page_of_own_models_has_a_short_recipe_for_each_kind() -> None:
+    lines_of = own_recipes()
+    assert tuple(lines_of) == OWN_KINDS
+    for lines in lines_of.values():
+        assert 0 < len(lines) <= LINES
+        for words in lines:
+            assert words[1] in COMMANDS, words
+
+
+@pytest.fixture(scope="module")
+def own_place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files that the recipes of the page name."""
+    import keras
+    import numpy as np
+    from hgq.config import QuantizerConfigScope
+    from hgq.layers import QDense
+    from hgq.utils import trace_minmax
+    from support.float_keras import made
+
+    folder = tmp_path_factory.mktemp("own_recipes")
+    model, events = made("mlp")
+    (array,) = events.values()
+    model.save(folder / "float_net.keras")
+    np.save(folder / "labels.npy", model.predict(array, verbose=0).argmax(axis=1))
+    with QuantizerConfigScope(place="all", overflow_mode="SAT"):
+        net = keras.Sequential([keras.Input((5,)), QDense(6, activation="relu"), QDense(3)])
+    trace_minmax(net, array, verbose=False)
+    net.save(folder / "net.keras")
+    np.savez(folder / "events.npz", **{net.inputs[0].name: array})
+    (folder / "jets.h5").write_bytes(gzip.decompress((ROOT / "tests/data/qkeras/jet_mlp_v0.9.h5.gz").read_bytes()))
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "run", "events"), [("HGQ2", "net", 200), ("Float Keras", "float_net", 200), ("QKeras", "jets", 10_000)]
+)
+def test_a_model_of_ones_own(own_place: Path, kind: str, run: str, events: int) -> None:
+    told = follow(kind, own_place, own_recipes())
+    assert_exact(read(own_place, f"{run}/csim.json"), events)
+    assert told
+    if kind == "Float Keras":
+        assert "accuracy lost" in told[0]
+        assert "Firmware against the float model, per layer" in told[-1]
+    if kind == "HGQ2":
+        assert read(own_place, f"{run}/rtl.json")["equal"] is True
 
 
 @pytest.mark.slow

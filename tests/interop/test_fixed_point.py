@@ -55,12 +55,12 @@ def test_with_many_bits_it_is_the_float_model(name: str) -> None:
 
 
 def test_every_float_layer_is_tried() -> None:
-    from qformers.interop.fixed_point.convert import CONVERTERS
+    from qformers.interop.fixed_point.convert import CONVERSIONS
 
     tried = {type(layer) for name in MODELS for layer in adopt(MODELS[name](), floats=True).model.layers}
     three = (L.Conv3D, L.MaxPooling3D, L.AveragePooling3D, L.GlobalMaxPooling3D, L.GlobalAveragePooling3D)
     alike = (L.SeparableConv2D, L.DepthwiseConv1D, L.GlobalMaxPooling1D, L.ZeroPadding2D, L.Cropping2D, L.UpSampling2D)
-    left = set(CONVERTERS) - tried - {*three, *alike, L.Normalization, L.RepeatVector}
+    left = set(CONVERSIONS) - tried - {*three, *alike, L.Normalization, L.RepeatVector}
     assert {one.__name__ for one in left} <= {"Part"}
 
 

@@ -27,41 +27,72 @@ MOVED = (
     layers.Flatten, layers.Permute, layers.RepeatVector, layers.Reshape, layers.ZeroPadding1D, layers.ZeroPadding2D,
     layers.Cropping1D, layers.Cropping2D, layers.UpSampling1D, layers.UpSampling2D, Part,
 )  # fmt: skip
-CONVERTERS: dict[type, Converter] = {
-    layers.Dense: linear.dense,
-    layers.EinsumDense: linear.einsum_dense,
-    **dict.fromkeys((layers.Conv1D, layers.Conv2D, layers.Conv3D), linear.convolution),
-    **dict.fromkeys((layers.DepthwiseConv1D, layers.DepthwiseConv2D), linear.depthwise),
-    **dict.fromkeys((layers.SeparableConv1D, layers.SeparableConv2D), linear.separable),
-    layers.BatchNormalization: linear.batch_norm,
-    layers.Normalization: linear.normalization,
-    layers.Rescaling: linear.rescaling,
-    layers.LayerNormalization: linear.layer_norm,
-    layers.RMSNormalization: linear.rms_norm,
-    layers.MultiHeadAttention: attention.attention,
-    layers.Activation: functions.activation,
-    layers.Softmax: functions.softmax,
-    layers.ReLU: functions.relu,
-    layers.LeakyReLU: functions.leaky,
-    layers.ELU: functions.elu,
-    **dict.fromkeys((layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D), shapes.maximum),
-    **dict.fromkeys((layers.GlobalMaxPooling1D, layers.GlobalMaxPooling2D, layers.GlobalMaxPooling3D), shapes.maximum),
-    **dict.fromkeys((layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D), shapes.average),
-    **dict.fromkeys(
-        (layers.GlobalAveragePooling1D, layers.GlobalAveragePooling2D, layers.GlobalAveragePooling3D), shapes.average
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What becomes of a class of float layers.
+
+    Attributes:
+        make: from a step to what its layer gives.
+        becomes: in words, for the page about models of one's own.
+    """
+
+    make: Converter
+    becomes: str
+
+
+def _each(kinds: tuple[type, ...], make: Converter, becomes: str) -> dict[type, Conversion]:
+    return dict.fromkeys(kinds, Conversion(make, becomes))
+
+
+_CONV = "convolution, batch norm and ReLU behind it in one"
+_SHARES = "products with shares 1/n in the format of weights, whatever n"
+_SCALED = "factors and offsets, multiplied into what reads it, or a `QEinsumDense`"
+_NORM = "its sums, root by four tables and products ([Precision](precision.md)); what it learned goes to the reader"
+CONVERSIONS: dict[type, Conversion] = {
+    layers.Dense: Conversion(linear.dense, "`QEinsumDense`, batch norms around it and a ReLU behind it in one"),
+    layers.EinsumDense: Conversion(linear.einsum_dense, "`QEinsumDense` of the same equation, the same"),
+    **_each((layers.Conv1D, layers.Conv2D, layers.Conv3D), linear.convolution, f"`QConv1D` ...: {_CONV}"),
+    **_each((layers.DepthwiseConv1D, layers.DepthwiseConv2D), linear.depthwise, "`QConv` of a group per channel"),
+    **_each((layers.SeparableConv1D, layers.SeparableConv2D), linear.separable, "`QConv` of groups, `QEinsumDense`"),
+    layers.BatchNormalization: Conversion(linear.batch_norm, _SCALED),
+    layers.Normalization: Conversion(linear.normalization, _SCALED),
+    layers.Rescaling: Conversion(linear.rescaling, _SCALED),
+    layers.LayerNormalization: Conversion(linear.layer_norm, _NORM),
+    layers.RMSNormalization: Conversion(linear.rms_norm, _NORM),
+    layers.MultiHeadAttention: Conversion(
+        attention.attention, "four `QEinsumDense`, two `QEinsum`, `QSoftmax`; without masks"
     ),
-    **dict.fromkeys(MOVED, shapes.moved),
-    layers.Add: merges.add,
-    layers.Subtract: merges.subtract,
-    layers.Multiply: merges.multiply,
-    layers.Maximum: merges.maximum,
-    layers.Minimum: merges.minimum,
-    layers.Average: merges.average,
-    layers.Concatenate: merges.concatenate,
-    layers.Dot: merges.dot,
-    Einsum: merges.einsum,
-    Factor: linear.factor,
-}
+    layers.Activation: Conversion(
+        functions.activation, "ReLU: cut at 0; GELU, SiLU: ReLU and a table; softmax: `QSoftmax`; others: a table"
+    ),
+    layers.Softmax: Conversion(functions.softmax, "`QSoftmax`, over the last axis"),
+    layers.ReLU: Conversion(functions.relu, "cut at 0; with settings a table"),
+    layers.LeakyReLU: Conversion(functions.leaky, "a table"),
+    layers.ELU: Conversion(functions.elu, "a table"),
+    **_each(
+        (layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D, layers.GlobalMaxPooling1D,
+         layers.GlobalMaxPooling2D, layers.GlobalMaxPooling3D),
+        shapes.maximum, "that of HGQ2",
+    ),
+    **_each(
+        (layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D, layers.GlobalAveragePooling1D,
+         layers.GlobalAveragePooling2D, layers.GlobalAveragePooling3D),
+        shapes.average, _SHARES,
+    ),
+    **_each(MOVED, shapes.moved, "itself: it computes nothing"),
+    layers.Add: Conversion(merges.add, "`QAdd`, two at a time"),
+    layers.Subtract: Conversion(merges.subtract, "`QSubtract`"),
+    layers.Multiply: Conversion(merges.multiply, "`QMultiply`, two at a time"),
+    layers.Maximum: Conversion(merges.maximum, "`QMaximum`, two at a time"),
+    layers.Minimum: Conversion(merges.minimum, "`QMinimum`, two at a time"),
+    layers.Average: Conversion(merges.average, "`QAdd`, then a share 1/n"),
+    layers.Concatenate: Conversion(merges.concatenate, "itself"),
+    layers.Dot: Conversion(merges.dot, "`QEinsum`, of one axis each, without normalize"),
+    Einsum: Conversion(merges.einsum, "`QEinsum`"),
+    Factor: Conversion(linear.factor, _SCALED),
+}  # fmt: skip
 
 TAKES_NORMS = (
     layers.Dense, layers.EinsumDense, layers.Conv1D, layers.Conv2D, layers.Conv3D, layers.DepthwiseConv1D,
@@ -102,10 +133,10 @@ def refuse_unknown(model: keras.Model) -> None:
         ConfigError: naming the first one, and what to write in its place.
     """
     for layer in model.layers:
-        if isinstance(layer, layers.InputLayer) or type(layer) in CONVERTERS:
+        if isinstance(layer, layers.InputLayer) or type(layer) in CONVERSIONS:
             continue
         kind = type(layer).__name__
-        known = {one.__name__ for one in CONVERTERS}
+        known = {one.__name__ for one in CONVERSIONS}
         instead = f"write {INSTEAD[kind]}" if kind in INSTEAD else f"write it of {_LIST}{nearest(kind, known)}"
         raise ConfigError(f"layer '{layer.name}': {kind} has no form in fixed point; {instead}")
 
@@ -139,7 +170,7 @@ def converted(model: keras.Model, build: Build) -> keras.Model:
             wires[id(layer.output)] = wires[id(layer.input)]
             continue
         step = _step(make, layer, wires, absorbed.get(layer.name))
-        wire = CONVERTERS[type(layer)](step)
+        wire = CONVERSIONS[type(layer)].make(step)
         wires[id(layer.output)] = wire
         if layer.name in absorbed:
             nn.stands(layer.name, absorbed[layer.name].last)
