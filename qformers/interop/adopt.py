@@ -174,7 +174,7 @@ class _Walk:
     def _is_output(self, layer: Any) -> bool:
         """Whether a model gives out a mean that is not rounded, whose float32 bits are on no grid."""
         made = {id(tensor) for node in layer._inbound_nodes for tensor in node.output_tensors}
-        return getattr(layer, "_oq", None) is None and bool(made & self.outputs)
+        return not layer.enable_oq and bool(made & self.outputs)
 
     def lifted(self, operation: Any) -> Callable[..., Any]:
         """A layer that computes what an operation on tensors does.

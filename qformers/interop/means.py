@@ -33,7 +33,7 @@ SUM_BITS = 16  # of sums that are divided by a table: 65,536 entries
 
 def looked_up(layer: Any) -> bool:
     """Whether a layer is a mean that becomes a sum and a table; others are left to the backends."""
-    if not isinstance(layer, MEANS) or layer.data_format != "channels_last" or layer._iq is None:
+    if not isinstance(layer, MEANS) or layer.data_format != "channels_last" or not layer.enable_iq:
         return False
     count = pooled(layer)
     if not count & (count - 1) or getattr(layer, "padding", "valid") != "valid":
@@ -67,7 +67,7 @@ def mean(layer: Any, name: Callable[[str], str], x: Any) -> Any:
     form = _sum_form(layer, count)
     first, last = round(form.low * 2.0**form.fraction_bits), round(form.high * 2.0**form.fraction_bits)
     function = Quotients(count, first, last, form.fraction_bits)
-    ends = getattr(layer, "_oq", None) is None
+    ends = not layer.enable_oq
     y = QUnaryFunctionLUT(
         function,
         iq_conf=fixed_quantiser(form),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hgq import layers as q
 from support import hls_models as h
-from support.hgq2_layers import LAYERS, Layers, model_of, read
+from support.hgq2_layers import LAYERS, OF_TABLES, RECURRENT, Layers, model_of, read
 
 from hls.backends import open_backend
 from hls.errors import ExportRefused, HlsError
@@ -23,6 +23,7 @@ from qformers.quant.ranges import ranges_of
 
 IN_EVERY_RUN = {"convolution", "dense_of_rows", "permute", "convolution_in_groups", "sum"}  # of hls4ml
 NOT_IN_CPP = {  # words of hls4ml's refusal
+    **dict.fromkeys((*RECURRENT, *OF_TABLES), "it was not shown to be exact in hls4ml; set firmware.backend: alkaid"),
     "einsum_dense_that_sums_an_axis": r"it sums an axis that its kernel has not\. Received: bnc,co->bo; use QSum",
     "norm_of_rows": r"hls4ml normalises the last axis\. Received: axis=1; set firmware.backend: alkaid",
     "convolution_in_groups": r"hls4ml has no groups\. Received: 4; set firmware.backend: alkaid",
@@ -39,7 +40,8 @@ NOT_IN_CPP = {  # words of hls4ml's refusal
     "relu": "hls4ml writes C\\+\\+ for it that does not compile",
 }
 
-UNFOLLOWED = {"attention", "linformer"}  # its layers are inside, and what it gives out is not followed
+# its layers are inside, or it goes through time, and what it gives out is not followed
+UNFOLLOWED = {"attention", "linformer", *RECURRENT, *OF_TABLES}
 WIDE = {"dense_norm", "einsum_dense_norm", "norm", "dense", "convolution", "multiply"}  # sums of more than 24 bits too
 
 # refused by alkaid: layer, and words of the reason

@@ -16,7 +16,7 @@ from hgq.quantizer import Quantizer, QuantizerConfig
 from support import dead, peers, verbs
 from support import hls_models as h
 from support.hept_fixed import NARROW, both, small
-from support.hgq2_layers import LAYERS, ROWS, Layers, dense, model_of, read
+from support.hgq2_layers import LAYERS, OF_TABLES, RECURRENT, ROWS, Layers, dense, model_of, read
 
 from hls import cli
 from hls.proof.adversarial import adversarial, uniform
@@ -46,7 +46,12 @@ MORE: dict[str, tuple[tuple[tuple[int, ...], ...], Layers]] = {  # that firmware
     "ranks": (((4, 3), (3,)), lambda x, y: q.QAdd()([x, y])),
     "scores_without_a_maximum": (((6,),), lambda x: q.QSoftmax(stable=False, enable_iq=True)(x)),
 }
-EVERY = LAYERS | MORE
+UNSAID = {
+    **dict.fromkeys(RECURRENT, "its steps through time are not written"),
+    **dict.fromkeys(OF_TABLES, "a table for each pair of input and output"),
+}
+SAID = {name: layer for name, layer in LAYERS.items() if name not in UNSAID}
+EVERY = SAID | MORE
 IN_EVERY_RUN = {"dense_of_rows", "convolution_same", "norm_of_rows", "table", "softmax", "pad_images"}
 BEYOND_FLOAT32 = {"convolution_same", "convolution_of_images"}  # whose sums take 28 bits once their inputs wrap
 
@@ -81,8 +86,15 @@ def test_a_file_gives_the_values_of_the_layer(name: str, tmp_path: Path) -> None
     assert np.ptp(np.asarray(model(list(inputs.values())))) > 0
 
 
+@pytest.mark.parametrize("name", UNSAID)
+def test_layers_without_a_form_are_refused_by_name(name: str) -> None:
+    model, _ = model_of(*LAYERS[name])
+    with pytest.raises(QonnxError, match=rf"{UNSAID[name]}; write firmware of it"):
+        written(model)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", SAID)
 def test_values_that_wrap_around_are_exact_as_far_as_keras_is(name: str, tmp_path: Path) -> None:
     model, inputs = model_of(*LAYERS[name], overflow="WRAP")
     made = equal_on(model, tmp_path, inputs)

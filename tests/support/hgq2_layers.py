@@ -102,8 +102,19 @@ LAYERS: dict[str, tuple[tuple[tuple[int, ...], ...], Layers]] = {  # name -> sha
     "join": ((ROWS, ROWS), joined(-1)),
     "join_rows": ((ROWS, ROWS), joined(1)),
     "relu": ((ROWS,), read(keras.layers.ReLU)),
+    "gru": ((ROWS,), read(lambda: q.QGRU(3))),
+    "recurrent": ((ROWS,), read(lambda: q.QSimpleRNN(4, return_sequences=True))),
+    "spiking": ((ROWS,), read(lambda: q.QSimpleSNN(3))),
+    "leaky": ((ROWS,), read(lambda: q.QLIF(3))),
+    "dense_of_tables": (((5,),), read(lambda: q.QDenseT(3))),
+    "convolution_of_tables": ((ROWS,), read(lambda: q.QConvT1D(2, 3))),
+    "images_of_tables": (((4, 3, 2),), read(lambda: q.QConvT2D(2, 2))),
     "activation": ((ROWS,), read(lambda: keras.layers.Activation("relu"))),
 }  # fmt: skip
+
+
+RECURRENT = ("gru", "recurrent", "spiking", "leaky")
+OF_TABLES = ("dense_of_tables", "convolution_of_tables", "images_of_tables")
 
 
 def model_of(

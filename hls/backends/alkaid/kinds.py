@@ -12,6 +12,8 @@ from typing import Any
 
 import keras
 from hgq.layers import (
+    QGRU,
+    QLIF,
     QAdd,
     QAffinedUnaryFunctionLUT,
     QAveragePooling1D,
@@ -23,7 +25,10 @@ from hgq.layers import (
     QConv1D,
     QConv2D,
     QConv3D,
+    QConvT1D,
+    QConvT2D,
     QDense,
+    QDenseT,
     QDot,
     QEinsum,
     QEinsumDense,
@@ -43,6 +48,8 @@ from hgq.layers import (
     QMinimum,
     QMultiHeadAttention,
     QMultiply,
+    QSimpleRNN,
+    QSimpleSNN,
     QSoftmax,
     QSubtract,
     QSum,
@@ -113,6 +120,8 @@ HANDLERS: dict[type, Handler | Gap] = {
     keras.layers.UpSampling2D: Handler(gathers.moved, faults=unfit.between),
     QMultiHeadAttention: Handler(),
     QLinformerAttention: Handler(),
+    **dict.fromkeys((QGRU, QSimpleRNN, QSimpleSNN, QLIF), Handler()),
+    **dict.fromkeys((QDenseT, QConvT1D, QConvT2D), Handler()),
     GivenOrder: Handler(gathers.given_order, gathers.slot_numbers),
     TreeOrder: Handler(gathers.tree_order, gathers.tree_numbers),
     SortedOrder: Handler(gathers.sorted_order),

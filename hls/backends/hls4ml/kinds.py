@@ -13,6 +13,8 @@ from typing import Any
 import keras
 import numpy as np
 from hgq.layers import (
+    QGRU,
+    QLIF,
     QAdd,
     QAffinedUnaryFunctionLUT,
     QAveragePooling1D,
@@ -24,7 +26,10 @@ from hgq.layers import (
     QConv1D,
     QConv2D,
     QConv3D,
+    QConvT1D,
+    QConvT2D,
     QDense,
+    QDenseT,
     QDot,
     QEinsum,
     QEinsumDense,
@@ -44,6 +49,8 @@ from hgq.layers import (
     QMinimum,
     QMultiHeadAttention,
     QMultiply,
+    QSimpleRNN,
+    QSimpleSNN,
     QSoftmax,
     QSubtract,
     QSum,
@@ -266,6 +273,7 @@ HANDLERS: dict[type, Handler | Gap] = {
     **dict.fromkeys((QMaximum, QMinimum, QAveragePow2), Handler(faults=_sum_faults)),
     QDot: Handler(faults=_dot_faults),
     QAffinedUnaryFunctionLUT: _NOT_SHOWN,
+    **dict.fromkeys((QGRU, QSimpleRNN, QSimpleSNN, QLIF, QDenseT, QConvT1D, QConvT2D), _NOT_SHOWN),
     QEinsumDenseBatchnorm: Handler(faults=_dense_faults),
     **dict.fromkeys((QDense, QBatchNormDense), Handler(faults=_fit(unfit.looked_up))),
     **dict.fromkeys((QConv1D, QConv2D), Handler(faults=_convolution_faults)),

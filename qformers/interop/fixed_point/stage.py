@@ -195,7 +195,7 @@ def _adopted(path: Path) -> Adopted:
         ConfigError: a quantised one, or one with a layer that has no form here.
     """
     model = load_model(path)
-    if hasattr(model, "layers") and any(getattr(layer, "_iq", None) is not None for layer in model.layers):
+    if quantisers(model):  # before operations on its tensors are taken for those of a float model
         raise ConfigError(f"{path}: is a quantised model already: qformers export {path}")
     adopted = adopt(model, floats=True)
     if quantisers(adopted.model):

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import keras
 from hgq.layers import (
+    QGRU,
+    QLIF,
     QAdd,
     QAffinedUnaryFunctionLUT,
     QAveragePooling1D,
@@ -20,7 +22,10 @@ from hgq.layers import (
     QConv1D,
     QConv2D,
     QConv3D,
+    QConvT1D,
+    QConvT2D,
     QDense,
+    QDenseT,
     QDot,
     QEinsum,
     QEinsumDense,
@@ -40,6 +45,8 @@ from hgq.layers import (
     QMinimum,
     QMultiHeadAttention,
     QMultiply,
+    QSimpleRNN,
+    QSimpleSNN,
     QSoftmax,
     QSubtract,
     QSum,
@@ -81,6 +88,8 @@ class Form:
 _CONVOLUTION = Form(windows.convolution, "Conv, Add, Relu", BENT)
 _PICKED = Form(moves.picked, "Gather")
 
+_FIRMWARE = "write firmware of it (qformers export --backend alkaid)"
+
 FORMS: dict[type, Form | NoForm] = {
     keras.layers.InputLayer: Form(moves.itself, "an input"),
     QDense: Form(products.dense, "MatMul, Add, Relu", BENT),
@@ -116,6 +125,8 @@ FORMS: dict[type, Form | NoForm] = {
     QSoftmax: Form(tables.softmax, "ReduceMax, Sub, Gather, ReduceSum, Mul", "no mask; tables as of QUnaryFunctionLUT"),
     QMultiHeadAttention: Form(attention, "those of its layers", "no mask"),
     QLinformerAttention: Form(attention, "those of its layers", "no mask"),
+    **dict.fromkeys((QGRU, QSimpleRNN, QSimpleSNN, QLIF), NoForm("its steps through time are not written", _FIRMWARE)),
+    **dict.fromkeys((QDenseT, QConvT1D, QConvT2D), NoForm("a table for each pair of input and output", _FIRMWARE)),
     Quantizer: Form(moves.itself, "none"),
     **dict.fromkeys((keras.layers.Reshape, keras.layers.Flatten), Form(moves.reshaped, "Reshape")),
     keras.layers.Permute: Form(moves.permuted, "Transpose"),

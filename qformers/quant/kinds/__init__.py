@@ -10,6 +10,8 @@ from typing import Any
 
 import keras
 from hgq.layers import (
+    QGRU,
+    QLIF,
     QAdd,
     QAffinedUnaryFunctionLUT,
     QAveragePooling1D,
@@ -21,7 +23,10 @@ from hgq.layers import (
     QConv1D,
     QConv2D,
     QConv3D,
+    QConvT1D,
+    QConvT2D,
     QDense,
+    QDenseT,
     QDot,
     QEinsum,
     QEinsumDense,
@@ -41,6 +46,8 @@ from hgq.layers import (
     QMinimum,
     QMultiHeadAttention,
     QMultiply,
+    QSimpleRNN,
+    QSimpleSNN,
     QSoftmax,
     QSubtract,
     QSum,
@@ -87,6 +94,9 @@ KINDS: dict[type, LayerKind] = {
     QSoftmax: tables.SOFTMAX,
     QMultiHeadAttention: OTHER,  # its quantisers belong to the layers in it
     QLinformerAttention: OTHER,
+    **dict.fromkeys((QGRU, QSimpleRNN, QSimpleSNN, QLIF), OTHER),  # to the cell in it
+    **dict.fromkeys((QConvT1D, QConvT2D), OTHER),  # to the dense layer in it
+    QDenseT: tables.NETS,
     Quantizer: moves.QUANTIZER,
     keras.layers.InputLayer: moves.PLAIN,
     keras.layers.Reshape: moves.RESHAPE,

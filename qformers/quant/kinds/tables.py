@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from qformers.quant.intervals import NO_BITS, Range, Sums, constant
-from qformers.quant.kinds.listing import before_rounding, of_inputs
+from qformers.quant.kinds.listing import before_rounding, of_inputs, of_result
 from qformers.quant.kinds.record import (
     UNKNOWN,
     Bits,
@@ -127,5 +127,22 @@ def _softmax_counted(layer: Any) -> Iterator[tuple[Any, list[Any]]]:
     yield layer.inv_table, [tuple(1 if axis in layer.axes else size for axis, size in enumerate(shape))]
 
 
+def _of_nets(layer: Any) -> Iterator[Quantiser]:
+    """Of a layer with a small network, a table in firmware, for each pair of input and output: both ends of each."""
+
+    def pairs(inputs: list[Any]) -> Any:
+        return ops.repeat(ops.expand_dims(inputs[0], -1), layer.n_out, axis=-1)
+
+    def values(inputs: list[Any]) -> Any:
+        made = layer.module(ops.expand_dims(layer.iq(pairs(inputs)) if layer.enable_iq else pairs(inputs), -1))
+        return layer.bn_module(made, training=False) / math.sqrt(layer.n_in) if layer.enable_bn else made
+
+    if getattr(layer, "_iq", None) is not None:
+        yield Quantiser(layer, "iq", "input", "input", layer._iq, pairs)
+    yield Quantiser(layer, "toq", "table", "table", layer._toq, values)
+    yield from of_result(layer)
+
+
+NETS = LayerKind(_of_nets)
 TABLE = LayerKind(_of_table, _table_bounds, _table_ebops)
 SOFTMAX = LayerKind(_of_softmax, _softmax_bounds, _softmax_ebops, counted=_softmax_counted)
