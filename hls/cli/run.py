@@ -24,6 +24,7 @@ from pathlib import Path
 from hls.backends import open_backend
 from hls.cli import compare, csim, export, rtl, synth, train
 from qformers.builds.float_only import no_quantised, refuse_float_only
+from qformers.builds.own_events import is_own
 from qformers.cli import options as shared
 from qformers.cli import status
 from qformers.cli.command import Command
@@ -92,8 +93,12 @@ def run(options: argparse.Namespace) -> int:
         options.first = "export"
         if options.last == "train":
             raise ConfigError("--trained begins with export. Received: --to train")
-    chosen = names[names.index(options.first) : names.index(options.last) + 1]
     build = shared.load_build(options)
+    if is_own(build) and options.first == "train":
+        if options.last == "train":
+            raise ConfigError(f"{options.build}: describes a model that was given as a file: it is not trained here")
+        options.first = "export"
+    chosen = names[names.index(options.first) : names.index(options.last) + 1]
     open_backend(build.firmware.backend)  # an unknown one is refused before hours of training
     folder = shared.run_folder(build, options.run)
     if not options.trained and {*chosen} - {"train", "compare"}:

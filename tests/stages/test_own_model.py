@@ -216,3 +216,15 @@ def test_one_array_without_a_name_is_that_of_the_only_input(save_as: Any, model:
 def test_names_of_builds(stem: str, name: str) -> None:
     assert build_name(stem) == name
     assert build_name("net", ["net"]) == "net_model"
+
+
+@pytest.mark.slow
+def test_run_goes_from_export_to_comparison(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("export", model, "--backend", "alkaid", "--events", "events.npz") == 0
+    build = Path("runs/my_model/build.yaml")
+    assert command("run", build, "--levels", "interpreter", "--no-synth") == 0
+    told = capsys.readouterr().out
+    assert "== train" not in told
+    assert "== compare: done" in told
+    with refused(capsys, "describes a model that was given as a file: it is not trained here"):
+        assert command("run", build, "--to", "train") == 2
