@@ -23,6 +23,7 @@ from qformers.errors import ConfigError, shown
 from qformers.interop import means
 from qformers.nn.layers import Einsum, Factor
 from qformers.nn.moves import Part
+from qformers.quant.kinds.moves import plain_relu
 
 EVENTS = 64  # on which the two models are compared
 SEED = 1
@@ -161,6 +162,8 @@ class _Walk:
         """The same layer under a name of its own, or the steps of a mean that no backend has."""
         if means.looked_up(layer) and not self._is_output(layer):
             return lambda tensor, **kwargs: means.mean(layer, lambda name: self.name(name, "layer"), tensor)
+        if not self.floats and type(layer) is keras.layers.ReLU and plain_relu(layer):
+            return keras.layers.Activation("relu", name=self.name(layer.name, "layer"))  # which hls4ml has too
         config = {**layer.get_config(), "name": self.name(layer.name, "layer")}
         twin = type(layer).from_config(config)
 

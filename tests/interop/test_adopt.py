@@ -56,6 +56,7 @@ MODELS: dict[str, Callable[[], keras.Model]] = {
     "reshaped": lambda: one((4, 3), lambda x: head(ops.reshape(x, (-1, 12)))),
     "expanded": lambda: one((4,), lambda x: head(ops.expand_dims(x, 1))),
     "squeezed": lambda: one((4, 1), lambda x: head(ops.squeeze(x, 2))),
+    "relu_layer": lambda: one((6, 3), lambda x: head(keras.layers.ReLU()(QDense(4, enable_oq=True)(x)))),
     "mean_of_six": lambda: one((6, 3), lambda x: head(QGlobalAveragePooling1D()(x))),
     "mean_of_windows": lambda: one((5, 7, 2), lambda x: QAveragePooling2D((3, 2), strides=2, enable_oq=True)(x)),
     "added": lambda: one((4,), lambda x: head(QDense(3)(x) + QDense(3)(x))),
