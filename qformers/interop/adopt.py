@@ -163,7 +163,7 @@ class _Walk:
         if means.looked_up(layer) and not self._is_output(layer):
             return lambda tensor, **kwargs: means.mean(layer, lambda name: self.name(name, "layer"), tensor)
         if not self.floats and type(layer) is keras.layers.ReLU and plain_relu(layer):
-            return keras.layers.Activation("relu", name=self.name(layer.name, "layer"))  # which hls4ml has too
+            layer = keras.layers.Activation("relu", name=layer.name)  # which hls4ml has too
         config = {**layer.get_config(), "name": self.name(layer.name, "layer")}
         twin = type(layer).from_config(config)
 
