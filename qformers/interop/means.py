@@ -17,11 +17,12 @@ from hgq.layers import (
     QEinsumDense,
     QGlobalAveragePooling1D,
     QGlobalAveragePooling2D,
-    QUnaryFunctionLUT,
 )
 from hgq.quantizer import Quantizer
 
+from qformers.interop.windows import each, slide
 from qformers.nn.formats import exact_quantiser, fixed_quantiser, write_constant
+from qformers.nn.lookups import looked_up_by
 from qformers.nn.table import Quotients
 from qformers.precision.fixed import Fixed
 from qformers.quant.kinds import kind_of
@@ -68,15 +69,7 @@ def mean(layer: Any, name: Callable[[str], str], x: Any) -> Any:
     first, last = round(form.low * 2.0**form.fraction_bits), round(form.high * 2.0**form.fraction_bits)
     function = Quotients(count, first, last, form.fraction_bits)
     ends = not layer.enable_oq
-    y = QUnaryFunctionLUT(
-        function,
-        iq_conf=fixed_quantiser(form),
-        oq_conf=fixed_quantiser(function.form, "table"),
-        enable_oq=True,
-        allow_heterogeneous_input=False,
-        allow_heterogeneous_table=False,
-        name=name(layer.name if ends else f"{layer.name}_quotient"),
-    )(sums)
+    y = looked_up_by(function, form, function.form, name(layer.name if ends else f"{layer.name}_quotient"))(sums)
     return y if ends else _copied(layer.oq, y, name(layer.name))
 
 
@@ -93,12 +86,8 @@ def _sum(layer: Any, x: Any, name: str) -> Any:
             outer = ascii_lowercase[len(places) : 2 * len(places)]
             kernel, equation = kernel.reshape(*places, *shape[:-1]), f"z{inside}y,{inside}{outer}->z{outer}y"
     else:
-        windows = [
-            _windows(size, taps, stride)
-            for size, taps, stride in zip(
-                places, _each(layer.pool_size, places), _each(layer.strides, places), strict=True
-            )
-        ]
+        sides = zip(places, each(layer.pool_size, len(places)), each(layer.strides, len(places)), strict=True)
+        windows = [slide(*side).wires().sum(axis=2) for side in sides]
         outer = ascii_lowercase[len(places) : 2 * len(places)]
         kernel = windows[0] if len(windows) == 1 else np.einsum("ac,bd->abcd", *windows)
         equation = f"z{inside}y,{inside}{outer}->z{outer}y"
@@ -118,17 +107,6 @@ def _sum(layer: Any, x: Any, name: str) -> Any:
     write_constant(made._kernel, made.kq, kernel.astype(np.float32))
     made.trainable = False
     return y
-
-
-def _windows(size: int, taps: int, stride: int) -> Any:
-    """(size, outputs): one where a window has a place."""
-    starts = np.arange((size - taps) // stride + 1) * stride
-    place = np.arange(size)[:, None]
-    return ((place >= starts) & (place < starts + taps)).astype(np.float64)
-
-
-def _each(value: Any, places: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(value) if isinstance(value, tuple | list) else (int(value),) * len(places)
 
 
 def _copied(quantiser: Any, x: Any, name: str) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from hgq.layers import QAdd, QEinsum, QEinsumDense, QSoftmax, QSubtract, QUnaryFunctionLUT
+from hgq.layers import QAdd, QEinsum, QEinsumDense, QSoftmax, QSubtract
 from hgq.quantizer import Quantizer
 
 from qformers.config.sections import QuantConfig
@@ -25,6 +25,7 @@ from qformers.nn.index.host_order import HostOrder
 from qformers.nn.index.rounded_pairs import QSymmetricFill
 from qformers.nn.index.sorted_order import SortedOrder
 from qformers.nn.layers import remembering
+from qformers.nn.lookups import looked_up_by
 from qformers.nn.memory import Fold, Role, layer_of
 from qformers.nn.positions import Positions
 from qformers.nn.roles import Roles
@@ -346,15 +347,8 @@ class Hgq:
         """QUnaryFunctionLUT: one table for the whole tensor."""
         kind = "QUnaryFunctionLUT"
         argument, value = spelt(table.argument, self.formats), spelt(table.value, self.formats)
-        layer = QUnaryFunctionLUT(
-            table.function,
-            iq_conf=self.formats.fixed(str(self.formats.own(name, kind, "input", argument))),
-            oq_conf=self.formats.fixed(str(self.formats.own(name, kind, "table", value)), place="table"),
-            allow_heterogeneous_input=False,
-            allow_heterogeneous_table=False,
-            name=name,
-        )
-        return layer(self._plain(x, name))
+        forms = (self.formats.own(name, kind, "input", argument), self.formats.own(name, kind, "table", value))
+        return looked_up_by(table.function, *forms, name)(self._plain(x, name))
 
     def logits(self, scores: Tensor, bias: Tensor | None, mask: Tensor | None, name: str) -> Tensor:
         """Scores plus pair bias; real keys are lifted above padded ones (see `zero_logit`)."""

@@ -19,8 +19,8 @@ from qformers.config.sections import QuantConfig
 from qformers.errors import ConfigError, DataError
 from qformers.interop.adopt import adopt
 from qformers.interop.fixed_point.convert import absorbed_in, converted, float_twin
-from qformers.interop.fixed_point.shapes import shares_of
 from qformers.interop.fixed_point.stage import Given, quantise
+from qformers.interop.windows import slide
 from qformers.nn.elementwise import Elementwise
 from qformers.quant.ptq.ranges import Rule, calibrated
 from qformers.quant.ptq.workshop import Workshop
@@ -108,7 +108,9 @@ def test_a_mean_over_windows_counts_no_padding() -> None:
     for size, window, stride, padding in ((7, 3, 2, "same"), (7, 3, 2, "valid"), (6, 4, 1, "same")):
         x = np.random.default_rng(0).normal(size=(2, size, 3)).astype(np.float32)
         wanted = L.AveragePooling1D(window, stride, padding)(x)
-        assert np.allclose(np.einsum("bnc,np->bpc", x, shares_of(size, window, stride, padding)), wanted, atol=1e-6)
+        assert np.allclose(
+            np.einsum("bnc,np->bpc", x, slide(size, window, stride, padding=padding).shares()), wanted, atol=1e-6
+        )
 
 
 def test_functions_with_settings_are_saved() -> None:

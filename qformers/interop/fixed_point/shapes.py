@@ -9,8 +9,9 @@ import keras
 import numpy as np
 from hgq import layers as hgq_layers
 
-from qformers.interop.fixed_point.maker import Array, letters, roles_of
+from qformers.interop.fixed_point.maker import letters, roles_of
 from qformers.interop.fixed_point.step import Step
+from qformers.interop.windows import each, slide
 from qformers.nn.vocabulary import Tensor
 
 
@@ -43,10 +44,9 @@ def average(step: Step) -> Tensor:
     places = tuple(int(size) for size in x.shape[1:-1])
     if type(layer).__name__.startswith("Global"):
         return _of_all(step, x, places)
-    size, strides = (_for_each(part, len(places)) for part in (layer.pool_size, layer.strides))
-    shares = [
-        shares_of(*axis, padding=layer.padding) for axis in zip(places, size, strides, strict=True)
-    ]  # fmt: skip
+    size, strides = (each(part, len(places)) for part in (layer.pool_size, layer.strides))
+    axes = zip(places, size, strides, strict=True)
+    shares = [slide(place, taps, stride, padding=layer.padding).shares() for place, taps, stride in axes]
     spelt = f"b{letters(len(places))}y"
     for axis, share in enumerate(shares):
         last = axis == len(shares) - 1
@@ -58,19 +58,6 @@ def average(step: Step) -> Tensor:
     return x
 
 
-def shares_of(size: int, window: int, stride: int, padding: str) -> Array:
-    """(size, outputs): how much of each place along an axis a mean over windows takes; padded places do not count."""
-    if padding == "valid":
-        outputs, before = (size - window) // stride + 1, 0
-    else:
-        outputs = math.ceil(size / stride)
-        before = max((outputs - 1) * stride + window - size, 0) // 2
-    starts = np.arange(outputs) * stride - before
-    place = np.arange(size)[:, None]
-    inside = ((place >= starts) & (place < starts + window)).astype(np.float64)
-    return np.asarray(inside / inside.sum(axis=0))
-
-
 def _of_all(step: Step, x: Tensor, places: tuple[int, ...]) -> Tensor:
     axes = letters(len(places))
     share = np.full(places, 1.0 / math.prod(places))
@@ -79,10 +66,6 @@ def _of_all(step: Step, x: Tensor, places: tuple[int, ...]) -> Tensor:
     if not step.layer.keepdims:
         return y
     return keras.layers.Reshape((*(1 for _ in places), int(x.shape[-1])), name=step.name)(y)
-
-
-def _for_each(value: Any, rank: int) -> tuple[int, ...]:
-    return tuple(value) if isinstance(value, tuple | list) else (int(value),) * rank
 
 
 def _plain(config: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from qformers.errors import QkerasError
 from qformers.interop.qkeras.apply import Context
 from qformers.interop.qkeras.emit import Wire, letters
 from qformers.interop.qkeras.reader import SavedLayer
-from qformers.interop.qkeras.windows import pair, patches
+from qformers.interop.qkeras.windows import patches
+from qformers.interop.windows import each
 
 Array = NDArray[np.float64]
 
@@ -125,7 +126,7 @@ def fits(layer: SavedLayer, what: str, values: Array, wanted: tuple[int, ...]) -
 
 
 def _taps(layer: SavedLayer, kernel: Array) -> tuple[int, ...]:
-    return pair(layer.config["kernel_size"], kernel.ndim - 2)
+    return each(layer.config["kernel_size"], kernel.ndim - 2)
 
 
 def array(layer: SavedLayer, what: str) -> Any:

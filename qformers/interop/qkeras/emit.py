@@ -13,12 +13,13 @@ from typing import Any
 
 import keras
 import numpy as np
-from hgq.layers import QAdd, QEinsum, QEinsumDense, QUnaryFunctionLUT
+from hgq.layers import QAdd, QEinsum, QEinsumDense
 from hgq.quantizer import Quantizer
 from numpy.typing import ArrayLike, NDArray
 
 from qformers.errors import QkerasError
 from qformers.nn.formats import exact_quantiser, fixed_quantiser
+from qformers.nn.lookups import looked_up_by
 from qformers.nn.table import Lookup, Quotients
 from qformers.precision.fixed import Fixed, exact_format
 
@@ -209,14 +210,8 @@ class Emitter:
         values = np.asarray(function(grid), np.float64)
         _, _, fractions = _exact_format(values, name)
         result = holding(name, values.min(), values.max(), max(int(fractions.max()), 0))
-        layer = QUnaryFunctionLUT(
-            Lookup([float(value) for value in values], first, form.fraction_bits),
-            iq_conf=fixed_quantiser(form),
-            oq_conf=fixed_quantiser(result, "table"),
-            allow_heterogeneous_input=False,
-            allow_heterogeneous_table=False,
-            name=name,
-        )
+        function = Lookup([float(value) for value in values], first, form.fraction_bits)
+        layer = looked_up_by(function, form, result, name)
         inside = values[(grid >= np.min(_known(x.low))) & (grid <= np.max(_known(x.high)))]
         low, high = np.full(x.shape, inside.min()), np.full(x.shape, inside.max())
         return Wire(layer(x.tensor), low, high, result.fraction_bits)
@@ -237,15 +232,7 @@ class Emitter:
             )
         first, last = round(form.low * 2.0**form.fraction_bits), round(form.high * 2.0**form.fraction_bits)
         function = Quotients(count, first, last, form.fraction_bits)
-        layer = QUnaryFunctionLUT(
-            function,
-            iq_conf=fixed_quantiser(form),
-            oq_conf=fixed_quantiser(function.form, "table"),
-            allow_heterogeneous_input=False,
-            allow_heterogeneous_table=False,
-            name=name,
-        )
-        tensor = layer(x.tensor)
+        tensor = looked_up_by(function, form, function.form, name)(x.tensor)
         self.notes.append(
             f"layer '{name}': a mean over {count} values has steps of 2^-{function.form.fraction_bits}, and small ones "
             "of QKeras more bits: where an output gives it unrounded, these differ beyond that"

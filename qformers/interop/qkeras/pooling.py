@@ -10,7 +10,8 @@ from qformers.interop.qkeras.apply import Context
 from qformers.interop.qkeras.dense import activated
 from qformers.interop.qkeras.emit import Wire
 from qformers.interop.qkeras.reader import SavedLayer
-from qformers.interop.qkeras.windows import AXES, Window, pair, windows
+from qformers.interop.qkeras.windows import AXES, windows
+from qformers.interop.windows import Window, each
 from qformers.precision.qkeras.rounding import power_of_two
 
 Array = NDArray[np.float64]
@@ -21,7 +22,7 @@ def _cut(layer: SavedLayer, x: Wire) -> tuple[Window, ...]:
     rank = len(x.shape) - 1
     if layer.kind.startswith("Global") or layer.kind.startswith("QGlobal"):
         return windows(layer, x.shape, x.shape[:-1], 1)
-    size = pair(layer.config["pool_size"], rank)
+    size = each(layer.config["pool_size"], rank)
     strides = layer.config.get("strides")
     return windows(layer, x.shape, size, size if strides is None else strides)
 

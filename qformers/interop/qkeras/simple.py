@@ -13,7 +13,7 @@ from qformers.interop.qkeras.apply import Context
 from qformers.interop.qkeras.dense import array
 from qformers.interop.qkeras.emit import Wire, letters
 from qformers.interop.qkeras.reader import SavedLayer
-from qformers.interop.qkeras.windows import pair
+from qformers.interop.windows import each
 from qformers.precision.qkeras.rounding import power_of_two
 
 EXACT_NORM_BITS = 16  # of the factor of a batch norm; one from 1/sqrt in float32 has 24
@@ -81,9 +81,9 @@ def positions(kernel: Callable[[SavedLayer, int, int], Any]) -> Callable[[Contex
 def _sides(layer: SavedLayer, key: str, axis: int) -> tuple[int, int]:
     value = layer.config[key]
     if layer.kind.endswith("1D"):
-        first, last = pair(value, 2)
+        first, last = each(value, 2)
         return first, last
-    both = [pair(side, 2) for side in value] if isinstance(value, list) else [pair(value, 2)] * 2
+    both = [each(side, 2) for side in value] if isinstance(value, list) else [each(value, 2)] * 2
     return both[axis][0], both[axis][1]
 
 
@@ -103,7 +103,7 @@ def upsampling(layer: SavedLayer, axis: int, size: int) -> Any:
     """UpSampling1D, UpSampling2D, by repetition."""
     if (how := layer.config.get("interpolation", "nearest")) != "nearest":
         raise QkerasError(f"layer '{layer.name}': interpolation must be nearest. Received: {how}")
-    return np.repeat(np.eye(size), pair(layer.config["size"], 2)[axis], axis=1)
+    return np.repeat(np.eye(size), each(layer.config["size"], 2)[axis], axis=1)
 
 
 def _chain(context: Context, layer: SavedLayer, sources: list[Wire], step: Callable[[Wire, Wire, str], Wire]) -> Wire:

@@ -5,53 +5,14 @@ Axis by axis the wires of an image are two small kernels of zeros and ones inste
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from qformers.errors import QkerasError
 from qformers.interop.qkeras.emit import Emitter, Wire
 from qformers.interop.qkeras.reader import SavedLayer
-
-Array = NDArray[np.float64]
+from qformers.interop.windows import Window, each, slide
 
 AXES = ("rows", "columns")
-
-
-@dataclass(frozen=True)
-class Window:
-    """One axis of `size` positions: output position p sees positions start(p) + tap * dilation."""
-
-    size: int
-    taps: int
-    stride: int
-    dilation: int
-    before: int  # padded positions in front
-    outputs: int
-
-    @property
-    def whole(self) -> bool:
-        """Whether no tap of any output meets padding."""
-        positions = self.positions()
-        return bool(positions.min() >= 0 and positions.max() < self.size)
-
-    def positions(self) -> NDArray[np.int64]:
-        """(outputs, taps): the input position of each tap; below 0 or beyond the size it is padding."""
-        starts = np.arange(self.outputs)[:, None] * self.stride - self.before
-        return np.asarray(starts + np.arange(self.taps)[None, :] * self.dilation)
-
-    def wires(self) -> Array:
-        """(size, outputs, taps) of zeros and ones; padding has no one."""
-        positions = self.positions()
-        return np.asarray(np.arange(self.size)[:, None, None] == positions[None], np.float64)
-
-
-def pair(value: Any, rank: int) -> tuple[int, ...]:
-    """A setting of Keras, a number or one for each axis."""
-    return tuple(int(v) for v in value) if isinstance(value, (list, tuple)) else (int(value),) * rank
 
 
 def windows(layer: SavedLayer, shape: tuple[int, ...], taps: tuple[int, ...], strides: Any) -> tuple[Window, ...]:
@@ -71,17 +32,11 @@ def windows(layer: SavedLayer, shape: tuple[int, ...], taps: tuple[int, ...], st
         raise QkerasError(f"layer '{layer.name}': only channels_last is known. Received: {config['data_format']}")
     if len(shape) != rank + 1:
         raise QkerasError(f"layer '{layer.name}': its input must have {rank + 1} axes. Received: {shape}")
-    padding, windows = str(config.get("padding", "valid")).lower(), []
+    padding = str(config.get("padding", "valid")).lower()
     if padding not in ("valid", "same", "causal"):
         raise QkerasError(f"layer '{layer.name}': padding must be valid, same or causal. Received: {padding}")
-    steps = zip(shape[:-1], taps, pair(strides, rank), pair(config.get("dilation_rate", 1), rank), strict=True)
-    for size, count, stride, dilation in steps:
-        reach = (count - 1) * dilation + 1
-        outputs = math.ceil(size / stride) if padding != "valid" else (size - reach) // stride + 1
-        missing = max((outputs - 1) * stride + reach - size, 0)
-        before = {"valid": 0, "same": missing // 2, "causal": reach - 1}[padding]
-        windows.append(Window(size, count, stride, dilation, before, outputs))
-    return tuple(windows)
+    steps = zip(shape[:-1], taps, each(strides, rank), each(config.get("dilation_rate", 1), rank), strict=True)
+    return tuple(slide(*step, padding=padding) for step in steps)
 
 
 def patches(emit: Emitter, x: Wire, layer: SavedLayer, taps: tuple[int, ...]) -> Wire:
