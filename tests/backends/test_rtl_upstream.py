@@ -88,6 +88,29 @@ def test_an_axis_that_only_the_input_has_is_not_summed() -> None:
         trace_model(model, framework="keras", inputs_kif=((1, 2, 3),))
 
 
+def test_equal_matrices_are_searched_anew_at_every_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`fixes.mended` keeps the answers."""
+    from alkaid.trace import fixed_variable_array
+
+    solve, calls = fixed_variable_array.cmvm_solve, []
+
+    def counted(matrix: np.ndarray, **options: object) -> object:
+        calls.append(matrix.shape)
+        return solve(matrix, **options)
+
+    monkeypatch.setattr(fixed_variable_array, "cmvm_solve", counted)
+    given = keras.Input((4, 3), name="given")
+    layer = QEinsumDense("bni,io->bno", (4, 3), iq_conf=h.form("fixed<6,3,RND,SAT>"), name="places")
+    model = keras.Model(given, layer(given))
+    layer.kernel.assign(h.MIX)
+    trace_model(model, framework="keras", inputs_kif=((1, 2, 3),))
+    assert calls == [(3, 3)] * 4
+    calls.clear()
+    with mended():
+        trace_model(model, framework="keras", inputs_kif=((1, 2, 3),))
+    assert calls == [(3, 3)]
+
+
 def test_tables_are_computed_in_float64() -> None:
     from hgq._alkaid_keras_plugin.activation import _QFunctionLUT
 

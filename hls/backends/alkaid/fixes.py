@@ -32,6 +32,9 @@ def mended() -> Iterator[None]:
     It looks for shared sums in a matrix that has none, only wires: laying out the bias of 276 pairs as 24 x 24 takes
     48 s and 2 GB, which grow as N^7 and N^6.
 
+    It solves the same matrix anew at every place of a convolution, up to a minute each: answers are kept, which are a
+    function of the matrix, of what is known of its inputs, and of the options.
+
     It searches the lowest bit of a constant in float32: the largest value of a saturating format of 26 bits becomes a
     power of two there, and every positive value 0. What of a constant does not fit its 32 bits is cut off; here that
     ends in a ValueError.
@@ -65,6 +68,16 @@ def mended() -> Iterator[None]:
         if key not in known:
             known[key] = count(qint_in, table, *widths, **options)
         return known[key]
+
+    solve_matrix, solved = fixed_variable_array.cmvm_solve, {}
+
+    def solved_once(matrix: Any, **options: Any) -> Any:
+        known_of_inputs = (tuple(map(tuple, options["qintervals"])), tuple(options["latencies"]))
+        others = tuple(sorted((key, value) for key, value in options.items() if key not in ("qintervals", "latencies")))
+        key = (matrix.shape, matrix.tobytes(), *known_of_inputs, others)
+        if key not in solved:
+            solved[key] = solve_matrix(matrix, **options)
+        return solved[key]
 
     solve, in_float64 = fixed_variable_array.cmvm, plugin._QFunctionLUT.call
     searching = (affine_interval, canon, fixed_variable, fixed_variable_array, tracer)
@@ -137,6 +150,7 @@ def mended() -> Iterator[None]:
         type("KeepBatch", (ReplayReshape,), {"handles": (keras.layers.Reshape,), "call": with_batch})
         surrogate.cost_lat_lut = counted
         fixed_variable_array.cmvm = laid_or_summed
+        fixed_variable_array.cmvm_solve = solved_once
         for module in searching:
             module.get_lsb_loc = lowest_bit
         variable._const_add, variable.from_const = added, classmethod(constant)
@@ -152,6 +166,7 @@ def mended() -> Iterator[None]:
         for module in searching:
             module.get_lsb_loc = search
         fixed_variable_array.cmvm = solve
+        fixed_variable_array.cmvm_solve = solve_matrix
         _registry[keras.layers.Reshape], surrogate.cost_lat_lut = before, count
 
 
