@@ -18,6 +18,7 @@ from hls.backends.alkaid import ports as alkaid_ports
 from hls.backends.alkaid import trace as alkaid_trace
 from hls.backends.alkaid.kinds import ABLE, handler_of
 from hls.backends.alkaid.project import PORTS, AlkaidProject
+from hls.backends.alkaid.size import size_faults
 from hls.backends.alkaid.stages import Pipeline, pipeline
 from hls.backends.alkaid.trace import Traced
 from hls.backends.alkaid.widths import width_faults
@@ -52,7 +53,7 @@ def supports(model: Any, build: Build | None = None) -> list[Refusal]:
         refusals += [Gap(*fault).refusal(layer) for fault in words]
         refusals += [Gap(*words).refusal(layer) for words in name_faults(layer.name)]
     refusals = [*refusals, *name_refusals(model, build)]
-    refusals = refusals or list(width_faults(model)) or alkaid_ports.port_faults(model)
+    refusals = refusals or list(width_faults(model)) or alkaid_ports.port_faults(model) or list(size_faults(model))
     if build is not None and build.firmware.reuse_factor != 1:
         reason = f"the RTL takes an event every clock cycle. Received: {build.firmware.reuse_factor}"
         refusals.append(Refusal("firmware.reuse_factor", "setting", reason, "set firmware.reuse_factor: 1"))
