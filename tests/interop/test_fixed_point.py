@@ -29,7 +29,7 @@ from qformers.quant.quantisers import quantisers
 FINE = {"weight": "fixed<18,4,RND,SAT_SYM>", "bias": "fixed<18,6>", "activation": "fixed<18,6>", "norm_bits": 16,
         "smooth_fraction_bits": 9, "exp_input_fraction_bits": 8, "exp_fraction_bits": 10, "inverse_fraction_bits": 12,
         "inverse_input_fraction_bits": 8}  # fmt: skip
-IN_EVERY_RUN = ("mlp", "conv_normed", "merges")
+IN_EVERY_RUN = ("mlp", "merges")
 NAMES = [pytest.param(name, marks=() if name in IN_EVERY_RUN else pytest.mark.slow) for name in MODELS]
 
 

@@ -280,6 +280,7 @@ def test_a_fine_tuning_that_is_killed_goes_on_without_the_file(trained: Path, tm
     assert all(layer.trainable for layer in finished.layers)
 
 
+@pytest.mark.slow
 def test_another_start_than_that_of_the_training_is_refused(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
