@@ -3,8 +3,9 @@
 alkaid unrolls every product of a constant. Measured on two cores with alkaid 0.8.2, 2026-12: about 0.7 ms and 9 kB for
 each product that is left, and for each matrix that is searched for shared sums about 6 us x digits^2 / columns (27 x 16
 to 288 x 32 of 3 and 6 bits: within a factor of three where they are dense, less where they are not). Equal matrices on
-equal formats are searched once (`fixes.mended`). Estimated and measured: QKeras's CNN of MNIST 251 s and 181 s, the CNN
-of hls4ml's tutorial (SVHN, half of the weights 0) 470 s and, with each matrix searched anew, 380 s, a CNN of two layers on 14 x 14 106 s and 60 s.
+equal formats are searched once (`fixes.mended`). Estimated and measured: QKeras's CNN of MNIST 251 s and 181 s, a CNN
+of two layers on 14 x 14 106 s and 60 s, the CNN of hls4ml's tutorial (SVHN, half of the weights 0) 470 s and, with each
+matrix searched anew, 380 s.
 """
 
 from __future__ import annotations
