@@ -132,6 +132,14 @@ def test_saturating_formats_are_shrunk_too_far(iq: str, lost: str, tmp_path: Pat
         assert integer == 4
 
 
+def test_sums_of_exponentials_have_the_integer_bits_of_what_they_are_rounded_to(tmp_path: Path) -> None:
+    """`passes.hold_exponentials`."""
+    x = keras.Input((3,), name="x")
+    soft = h.softmax(h.dense(x, "first", h.SOURCE, h.MIX), "soft", inverse_iq="fixed<1,-12,RND,SAT>")
+    node = quantiser_of(plain(keras.Model(x, soft), tmp_path), "soft")
+    assert node.get_attr("accum_t").precision.integer < 0  # of sums from 1 to 3
+
+
 def test_rows_of_a_port_that_is_known_late_have_no_format(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """`passes.known_ports`."""
     monkeypatch.setattr(passes, "known_ports", nullcontext)

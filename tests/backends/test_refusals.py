@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 import pytest
-from hgq.layers import QAdd, QEinsumDense, QSoftmax, QSum
+from hgq.layers import QAdd, QEinsumDense, QMultiHeadAttention, QSoftmax, QSum
 from hgq.quantizer import Quantizer
 from support import hls_models as h
 
@@ -128,6 +128,18 @@ def test_a_softmax_that_does_not_subtract_the_maximum_is_refused() -> None:
     x, y = start()
     layer = QSoftmax(axis=-1, stable=False, enable_iq=True, iq_conf=h.form(h.SOURCE), name="soft")
     assert "soft (QSoftmax): it does not subtract the maximum" in words(keras.Model(x, layer(y)))
+
+
+def test_a_softmax_within_attention_is_looked_at_too() -> None:
+    x = keras.Input((4, 3), name="x")
+    y = h.dense(x, "first", h.SOURCE, h.MIX, equation="bni,io->bno", shape=(4, 3))
+    lost = QMultiHeadAttention(1, 3, softmax_exp_iq_conf=h.form("ufixed<1,0,RND,SAT>"), name="heads")
+    model = keras.Model(x, lost(y, y))
+    fraction = lost._softmax.exp_table.iq.quantizer._f
+    fraction.assign(fraction - 1)
+    assert "heads (QMultiHeadAttention): its exp_input has lost all its bits" in words(model)
+    wide = QMultiHeadAttention(1, 3, softmax_exp_oq_conf=h.form("ufixed<24,1,RND_CONV,SAT>", "table"), name="wide")
+    assert "entries of its exp_table, of 24 bits, are others in hls4ml's C++" in words(keras.Model(x, wide(y, y)))
 
 
 def test_what_hls4ml_stops_at_names_the_layer(tmp_path: Path) -> None:

@@ -250,6 +250,7 @@ def softmax(
     axis: int = -1,
     exp_iq: str = "ufixed<8,3,RND,SAT>",
     tables: str = "ufixed<9,1,RND_CONV,SAT>",
+    inverse_iq: str = "ufixed<8,3,RND,SAT>",
     **more: Any,
 ) -> Any:
     """A table softmax."""
@@ -257,7 +258,7 @@ def softmax(
         axis=axis,
         exp_iq_conf=form(exp_iq),
         exp_oq_conf=form(tables, "table"),
-        inv_iq_conf=form("ufixed<8,3,RND,SAT>"),
+        inv_iq_conf=form(inverse_iq),
         inv_oq_conf=form(tables, "table"),
         name=name,
         **more,

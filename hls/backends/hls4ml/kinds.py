@@ -75,6 +75,7 @@ from qformers.nn.index.sorted_order import SortedOrder
 from qformers.nn.index.sorted_tree import SortedTree
 from qformers.nn.moves import Part
 from qformers.precision.fixed import Fixed
+from qformers.quant.kinds import kind_of
 from qformers.quant.kinds.products import spelled
 from qformers.quant.kinds.record import Quantiser
 
@@ -140,18 +141,32 @@ def _softmax_faults(layer: Any, formats: Sequence[Quantiser]) -> Iterator[Fault]
     if not layer.stable:
         yield "it does not subtract the maximum (stable=False)", "set stable=True"
     for quantiser in formats:
-        if quantiser.slot in ("exp_input", "inverse_input") and not quantiser.widths().any():
+        if (
+            quantiser.slot in ("exp_input", "inverse_input")
+            and not quantiser.widths().any()
+            and not _only_zero(quantiser)
+        ):
             reason = f"its {quantiser.slot} has lost all its bits, and hls4ml addresses its tables by one at least"
             yield reason, "set firmware.backend: alkaid, or train again with a higher ebops_target"
     if layer.stable:
         yield from _softmax_tables(layer)
 
 
+def _only_zero(quantiser: Quantiser) -> bool:
+    """Whether the one bit that hls4ml leaves is the sign, which makes 0 of what is never negative, as Keras does."""
+    return quantiser.core.overflow_mode == "SAT" and bool((quantiser.kif()[0] == 1).all())
+
+
+def _attention_faults(layer: Any, formats: Sequence[Quantiser]) -> Iterator[Fault]:
+    within = layer._softmax
+    yield from _softmax_faults(within, list(kind_of(within).quantisers(within)))
+
+
 def _softmax_tables(layer: Any) -> Iterator[Fault]:
     """hls4ml computes the tables of a softmax in C++, from a float: the wider they are, the more entries are others
     than those of Keras, whose exponential has other last bits.
     """
-    rank = len(layer.input.shape)
+    rank = np.ndim(layer.inv_table.oq.quantizer.kif[0])  # a softmax within attention has no input of its own
     for table, function in ((layer.exp_table, _exponential(layer.input_scaler)), (layer.inv_table, _inverse)):
         signed, integer, fraction = (int(np.max(np.asarray(part))) for part in table.iq.quantizer.kif)
         width, (k, i, f) = signed + integer + fraction, (int(np.max(np.asarray(x))) for x in table.oq.quantizer.kif)
@@ -254,8 +269,12 @@ HANDLERS: dict[type, Handler | Gap] = {
     QSoftmax: Handler(settings=("accumulator",), faults=_softmax_faults),
     QUnaryFunctionLUT: Handler(own=_tables, faults=_table_faults),
     # hls4ml 1.3.0 registers these two under the module names of HGQ2 <= 0.1.6, so that they fall into the fallback
-    QMultiHeadAttention: Handler("hgq.layers.multi_head_attention.QMultiHeadAttention", takes_inputs=_always),
-    QLinformerAttention: Handler("hgq.layers.linformer_attention.QLinformerAttention", takes_inputs=_always),
+    QMultiHeadAttention: Handler(
+        "hgq.layers.multi_head_attention.QMultiHeadAttention", faults=_attention_faults, takes_inputs=_always
+    ),
+    QLinformerAttention: Handler(
+        "hgq.layers.linformer_attention.QLinformerAttention", faults=_attention_faults, takes_inputs=_always
+    ),
     keras.layers.Dense: Gap("it has no fixed-point format", "use hgq.layers.QDense"),
     keras.layers.EinsumDense: _PLAIN,
     keras.layers.LayerNormalization: Gap(

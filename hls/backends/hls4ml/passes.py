@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from hls.backends.hls4ml.points.layers import kinds
-from hls.backends.hls4ml.precision import hls4ml_type
+from hls.backends.hls4ml.precision import fixed_of, hls4ml_type
 from hls.backends.tables import all_values, table_values
 from qformers.precision.fixed import Fixed
 
 
 def flows(backend: str) -> list[str]:
-    """hls4ml flows in order: its conversion, our tables, the weights as they are stored, our names, the rest."""
+    """hls4ml flows in order: its conversion, tables, sums and layers of ours, weights as they are stored, our names."""
     from hls4ml.model.flow.flow import flow_map, register_flow
     from hls4ml.model.optimizer import ModelOptimizerPass
     from hls4ml.model.optimizer.optimizer import register_pass
@@ -28,11 +28,17 @@ def flows(backend: str) -> list[str]:
         def __init__(self, name: str, step: Callable[[Any], bool]) -> None:
             self.name, self.transform = name, step
 
-    own = {"qformers_tables": remake_tables, "qformers_layers": set_layers, "qformers_names": name_variables}
+    own = {
+        "qformers_tables": remake_tables,
+        "qformers_sums": hold_exponentials,
+        "qformers_layers": set_layers,
+        "qformers_names": name_variables,
+    }
     for name, step in own.items():
         if name not in flow_map:
             register_flow(name, [register_pass(name, Step(name, step))])
-    return ["optimize", "qformers_tables", "qformers_layers", "vivado:init_layers", "qformers_names", f"{backend}:ip"]
+    ours = [name for name in own if name != "qformers_names"]
+    return ["optimize", *ours, "vivado:init_layers", "qformers_names", f"{backend}:ip"]
 
 
 def remake_tables(graph: Any) -> bool:
@@ -54,6 +60,25 @@ def remake_tables(graph: Any) -> bool:
         weight.nonzeros = int(np.count_nonzero(values))
         weight.nzeros = len(values) - weight.nonzeros
         node.attributes["table_size"] = len(values)
+    return False
+
+
+def hold_exponentials(graph: Any) -> bool:
+    """Give every softmax an accumulator that holds the sum of its exponentials.
+
+    hls4ml takes the integer bits of what the sum is rounded to, which may saturate below most sums, as in published
+    models, and lets the accumulator wrap around.
+    """
+    from hls4ml.model.layers import Softmax
+    from hls4ml.model.types import NamedType
+
+    for node in graph.get_layers():
+        if not isinstance(node, Softmax):
+            continue
+        summands = node.attributes["n_in"] // (node.attributes["n_inner"] * node.attributes["n_outer"])
+        table = fixed_of(node.attributes["exp_table_t"].precision)
+        form = Fixed(table.signed, table.integer_bits + (summands - 1).bit_length(), table.fraction_bits, "TRN", "WRAP")
+        node.attributes["accum_t"] = NamedType(f"{node.name}_accum_t", hls4ml_type(form))
     return False
 
 
