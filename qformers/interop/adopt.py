@@ -15,8 +15,9 @@ from typing import Any
 
 import keras
 import numpy as np
+from hgq import layers as q
 from hgq.layers import QAdd, QEinsum, QMaximum, QMinimum, QMultiply, QSubtract
-from keras import ops
+from keras import layers, ops
 
 from qformers.config.names import legal
 from qformers.errors import ConfigError, shown
@@ -36,6 +37,15 @@ QUANTISED = {"Add": QAdd, "Subtract": QSubtract, "Multiply": QMultiply, "Maximum
 FLOAT = {
     "Add": keras.layers.Add, "Subtract": keras.layers.Subtract, "Multiply": keras.layers.Multiply,
     "Maximum": keras.layers.Maximum, "Minimum": keras.layers.Minimum,
+}  # fmt: skip
+IN_HGQ2 = {  # layers of Keras that compute without rounding -> the same with quantisers, which are left out
+    **{FLOAT[kind]: QUANTISED[kind] for kind in FLOAT},
+    layers.MaxPooling1D: q.QMaxPooling1D, layers.GlobalMaxPooling1D: q.QGlobalMaxPooling1D,
+    layers.MaxPooling2D: q.QMaxPooling2D, layers.GlobalMaxPooling2D: q.QGlobalMaxPooling2D,
+    layers.MaxPooling3D: q.QMaxPooling3D, layers.GlobalMaxPooling3D: q.QGlobalMaxPooling3D,
+    layers.AveragePooling1D: q.QAveragePooling1D, layers.GlobalAveragePooling1D: q.QGlobalAveragePooling1D,
+    layers.AveragePooling2D: q.QAveragePooling2D, layers.GlobalAveragePooling2D: q.QGlobalAveragePooling2D,
+    layers.AveragePooling3D: q.QAveragePooling3D, layers.GlobalAveragePooling3D: q.QGlobalAveragePooling3D,
 }  # fmt: skip
 ACTIVATIONS = {"Relu": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh", "Silu": "silu", "Elu": "elu", "Selu": "selu",
                "Softplus": "softplus", "Softsign": "softsign", "Exp": "exponential"}  # fmt: skip
@@ -162,10 +172,7 @@ class _Walk:
         """The same layer under a name of its own, or the steps of a mean that no backend has."""
         if means.looked_up(layer) and not self._is_output(layer):
             return lambda tensor, **kwargs: means.mean(layer, lambda name: self.name(name, "layer"), tensor)
-        if not self.floats and type(layer) is keras.layers.ReLU and plain_relu(layer):
-            layer = keras.layers.Activation("relu", name=layer.name)  # which hls4ml has too
-        config = {**layer.get_config(), "name": self.name(layer.name, "layer")}
-        twin = type(layer).from_config(config)
+        twin = self.twin(layer, self.name(layer.name, "layer"))
 
         def call(*args: Any, **kwargs: Any) -> Any:
             result = twin(*args, **kwargs)
@@ -178,6 +185,15 @@ class _Walk:
         """Whether a model gives out a mean that is not rounded, whose float32 bits are on no grid."""
         made = {id(tensor) for node in layer._inbound_nodes for tensor in node.output_tensors}
         return not layer.enable_oq and bool(made & self.outputs)
+
+    def twin(self, layer: Any, name: str) -> Any:
+        """A layer that computes the same."""
+        config = {**layer.get_config(), "name": name}
+        if not self.floats and type(layer) in IN_HGQ2:
+            return IN_HGQ2[type(layer)](**config, enable_iq=False, enable_oq=False)
+        if not self.floats and type(layer) is layers.ReLU and plain_relu(layer):
+            return layers.Activation("relu", name=name)
+        return type(layer).from_config(config)
 
     def lifted(self, operation: Any) -> Callable[..., Any]:
         """A layer that computes what an operation on tensors does.
@@ -213,6 +229,8 @@ class _Walk:
                 return keras.layers.Permute(axes[1:], name=name)(tensors[0])
             if kind in ("Reshape", "ExpandDims", "Squeeze"):
                 return _reshaped(operation, tensors[0], name, refuse)
+            if kind == "Repeat":
+                return _repeated(operation, tensors[0], name, refuse)
             if kind in ACTIVATIONS and (self.floats or kind == "Relu"):
                 return keras.layers.Activation(ACTIVATIONS[kind], name=name)(tensors[0])
             if kind == "Gelu" and self.floats and not operation.approximate:
@@ -275,6 +293,18 @@ def _reshaped(operation: Any, tensor: Any, name: str, refuse: Callable[[str], Co
     if shape[0] is not None or any(size is None for size in shape[1:]):
         raise refuse(f"the batch axis must stay the first one. Received: {shape}")
     return keras.layers.Reshape(shape[1:], name=name)(tensor)
+
+
+def _repeated(operation: Any, tensor: Any, name: str, refuse: Callable[[str], ConfigError]) -> Any:
+    axis, times, rank = operation.axis, operation.repeats, len(tensor.shape)
+    if not isinstance(times, int) or axis is None or (axis % rank, rank) not in ((1, 3), (1, 4), (2, 4)):
+        raise refuse(
+            "it repeats each row, (B, N, C), or each row or column, (B, H, W, C), a number of times. "
+            f"Received: repeats={shown(times)}, axis={axis} of {tuple(tensor.shape)}"
+        )
+    if rank == 3:
+        return layers.UpSampling1D(times, name=name)(tensor)
+    return layers.UpSampling2D((times, 1) if axis % rank == 1 else (1, times), name=name)(tensor)
 
 
 def _matmul(tensors: list[Any], refuse: Callable[[str], ConfigError]) -> str:

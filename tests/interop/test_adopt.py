@@ -62,9 +62,23 @@ MODELS: dict[str, Callable[[], keras.Model]] = {
     "added": lambda: one((4,), lambda x: head(QDense(3)(x) + QDense(3)(x))),
     "multiplied": lambda: one((4,), lambda x: head(QDense(3)(x) * QDense(3)(x))),
     "relu": lambda: one((4,), lambda x: head(ops.relu(QDense(3)(x)))),
+    "repeated": lambda: one((4, 3), lambda x: head(ops.repeat(QDense(3)(x), 2, axis=1))),
+    "repeated_columns": lambda: one((4, 3, 2), lambda x: head(ops.repeat(QDense(3)(x), 2, axis=-2))),
+    "pooled": lambda: one(
+        (8, 8, 2), lambda x: head(keras.layers.GlobalAveragePooling2D()(keras.layers.MaxPooling2D(2)(QDense(3)(x))))
+    ),
+    "summed": lambda: one((4,), lambda x: head(keras.layers.Add()([QDense(3)(x), keras.layers.ReLU()(QDense(3)(x))]))),
     "matmul": lambda: one((4, 3), lambda x: head(ops.matmul(QDense(4)(x), QDense(3)(x)))),
     "attention": lambda: one((4, 6), lambda x: QMultiHeadAttention(2, 3)(x, x)),
 }
+
+
+def test_layers_of_keras_that_hgq2_has_become_its_own() -> None:
+    kinds = {type(layer).__name__ for name in ("pooled", "summed") for layer in adopt(MODELS[name]()).model.layers}
+    assert kinds == {"InputLayer", "QDense", "QMaxPooling2D", "QGlobalAveragePooling2D", "QAdd", "Activation"}
+    given = keras.Input((4, 3))
+    plain = keras.Model(given, keras.layers.ReLU()(keras.layers.GlobalMaxPooling1D()(given)))
+    assert [type(layer) for layer in adopt(plain, floats=True).model.layers] == [type(x) for x in plain.layers]
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -125,6 +139,7 @@ def test_legal_names(old: str, taken: tuple[str, ...], new: str) -> None:
             r"\(Sort\) has no layer here: it is not known; write",
         ),
         (lambda: one((4, 3), lambda x: head(x[0])), "it takes a part of the batch axis"),
+        (lambda: one((4, 3), lambda x: head(ops.repeat(x, 2, axis=2))), r"it repeats each row.*repeats=2, axis=2 of"),
         (lambda: keras.Sequential([QDense(3)]), "a model is a built keras.Sequential or a functional keras.Model"),
     ],
 )
