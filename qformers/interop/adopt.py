@@ -82,8 +82,9 @@ def adopt(model: Any, floats: bool = False) -> Adopted:
     inputs = [walk.input(tensor) for tensor in graph.inputs]
     outputs = walk.through(graph, inputs)
     ends = walk.ends(outputs, _names_of_outputs(model, graph))
-    made = keras.Model(inputs if len(inputs) > 1 else inputs[0], ends, name=legal(model.name, "model", ()))
-    _compared(graph, made)
+    given = inputs if len(inputs) > 1 else inputs[0]
+    made = keras.Model(given, ends, name=legal(model.name, "model", ()))
+    _compared(graph, keras.Model(given, outputs))
     return Adopted(made, dict(walk.renamed), tuple(walk.left_out))
 
 
@@ -116,7 +117,9 @@ def _graph_of(model: Any) -> Any:
 
 def _names_of_outputs(model: Any, graph: Any) -> list[str]:
     named = getattr(model, "_outputs_struct", None)
-    return list(named) if isinstance(named, dict) else [""] * len(graph.outputs)
+    if not isinstance(named, dict):
+        return [""] * len(graph.outputs)
+    return list(keras.tree.flatten({name: name for name in named}))  # in the order of the outputs, which is its own
 
 
 class _Walk:
@@ -175,6 +178,11 @@ class _Walk:
         twin = self.twin(layer, self.name(layer.name, "layer"))
 
         def call(*args: Any, **kwargs: Any) -> Any:
+            if type(twin) is not type(layer) and kwargs.pop("mask", None) is not None:
+                raise ConfigError(
+                    f"layer '{layer.name}' ({type(layer).__name__}): firmware pools over all rows: multiply its input "
+                    "by the mask and leave the argument out. Received: mask"
+                )
             result = twin(*args, **kwargs)
             twin.set_weights(layer.get_weights())
             return result
@@ -324,7 +332,10 @@ def _compared(old: Any, new: keras.Model) -> None:
     random = np.random.default_rng(SEED)
     events = [random.normal(0.0, 2.0, (EVENTS, *tensor.shape[1:])) for tensor in old.inputs]
     given = [ops.cast(array, tensor.dtype) for array, tensor in zip(events, old.inputs, strict=True)]
-    answers = [keras.tree.flatten(model(given if len(given) > 1 else given[0], training=False)) for model in (old, new)]
+    answers = [
+        keras.tree.flatten(model(keras.tree.pack_sequence_as(model._inputs_struct, given), training=False))
+        for model in (old, new)
+    ]
     for wanted, found, tensor in zip(*answers, old.outputs, strict=True):
         one, other = (np.asarray(ops.convert_to_numpy(part)) for part in (wanted, found))
         if one.shape != other.shape or not np.array_equal(one, other):

@@ -42,6 +42,18 @@ def several() -> keras.Model:
     return keras.Model([a, b], {"class": QDense(2, name="input")(both), "mass": QDense(1, name="int")(both)})
 
 
+def by_name() -> keras.Model:
+    given = {name: keras.Input((3,), name=name) for name in ("x", "mask")}
+    both = keras.layers.Concatenate()([given["x"], given["mask"]])
+    outputs = {name: QDense(2, name=f"to_{name}")(both) for name in ("mean", "int", "class", "log_var")}
+    return keras.Model(given, outputs)
+
+
+def masked() -> keras.Model:
+    given, mask = keras.Input((4, 3), name="x"), keras.Input((4,), name="mask")
+    return keras.Model([given, mask], head(keras.layers.GlobalAveragePooling1D(name="pool")(given, mask=mask)))
+
+
 MODELS: dict[str, Callable[[], keras.Model]] = {
     "sequential": lambda: keras.Sequential(
         [keras.Input((6,)), QDense(4, activation="relu"), keras.layers.Dropout(0.5), QDense(2)]
@@ -50,6 +62,7 @@ MODELS: dict[str, Callable[[], keras.Model]] = {
     "called_twice": shared,
     "models_within": within,
     "several_inputs_and_outputs": several,
+    "inputs_and_outputs_by_name": by_name,
     "slices": lambda: one((4, 3), lambda x: head(x[:, 1:3, -1])),
     "slices_by_dots": lambda: one((4, 3), lambda x: head(x[..., 1])),
     "transposed": lambda: one((4, 3), lambda x: head(ops.transpose(x, (0, 2, 1)))),
@@ -81,6 +94,11 @@ def test_layers_of_keras_that_hgq2_has_become_its_own() -> None:
     assert [type(layer) for layer in adopt(plain, floats=True).model.layers] == [type(x) for x in plain.layers]
 
 
+def answers(model: Any, given: list[Any]) -> list[Any]:
+    whole = getattr(model, "_functional", model)  # of a Sequential
+    return list(keras.tree.flatten(whole(keras.tree.pack_sequence_as(whole._inputs_struct, given))))
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_what_is_taken_over_computes_the_same(name: str) -> None:
     keras.utils.set_random_seed(4)
@@ -89,8 +107,7 @@ def test_what_is_taken_over_computes_the_same(name: str) -> None:
     adopted = adopt(model)
     random = np.random.default_rng(2)
     given = [random.normal(0, 1, (100, *t.shape[1:])).astype(np.float32) for t in model.inputs]
-    given = given if len(given) > 1 else given[0]
-    wanted, found = (keras.tree.flatten(one(given)) for one in (model, adopted.model))
+    wanted, found = (answers(one, given) for one in (model, adopted.model))
     assert len(wanted) == len(found)
     for left, right in zip(wanted, found, strict=True):
         assert np.array_equal(left, right)
@@ -140,6 +157,7 @@ def test_legal_names(old: str, taken: tuple[str, ...], new: str) -> None:
         ),
         (lambda: one((4, 3), lambda x: head(x[0])), "it takes a part of the batch axis"),
         (lambda: one((4, 3), lambda x: head(ops.repeat(x, 2, axis=2))), r"it repeats each row.*repeats=2, axis=2 of"),
+        (masked, r"layer 'pool' .GlobalAveragePooling1D.: firmware pools over all rows: .* Received: mask"),
         (lambda: keras.Sequential([QDense(3)]), "a model is a built keras.Sequential or a functional keras.Model"),
     ],
 )
