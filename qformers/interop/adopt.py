@@ -174,18 +174,25 @@ class _Walk:
     def copied(self, layer: Any) -> Callable[..., Any]:
         """The same layer under a name of its own, or the steps of a mean that no backend has."""
         if means.looked_up(layer) and not self._is_output(layer):
-            return lambda tensor, **kwargs: means.mean(layer, lambda name: self.name(name, "layer"), tensor)
+            return self.mean(layer)
         twin = self.twin(layer, self.name(layer.name, "layer"))
 
         def call(*args: Any, **kwargs: Any) -> Any:
             if type(twin) is not type(layer) and kwargs.pop("mask", None) is not None:
-                raise ConfigError(
-                    f"layer '{layer.name}' ({type(layer).__name__}): firmware pools over all rows: multiply its input "
-                    "by the mask and leave the argument out. Received: mask"
-                )
+                raise _masked(layer)
             result = twin(*args, **kwargs)
             twin.set_weights(layer.get_weights())
             return result
+
+        return call
+
+    def mean(self, layer: Any) -> Callable[..., Any]:
+        """The steps of a mean over a number of values that is no power of two."""
+
+        def call(tensor: Any, mask: Any = None) -> Any:
+            if mask is not None:
+                raise _masked(layer)
+            return means.mean(layer, lambda name: self.name(name, "layer"), tensor)
 
         return call
 
@@ -266,6 +273,13 @@ class _Walk:
         if kind == "Subtract" and not first:
             return keras.layers.Rescaling(-1.0, number, name=name)(tensor)
         return keras.layers.Rescaling(1.0, -number if first else number, name=name)(tensor)
+
+
+def _masked(layer: Any) -> ConfigError:
+    return ConfigError(
+        f"layer '{layer.name}' ({type(layer).__name__}): firmware pools over all rows: multiply its input by the mask "
+        "and leave the argument out. Received: mask"
+    )
 
 
 def _changes_nothing(operation: Any) -> bool:

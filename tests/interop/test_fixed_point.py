@@ -104,6 +104,13 @@ def test_a_mask_is_refused() -> None:
         converted(adopt(model, floats=True).model, tiny())
 
 
+def test_a_mask_of_rows_is_refused() -> None:
+    x, mask = keras.Input((6, 4)), keras.Input((6,))
+    model = keras.Model([x, mask], L.GlobalAveragePooling1D()(x, mask=mask))
+    with pytest.raises(ConfigError, match=r"a mask changes from event to event: multiply its input.*Received: mask"):
+        converted(adopt(model, floats=True).model, tiny())
+
+
 def test_a_mean_over_windows_counts_no_padding() -> None:
     for size, window, stride, padding in ((7, 3, 2, "same"), (7, 3, 2, "valid"), (6, 4, 1, "same")):
         x = np.random.default_rng(0).normal(size=(2, size, 3)).astype(np.float32)

@@ -186,6 +186,8 @@ def _step(make: Maker, layer: Any, wires: Mapping[int, Wire], behind: Absorbed |
     }  # fmt: skip
     inputs = tuple(wires[id(tensor)] for tensor in tensors)
     step = Step(make, layer, inputs, layer.name, options=options)
+    if masks := [key for key, value in given.kwargs.items() if "mask" in key and isinstance(value, keras.KerasTensor)]:
+        raise step.refuse("a mask changes from event to event: multiply its input by it instead", masks[0])
     if behind is None:
         return step
     return replace(step, after=_chained(make, behind.norms), relu=behind.relu)
