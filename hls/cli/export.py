@@ -28,6 +28,9 @@ from qformers.errors import ConfigError
 
 if TYPE_CHECKING:
     from qformers.builds.build import Build
+    from qformers.interop.own_run import OwnRun
+
+AUDITED = 1000  # events whose values are looked at
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -96,7 +99,26 @@ def _own(options: argparse.Namespace) -> tuple[Build, Path, Path]:
     if made.adopted.left_out:
         print(f"left out:  {', '.join(made.adopted.left_out)}, which does nothing in inference")
     print(f"run:       {made.folder}")
+    if options.events is not None:
+        _say_overflows(made)
     return made.build, made.folder, made.model
+
+
+def _say_overflows(made: OwnRun) -> None:
+    """How many formats of values do not hold these events."""
+    from qformers.builds.models import load_model
+    from qformers.builds.own_events import own_events
+    from qformers.quant.audit import audit
+
+    model = load_model(made.model)
+    events = {name: array[:AUDITED] for name, array in (own_events(made.build, model) or {}).items()}
+    rows = [row for row in audit(model, events) if row.events]
+    if beyond := [row for row in rows if row.saturated]:
+        most = max(beyond, key=lambda row: row.saturated)
+        print(
+            f"note:      {len(beyond)} of {len(rows)} formats of values do not hold all of these events, most "
+            f"{most.name} ({most.saturated:.2%} outside of {most.widest}): qformers audit {made.folder / 'build.yaml'}"
+        )
 
 
 def _refuse_extra(options: argparse.Namespace) -> None:

@@ -175,9 +175,10 @@ class _Walk:
         """The same layer under a name of its own, or the steps of a mean that no backend has."""
         if means.looked_up(layer) and not self._is_output(layer):
             return self.mean(layer)
-        twin = self.twin(layer, self.name(layer.name, "layer"))
+        name = self.name(layer.name, "layer")
 
         def call(*args: Any, **kwargs: Any) -> Any:
+            twin = self.twin(layer, name, _sizes(layer, args[0]) if isinstance(layer, layers.EinsumDense) else {})
             if type(twin) is not type(layer) and kwargs.pop("mask", None) is not None:
                 raise _masked(layer)
             result = twin(*args, **kwargs)
@@ -201,9 +202,9 @@ class _Walk:
         made = {id(tensor) for node in layer._inbound_nodes for tensor in node.output_tensors}
         return not layer.enable_oq and bool(made & self.outputs)
 
-    def twin(self, layer: Any, name: str) -> Any:
-        """A layer that computes the same."""
-        config = {**layer.get_config(), "name": name}
+    def twin(self, layer: Any, name: str, settings: Mapping[str, Any]) -> Any:
+        """A layer that computes the same, with other settings that say the same."""
+        config = {**layer.get_config(), **settings, "name": name}
         if not self.floats and type(layer) in IN_HGQ2:
             return IN_HGQ2[type(layer)](**config, enable_iq=False, enable_oq=False)
         if not self.floats and type(layer) is layers.ReLU and plain_relu(layer):
@@ -233,7 +234,7 @@ class _Walk:
                 if self.floats:
                     return FLOAT[kind](name=name)(tensors)
                 return QUANTISED[kind](enable_iq=False, enable_oq=False, name=name)(tensors)
-            if kind in FLOAT and len(tensors) == 1:
+            if kind in (*FLOAT, "Divide", "TrueDivide", "Negative") and len(tensors) == 1:
                 return self.with_number(kind, args, name, refuse)
             if kind == "Concatenate":
                 return keras.layers.Concatenate(axis=operation.axis, name=name)(tensors)
@@ -263,16 +264,32 @@ class _Walk:
 
     def with_number(self, kind: str, args: tuple[Any, ...], name: str, refuse: Callable[[str], ConfigError]) -> Any:
         """An operation of a tensor and a number."""
-        numbers = [one for one in args if isinstance(one, int | float | np.number)]
-        if not self.floats or len(numbers) != 1 or kind not in ("Add", "Subtract", "Multiply"):
+        numbers = [-1.0] if kind == "Negative" else [one for one in args if isinstance(one, int | float | np.number)]
+        divided = kind.endswith("Divide") and isinstance(args[0], keras.KerasTensor) and numbers and numbers[0]
+        if not self.floats or len(numbers) != 1 or not (divided or kind in ("Add", "Subtract", "Multiply", "Negative")):
             raise refuse(f"it takes two tensors. Received: one tensor and {shown(numbers[0] if numbers else args)}")
         number, tensor = float(numbers[0]), next(one for one in args if isinstance(one, keras.KerasTensor))
-        if kind == "Multiply":
+        if kind in ("Multiply", "Negative"):
             return Factor(number, name=name)(tensor)
+        if divided:
+            return Factor(1.0 / number, name=name)(tensor)
         first = kind == "Subtract" and isinstance(args[0], keras.KerasTensor)
         if kind == "Subtract" and not first:
             return keras.layers.Rescaling(-1.0, number, name=name)(tensor)
         return keras.layers.Rescaling(1.0, -number if first else number, name=name)(tensor)
+
+
+def _sizes(layer: Any, tensor: Any) -> dict[str, Any]:
+    """The shape of the output of an EinsumDense where that leaves sizes to the input, as `output_shape=(None, 4)` does.
+
+    Its axes are those of the input and of the kernel.
+    """
+    inputs, rest = layer.equation.split(",")
+    axes, output = rest.split("->")
+    if "..." in layer.equation or all(size is not None for size in layer.output.shape[1:]):
+        return {}
+    sizes = {**dict(zip(axes, layer.kernel.shape, strict=True)), **dict(zip(inputs, tensor.shape, strict=True))}
+    return {"output_shape": tuple(sizes[letter] for letter in output[1:])}
 
 
 def _masked(layer: Any) -> ConfigError:

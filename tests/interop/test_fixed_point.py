@@ -104,6 +104,51 @@ def test_a_mask_is_refused() -> None:
         converted(adopt(model, floats=True).model, tiny())
 
 
+def same_as_float(model: keras.Model) -> None:
+    """With many bits, on events of its own."""
+    adopted = adopt(model, floats=True).model
+    random = np.random.default_rng(3)
+    inputs = {t.name: random.normal(0, 1, (100, *t.shape[1:])).astype(np.float32) for t in adopted.inputs}
+    build = tiny().model_copy(update={"quant": QuantConfig(learn=False, **FINE)})
+    shop = Workshop(build, float_twin(adopted), lambda one: converted(adopted, one), inputs)
+    quantised = shop.model(calibrated(shop, Rule(quantile=1.0)))
+    for ours, ideal in zip(
+        *(keras.tree.flatten(one(inputs, training=False)) for one in (quantised, shop.float_model)), strict=True
+    ):
+        assert np.corrcoef(np.ravel(ours), np.ravel(ideal))[0, 1] > 0.999
+
+
+def by_keywords() -> keras.Model:
+    x = [keras.Input((4, 6), name=f"i{place}") for place in range(3)]
+    return keras.Model(x, L.MultiHeadAttention(2, 3)(query=x[0], value=x[2], key=x[1]))
+
+
+def colliding() -> keras.Model:
+    x = keras.Input((6,))
+    y = L.Dense(5, activation="gelu", name="first")(x)
+    y = L.Dense(4, name="first_gelu_table")(L.Dense(4, name="first_gelu")(y))
+    y = L.Dense(4, name="ln_mean")(L.LayerNormalization(name="ln")(y))
+    return keras.Model(x, {"b": L.Dense(3)(y), "a": L.Dense(2)(-y / 4.0)})
+
+
+def by_dictionary() -> keras.Model:
+    a, b = keras.Input((5, 4), name="a"), keras.Input((5, 4), name="b")
+    return keras.Model({"b": b, "a": a}, L.EinsumDense("abc,cd->abd", (None, 3), bias_axes="d")(a - b))
+
+
+@pytest.mark.parametrize("make", [by_keywords, colliding, by_dictionary])
+def test_arguments_names_and_structures_are_those_of_the_model(make: Callable[[], keras.Model]) -> None:
+    keras.utils.set_random_seed(2)
+    same_as_float(make())
+
+
+def test_a_mask_of_an_attention_is_refused() -> None:
+    x, mask = keras.Input((5, 5)), keras.Input((5, 5))
+    y = L.MultiHeadAttention(2, 3)(x, x, attention_mask=mask)
+    with pytest.raises(ConfigError, match=r"a mask changes from event to event.*Received: attention_mask"):
+        converted(adopt(keras.Model([x, mask], y), floats=True).model, tiny())
+
+
 def test_a_mask_of_rows_is_refused() -> None:
     x, mask = keras.Input((6, 4)), keras.Input((6,))
     model = keras.Model([x, mask], L.GlobalAveragePooling1D()(x, mask=mask))
@@ -168,7 +213,7 @@ def change(key: str, value: Any) -> Callable[[Given], Given]:
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        (change("types", ["Dens.weight=fixed<6,1>"]), r"quant.types: no layer is of type 'Dens'"),
+        (change("types", ["Dens.weight=fixed<6,1>"]), r"--types: the model has no layer of class 'Dens'.*'Dense'"),
         (change("layers", ["firt.weight=fixed<6,1>"]), r"quant.layers: no layer is called 'firt'.*'first'"),
         (change("layers", ["first.weigth=fixed<6,1>"]), r"weigth"),
         (change("layers", ["first=fixed<6,1>"]), r"a format is given as NAME.SLOT=FORMAT, .* Received: first=fixed"),

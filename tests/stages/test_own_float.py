@@ -71,7 +71,7 @@ def test_a_float_model_gets_formats_and_a_build_file_that_says_them(
     assert build.model.layers["first"] == "QEinsumDense"
     assert build.data.test == (str(folder / "events.npz"),)
     record = json.loads(Path("runs/net/qat/errors.json").read_text())
-    assert [row["layer"] for row in record["layers"]] == ["first", "second_gelu"]
+    assert [row["layer"] for row in record["layers"]] == ["first", "second_gelu", "output_layer"]
     # the same file again writes the same run; another model may not have its folder
     assert command("quantise", "net.keras", "--calibrate", "events.npz", "--quiet") == 0
     seq(keras.layers.Dense(2), shape=(5,)).save("other.keras")

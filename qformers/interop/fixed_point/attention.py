@@ -48,8 +48,8 @@ def _refuse(step: Step) -> None:
     for key, value in step.options.items():
         if value not in (None, False) and key != "training":
             raise step.refuse(f"its argument {key} has no form here: leave it out, or add a mask to the scores", value)
-    if len(step.inputs) > WIDE:
-        raise step.refuse("a mask changes from event to event", f"{len(step.inputs)} tensors")
+    if len(step.layer._output_dense.kernel.shape) > WIDE:
+        raise step.refuse("its output_shape is one number: put a Reshape behind it", step.layer._output_shape)
     ranks = [len(wire.shape) for wire in step.inputs]
     if any(rank != WIDE for rank in ranks):
         raise step.refuse("it takes sequences (events, places, channels)", f"{ranks} axes")

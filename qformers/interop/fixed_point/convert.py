@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +13,7 @@ from keras import layers
 
 from qformers.builds.build import Build
 from qformers.config.sections import QuantConfig
-from qformers.errors import ConfigError, nearest
+from qformers.errors import ConfigError
 from qformers.interop.fixed_point import attention, functions, linear, merges, shapes
 from qformers.interop.fixed_point.maker import Array, Maker, Wire
 from qformers.interop.fixed_point.step import Step
@@ -132,12 +133,13 @@ def refuse_unknown(model: keras.Model) -> None:
     Raises:
         ConfigError: naming the first one, and what to write in its place.
     """
+    if all(isinstance(layer, layers.InputLayer) for layer in model.layers):
+        raise ConfigError("the model has no layer that computes anything")
     for layer in model.layers:
         if isinstance(layer, layers.InputLayer) or type(layer) in CONVERSIONS:
             continue
         kind = type(layer).__name__
-        known = {one.__name__ for one in CONVERSIONS}
-        instead = f"write {INSTEAD[kind]}" if kind in INSTEAD else f"write it of {_LIST}{nearest(kind, known)}"
+        instead = f"write {INSTEAD[kind]}" if kind in INSTEAD else f"write it of {_LIST}"
         raise ConfigError(f"layer '{layer.name}': {kind} has no form in fixed point; {instead}")
 
 
@@ -180,17 +182,23 @@ def converted(model: keras.Model, build: Build) -> keras.Model:
 
 def _step(make: Maker, layer: Any, wires: Mapping[int, Wire], behind: Absorbed | None) -> Step:
     given = layer._inbound_nodes[0].arguments
-    tensors = [one for one in keras.tree.flatten((given.args, given.kwargs)) if isinstance(one, keras.KerasTensor)]
-    options = {
-        key: value for key, value in given.kwargs.items() if not isinstance(value, keras.KerasTensor | list | tuple)
-    }  # fmt: skip
-    inputs = tuple(wires[id(tensor)] for tensor in tensors)
+    named = inspect.signature(type(layer).call).bind(layer, *given.args, **given.kwargs).arguments  # in their order
+    held = {
+        key: [one for one in keras.tree.flatten(value) if isinstance(one, keras.KerasTensor)]
+        for key, value in named.items()
+    }
+    inputs = tuple(wires[id(tensor)] for tensors in held.values() for tensor in tensors)
+    options = {key: value for key, value in given.kwargs.items() if not held[key]}
     step = Step(make, layer, inputs, layer.name, options=options)
-    if masks := [key for key, value in given.kwargs.items() if "mask" in key and isinstance(value, keras.KerasTensor)]:
-        raise step.refuse("a mask changes from event to event: multiply its input by it instead", masks[0])
+    if masks := [key for key, tensors in held.items() if "mask" in key and tensors]:
+        raise step.refuse("a mask changes from event to event: multiply its input by it, or add it to scores", masks[0])
     if behind is None:
         return step
     return replace(step, after=_chained(make, behind.norms), relu=behind.relu)
+
+
+def _tensors(value: Any) -> list[Any]:
+    return [one for one in keras.tree.flatten(value) if isinstance(one, keras.KerasTensor)]
 
 
 def _chained(make: Maker, norms: tuple[Any, ...]) -> tuple[Array, Array] | None:

@@ -17,7 +17,7 @@ SMOOTH = {"gelu": "gelu", "silu": "silu", "swish": "silu", "tanh": "tanh"}
 TABULATED = (
     "celu", "elu", "exponential", "hard_shrink", "hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh", "leaky_relu",
     "log_sigmoid", "mish", "relu6", "selu", "sigmoid", "soft_shrink", "softplus", "softsign", "sparse_plus",
-    "sparse_sigmoid", "squareplus", "tanh_shrink", "threshold",
+    "sparse_sigmoid", "squareplus", "tanh_shrink",
 )  # fmt: skip  # functions of one number; log_softmax, glu and the like are none
 ENDS = ("softmax", "sigmoid")  # a last activation that only orders or squeezes the scores
 
@@ -46,7 +46,7 @@ def applied(step: Step, x: Tensor, activation: Any) -> Tensor:
     if name == "softmax":
         return step.make.softmax(x, step.name)
     if name in SMOOTH:
-        return step.make.nn.activated(x, SMOOTH[name], step.name)
+        return step.make.nn.activated(x, SMOOTH[name], step.make.prefix(step.name))
     if name in TABULATED:
         return step.make.table(x, getattr(keras.activations, name), step.name)
     known = ", ".join(sorted({"linear", "relu", "softmax", *SMOOTH, *TABULATED}))

@@ -193,7 +193,7 @@ def _normed(step: Step, kind: Any, axis: Any, epsilon: float, learned: tuple[Any
     axes = [axis] if isinstance(axis, int) else list(axis)
     if axes not in ([-1], [len(step.first.shape) - 1]):
         raise step.refuse("a norm is along the last axis: put a Permute in front", f"axis={axis}")
-    y = step.make.nn.normalised(step.x, Norm(step.name, kind, epsilon=float(epsilon)))
+    y = step.make.nn.normalised(step.x, Norm(step.make.prefix(step.name), kind, epsilon=float(epsilon)))
     size = int(y.shape[-1])
     scale = np.ones(size) if learned[0] is None else numbers(learned[0])
     shift = np.zeros(size) if learned[1] is None else numbers(learned[1])

@@ -21,6 +21,10 @@ from qformers.nn.vocabulary import Table, Tensor
 
 Array = NDArray[np.float64]
 CONVOLUTIONS = {1: QConv1D, 2: QConv2D, 3: QConv3D}
+STEPS = (  # of norms and activations, whose names the vocabulary makes from that of the layer
+    "mean", "centred", "shifted", "squares", "root0", "root1", "root2", "root3", "root_sum1", "root_sum2", "root",
+    "normed", "row", "flat", "table", "rectified",
+)  # fmt: skip
 LETTERS = [letter for letter in ascii_lowercase if letter not in "byz"]
 
 
@@ -71,6 +75,11 @@ class Maker:
         free = next(name for name in (wanted, *(f"{wanted}_{n}" for n in range(2, 10**6))) if name not in self._taken)
         self._taken.add(free)
         return free
+
+    def prefix(self, wanted: str) -> str:
+        """A name with whose steps (`STEPS`) no layer collides: the wanted one, or one like it."""
+        names = (wanted, *(f"{wanted}_{n}" for n in range(2, 10**6)))
+        return next(name for name in names if not any(f"{name}_{step}" in self._taken for step in STEPS))
 
     def plain(self, x: Wire) -> Tensor:
         """A value with what stands behind it in a layer of its own, made once."""

@@ -16,7 +16,7 @@ from qformers.builds.own_events import events_of
 from qformers.builds.run_place import refuse_foreign_run
 from qformers.builds.saved import save_model
 from qformers.builds.settings import MADE_BY, sections_of
-from qformers.errors import ConfigError
+from qformers.errors import ConfigError, nearest
 from qformers.files import replacing
 from qformers.interop.adopt import Adopted, adopt
 from qformers.interop.fixed_point.convert import converted, float_twin, refuse_unknown, without_ends
@@ -34,11 +34,13 @@ from qformers.quant.ptq.slots import Slot
 from qformers.quant.ptq.workshop import Workshop
 from qformers.quant.quantisers import quantisers
 from qformers.records import hashes, write_record
+from qformers.tasks.score_names import spell
 from qformers.results import Result
-from qformers.train.beta import ebops
+from qformers.train.beta import ebops, set_beta
 from qformers.train.phases import exclusive
 
 STAGE = "own.ptq"
+POOR = 0.9  # correlation with float, below which a layer is pointed at
 COMPARED = 512  # events, followed through all layers beside float
 QUANT = {"learn": False}  # formats are found here, and kept in a training that follows
 
@@ -81,6 +83,7 @@ class OwnQuantised(Result):
         ebops: of the quantised one.
         errors: layers against float.
         measured: beside float by the metric; None without one.
+        labelled: whether labels were given for that.
         words: more to be said, line by line.
     """
 
@@ -89,6 +92,7 @@ class OwnQuantised(Result):
     ebops: int
     errors: tuple[LayerError, ...]
     measured: Evaluation | None = None
+    labelled: bool = False
     words: tuple[str, ...] = field(default=())
 
     @property
@@ -98,7 +102,14 @@ class OwnQuantised(Result):
 
     def __str__(self) -> str:
         """EBOPs and, where it was measured, what is lost against float."""
-        lost = "" if self.measured is None else f"  {in_short(self.measured)}"
+        measured = self.measured
+        if measured is None:
+            lost = ""
+        elif self.labelled:
+            score, of = measured.score, spell(measured.of)
+            lost = f"  {of} {score:.4f}, of float {score + measured.lost:.4f}; {in_short(measured)}"
+        else:
+            lost = f"  mean squared difference from float {measured.divergence:.2e}"
         return f"{self.model}  EBOPs {self.ebops:,}{lost}"
 
     def pieces(self) -> Iterator[RenderableType]:
@@ -106,6 +117,13 @@ class OwnQuantised(Result):
         yield error_table(self.errors, f"Quantised against float, up to {COMPARED} events")
         for old, new in self.adopted.renamed.items():
             yield f"renamed:   {old} is {new} now"
+        poor = [row for row in self.errors if row.correlation < POOR and row.relative > 1.0 - POOR]
+        if poor:
+            worst = min(poor, key=lambda row: row.correlation)
+            yield (
+                f"note: layer '{worst.layer}' follows float with a correlation of {worst.correlation:.3f} only: give "
+                "it, or what it reads, more bits (--layers)"
+            )
         yield from self.words or (str(self),)
 
     def save(self) -> Path:
@@ -185,7 +203,15 @@ def _gather(given: Given, ending: str = "") -> _Bench:
     folder = given.run or Path("runs") / f"{build.name}{ending}"
     refuse_foreign_run(folder)
     refuse_another(folder, given.model)
-    return _Bench(given, adopted, Workshop(build, twin, partial(converted, adopted.model), inputs), folder, jets)
+    if build.quant is not None and build.quant.learn:
+        raise ConfigError(
+            "quant.learn: formats are found from data here and stay in a training that follows; leave it out, or build "
+            "the model of HGQ2's layers. Received: true"
+        )
+    shop = Workshop(build, twin, partial(converted, adopted.model), inputs)
+    if not shop.formats:  # also refuses what cannot be converted, before there is a folder
+        raise ConfigError(f"{given.model}: no format can be said of any layer")
+    return _Bench(given, adopted, shop, folder, jets)
 
 
 def _adopted(path: Path) -> Adopted:
@@ -226,9 +252,12 @@ def _for_layers(given: Given, model: keras.Model) -> list[str]:
         kind, dot, rest = text.partition(".")
         named = [layer.name for layer in model.layers if type(layer).__name__ == kind]
         if named and dot:
-            texts += [f"quant.layers.{name}.{rest}" for name in named]
-        else:
+            texts += [_checked(f"quant.layers.{name}.{rest}") for name in named]
+        elif kind.startswith("Q"):  # as the result calls it
             texts.append(f"quant.types.{text}")
+        else:
+            classes = sorted({type(layer).__name__ for layer in model.layers})
+            raise ConfigError(f"--types: the model has no layer of class '{kind}'{nearest(kind, classes)}")
     return texts
 
 
@@ -239,6 +268,7 @@ def _write(bench: _Bench, formats: Mapping[Slot, Fixed], facts: Mapping[str, Any
     held = shop.build.model.model_copy(update={"layers": described_as})
     shop = replace(shop, build=shop.build.model_copy(update={"model": held}))
     model, folder = shop.model(), bench.folder / "qat"
+    set_beta(model, 0.0)  # widths stay: a training that follows has no price of bits in its loss
     few = {name: array[:COMPARED] for name, array in shop.inputs.items()}
     errors = errors_between(shop.float_model, model, few, few)
     measured = None if bench.jets is None else Evaluator(shop, formats, bench.jets).measure(formats)
@@ -259,4 +289,5 @@ def _write(bench: _Bench, formats: Mapping[Slot, Fixed], facts: Mapping[str, Any
     with replacing(bench.folder / "build.yaml") as temporary:
         temporary.write_text(shop.build.to_yaml())
     write_manifest(folder, STAGE, shop.build, more, hashes(folder, ["model.keras"]))
-    return OwnQuantised(bench.folder, bench.adopted, bits, errors, measured)
+    labelled = bench.given.labels is not None
+    return OwnQuantised(bench.folder, bench.adopted, bits, errors, measured, labelled)
