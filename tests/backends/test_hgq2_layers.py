@@ -21,7 +21,7 @@ from qformers.quant.audit import audit
 from qformers.quant.quantisers import Quantiser, quantisers, walk
 from qformers.quant.ranges import ranges_of
 
-IN_EVERY_RUN = {"convolution", "dense_of_rows", "permute", "convolution_in_groups", "sum"}  # of hls4ml
+IN_EVERY_RUN = {"convolution", "dense_of_rows", "permute", "convolution_in_groups"}  # of hls4ml
 NOT_IN_CPP = {  # words of hls4ml's refusal
     **dict.fromkeys((*RECURRENT, *OF_TABLES), "it was not shown to be exact in hls4ml; set firmware.backend: alkaid"),
     "einsum_dense_that_sums_an_axis": r"it sums an axis that its kernel has not\. Received: bnc,co->bo; use QSum",
@@ -29,9 +29,6 @@ NOT_IN_CPP = {  # words of hls4ml's refusal
     "convolution_in_groups": r"hls4ml has no groups\. Received: 4; set firmware.backend: alkaid",
     "convolution_dilated": r"hls4ml has no dilation_rate\. Received: \(2, 2\)",
     "convolution_of_volumes": "hls4ml has no layers of volumes",
-    "sum": "hls4ml has no handler for it and its fallback is wrong; set firmware.backend: alkaid",
-    "sum_scaled": "hls4ml has no handler for it",
-    "mean_pow2": "hls4ml has no handler for it",
     "dot_of_rows": "hls4ml multiplies vectors only; use QEinsum",
     "add_three": r"hls4ml adds two tensors at a time\. Received: 3",
     "table": "its iq has one format per element",

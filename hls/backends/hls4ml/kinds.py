@@ -121,7 +121,11 @@ class Handler:
 def _sum_faults(layer: Any, formats: Sequence[Quantiser]) -> Iterator[Fault]:
     if len({tuple(tensor.shape) for tensor in layer.input}) > 1:
         shapes = ", ".join(str(tuple(tensor.shape[1:])) for tensor in layer.input)
-        yield f"hls4ml adds tensors of one shape only. Received: {shapes}", "repeat values by a QEinsumDense first"
+        yield f"hls4ml joins tensors of one shape only. Received: {shapes}", "repeat values by a QEinsumDense first"
+    yield from _two(layer, formats)
+
+
+def _two(layer: Any, formats: Sequence[Quantiser]) -> Iterator[Fault]:
     if len(layer.input) != 2:
         yield f"hls4ml adds two tensors at a time. Received: {len(layer.input)}", "use a QAdd for each further one"
 
@@ -265,7 +269,7 @@ HANDLERS: dict[type, Handler | Gap] = {
     QEinsum: Handler(
         own=points.einsum, settings=("accumulator", "reuse_factor", "strategy"), faults=points.einsum_faults
     ),
-    QAdd: Handler(faults=_sum_faults),
+    QAdd: Handler(own=points.add, faults=_two),
     QSoftmax: Handler(settings=("accumulator",), faults=_softmax_faults),
     QUnaryFunctionLUT: Handler(own=_tables, faults=_table_faults),
     # hls4ml 1.3.0 registers these two under the module names of HGQ2 <= 0.1.6, so that they fall into the fallback
@@ -287,7 +291,10 @@ HANDLERS: dict[type, Handler | Gap] = {
     keras.layers.ReLU: Gap(
         "hls4ml writes C++ for it that does not compile", "use keras.layers.Activation('relu'), which is the same"
     ),
-    **dict.fromkeys((QSum, QMeanPow2), Gap("hls4ml has no handler for it and its fallback is wrong", _ALKAID)),
+    **dict.fromkeys(
+        (QSum, QMeanPow2),
+        Handler(own=converter("sum_over", points.sums, shift=points.shift_of)),
+    ),
     QMultiply: Handler(faults=_sum_faults),
     **dict.fromkeys((QMaximum, QMinimum, QAveragePow2), Handler(faults=_sum_faults)),
     QDot: Handler(faults=_dot_faults),

@@ -34,8 +34,8 @@ from qformers.quant.ptq.slots import Slot
 from qformers.quant.ptq.workshop import Workshop
 from qformers.quant.quantisers import quantisers
 from qformers.records import hashes, write_record
-from qformers.tasks.score_names import spell
 from qformers.results import Result
+from qformers.tasks.score_names import spell
 from qformers.train.beta import ebops, set_beta
 from qformers.train.phases import exclusive
 

@@ -179,12 +179,40 @@ def symmetric_fill(layer: Any) -> Sizes:
 
 
 def subtract(layer: Any) -> Sizes:
-    """Of a `QSubtract`, whose inputs may be repeated along axes of length 1."""
+    """Of a `QSubtract` or `QAdd`, whose inputs may be repeated along axes of length 1."""
     shape = tuple(layer.output.shape[1:])
     shapes = [tuple(tensor.shape[1:]) for tensor in layer.input]
     first, second = (_strides((1,) * (len(shape) - len(own)) + own, shape) for own in shapes)
     counts = {"n_first": math.prod(shapes[0]), "n_second": math.prod(shapes[1]), "n_out": math.prod(shape)}
     return {"rank": len(shape), "shape": list(shape), "first": first, "second": second, **counts}
+
+
+def add() -> Convert:
+    """`QAdd`: hls4ml adds tensors of one shape; where values are repeated, by a function of ours."""
+    from hls4ml.converters.keras_v3.hgq2._base import QMergeHandler
+
+    alike, repeated = QMergeHandler(), converter("add_repeated", subtract)()
+
+    def convert(layer: Any, inputs: Any, outputs: Any) -> tuple[dict[str, Any], ...]:
+        shapes = {tuple(tensor.shape) for tensor in inputs}
+        made: tuple[dict[str, Any], ...] = (alike if len(shapes) == 1 else repeated)(layer, inputs, outputs)
+        return made
+
+    return convert
+
+
+def sums(layer: Any) -> Sizes:
+    """Of a `QSum` or `QMeanPow2`."""
+    shape = tuple(layer.input.shape[1:])
+    axes = tuple(axis % (len(shape) + 1) - 1 for axis in layer.axes)
+    kept = [1 if axis in axes else size for axis, size in enumerate(shape)]
+    place = np.broadcast_to(np.arange(math.prod(kept)).reshape(kept), shape)
+    return {"n_in": place.size, "n_out": math.prod(kept), "place": place.ravel().tolist()}
+
+
+def shift_of(layer: Any) -> int:
+    """By how many bits its sums are moved down: HGQ2 takes powers of two alone."""
+    return -int(math.log2(layer.scale))
 
 
 def _strides(own: Sequence[int], shape: Sequence[int]) -> list[int]:

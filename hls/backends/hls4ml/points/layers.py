@@ -1,4 +1,4 @@
-"""hls4ml's side of layers that move, compare or subtract values of points: classes, formats, calls of `nnet_points.hh`.
+"""hls4ml's side of layers that move, compare, add or subtract values: classes, formats, calls of `nnet_points.hh`.
 
 A layer of one's own is a subclass of `PointLayer` here, a function of the same name there, and a `Handler` of
 `hls.backends.hls4ml.kinds`.
@@ -28,6 +28,7 @@ def kinds() -> Mapping[str, Any]:
     from hls4ml.model.attributes import Attribute
     from hls4ml.model.layers import Layer, register_layer
     from hls4ml.model.optimizer.passes import bit_exact
+    from hls4ml.utils.qinterval import QIntervalArray
 
     class PointLayer(Layer):  # type: ignore[misc]
         """A layer whose sizes stand in `sizes`: name of a constant of the C++ configuration -> number or C++ text."""
@@ -94,11 +95,27 @@ def kinds() -> Mapping[str, Any]:
 
     class Subtract(PointLayer):
         def produced(self, given: Sequence[Kif]) -> Kif:
-            from hls4ml.utils.qinterval import QIntervalArray
-
             shape = self.attributes["out_shape"]
             first, second = (QIntervalArray.from_kif(*(np.broadcast_to(part, shape) for part in kif)) for kif in given)
-            k, i, f = (first - second).to_kif()
+            k, i, f = self.joined(first, second).to_kif()
+            return k.astype(np.int16), i, f
+
+        def joined(self, first: Any, second: Any) -> Any:
+            return first - second
+
+    class Add(Subtract):
+        def joined(self, first: Any, second: Any) -> Any:
+            return first + second
+
+    class SumOver(PointLayer):
+        def produced(self, given: Sequence[Kif]) -> Kif:
+            sizes, scale = self.attributes["sizes"], 2.0 ** -self.attributes["shift"]
+            values = QIntervalArray.from_kif(*(part.ravel() for part in given[0]))
+            low, high, step = np.zeros(sizes["n_out"]), np.zeros(sizes["n_out"]), np.full(sizes["n_out"], np.inf)
+            np.add.at(low, sizes["place"], scale * values.min)
+            np.add.at(high, sizes["place"], scale * values.max)
+            np.minimum.at(step, sizes["place"], scale * values.delta)
+            k, i, f = (part.reshape(self.attributes["out_shape"]) for part in QIntervalArray(low, high, step).to_kif())
             return k.astype(np.int16), i, f
 
     class SideBySide(PointLayer):
@@ -175,6 +192,8 @@ def kinds() -> Mapping[str, Any]:
         "largest": Largest,
         "symmetric_fill": SymmetricFill,
         "subtract_repeated": Subtract,
+        "add_repeated": Add,
+        "sum_over": SumOver,
         "side_by_side": SideBySide,
         "moved": Moved,
         "sorted_order": SortedOrder,
@@ -265,6 +284,12 @@ def _types(function: str, node: Any) -> Iterator[str]:
         yield f"    typedef {kind}<{signed + integer + fraction}, {signed + integer}> top_t;"
         yield f"    static const bool has_least = {'false' if floor is None else 'true'};"
         yield f"    static constexpr double least = {0.0 if floor is None else float(floor)!r};"
+    if function == "sum_over":
+        form, sizes = node.get_input_variable().type.precision, node.attributes["sizes"]
+        more = (sizes["n_in"] // sizes["n_out"] - 1).bit_length()
+        kind, width, integer = "ap_fixed" if form.signed else "ap_ufixed", form.width + more, form.integer + more
+        yield f"    typedef {kind}<{width}, {integer}> sum_t;"
+        yield f"    typedef {kind}<{width}, {integer - node.attributes['shift']}> scaled_t;"
     if function in ("sorted_order", "sorted_tree"):
         yield f"    typedef ap_uint<{node.attributes['sizes']['slot_bits']}> slot_t;"
         form = node.get_input_variable(node.inputs[0]).type.precision

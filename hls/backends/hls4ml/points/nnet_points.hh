@@ -1,7 +1,7 @@
 #ifndef NNET_POINTS_H_
 #define NNET_POINTS_H_
 
-// Layers of point models for hls4ml: values are moved, compared and subtracted, never rounded by themselves. All loops
+// Layers of point models for hls4ml: values are moved, compared, added and subtracted, never rounded by themselves. All loops
 // have bounds that are known at compilation and are unrolled; a gather by an order is a multiplexer per value.
 //
 // Symbols: N points, O orders, H heads, E channels; a block is a run of sorted points. Arrays are flat, the last axis
@@ -144,6 +144,39 @@ void subtract_repeated(first_T first[CONFIG_T::n_first], second_T second[CONFIG_
         #pragma HLS UNROLL
         res[place] = first[repeated_at<CONFIG_T>(place, CONFIG_T::first)] -
                      second[repeated_at<CONFIG_T>(place, CONFIG_T::second)];
+    }
+}
+
+// first + second, each repeated along axes of length 1.
+template <class first_T, class second_T, class res_T, typename CONFIG_T>
+void add_repeated(first_T first[CONFIG_T::n_first], second_T second[CONFIG_T::n_second], res_T res[CONFIG_T::n_out]) {
+    #pragma HLS PIPELINE
+    for (unsigned place = 0; place < CONFIG_T::n_out; place++) {
+        #pragma HLS UNROLL
+        res[place] = first[repeated_at<CONFIG_T>(place, CONFIG_T::first)] +
+                     second[repeated_at<CONFIG_T>(place, CONFIG_T::second)];
+    }
+}
+
+// The sum of all values that belong to a place of the output; scaled_t is sum_t with its point elsewhere.
+template <class data_T, class res_T, typename CONFIG_T>
+void sum_over(data_T data[CONFIG_T::n_in], res_T res[CONFIG_T::n_out]) {
+    #pragma HLS PIPELINE
+    typename CONFIG_T::sum_t sums[CONFIG_T::n_out];
+    #pragma HLS ARRAY_PARTITION variable=sums complete
+    for (unsigned place = 0; place < CONFIG_T::n_out; place++) {
+        #pragma HLS UNROLL
+        sums[place] = 0;
+    }
+    for (unsigned i = 0; i < CONFIG_T::n_in; i++) {
+        #pragma HLS UNROLL
+        sums[CONFIG_T::place(i)] += data[i];
+    }
+    for (unsigned place = 0; place < CONFIG_T::n_out; place++) {
+        #pragma HLS UNROLL
+        typename CONFIG_T::scaled_t scaled;
+        scaled(scaled.width - 1, 0) = sums[place](scaled.width - 1, 0);
+        res[place] = scaled;
     }
 }
 
