@@ -140,6 +140,17 @@ def test_sums_of_exponentials_have_the_integer_bits_of_what_they_are_rounded_to(
     assert node.get_attr("accum_t").precision.integer < 0  # of sums from 1 to 3
 
 
+def test_weights_of_layers_with_a_capital_lose_their_format(tmp_path: Path) -> None:
+    """`passes.find_formats`."""
+    x = keras.Input((3,), name="x")
+    model = keras.Model(x, h.dense(x, "Capital", h.SOURCE, h.MIX))
+    model.layers[1].kq.quantizer._f.assign([[12.0]])
+    model.layers[1]._kernel.assign(model.layers[1]._kernel + 2.0**-12)
+    ours = graph_of(model, h.build_of("capitals"), tmp_path / "ours")
+    for graph, bits in ((plain(model, tmp_path / "plain"), 10), (ours, 12)):
+        assert quantiser_of(graph, "Capital").weights["weight"].type.precision.fractional == bits
+
+
 def test_rows_of_a_port_that_is_known_late_have_no_format(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """`passes.known_ports`."""
     monkeypatch.setattr(passes, "known_ports", nullcontext)

@@ -86,6 +86,12 @@ def test_a_name_that_is_no_cpp_name_is_refused(name: str) -> None:
     )
 
 
+def test_names_that_differ_in_capitals_alone_are_refused() -> None:
+    x = keras.Input((3,), name="x")
+    y = h.dense(h.dense(x, "proj", h.SOURCE, h.MIX), "Proj", h.SOURCE, h.MIX)
+    assert "Proj (QEinsumDense): another layer has its name but for capitals" in words(keras.Model(x, y))
+
+
 def test_a_model_that_computes_nothing_is_refused() -> None:
     x = keras.Input((3,), name="x")
     model = keras.Model(x, Quantizer(h.form(h.SOURCE), name="only")(x))

@@ -31,6 +31,7 @@ def flows(backend: str) -> list[str]:
     own = {
         "qformers_tables": remake_tables,
         "qformers_sums": hold_exponentials,
+        "qformers_capitals": find_formats,
         "qformers_layers": set_layers,
         "qformers_names": name_variables,
     }
@@ -79,6 +80,17 @@ def hold_exponentials(graph: Any) -> bool:
         table = fixed_of(node.attributes["exp_table_t"].precision)
         form = Fixed(table.signed, table.integer_bits + (summands - 1).bit_length(), table.fraction_bits, "TRN", "WRAP")
         node.attributes["accum_t"] = NamedType(f"{node.name}_accum_t", hls4ml_type(form))
+    return False
+
+
+def find_formats(graph: Any) -> bool:
+    """Let layers with a capital in their name keep the formats of their weights.
+
+    hls4ml notes a format under the name of the layer and, where it lays the weights of a QEinsumDense out anew, looks
+    for it under the name in lower case; what it does not find is rounded to the 16 bits of the whole model.
+    """
+    noted = graph.config.layer_name_precision
+    noted.update({name.lower(): form for name, form in noted.items() if form is not None})
     return False
 
 

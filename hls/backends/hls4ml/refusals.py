@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from qformers.quant.kinds.record import Quantiser
 def refusals(model: Any) -> list[Refusal]:
     """All layers of a built Keras model that cannot be converted exactly, in the order of the model; empty = none."""
     refused = []
+    spellings = Counter(operation.name.lower() for operation in model.operations)
     for layer in model.operations:  # layers, and operations without a layer such as a slice
         handler = handler_of(layer)
         if isinstance(handler, Gap):
@@ -28,6 +30,7 @@ def refusals(model: Any) -> list[Refusal]:
         held = list(kind_of(layer).quantisers(layer))
         faults = (
             *name_faults(layer.name),
+            *_spelling_faults(spellings[layer.name.lower()]),
             *_use_faults(model, layer),
             *_quantiser_faults(held),
             *handler.faults(layer, held),
@@ -45,6 +48,14 @@ def name_faults(name: str) -> Iterator[tuple[str, str]]:
     """Why a layer cannot be called that, and what to do."""
     if not is_layer_name(name):
         yield "its name cannot stand in C++", "name it with two or more letters, digits and _, no word of C++ or hls4ml"
+
+
+def _spelling_faults(alike: int) -> Iterator[tuple[str, str]]:
+    if alike > 1:
+        yield (
+            "another layer has its name but for capitals, and hls4ml tells formats apart without",
+            "rename one of them",
+        )
 
 
 def _nodes(model: Any, layer: Any) -> list[Any]:
