@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 import pytest
-from hgq.layers import QAdd, QEinsumDense, QMultiHeadAttention, QMultiply, QSoftmax
+from hgq.layers import QAdd, QEinsumDense, QMaximum, QMultiHeadAttention, QSoftmax
 from hgq.quantizer import Quantizer
 from support import hls_models as h
 
@@ -214,12 +214,12 @@ def test_sums_that_hls4ml_has_not_are_refused() -> None:
     first = h.dense(x, "first", h.SOURCE, h.MIX)
     flat = h.dense(y, "flat", h.SOURCE, h.MIX, equation="bni,io->bno", shape=(2, 3))
     three = QAdd(iq_confs=[h.form(h.SOURCE)] * 3, name="three")([first, first, first])
-    wider = QMultiply(iq_confs=[h.form(h.SOURCE)] * 2, name="wider")(
+    wider = QMaximum(iq_confs=[h.form(h.SOURCE)] * 2, name="wider")(
         [flat, keras.layers.Reshape((1, 3), name="row")(first)]
     )
     text = words(keras.Model([x, y], [three, wider]))
     assert "three (QAdd): hls4ml adds two tensors at a time. Received: 3" in text
-    assert "wider (QMultiply): hls4ml joins tensors of one shape only. Received: (2, 3), (1, 3)" in text
+    assert "wider (QMaximum): hls4ml joins tensors of one shape only. Received: (2, 3), (1, 3)" in text
 
 
 def test_ties_to_even_per_element_of_an_input_are_refused(tmp_path: Path) -> None:

@@ -79,6 +79,7 @@ LAYERS: dict[str, tuple[tuple[tuple[int, ...], ...], Layers]] = {  # name -> sha
     "add_three": ((ROWS, ROWS, ROWS), lambda *x: q.QAdd()(list(x))),
     "subtract": ((ROWS, ROWS), lambda x, y: q.QSubtract()([x, y])),
     "multiply": ((ROWS, ROWS), lambda x, y: q.QMultiply()([x, y])),
+    "multiply_repeated": (((4, 1), (4, 3)), lambda x, y: q.QMultiply()([x, y])),
     "maximum": ((ROWS, ROWS), lambda x, y: q.QMaximum()([x, y])),
     "minimum": ((ROWS, ROWS), lambda x, y: q.QMinimum()([x, y])),
     "average": ((ROWS, ROWS), lambda x, y: q.QAveragePow2()([x, y])),

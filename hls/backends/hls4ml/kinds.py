@@ -269,7 +269,7 @@ HANDLERS: dict[type, Handler | Gap] = {
     QEinsum: Handler(
         own=points.einsum, settings=("accumulator", "reuse_factor", "strategy"), faults=points.einsum_faults
     ),
-    QAdd: Handler(own=points.add, faults=_two),
+    QAdd: Handler(own=points.repeating("add_repeated"), faults=_two),
     QSoftmax: Handler(settings=("accumulator",), faults=_softmax_faults),
     QUnaryFunctionLUT: Handler(own=_tables, faults=_table_faults),
     # hls4ml 1.3.0 registers these two under the module names of HGQ2 <= 0.1.6, so that they fall into the fallback
@@ -295,7 +295,7 @@ HANDLERS: dict[type, Handler | Gap] = {
         (QSum, QMeanPow2),
         Handler(own=converter("sum_over", points.sums, shift=points.shift_of)),
     ),
-    QMultiply: Handler(faults=_sum_faults),
+    QMultiply: Handler(own=points.repeating("multiply_repeated"), faults=_two),
     **dict.fromkeys((QMaximum, QMinimum, QAveragePow2), Handler(faults=_sum_faults)),
     QDot: Handler(faults=_dot_faults),
     QAffinedUnaryFunctionLUT: _NOT_SHOWN,
@@ -317,7 +317,7 @@ HANDLERS: dict[type, Handler | Gap] = {
     keras.layers.UpSampling1D: _MOVED,
     keras.layers.UpSampling2D: replace(_MOVED, faults=_fit(unfit.between)),
     GetItem: Gap("hls4ml cannot slice", "use QEinsumDense with a kernel of zeros and ones"),
-    QSubtract: Handler(own=converter("subtract_repeated", points.subtract)),
+    QSubtract: Handler(own=converter("subtract_repeated", points.repeated_sides)),
     keras.layers.Concatenate: Handler(
         own=converter("side_by_side", points.side_by_side), faults=points.side_faults, takes_inputs=_always
     ),

@@ -178,8 +178,8 @@ def symmetric_fill(layer: Any) -> Sizes:
     return {"points": layer.particles, "pairs": pairs, "heads": heads, "self_pairs": bool(layer.self_pairs)}
 
 
-def subtract(layer: Any) -> Sizes:
-    """Of a `QSubtract` or `QAdd`, whose inputs may be repeated along axes of length 1."""
+def repeated_sides(layer: Any) -> Sizes:
+    """Of a `QSubtract`, `QAdd` or `QMultiply`, whose inputs may be repeated along axes of length 1."""
     shape = tuple(layer.output.shape[1:])
     shapes = [tuple(tensor.shape[1:]) for tensor in layer.input]
     first, second = (_strides((1,) * (len(shape) - len(own)) + own, shape) for own in shapes)
@@ -187,18 +187,22 @@ def subtract(layer: Any) -> Sizes:
     return {"rank": len(shape), "shape": list(shape), "first": first, "second": second, **counts}
 
 
-def add() -> Convert:
-    """`QAdd`: hls4ml adds tensors of one shape; where values are repeated, by a function of ours."""
-    from hls4ml.converters.keras_v3.hgq2._base import QMergeHandler
+def repeating(function: str) -> Callable[[], Convert]:
+    """`QAdd`, `QMultiply`: hls4ml joins tensors of one shape; where values are repeated, by a function of ours."""
 
-    alike, repeated = QMergeHandler(), converter("add_repeated", subtract)()
+    def make() -> Convert:
+        from hls4ml.converters.keras_v3.hgq2._base import QMergeHandler
 
-    def convert(layer: Any, inputs: Any, outputs: Any) -> tuple[dict[str, Any], ...]:
-        shapes = {tuple(tensor.shape) for tensor in inputs}
-        made: tuple[dict[str, Any], ...] = (alike if len(shapes) == 1 else repeated)(layer, inputs, outputs)
-        return made
+        alike, repeated = QMergeHandler(), converter(function, repeated_sides)()
 
-    return convert
+        def convert(layer: Any, inputs: Any, outputs: Any) -> tuple[dict[str, Any], ...]:
+            shapes = {tuple(tensor.shape) for tensor in inputs}
+            made: tuple[dict[str, Any], ...] = (alike if len(shapes) == 1 else repeated)(layer, inputs, outputs)
+            return made
+
+        return convert
+
+    return make
 
 
 def sums(layer: Any) -> Sizes:

@@ -1,4 +1,4 @@
-"""hls4ml's side of layers that move, compare, add or subtract values: classes, formats, calls of `nnet_points.hh`.
+"""hls4ml's side of layers that move, compare and join values: classes, formats, calls of `nnet_points.hh`.
 
 A layer of one's own is a subclass of `PointLayer` here, a function of the same name there, and a `Handler` of
 `hls.backends.hls4ml.kinds`.
@@ -107,6 +107,10 @@ def kinds() -> Mapping[str, Any]:
         def joined(self, first: Any, second: Any) -> Any:
             return first + second
 
+    class Multiply(Subtract):
+        def joined(self, first: Any, second: Any) -> Any:
+            return first * second
+
     class SumOver(PointLayer):
         def produced(self, given: Sequence[Kif]) -> Kif:
             sizes, scale = self.attributes["sizes"], 2.0 ** -self.attributes["shift"]
@@ -193,6 +197,7 @@ def kinds() -> Mapping[str, Any]:
         "symmetric_fill": SymmetricFill,
         "subtract_repeated": Subtract,
         "add_repeated": Add,
+        "multiply_repeated": Multiply,
         "sum_over": SumOver,
         "side_by_side": SideBySide,
         "moved": Moved,

@@ -158,6 +158,18 @@ void add_repeated(first_T first[CONFIG_T::n_first], second_T second[CONFIG_T::n_
     }
 }
 
+// first * second, each repeated along axes of length 1.
+template <class first_T, class second_T, class res_T, typename CONFIG_T>
+void multiply_repeated(first_T first[CONFIG_T::n_first], second_T second[CONFIG_T::n_second],
+                       res_T res[CONFIG_T::n_out]) {
+    #pragma HLS PIPELINE
+    for (unsigned place = 0; place < CONFIG_T::n_out; place++) {
+        #pragma HLS UNROLL
+        res[place] = first[repeated_at<CONFIG_T>(place, CONFIG_T::first)] *
+                     second[repeated_at<CONFIG_T>(place, CONFIG_T::second)];
+    }
+}
+
 // The sum of all values that belong to a place of the output; scaled_t is sum_t with its point elsewhere.
 template <class data_T, class res_T, typename CONFIG_T>
 void sum_over(data_T data[CONFIG_T::n_in], res_T res[CONFIG_T::n_out]) {
