@@ -105,7 +105,7 @@ def test_calibration_keeps_widths_and_nothing_is_cut_off(material: run_folder.Ma
 def test_cost_and_outputs_follow_the_dials(material: run_folder.Material) -> None:
     """EBOPs without running the model are HGQ2's; the compiled function gives what a model of these formats gives."""
     shop, labels = material.shop, np.zeros(50, np.int64)
-    classes = len(shop.class_names)
+    classes = int(shop.template.output.shape[-1])
     evaluator = Evaluator(
         shop, shop.formats, SearchJets(shop.inputs, labels, np.zeros((50, classes), np.float32)), False
     )
@@ -156,7 +156,7 @@ def test_cost_of_folded_hardware_is_what_hgq2_counts(material: run_folder.Materi
 def test_what_was_measured_for_other_hardware_is_not_taken_over(material: run_folder.Material) -> None:
     """The journal of a search belongs to the EBOPs of one hardware; without folding its key is what it was."""
     start = start_of(material.shop, Rule(), 9)
-    classes = len(material.shop.class_names)
+    classes = int(material.shop.template.output.shape[-1])
     jets = SearchJets(material.shop.inputs, np.zeros(50, np.int64), np.zeros((50, classes), np.float32))
     keys = set()
     for settings in ({}, {"points_per_clock": 2}, {"backend": "folded"}, {"backend": "folded", "points_per_clock": 2}):
