@@ -106,11 +106,10 @@ def _own(options: argparse.Namespace) -> tuple[Build, Path, Path]:
 
 def _say_overflows(made: OwnRun) -> None:
     """How many formats of values do not hold these events."""
-    from qformers.builds.models import load_model
     from qformers.builds.own_events import own_events
     from qformers.quant.audit import audit
 
-    model = load_model(made.model)
+    model = made.adopted.model
     events = {name: array[:AUDITED] for name, array in (own_events(made.build, model) or {}).items()}
     rows = [row for row in audit(model, events) if row.events]
     if beyond := [row for row in rows if row.saturated]:

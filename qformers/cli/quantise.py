@@ -25,6 +25,7 @@ from qformers.cli import options as shared
 from qformers.cli import status
 from qformers.cli.command import Command
 from qformers.errors import ConfigError
+from qformers.results import Result
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -71,13 +72,7 @@ def run(options: argparse.Namespace) -> int:
     from qformers.quant.ptq.stage import quantise
 
     rule = Rule(**said) if options.calibrate else None
-    result = quantise(build, options.model, folder, rule, options.calibration_jets)
-    result.save()
-    result.show(shared.terminal(options))
-    if options.quiet:
-        print(result)
-    print(f"written: {folder}")
-    return status.DONE
+    return _written(quantise(build, options.model, folder, rule, options.calibration_jets), folder, options)
 
 
 def _own(options: argparse.Namespace, said: dict[str, float]) -> int:
@@ -87,11 +82,16 @@ def _own(options: argparse.Namespace, said: dict[str, float]) -> int:
     from qformers.quant.ptq.ranges import Rule
 
     result = quantise(given, Rule(**said))
+    return _written(result, result.run, options)
+
+
+def _written(result: Result, folder: Path, options: argparse.Namespace) -> int:
+    """Save a result and print it."""
     result.save()
     result.show(shared.terminal(options))
     if options.quiet:
         print(result)
-    print(f"written: {result.run}")
+    print(f"written: {folder}")
     return status.DONE
 
 

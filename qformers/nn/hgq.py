@@ -232,7 +232,7 @@ class Hgq:
             x = keras.layers.Reshape((1, shape[-1]), name=f"{name}_row")(x)
         each = by_channel(x.shape)
         places, channels = each[: each.index("d")], int(x.shape[-1])
-        roles, forms = _roles_of(x), norms.Forms.of(self.quant.norm_bits)
+        roles, forms = roles_of(x), norms.Forms.of(self.quant.norm_bits)
         if norm.kind == "layer":
             share = np.full((channels, 1), norms.share_of(channels))
             mean = self._ranged_wires(x, share, f"{places}d,do->{places}o", f"{name}_mean", forms.averaged)
@@ -306,7 +306,7 @@ class Hgq:
     ) -> Tensor:
         """A learned factor per channel, and a shift if `shifted`: what the float layers `of` multiply and add."""
         equation = by_channel(x.shape)
-        roles = _roles_of(x)
+        roles = roles_of(x)
         layer = QEinsumDense(
             equation,
             x.shape[1:],
@@ -328,7 +328,7 @@ class Hgq:
         smooth = activations.CORRECTIONS[activation]
         correction = self.table(x, smooth, f"{name}_table")
         rectified = self.round(x, activations.RECTIFIED, f"{name}_rectified", told=True)
-        roles = _roles_of(x)
+        roles = roles_of(x)
         default = spelt(smooth.value, self.formats)
         table = self.formats.own(f"{name}_table", "QUnaryFunctionLUT", "table", default)
         sides = [
@@ -440,7 +440,7 @@ class Hgq:
     def _with_mask(self, equation: str, mask: Tensor, x: Tensor, name: str, worth: float = 1.0) -> Tensor:
         """Mask, one bit that is 0 or `worth`, times values."""
         bit = self.formats.fixed(str(Fixed(False, 1 + round(math.log2(worth)), -round(math.log2(worth)))))
-        sides = [bit, self.formats.value(name, _roles_of(x), "QEinsum", "input1")]
+        sides = [bit, self.formats.value(name, roles_of(x), "QEinsum", "input1")]
         return QEinsum(equation, iq_confs=sides, name=name, **self.formats.result(name, "QEinsum"))(
             [self._plain(mask, name), self._taken(x)]
         )
@@ -571,8 +571,10 @@ class Hgq:
         return y
 
 
-def _roles_of(x: Tensor) -> tuple[Role, ...]:
-    """Of a tensor whose last axis are channels, for steps along it that know no equation."""
+def roles_of(x: Tensor) -> tuple[Role, ...]:
+    """Of the axes of a tensor whose last one counts channels, for steps along it that know no equation: all between the
+    event and the channel are places that share a width.
+    """
     places: list[Role] = ["point"] * (len(x.shape) - 2)
     return ("event", *places, "channel")
 

@@ -6,8 +6,9 @@ import math
 from typing import Any
 
 from qformers.interop.fixed_point.maker import Wire
-from qformers.interop.fixed_point.step import Step, numbers
+from qformers.interop.fixed_point.step import Step
 from qformers.nn.vocabulary import Tensor
+from qformers.quant.fold import to_numpy
 
 WIDE = 3  # axes of a sequence: events, places, channels
 
@@ -27,16 +28,16 @@ def attention(step: Step) -> Tensor:
     weights = make.softmax(scores, make.name(f"{name}_weights"))
     context = make.einsum("bhqk,bkhe->bqhe", weights, made["value"], make.name(f"{name}_context"))
     last = layer._output_dense
-    bias = None if last.bias is None else numbers(last.bias).reshape(1, -1)
-    return step.linear(context, "bqhe,hed->bqd", numbers(last.kernel), bias)
+    bias = None if last.bias is None else to_numpy(last.bias).reshape(1, -1)
+    return step.linear(context, "bqhe,hed->bqd", to_numpy(last.kernel), bias)
 
 
 def _projected(step: Step, what: str, x: Wire) -> Tensor:
     dense: Any = getattr(step.layer, f"_{what}_dense")
     factor = 1.0 / math.sqrt(step.layer.key_dim) if what == "query" else 1.0
-    bias = None if dense.bias is None else numbers(dense.bias)[None] * factor
+    bias = None if dense.bias is None else to_numpy(dense.bias)[None] * factor
     one = Step(step.make, step.layer, step.inputs, step.make.name(f"{step.name}_{what}"))
-    return one.linear(x, "bnc,chd->bnhd", numbers(dense.kernel) * factor, bias)
+    return one.linear(x, "bnc,chd->bnhd", to_numpy(dense.kernel) * factor, bias)
 
 
 def _refuse(step: Step) -> None:

@@ -10,9 +10,11 @@ import numpy as np
 
 from qformers.interop.fixed_point.functions import behind
 from qformers.interop.fixed_point.maker import Array, Scaled, Wire, channels_of, letters
-from qformers.interop.fixed_point.step import Step, numbers
+from qformers.interop.fixed_point.step import Step
 from qformers.nn.layers import keras_misplaces_bias
 from qformers.nn.vocabulary import Norm, Tensor
+from qformers.quant.fold import to_numpy
+from qformers.quant.kinds.products import spelled
 
 
 def dense(step: Step) -> Tensor:
@@ -20,7 +22,7 @@ def dense(step: Step) -> Tensor:
     outer = letters(len(step.first.shape) - 2)
     bias = _bias(step.layer, len(outer) + 1)
     equation = f"b{outer}y,yz->b{outer}z"
-    return behind(step, lambda one: one.linear(one.first, equation, numbers(step.layer.kernel), bias))
+    return behind(step, lambda one: one.linear(one.first, equation, to_numpy(step.layer.kernel), bias))
 
 
 def einsum_dense(step: Step) -> Tensor:
@@ -37,18 +39,15 @@ def einsum_dense(step: Step) -> Tensor:
             "Keras adds a bias of this shape along another axis on TensorFlow: give it a bias along all axes from its "
             "first one", f"bias_axes={layer.bias_axes}"
         )  # fmt: skip
-    bias = None if layer.bias is None else numbers(layer.bias)
+    bias = None if layer.bias is None else to_numpy(layer.bias)
     if bias is not None:
         bias = bias.reshape((1,) * (len(shape) - bias.ndim) + bias.shape)
-    return behind(step, lambda one: one.linear(one.first, equation, numbers(layer.kernel), bias))
+    return behind(step, lambda one: one.linear(one.first, equation, to_numpy(layer.kernel), bias))
 
 
 def batch_first(equation: str, rank: int) -> str:
     """An equation with a letter for each axis that its dots stand for, and "b" for the events."""
-    if "..." in equation:
-        named = len(equation.partition(",")[0].replace("...", ""))
-        free = [letter for letter in ascii_letters if letter not in equation]
-        equation = equation.replace("...", "".join(free[: rank - named]))
+    equation = spelled(equation, rank)
     first = equation[0]
     if first != "b":
         spare = next(letter for letter in ascii_letters if letter not in equation)
@@ -59,7 +58,7 @@ def batch_first(equation: str, rank: int) -> str:
 def convolution(step: Step) -> Tensor:
     """Conv1D, Conv2D, Conv3D."""
     layer = step.layer
-    return behind(step, lambda one: _convolved(one, one.first, numbers(layer.kernel), layer.groups))
+    return behind(step, lambda one: _convolved(one, one.first, to_numpy(layer.kernel), layer.groups))
 
 
 def depthwise(step: Step) -> Tensor:
@@ -70,7 +69,7 @@ def depthwise(step: Step) -> Tensor:
 def separable(step: Step) -> Tensor:
     """SeparableConv1D, SeparableConv2D: channel by channel, then across channels."""
     layer = step.layer
-    kernel = numbers(layer.pointwise_kernel)
+    kernel = to_numpy(layer.pointwise_kernel)
 
     def both(one: Step) -> Tensor:
         first = Step(one.make, layer, one.inputs, one.make.name(f"{one.name}_depthwise"))
@@ -84,7 +83,7 @@ def separable(step: Step) -> Tensor:
 
 
 def _by_channel(step: Step, x: Wire, bias: bool) -> Tensor:
-    kernel = numbers(step.layer.depthwise_kernel if hasattr(step.layer, "depthwise_kernel") else step.layer.kernel)
+    kernel = to_numpy(step.layer.depthwise_kernel if hasattr(step.layer, "depthwise_kernel") else step.layer.kernel)
     *taps, channels, copies = kernel.shape
     return _convolved(step, x, kernel.reshape(*taps, 1, channels * copies), channels, bias)
 
@@ -93,7 +92,7 @@ def _convolved(step: Step, x: Wire, kernel: Array, groups: int, with_bias: bool 
     layer, rank = step.layer, kernel.ndim - 2
     if layer.data_format != "channels_last":
         raise step.refuse("channels come last: put a Permute in front", layer.data_format)
-    bias = numbers(layer.bias) if with_bias and layer.bias is not None else None
+    bias = to_numpy(layer.bias) if with_bias and layer.bias is not None else None
     padding = layer.padding
     if isinstance(x, Scaled):
         if groups == 1 and (padding == "valid" or not x.shift.any()):  # a padded place has no offset
@@ -118,7 +117,7 @@ def _convolved(step: Step, x: Wire, kernel: Array, groups: int, with_bias: bool 
 def _bias(layer: Any, rank: int) -> Array | None:
     if layer.bias is None:
         return None
-    return numbers(layer.bias).reshape((1,) * (rank - 1) + (-1,))
+    return to_numpy(layer.bias).reshape((1,) * (rank - 1) + (-1,))
 
 
 def batch_norm(step: Step) -> Wire:
@@ -132,8 +131,8 @@ def normalization(step: Step) -> Wire:
     layer = step.layer
     if layer.invert or tuple(layer.axis) not in ((-1,), (len(step.first.shape) - 1,)):
         raise step.refuse("it is along the last axis, and not inverted", f"axis={layer.axis}, invert={layer.invert}")
-    deviation = np.maximum(np.sqrt(numbers(layer.variance)).ravel(), keras.config.epsilon())
-    return _scaled(step, 1.0 / deviation, -numbers(layer.mean).ravel() / deviation)
+    deviation = np.maximum(np.sqrt(to_numpy(layer.variance)).ravel(), keras.config.epsilon())
+    return _scaled(step, 1.0 / deviation, -to_numpy(layer.mean).ravel() / deviation)
 
 
 def rescaling(step: Step) -> Wire:
@@ -171,9 +170,9 @@ def norm_numbers(step: Step) -> tuple[Array, Array]:
     layer, rank = step.layer, len(step.layer.input.shape)
     if layer.axis not in (-1, rank - 1):
         raise step.refuse("a norm is along the last axis: put a Permute in front", f"axis={layer.axis}")
-    mean, variance = numbers(layer.moving_mean), numbers(layer.moving_variance)
-    factor = (1.0 if layer.gamma is None else numbers(layer.gamma)) / np.sqrt(variance + layer.epsilon)
-    return factor, (0.0 if layer.beta is None else numbers(layer.beta)) - mean * factor
+    mean, variance = to_numpy(layer.moving_mean), to_numpy(layer.moving_variance)
+    factor = (1.0 if layer.gamma is None else to_numpy(layer.gamma)) / np.sqrt(variance + layer.epsilon)
+    return factor, (0.0 if layer.beta is None else to_numpy(layer.beta)) - mean * factor
 
 
 def layer_norm(step: Step) -> Wire:
@@ -195,6 +194,6 @@ def _normed(step: Step, kind: Any, axis: Any, epsilon: float, learned: tuple[Any
         raise step.refuse("a norm is along the last axis: put a Permute in front", f"axis={axis}")
     y = step.make.nn.normalised(step.x, Norm(step.make.prefix(step.name), kind, epsilon=float(epsilon)))
     size = int(y.shape[-1])
-    scale = np.ones(size) if learned[0] is None else numbers(learned[0])
-    shift = np.zeros(size) if learned[1] is None else numbers(learned[1])
+    scale = np.ones(size) if learned[0] is None else to_numpy(learned[0])
+    shift = np.zeros(size) if learned[1] is None else to_numpy(learned[1])
     return Scaled(y, scale, shift, step.name) if (scale != 1).any() or shift.any() else y

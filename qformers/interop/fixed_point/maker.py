@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from qformers.errors import ConfigError
 from qformers.nn.formats import Formats
-from qformers.nn.hgq import Hgq
-from qformers.nn.memory import Role
+from qformers.nn.hgq import Hgq, roles_of
 from qformers.nn.vocabulary import Table, Tensor
 
 Array = NDArray[np.float64]
@@ -204,12 +203,6 @@ def letters(count: int) -> str:
     if count > len(LETTERS):
         raise ConfigError(f"tensors have at most {len(LETTERS)} axes. Received: {count}")
     return "".join(LETTERS[:count])
-
-
-def roles_of(x: Tensor) -> tuple[Role, ...]:
-    """Of the axes of any tensor: all between the event and the channel are places that share a width."""
-    places: list[Role] = ["point"] * (len(x.shape) - 2)
-    return ("event", *places, "channel")
 
 
 def _as_values(formats: Formats) -> str:

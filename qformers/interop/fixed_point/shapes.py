@@ -9,9 +9,10 @@ import keras
 import numpy as np
 from hgq import layers as hgq_layers
 
-from qformers.interop.fixed_point.maker import letters, roles_of
+from qformers.interop.fixed_point.maker import letters
 from qformers.interop.fixed_point.step import Step
 from qformers.interop.windows import each, slide
+from qformers.nn.hgq import roles_of
 from qformers.nn.vocabulary import Tensor
 
 

@@ -112,10 +112,3 @@ def _along(values: Array, rank: int, axis: int) -> Array:
     shape = [1] * rank
     shape[axis] = -1
     return np.asarray(values, np.float64).reshape(shape)
-
-
-def numbers(variable: Any) -> Array:
-    """A Keras variable in float64."""
-    import keras
-
-    return np.asarray(keras.ops.convert_to_numpy(variable), np.float64)
