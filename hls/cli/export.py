@@ -74,6 +74,9 @@ def run(options: argparse.Namespace) -> int:
         result = export(build, model, out, backend, options.allow_overflow, reporter)
     result.show(shared.terminal(options))
     print(result)
+    if options.out is None:  # a project elsewhere is none of the run's
+        for report in result.reports:
+            report.save(run)
     if options.synth:
         print(f"reports:   {result.project.build()}")
     return status.DONE

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from hls.errors import HlsError
 from hls.reports.devices import Device, utilisation
-from hls.reports.report import RESOURCES, STAGES, WITHIN_LUTS, Report
+from hls.reports.report import OF_NO_DEVICE, RESOURCES, STAGES, Report
 from qformers.errors import nearest
 
 TIMES = ("latency_cycles", "latency_ns", "ii_cycles")
@@ -82,7 +82,7 @@ def parse_budget(text: str) -> Budget:
     key, source, sign, number, percent = match.groups()
     if key not in KEYS:
         raise HlsError(f"budget '{text}': unknown key '{key}'{nearest(key, KEYS)}")
-    if percent and (key not in RESOURCES or key in WITHIN_LUTS):
+    if percent and (key not in RESOURCES or key in OF_NO_DEVICE):
         raise HlsError(f"budget '{text}': a device holds no {key}, so it has no percent; write {key}<=number")
     limit = float(number.replace(",", "").replace("_", ""))
     return Budget(text.strip(), key, limit, bool(percent), sign == "<", source or "")

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hls.errors import HlsError
-from hls.reports.report import WITHIN_LUTS, Report
+from hls.reports.report import OF_NO_DEVICE, Report
 from qformers.errors import nearest
 
 
@@ -128,7 +128,7 @@ def _plain(name: str) -> str:
 
 
 def utilisation(report: Report, device: Device | str | None = None) -> dict[str, float]:
-    """Percent of the device that each resource of the report takes; those `WITHIN_LUTS` are left out.
+    """Percent of the device that each resource of the report takes; those `OF_NO_DEVICE` are left out.
 
     Args:
         report: with counted resources.
@@ -145,7 +145,7 @@ def utilisation(report: Report, device: Device | str | None = None) -> dict[str,
     chosen = find_device(device or report.part) if not isinstance(device, Device) else device
     share: dict[str, float] = {}
     for key, used in report.resources.items():
-        if key in WITHIN_LUTS:
+        if key in OF_NO_DEVICE:
             continue
         total = chosen.holds.get(key, 0)
         if not total and used:

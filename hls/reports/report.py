@@ -12,9 +12,11 @@ from qformers.errors import DamagedError
 from qformers.manifest import read_manifest
 from qformers.records import SEAL, read_record, write_record
 
-# what `Report.resources` may hold; alm and m20k are Intel's, whose ALM is not a LUT
-RESOURCES = ("lut", "ff", "dsp", "bram18", "uram", "carry", "srl", "lutram", "alm", "m20k")
-WITHIN_LUTS = ("carry", "srl", "lutram")  # carry chains, shift registers, memories: a device states no number of them
+# what `Report.resources` may hold; alm and m20k are Intel's, whose ALM is not a LUT. lut_unfused is alkaid's estimate
+# before it fuses adders into ones of three operands, the number that is published of its designs; lut is the one after
+RESOURCES = ("lut", "lut_unfused", "ff", "dsp", "bram18", "uram", "carry", "srl", "lutram", "alm", "m20k")
+# carry chains, shift registers and memories within LUTs, and the LUTs counted otherwise: a device states no number
+OF_NO_DEVICE = ("carry", "srl", "lutram", "lut_unfused")
 FOLDER = "reports"
 
 # stage -> how far a number is from a placed and routed design; the table never mixes two of them in one column

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from hls.errors import HlsError
 from hls.proof.adversarial import adversarial
 from hls.proof.agree import keras_outputs
 from hls.proof.exact import exact
+from hls.reports.report import Report
 from qformers.builds.build import Build
 from qformers.builds.float_only import missing_model
 from qformers.builds.models import load_model
@@ -58,6 +60,11 @@ class Exported(Result):
     precision: dict[str, Any]
     wide: tuple[str, ...] = ()
 
+    @cached_property
+    def reports(self) -> tuple[Report, ...]:
+        """What the backend knows of cost and time before anything is synthesised."""
+        return tuple(self.project.reports())
+
     def __str__(self) -> str:
         """Where the project and its main files are."""
         folder = self.project.path
@@ -81,9 +88,26 @@ class Exported(Result):
                 style="bold red",
             )
 
+        yield from map(estimated, self.reports)
+
     def save(self) -> Path:
         """The folder of the project, which was written by the export: it appears whole or not at all."""
         return self.project.path
+
+
+def estimated(report: Report) -> str:
+    """What a report says, in a line."""
+    unfused = report.resources.get("lut_unfused")
+    before = "" if unfused is None else f" ({unfused:,} before adders of three operands)"
+    counts = ", ".join(
+        f"{report.resources[key]:,} {key.upper()}{before if key == 'lut' else ''}"
+        for key in ("lut", "ff", "dsp")
+        if key in report.resources
+    )
+    times = "" if report.latency_cycles is None else f"; latency {report.latency_cycles} cycles"
+    times += "" if report.latency_ns is None else f" = {report.latency_ns:g} ns"
+    times += "" if report.ii_cycles is None else f", II = {report.ii_cycles}"
+    return f"{report.stage} of {report.tool}: {counts}{times}"
 
 
 def load_quantised(path: Path, build: Build | None = None) -> keras.Model:

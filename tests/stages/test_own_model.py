@@ -70,7 +70,12 @@ def test_a_model_goes_through_the_flow_without_a_build_file(model: Path, capsys:
     assert manifest["renamed"]["conv-1"] == "conv_1"
     assert manifest["left_out"] == ["dropout"]
     facts = json.loads((run / "firmware/alkaid/metadata.json").read_text())
-    assert facts["lut_estimate"] <= facts["lut_estimate_before_ternary_adders"]
+    after, before = (round(facts[f"lut_estimate{which}"]) for which in ("", "_before_ternary_adders"))
+    assert after <= before
+    assert f"{after:,} LUT ({before:,} before adders of three operands)" in told
+    row = tabulate([read_run(run)]).cells[0]  # the estimate is there before anything is simulated
+    assert (row["alkaid.lut"].value, row["alkaid.lut_unfused"].value) == (after, before)
+    assert row["alkaid.latency_cycles"].value == facts["latency_cycles"]
 
     assert command("csim", run / "build.yaml") == 0
     assert (

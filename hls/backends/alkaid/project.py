@@ -161,6 +161,7 @@ class AlkaidProject(ProjectFolder):
             part=json.loads((self.path / "manifest.json").read_text())["firmware"]["part"],
             resources={
                 "lut": round(facts["lut_estimate"]),
+                "lut_unfused": round(facts["lut_estimate_before_ternary_adders"]),
                 "ff": int(facts["register_bits"]),
                 "dsp": int(facts.get("dsp_estimate", 0)),  # products in LUTs, as far as the estimate knows
                 "bram18": 0,

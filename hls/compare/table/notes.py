@@ -77,6 +77,11 @@ def footnotes(runs: Sequence[Run], sources: Sequence[tuple[str, str]]) -> tuple[
         )
     if any(report.congestion is not None for run in runs for report in (run.reports or {}).values()):
         notes.append("Congestion level n: a window of 2^n x 2^n tiles is short of wires; Vivado lists those above 5.")
+    if any("lut_unfused" in report.resources for run in runs for report in (run.reports or {}).values()):
+        notes.append(
+            "LUT before fusing adders: alkaid's estimate before it makes adders of three operands out of pairs of "
+            "adders, the number that is published of its designs and of da4ml's; LUT is the one of what was written."
+        )
     if any("bram18" in report.resources for run in runs for report in (run.reports or {}).values()):
         notes.append("BRAM18: 18-kbit halves; one RAMB36 counts as two.")
     notes += [
