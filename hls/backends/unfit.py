@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import keras
+import numpy as np
+
 from hls.errors import Refusal
-from qformers.nn.memory import inputs_of
+from qformers.nn.memory import called_with, inputs_of
 from qformers.quant.kinds import kind_of
 from qformers.quant.kinds.moves import plain_relu
 from qformers.quant.kinds.windows import pooled
 
 Fault = tuple[str, str]  # what is wrong with a layer, and what to do
+LONGEST_NUMBER = 12  # bits of a factor or an offset that is a number: a float32 holds its products with common values
 
 
 def looked_up(layer: Any) -> Iterator[Fault]:
@@ -21,6 +26,36 @@ def looked_up(layer: Any) -> Iterator[Fault]:
         behind = "QSoftmax" if name == "softmax" else f"QUnaryFunctionLUT('{name}')"
         way_out = f"leave it out there and put {behind} behind, whose input is rounded"
         yield f"its activation '{name}' would be a table of all that its sums can be", way_out
+
+
+def rescaled(layer: Any) -> Iterator[Fault]:
+    """A factor or an offset that is no short number of fixed point."""
+    for what, value in (("factor", layer.scale), ("offset", layer.offset)):
+        if np.ndim(value):
+            way_out = "use hgq.layers.QBatchNormalization"
+            yield f"its {what} is one for each channel. Received: {value}", way_out
+        elif bits_of(float(value)) > LONGEST_NUMBER:
+            way_out = "take a number of fewer bits, as powers of two are"
+            yield f"its {what} has more than {LONGEST_NUMBER} bits. Received: {value}", way_out
+
+
+def bits_of(number: float) -> int:
+    """From the first to the last bit of a float32 that is set."""
+    whole = int(abs(math.frexp(np.float32(number))[0]) * 2**24)
+    return (whole // max(whole & -whole, 1)).bit_length()
+
+
+def attention(layer: Any) -> Iterator[Fault]:
+    """Attention that is not called as alkaid reads it."""
+    given = layer._inbound_nodes[0].arguments
+    if named := [key for key, value in given.kwargs.items() if isinstance(value, keras.KerasTensor)]:
+        yield f"its {' and '.join(named)} come by keyword", "call it with query, value, key, in this order"
+    called = called_with(layer)
+    query, value = called["query"], called["value"]
+    key = value if called.get("key") is None else called["key"]
+    fused = getattr(layer, "_fuse", "none")
+    if (fused != "none" and key is not value) or (fused == "qkv" and query is not value):
+        yield f"its projections are fused and read several tensors. Received: fuse='{fused}'", "set fuse='none'"
 
 
 def padded_in_front(layer: Any) -> Iterator[Fault]:

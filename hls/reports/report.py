@@ -13,7 +13,7 @@ from qformers.manifest import read_manifest
 from qformers.records import SEAL, read_record, write_record
 
 # what `Report.resources` may hold; alm and m20k are Intel's, whose ALM is not a LUT. lut_unfused is alkaid's estimate
-# before it fuses adders into ones of three operands, the number that is published of its designs; lut is the one after
+# before it fuses adders into ones of three operands, the number published of its designs; lut is the one after that
 RESOURCES = ("lut", "lut_unfused", "ff", "dsp", "bram18", "uram", "carry", "srl", "lutram", "alm", "m20k")
 # carry chains, shift registers and memories within LUTs, and the LUTs counted otherwise: a device states no number
 OF_NO_DEVICE = ("carry", "srl", "lutram", "lut_unfused")

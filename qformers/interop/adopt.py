@@ -9,6 +9,7 @@ nothing in inference goes.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -181,6 +182,7 @@ class _Walk:
             twin = self.twin(layer, name, _sizes(layer, args[0]) if isinstance(layer, layers.EinsumDense) else {})
             if type(twin) is not type(layer) and kwargs.pop("mask", None) is not None:
                 raise _masked(layer)
+            args, kwargs = _in_order(layer, args, kwargs)
             result = twin(*args, **kwargs)
             twin.set_weights(layer.get_weights())
             return result
@@ -263,20 +265,34 @@ class _Walk:
         return call
 
     def with_number(self, kind: str, args: tuple[Any, ...], name: str, refuse: Callable[[str], ConfigError]) -> Any:
-        """An operation of a tensor and a number."""
+        """An operation of a tensor and a number, for quantised models as a Rescaling: it rounds nothing."""
         numbers = [-1.0] if kind == "Negative" else [one for one in args if isinstance(one, int | float | np.number)]
         divided = kind.endswith("Divide") and isinstance(args[0], keras.KerasTensor) and numbers and numbers[0]
-        if not self.floats or len(numbers) != 1 or not (divided or kind in ("Add", "Subtract", "Multiply", "Negative")):
+        if len(numbers) != 1 or not (divided or kind in ("Add", "Subtract", "Multiply", "Negative")):
             raise refuse(f"it takes two tensors. Received: one tensor and {shown(numbers[0] if numbers else args)}")
         number, tensor = float(numbers[0]), next(one for one in args if isinstance(one, keras.KerasTensor))
         if kind in ("Multiply", "Negative"):
-            return Factor(number, name=name)(tensor)
+            return self.times(number, name)(tensor)
         if divided:
-            return Factor(1.0 / number, name=name)(tensor)
+            return self.times(1.0 / number, name)(tensor)
         first = kind == "Subtract" and isinstance(args[0], keras.KerasTensor)
         if kind == "Subtract" and not first:
             return keras.layers.Rescaling(-1.0, number, name=name)(tensor)
         return keras.layers.Rescaling(1.0, -number if first else number, name=name)(tensor)
+
+    def times(self, factor: float, name: str) -> Any:
+        """The layer of a factor."""
+        return Factor(factor, name=name) if self.floats else keras.layers.Rescaling(factor, name=name)
+
+
+def _in_order(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """A call with its tensors by position, where the arguments in front of them are given: backends read no others."""
+    given, rest = list(args), dict(kwargs)
+    for name in list(inspect.signature(type(layer).call).parameters)[1 + len(args) :]:
+        if not isinstance(rest.get(name), keras.KerasTensor):
+            break
+        given.append(rest.pop(name))
+    return tuple(given), rest
 
 
 def _sizes(layer: Any, tensor: Any) -> dict[str, Any]:

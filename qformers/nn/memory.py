@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NotRequired, Self, get_args
@@ -158,6 +159,12 @@ def layer_of(tensor: Any) -> str:
 def inputs_of(layer: Any) -> list[Any]:
     """The tensors that a layer takes, also where it takes a single one."""
     return list(layer.input) if isinstance(layer.input, list | tuple) else [layer.input]
+
+
+def called_with(layer: Any) -> dict[str, Any]:
+    """What the only call of a layer of a model gives it: argument -> value, in the order of the arguments."""
+    given = layer._inbound_nodes[0].arguments
+    return inspect.signature(type(layer).call).bind(layer, *given.args, **given.kwargs).arguments
 
 
 def memory_of(model: Any) -> Memory | None:

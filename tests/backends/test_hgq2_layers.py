@@ -9,8 +9,9 @@ import keras
 import numpy as np
 import pytest
 from hgq import layers as q
+from hgq.quantizer import Quantizer
 from support import hls_models as h
-from support.hgq2_layers import LAYERS, OF_TABLES, RECURRENT, Layers, model_of, read
+from support.hgq2_layers import LAYERS, OF_ATTENTION, OF_TABLES, RECURRENT, Layers, model_of, read
 
 from hls.backends import open_backend
 from hls.errors import ExportRefused, HlsError
@@ -38,7 +39,7 @@ NOT_IN_CPP = {  # words of hls4ml's refusal
 }
 
 # its layers are inside, or it goes through time, and what it gives out is not followed
-UNFOLLOWED = {"attention", "linformer", *RECURRENT, *OF_TABLES}
+UNFOLLOWED = {*OF_ATTENTION, *RECURRENT, *OF_TABLES}
 WIDE = {"dense_norm", "einsum_dense_norm", "norm", "dense", "convolution", "multiply"}  # sums of more than 24 bits too
 
 # refused by alkaid: layer, and words of the reason
@@ -53,6 +54,22 @@ REFUSED: dict[str, tuple[tuple[int, ...], Layers, str]] = {
         lambda x: q.QMaxPool2D(2, data_format="channels_first")(x),
         "firmware takes channels last",
     ),
+    "attention_by_keyword": (
+        (4, 6),
+        lambda x: q.QMultiHeadAttention(2, 3)(x, value=x, key=x),
+        "its value and key come by keyword; call it with query, value, key, in this order",
+    ),
+    "attention_fused": (
+        (4, 6),
+        lambda x: q.QMultiHeadAttention(2, 3, fuse="kv")(x, x, Quantizer()(x)),
+        "its projections are fused and read several tensors",
+    ),
+    "rescaled_by_a_third": (
+        (6, 2),
+        read(lambda: keras.layers.Rescaling(1 / 3)),
+        "its factor has more than 12 bits. Received: 0.3333333333333333; take a number of fewer bits",
+    ),
+    "rescaled_by_channel": ((6, 2), read(lambda: keras.layers.Rescaling([1.0, 2.0])), "its factor is one for each"),
     "relu6": ((6, 2), read(lambda: keras.layers.ReLU(max_value=6)), "it is another function than the larger of"),
     "gelu": ((6, 2), read(lambda: keras.layers.Activation("gelu")), "it is another function than the larger of"),
     "bilinear": (

@@ -19,18 +19,19 @@ from qformers.errors import ConfigError
 from qformers.interop.own_run import own_run
 
 BACKENDS = ("alkaid", "vitis")
-NO_PORT = "no layer that reads it quantises it first, so that its port has no format"  # a Quantizer in front gives one
 ONLY_IN_RTL = r": it was not shown to be exact in hls4ml"
 REFUSED: dict[str, str | dict[str, str]] = {  # the layer, and words of the reason, of both backends or by backend
-    "jets_by_features_tables": {"alkaid": NO_PORT, "vitis": rf"\(QDenseT\){ONLY_IN_RTL}"},
-    "jedi_linear_tables": {"alkaid": NO_PORT, "vitis": rf"\(QDenseT\){ONLY_IN_RTL}"},
+    "jets_by_features_tables": {"vitis": rf"\(QDenseT\){ONLY_IN_RTL}"},
+    "jedi_linear_tables": {"vitis": rf"\(QDenseT\){ONLY_IN_RTL}"},
+    "muons_tables": {"vitis": rf"\((QDenseT|QConvT1D)\){ONLY_IN_RTL}"},
     "muons_half_tables": {"vitis": rf"\(QDenseT\){ONLY_IN_RTL}"},
-    "gated_sequence": {"alkaid": NO_PORT, "vitis": rf"\(QGRU\){ONLY_IN_RTL}"},
-    "plain_sequence": {"alkaid": NO_PORT, "vitis": rf"\(QSimpleRNN\){ONLY_IN_RTL}"},
-    "linformer_of_two_blocks": r"\(TrueDivide\) has no layer here",
+    "gated_sequence": {"vitis": rf"\(QGRU\){ONLY_IN_RTL}"},
+    "plain_sequence": {"vitis": rf"\(QSimpleRNN\){ONLY_IN_RTL}"},
+    "linformer_of_two_blocks": {
+        "vitis": r"latent \(QDense\): it is an output of the model and is used inside it too; leave one of the two out"
+    },
     "linformer_with_softmax": r"jet_id \(Activation\): it is another function than the larger of a value and 0",
     "masked_deep_set": "input 'mask': numbers come in as floats",
-    "muons_tables": r"\(Add\) has no layer here: it takes two tensors. Received: one tensor and 229",
     "traces_with_sigmoid": r"\(QDense\): its activation 'sigmoid' would be a table of all that its sums can be",
     "traces_with_a_norm_of_keras": r"\(BatchNormalization\): (its RTL was not shown|a norm of Keras has no formats)",
 }

@@ -74,6 +74,8 @@ MODELS: dict[str, Callable[[], keras.Model]] = {
     "mean_of_windows": lambda: one((5, 7, 2), lambda x: QAveragePooling2D((3, 2), strides=2, enable_oq=True)(x)),
     "added": lambda: one((4,), lambda x: head(QDense(3)(x) + QDense(3)(x))),
     "multiplied": lambda: one((4,), lambda x: head(QDense(3)(x) * QDense(3)(x))),
+    "number_added": lambda: one((4,), lambda x: head(3 - (QDense(3)(x) + 229))),
+    "number_multiplied": lambda: one((4,), lambda x: head(-(QDense(3)(x) * 0.75) / 8)),
     "relu": lambda: one((4,), lambda x: head(ops.relu(QDense(3)(x)))),
     "repeated": lambda: one((4, 3), lambda x: head(ops.repeat(QDense(3)(x), 2, axis=1))),
     "repeated_columns": lambda: one((4, 3, 2), lambda x: head(ops.repeat(QDense(3)(x), 2, axis=-2))),
@@ -83,6 +85,7 @@ MODELS: dict[str, Callable[[], keras.Model]] = {
     "summed": lambda: one((4,), lambda x: head(keras.layers.Add()([QDense(3)(x), keras.layers.ReLU()(QDense(3)(x))]))),
     "matmul": lambda: one((4, 3), lambda x: head(ops.matmul(QDense(4)(x), QDense(3)(x)))),
     "attention": lambda: one((4, 6), lambda x: QMultiHeadAttention(2, 3)(x, x)),
+    "attention_by_keyword": lambda: one((4, 6), lambda x: QMultiHeadAttention(2, 3)(x, value=QDense(6)(x), key=x)),
 }
 
 

@@ -30,7 +30,7 @@ def read(make: Layers) -> Layers:
 
 
 def moved(make: Layers) -> Layers:
-    """A layer that moves the values of the input itself."""
+    """A layer that moves the values of the input itself, or rounds them with quantisers within it."""
     return lambda x: dense(make()(x))
 
 
@@ -80,6 +80,8 @@ LAYERS: dict[str, tuple[tuple[tuple[int, ...], ...], Layers]] = {  # name -> sha
     "subtract": ((ROWS, ROWS), lambda x, y: q.QSubtract()([x, y])),
     "multiply": ((ROWS, ROWS), lambda x, y: q.QMultiply()([x, y])),
     "multiply_repeated": (((4, 1), (4, 3)), lambda x, y: q.QMultiply()([x, y])),
+    "rescaled": ((ROWS,), read(lambda: keras.layers.Rescaling(-0.375, 229.0))),
+    "halved": ((ROWS,), read(lambda: keras.layers.Rescaling(0.5))),
     "maximum": ((ROWS, ROWS), lambda x, y: q.QMaximum()([x, y])),
     "minimum": ((ROWS, ROWS), lambda x, y: q.QMinimum()([x, y])),
     "average": ((ROWS, ROWS), lambda x, y: q.QAveragePow2()([x, y])),
@@ -90,6 +92,12 @@ LAYERS: dict[str, tuple[tuple[tuple[int, ...], ...], Layers]] = {  # name -> sha
     "linformer": (
         ((4, 6),),
         lambda x: q.QLinformerAttention(num_heads=2, key_dim=3, lin_kv_proj_dim=2)(*[Quantizer(name="rounded")(x)] * 2),
+    ),
+    "attention_of_inputs": (((4, 6), (3, 6)), lambda x, y: q.QMultiHeadAttention(2, 3)(x, y, y)),
+    "attention_of_one_input": (((4, 6),), lambda x: q.QMultiHeadAttention(2, 3, fuse="qkv")(x, x)),
+    "linformer_of_an_input": (
+        ((4, 6),),
+        lambda x: q.QLinformerAttention(num_heads=2, key_dim=3, lin_kv_proj_dim=2)(x, x),
     ),
     "flatten": ((ROWS,), moved(keras.layers.Flatten)),
     "reshape": ((ROWS,), moved(lambda: keras.layers.Reshape((9, 2)))),
@@ -105,17 +113,18 @@ LAYERS: dict[str, tuple[tuple[tuple[int, ...], ...], Layers]] = {  # name -> sha
     "join": ((ROWS, ROWS), joined(-1)),
     "join_rows": ((ROWS, ROWS), joined(1)),
     "relu": ((ROWS,), read(keras.layers.ReLU)),
-    "gru": ((ROWS,), read(lambda: q.QGRU(3))),
-    "recurrent": ((ROWS,), read(lambda: q.QSimpleRNN(4, return_sequences=True))),
-    "spiking": ((ROWS,), read(lambda: q.QSimpleSNN(3))),
-    "leaky": ((ROWS,), read(lambda: q.QLIF(3))),
-    "dense_of_tables": (((5,),), read(lambda: q.QDenseT(3))),
-    "convolution_of_tables": ((ROWS,), read(lambda: q.QConvT1D(2, 3))),
-    "images_of_tables": (((4, 3, 2),), read(lambda: q.QConvT2D(2, 2))),
+    "gru": ((ROWS,), moved(lambda: q.QGRU(3))),
+    "recurrent": ((ROWS,), moved(lambda: q.QSimpleRNN(4, return_sequences=True))),
+    "spiking": ((ROWS,), moved(lambda: q.QSimpleSNN(3))),
+    "leaky": ((ROWS,), moved(lambda: q.QLIF(3))),
+    "dense_of_tables": (((5,),), moved(lambda: q.QDenseT(3))),
+    "convolution_of_tables": ((ROWS,), moved(lambda: q.QConvT1D(2, 3))),
+    "images_of_tables": (((4, 3, 2),), moved(lambda: q.QConvT2D(2, 2))),
     "activation": ((ROWS,), read(lambda: keras.layers.Activation("relu"))),
 }  # fmt: skip
 
 
+OF_ATTENTION = ("attention", "attention_of_inputs", "attention_of_one_input", "linformer", "linformer_of_an_input")
 RECURRENT = ("gru", "recurrent", "spiking", "leaky")
 OF_TABLES = ("dense_of_tables", "convolution_of_tables", "images_of_tables")
 

@@ -69,11 +69,16 @@ from qformers.nn.index.rounded_pairs import QSymmetricFill
 from qformers.nn.index.select import Largest
 from qformers.nn.index.sorted_order import SortedOrder
 from qformers.nn.index.sorted_tree import SortedTree
+from qformers.nn.memory import called_with, inputs_of
 from qformers.nn.moves import Part
 from qformers.precision.fixed import Fixed
 
 
 def _sound(layer: Any) -> Iterator[Fault]:
+    yield from ()
+
+
+def _none_within(layer: Any) -> Iterator[tuple[Any, Any]]:
     yield from ()
 
 
@@ -85,12 +90,40 @@ class Handler:
         replay: (layer, its inputs) -> its output, on alkaid's arrays (with a batch axis of one event); what HGQ2's base
             classes round at the input and the output is rounded around it. None for alkaid's and HGQ2's own replay.
         port: format of a model input that is the first input of a layer and that no quantiser reads.
+        within: inputs of a layer, each with a quantiser that reads it and that its kind does not list: its format is of
+            a step in time or of each pair of input and output, or it belongs to a layer inside.
         faults: what is wrong with a layer.
     """
 
     replay: Callable[[Any, Any], Any] | None = None
     port: Callable[[Any], Fixed] | None = None
+    within: Callable[[Any], Iterator[tuple[Any, Any]]] = _none_within
     faults: Callable[[Any], Iterator[Fault]] = _sound
+
+
+def _first(layer: Any) -> Iterator[tuple[Any, Any]]:
+    """The quantiser of the tables of each pair of input and output."""
+    if layer.enable_iq:
+        yield inputs_of(layer)[0], layer.iq
+
+
+def _of_cell(layer: Any) -> Iterator[tuple[Any, Any]]:
+    if layer.cell.enable_iq:
+        yield inputs_of(layer)[0], layer.cell.iq
+
+
+def _of_projections(layer: Any) -> Iterator[tuple[Any, Any]]:
+    """The quantisers of attention: of its projections, in a Linformer of those in front of keys and values."""
+    given = called_with(layer)
+    query, value = given["query"], given["value"]
+    key = value if given.get("key") is None else given["key"]
+    linear = isinstance(layer, QLinformerAttention)
+    key_dense, value_dense = (
+        (layer._lin_k_proj, layer._lin_v_proj) if linear else (layer._key_dense, layer._value_dense)
+    )
+    for tensor, dense in ((query, layer._query_dense), (key, key_dense), (value, value_dense)):
+        if dense.enable_iq:
+            yield tensor, dense.iq
 
 
 _MOVED = Handler(gathers.moved)
@@ -100,6 +133,7 @@ HANDLERS: dict[type, Handler | Gap] = {
     keras.layers.InputLayer: Handler(),
     keras.layers.Reshape: Handler(),
     keras.layers.Concatenate: Handler(),
+    keras.layers.Rescaling: Handler(faults=unfit.rescaled),
     Quantizer: Handler(),
     **dict.fromkeys((QEinsumDense, QDense, QBatchNormDense, QEinsumDenseBatchnorm), Handler(faults=unfit.looked_up)),
     **dict.fromkeys((QConv1D, QConv2D, QConv3D), Handler(faults=unfit.convolution)),
@@ -118,10 +152,11 @@ HANDLERS: dict[type, Handler | Gap] = {
     **dict.fromkeys((keras.layers.Cropping1D, keras.layers.Cropping2D), _MOVED),
     keras.layers.UpSampling1D: _MOVED,
     keras.layers.UpSampling2D: Handler(gathers.moved, faults=unfit.between),
-    QMultiHeadAttention: Handler(),
-    QLinformerAttention: Handler(),
-    **dict.fromkeys((QGRU, QSimpleRNN, QSimpleSNN, QLIF), Handler()),
-    **dict.fromkeys((QDenseT, QConvT1D, QConvT2D), Handler()),
+    **dict.fromkeys(
+        (QMultiHeadAttention, QLinformerAttention), Handler(within=_of_projections, faults=unfit.attention)
+    ),
+    **dict.fromkeys((QGRU, QSimpleRNN, QSimpleSNN, QLIF), Handler(within=_of_cell)),
+    **dict.fromkeys((QDenseT, QConvT1D, QConvT2D), Handler(within=_first)),
     GivenOrder: Handler(gathers.given_order, gathers.slot_numbers),
     TreeOrder: Handler(gathers.tree_order, gathers.tree_numbers),
     SortedOrder: Handler(gathers.sorted_order),

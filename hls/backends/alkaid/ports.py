@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -27,11 +28,22 @@ Array = NDArray[np.float64]
 
 def consumers(model: Any) -> dict[str, list[Quantiser]]:
     """Model input name -> the quantisers that read it, also behind layers that only move its values."""
-    reading = readers(model)
+    reading = _reading(model)
     return {
         tensor.name: [user for alias in aliases(model, tensor) for user in reading.get(id(alias), [])]
         for tensor in model.inputs
     }
+
+
+def _reading(model: Any) -> dict[int, list[Quantiser]]:
+    """`readers`, and the quantisers within a layer that read an input before anything else does."""
+    reading = readers(model)
+    for layer in model.layers:
+        handler = handler_of(layer)
+        for tensor, wrapper in handler.within(layer) if isinstance(handler, Handler) else ():
+            reader = Quantiser(layer, "iq", "input", "input", wrapper, itemgetter(0))
+            reading.setdefault(id(tensor), []).append(reader)
+    return reading
 
 
 def own_formats(model: Any) -> dict[str, Fixed]:
@@ -78,7 +90,7 @@ def _widest_kif(user: Quantiser) -> tuple[int, int, int]:
 
 def unrounded(model: Any) -> Iterator[Refusal]:
     """Model inputs that a layer reads without rounding, beside others: a port has the format of those who round it."""
-    reading = readers(model)
+    reading = _reading(model)
     for tensor in model.inputs:
         for alias in aliases(model, tensor):
             rounding = {id(quantiser.layer) for quantiser in reading.get(id(alias), [])}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 from hls.backends.hls4ml.kinds import HANDLERS, Convert, Handler, full_name
@@ -68,6 +69,7 @@ class _Named:
         if len([kind for kind in kinds if kind not in ("FixedPointQuantizer", "Activation")]) > 1:  # attention
             for part in parts:
                 part["name"] = part["name"] if part["name"].startswith(layer.name) else f"{layer.name}_{part['name']}"
+            _tell_apart(parts)
         elif places:
             _name(layer.name, parts[: places[0]], parts[places[0]], parts[places[-1] + 1 :])
         self._origins |= {
@@ -75,6 +77,13 @@ class _Named:
         }
         self._converted()
         return parts
+
+
+def _tell_apart(parts: tuple[dict[str, Any], ...]) -> None:
+    """Name quantisers after the projection behind them where several share one, as those of fused attention do."""
+    for part, behind in pairwise(parts):
+        if sum(one["name"] == part["name"] for one in parts) > 1:
+            part["name"] = f"{behind['name']}_iq"
 
 
 def _name(

@@ -295,6 +295,10 @@ HANDLERS: dict[type, Handler | Gap] = {
         (QSum, QMeanPow2),
         Handler(own=converter("sum_over", points.sums, shift=points.shift_of)),
     ),
+    keras.layers.Rescaling: Handler(
+        own=converter("rescaled", points.size_of, factor=points.factor_of, offset=points.offset_of),
+        faults=_fit(unfit.rescaled),
+    ),
     QMultiply: Handler(own=points.repeating("multiply_repeated"), faults=_two),
     **dict.fromkeys((QMaximum, QMinimum, QAveragePow2), Handler(faults=_sum_faults)),
     QDot: Handler(faults=_dot_faults),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,7 +18,7 @@ from qformers.interop.fixed_point.maker import Array, Maker, Wire
 from qformers.interop.fixed_point.step import Step
 from qformers.nn.hgq import Hgq
 from qformers.nn.layers import Einsum, Factor, remembering
-from qformers.nn.memory import inputs_of, layer_of
+from qformers.nn.memory import called_with, inputs_of, layer_of
 from qformers.nn.moves import Part
 
 Converter = Callable[[Step], Wire]
@@ -181,12 +180,11 @@ def converted(model: keras.Model, build: Build) -> keras.Model:
 
 
 def _step(make: Maker, layer: Any, wires: Mapping[int, Wire], behind: Absorbed | None) -> Step:
-    given = layer._inbound_nodes[0].arguments
-    named = inspect.signature(type(layer).call).bind(layer, *given.args, **given.kwargs).arguments  # in their order
     held = {
         key: [one for one in keras.tree.flatten(value) if isinstance(one, keras.KerasTensor)]
-        for key, value in named.items()
+        for key, value in called_with(layer).items()
     }
+    given = layer._inbound_nodes[0].arguments
     inputs = tuple(wires[id(tensor)] for tensors in held.values() for tensor in tensors)
     options = {key: value for key, value in given.kwargs.items() if not held[key]}
     step = Step(make, layer, inputs, layer.name, options=options)

@@ -34,6 +34,12 @@ def average(g: Graph, layer: Any, inputs: Sequence[Tensor]) -> Tensor:
     return g.node("Mul", total, 2.0 ** round(math.log2(1.0 / len(inputs))), hint="average")
 
 
+def rescaled(g: Graph, layer: Any, inputs: Sequence[Tensor]) -> Tensor:
+    """Rescaling: times a number, plus a number."""
+    scaled = g.node("Mul", inputs[0], float(layer.scale), hint="scaled")
+    return g.node("Add", scaled, float(layer.offset), hint="shifted")
+
+
 def along(g: Graph, layer: Any, inputs: Sequence[Tensor]) -> Tensor:
     """QSum and QMeanPow2: along axes, times a power of two."""
     rank = len(inputs[0].shape) + 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ from qformers.interop.qonnx.around import around
 from qformers.interop.qonnx.graph import Graph, NoForm, Tensor
 from qformers.interop.qonnx.products import einsum_dense, product
 from qformers.interop.qonnx.tables import softmax
-from qformers.nn.memory import inputs_of
+from qformers.nn.memory import called_with, inputs_of
 
 TAKEN = ("query", "value", "key")
 
@@ -44,8 +43,7 @@ def attention(g: Graph, layer: Any, inputs: Sequence[Tensor]) -> Tensor:
 
 def _arguments(layer: Any, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     """Query, value and key of the layer's only call."""
-    said = layer._inbound_nodes[0].arguments
-    bound = inspect.signature(type(layer).call).bind(layer, *said.args, **said.kwargs).arguments
+    bound = called_with(layer)
     known = {id(tensor): given for tensor, given in zip(inputs_of(layer), inputs, strict=True)}
     more = [name for name, value in bound.items() if name not in (*TAKEN, "self", "training") and value is not None]
     if wrong := [name for name in more if bound[name] is not False]:

@@ -120,6 +120,7 @@ FORMS: dict[type, Form | NoForm] = {
     QMinimum: Form(adders.merged("Min"), "Min"),
     QAveragePow2: Form(adders.average, "Add, Mul"),
     **dict.fromkeys((QSum, QMeanPow2), Form(adders.along, "ReduceSum, Mul")),
+    keras.layers.Rescaling: Form(adders.rescaled, "Mul, Add"),
     QUnaryFunctionLUT: Form(tables.table, "Gather", TABLE),
     QAffinedUnaryFunctionLUT: Form(tables.table, "Gather", TABLE),
     QSoftmax: Form(tables.softmax, "ReduceMax, Sub, Gather, ReduceSum, Mul", "no mask; tables as of QUnaryFunctionLUT"),

@@ -95,8 +95,7 @@ KINDS: dict[type, LayerKind] = {
     QMultiHeadAttention: OTHER,  # its quantisers belong to the layers in it
     QLinformerAttention: OTHER,
     **dict.fromkeys((QGRU, QSimpleRNN, QSimpleSNN, QLIF), OTHER),  # to the cell in it
-    **dict.fromkeys((QConvT1D, QConvT2D), OTHER),  # to the dense layer in it
-    QDenseT: tables.NETS,
+    **dict.fromkeys((QDenseT, QConvT1D, QConvT2D), tables.NETS),
     Quantizer: moves.QUANTIZER,
     keras.layers.InputLayer: moves.PLAIN,
     keras.layers.Reshape: moves.RESHAPE,
@@ -106,6 +105,7 @@ KINDS: dict[type, LayerKind] = {
     **dict.fromkeys((keras.layers.UpSampling1D, keras.layers.UpSampling2D), moves.MOVED),
     **dict.fromkeys((keras.layers.ReLU, keras.layers.Activation), moves.RELU),
     keras.layers.Concatenate: moves.JOINED,
+    keras.layers.Rescaling: adders.RESCALED,
     GivenOrder: moves.PLAIN,
     TreeOrder: moves.PLAIN,
     SortedOrder: moves.PLAIN,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from qformers.quant.intervals import Range, Sums, ranged
+from qformers.quant.intervals import Range, Sums, constant, ranged
 from qformers.quant.kinds.listing import usual
 from qformers.quant.kinds.record import UNKNOWN, Bounds, Formula, Incoming, LayerKind, stored
 
@@ -93,6 +93,20 @@ def _along(incoming: Incoming) -> Bounds:
     return ranged(sums[0] * layer.scale, sums[1] * layer.scale, bits - round(math.log2(layer.scale))), added
 
 
+def _rescaled(incoming: Incoming) -> Bounds:
+    """A factor and an offset, both numbers."""
+    layer, given = incoming.layer, incoming.input()
+    if given is None:
+        return UNKNOWN
+    factor, offset = (constant(np.asarray(number, np.float64)) for number in (layer.scale, layer.offset))
+    sides = [factor.low * end + offset.low for end in (given.low, given.high)]
+    bits = np.maximum(given.fraction_bits + factor.fraction_bits, offset.fraction_bits)
+    low, high = np.minimum(*sides), np.maximum(*sides)
+    ends = float(low.min()), float(high.max())
+    added = Sums(layer.name, type(layer).__name__, 2, *ends, *ends, int(bits.max()))
+    return ranged(low, high, bits), added
+
+
 def _ebops(layer: Any) -> Formula | None:
     shapes = {tuple(tensor.shape[1:]) for tensor in layer.input}
     if len(layer.input) != 2 or len(shapes) != 1:
@@ -108,3 +122,4 @@ LARGEST_OF = LayerKind(usual, _outermost(np.maximum))
 SMALLEST_OF = LayerKind(usual, _outermost(np.minimum))
 AVERAGE = LayerKind(usual, _average)
 SUM = LayerKind(usual, _along)
+RESCALED = LayerKind(bounds=_rescaled)

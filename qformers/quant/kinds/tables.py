@@ -1,4 +1,4 @@
-"""QUnaryFunctionLUT and QSoftmax: values looked up."""
+"""QUnaryFunctionLUT, QSoftmax and layers of tables: values looked up."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from hgq.layers import QConvT1D, QConvT2D
 from keras import ops
 
 from qformers.quant.intervals import NO_BITS, Range, Sums, constant
@@ -127,11 +128,20 @@ def _softmax_counted(layer: Any) -> Iterator[tuple[Any, list[Any]]]:
     yield layer.inv_table, [tuple(1 if axis in layer.axes else size for axis, size in enumerate(shape))]
 
 
+def _windows(layer: Any, tensor: Any) -> Any:
+    """What a convolution of tables has side by side; the values themselves of a dense layer of them."""
+    if not isinstance(layer, QConvT1D | QConvT2D):
+        return tensor
+    images = ops.expand_dims(tensor, 2) if layer.rank == 1 else tensor
+    windows = ops.image.extract_patches(images, **layer.im2col_params)
+    return ops.squeeze(windows, 2) if layer.rank == 1 else windows
+
+
 def _of_nets(layer: Any) -> Iterator[Quantiser]:
     """Of a layer with a small network, a table in firmware, for each pair of input and output: both ends of each."""
 
     def pairs(inputs: list[Any]) -> Any:
-        return ops.repeat(ops.expand_dims(inputs[0], -1), layer.n_out, axis=-1)
+        return ops.repeat(ops.expand_dims(_windows(layer, inputs[0]), -1), layer.n_out, axis=-1)
 
     def values(inputs: list[Any]) -> Any:
         made = layer.module(ops.expand_dims(layer.iq(pairs(inputs)) if layer.enable_iq else pairs(inputs), -1))

@@ -219,6 +219,21 @@ def shift_of(layer: Any) -> int:
     return -int(math.log2(layer.scale))
 
 
+def size_of(layer: Any) -> Sizes:
+    """Of a layer that computes each value alone."""
+    return {"n": math.prod(layer.input.shape[1:])}
+
+
+def factor_of(layer: Any) -> float:
+    """Of a `Rescaling`, as Keras multiplies it in float32."""
+    return float(np.float32(layer.scale))
+
+
+def offset_of(layer: Any) -> float:
+    """Of a `Rescaling`."""
+    return float(np.float32(layer.offset))
+
+
 def _strides(own: Sequence[int], shape: Sequence[int]) -> list[int]:
     strides, step = [], 1
     for size, whole in zip(reversed(own), reversed(shape), strict=True):

@@ -122,6 +122,12 @@ def kinds() -> Mapping[str, Any]:
             k, i, f = (part.reshape(self.attributes["out_shape"]) for part in QIntervalArray(low, high, step).to_kif())
             return k.astype(np.int16), i, f
 
+    class Rescaled(PointLayer):
+        def produced(self, given: Sequence[Kif]) -> Kif:
+            factor, offset = self.attributes["factor"], self.attributes["offset"]
+            k, i, f = (QIntervalArray.from_kif(*given[0]) * np.float64(factor) + np.float64(offset)).to_kif()
+            return k.astype(np.int16), i, f
+
     class SideBySide(PointLayer):
         moves = True
 
@@ -199,6 +205,7 @@ def kinds() -> Mapping[str, Any]:
         "add_repeated": Add,
         "multiply_repeated": Multiply,
         "sum_over": SumOver,
+        "rescaled": Rescaled,
         "side_by_side": SideBySide,
         "moved": Moved,
         "sorted_order": SortedOrder,
@@ -295,6 +302,12 @@ def _types(function: str, node: Any) -> Iterator[str]:
         kind, width, integer = "ap_fixed" if form.signed else "ap_ufixed", form.width + more, form.integer + more
         yield f"    typedef {kind}<{width}, {integer}> sum_t;"
         yield f"    typedef {kind}<{width}, {integer - node.attributes['shift']}> scaled_t;"
+    if function == "rescaled":
+        for name in ("factor", "offset"):
+            signed, integer, fraction = _of(value := float(node.attributes[name]))
+            kind = "ap_fixed" if signed else "ap_ufixed"
+            yield f"    typedef {kind}<{max(signed + integer + fraction, 1)}, {signed + integer}> {name}_t;"
+            yield f"    static constexpr double {name} = {value!r};"
     if function in ("sorted_order", "sorted_tree"):
         yield f"    typedef ap_uint<{node.attributes['sizes']['slot_bits']}> slot_t;"
         form = node.get_input_variable(node.inputs[0]).type.precision

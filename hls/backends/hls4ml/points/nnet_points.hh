@@ -192,6 +192,17 @@ void sum_over(data_T data[CONFIG_T::n_in], res_T res[CONFIG_T::n_out]) {
     }
 }
 
+// Each value times a number, plus a number.
+template <class data_T, class res_T, typename CONFIG_T> void rescaled(data_T data[CONFIG_T::n], res_T res[CONFIG_T::n]) {
+    #pragma HLS PIPELINE
+    const typename CONFIG_T::factor_t factor = CONFIG_T::factor;
+    const typename CONFIG_T::offset_t offset = CONFIG_T::offset;
+    for (unsigned i = 0; i < CONFIG_T::n; i++) {
+        #pragma HLS UNROLL
+        res[i] = data[i] * factor + offset;
+    }
+}
+
 // One array (outer, size) as columns `at` to `at` + size - 1 of another, (outer, CONFIG_T::width).
 template <class data_T, class res_T, typename CONFIG_T>
 void columns_of(data_T *data, res_T *res, const unsigned size, const unsigned at) {
