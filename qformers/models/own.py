@@ -24,6 +24,10 @@ class OwnConfig(Section):
     inputs: Annotated[dict[Word, Sizes], Field(max_length=MAX_ENTRIES)]  # name -> shape, of one event
     outputs: Annotated[dict[Word, Sizes], Field(max_length=MAX_ENTRIES)]  # the same
     layers: Annotated[dict[Word, LayerType], Field(max_length=MAX_ENTRIES)]  # name -> class, in the order of the model
+    labels: Annotated[FilePath | None, Field(exclude_if=lambda labels: labels is None)] = None  # .npy file of what the
+    # events of data.test are, one for each
+    metric: Annotated[Literal["accuracy", "mse"], Field(exclude_if=lambda metric: metric == "accuracy")] = "accuracy"
+    # what the labels are: classes, or values of the outputs
     renamed: dict[Name, Word] = mapping()  # old name -> new one, of layers, inputs and outputs whose names C++ and
     # Verilog cannot have
 

@@ -16,6 +16,7 @@ from qformers.errors import ConfigError
 from qformers.interop.fixed_point import attention, functions, linear, merges, shapes
 from qformers.interop.fixed_point.maker import Array, Maker, Wire
 from qformers.interop.fixed_point.step import Step
+from qformers.nn.activation import end_of, name_of
 from qformers.nn.hgq import Hgq
 from qformers.nn.layers import Einsum, Factor, remembering
 from qformers.nn.memory import called_with, inputs_of, layer_of
@@ -216,7 +217,7 @@ def absorbed_in(model: keras.Model) -> dict[str, Absorbed]:
     readers = _readers(model)
     found: dict[str, Absorbed] = {}
     for layer in model.layers:
-        if not isinstance(layer, TAKES_RELU) or functions.name_of(getattr(layer, "activation", None)) != "linear":
+        if not isinstance(layer, TAKES_RELU) or name_of(getattr(layer, "activation", None)) != "linear":
             continue
         if any(layer in one.norms for one in found.values()):
             continue
@@ -261,7 +262,7 @@ def _normed_along_channels(layer: Any, norm: Any) -> bool:
 
 def _is_relu(layer: Any) -> bool:
     if isinstance(layer, layers.Activation):
-        return functions.name_of(layer.activation) == "relu"
+        return name_of(layer.activation) == "relu"
     plain = isinstance(layer, layers.ReLU) and layer.max_value is None
     return bool(plain and not layer.negative_slope and not layer.threshold)
 
@@ -278,7 +279,7 @@ def without_ends(model: keras.Model) -> keras.Model:
         nonlocal found
         layer = model.get_layer(layer_of(tensor))
         alone = isinstance(layer, layers.Softmax | layers.Activation)
-        if functions.end_of(layer) not in functions.ENDS:
+        if end_of(layer) not in functions.ENDS:
             return tensor
         found = True
         if alone:

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from qformers.interop.fixed_point.step import Step
+from qformers.nn.activation import name_of
 from qformers.nn.elementwise import Elementwise
 from qformers.nn.vocabulary import Tensor
 
@@ -20,16 +21,6 @@ TABULATED = (
     "sparse_sigmoid", "squareplus", "tanh_shrink",
 )  # fmt: skip  # functions of one number; log_softmax, glu and the like are none
 ENDS = ("softmax", "sigmoid")  # a last activation that only orders or squeezes the scores
-
-
-def name_of(activation: Any) -> str:
-    """Of the activation of a layer."""
-    return "linear" if activation is None else str(getattr(activation, "__name__", type(activation).__name__))
-
-
-def end_of(layer: Any) -> str:
-    """The activation that gives the values of a layer."""
-    return "softmax" if isinstance(layer, keras.layers.Softmax) else name_of(getattr(layer, "activation", None))
 
 
 def applied(step: Step, x: Tensor, activation: Any) -> Tensor:

@@ -20,8 +20,9 @@ from qformers.errors import ConfigError, nearest
 from qformers.files import replacing
 from qformers.interop.adopt import Adopted, adopt
 from qformers.interop.fixed_point.convert import converted, float_twin, refuse_unknown, without_ends
-from qformers.interop.fixed_point.judged import Metric, judged, read_labels
+from qformers.interop.fixed_point.judged import judged
 from qformers.interop.own_run import ENDINGS, described, origin, refuse_another
+from qformers.interop.truth import Metric, read_labels
 from qformers.manifest import MANIFEST, write_manifest
 from qformers.precision.fixed import Fixed
 from qformers.progress import Reporter, Silent
