@@ -65,6 +65,8 @@ def check_keras_archive(path: Path, error: type[QformersError]) -> KerasArchive:
                 if member.filename not in (*texts, WEIGHTS) and not member.is_dir():
                     unpacked(archive, member.filename, ARCHIVE_BYTES)
         config = {name: parse_json(text) for name, text in texts.items()}[CONFIG]
+    except QformersError:  # said already: many of these are a ValueError, too
+        raise
     except BROKEN_ZIP as fault:
         raise error(
             f"{path}: is not a model file that can be read: {first_line(fault)}; it is damaged, cut short or something "

@@ -41,6 +41,7 @@ def refused(path: Path, said: str) -> None:
             read()
         assert "\n" not in str(caught.value)
         assert "not found" not in str(caught.value)
+        assert str(caught.value).count("is not a model file") <= 1
 
 
 def weights(**arrays: Any) -> bytes:
