@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -205,17 +205,17 @@ def folded_dense(float_model: keras.Model, name: str, fold: Fold) -> tuple[Array
     if fold.before:
         scale, shift = affine(float_model, fold.before)
         channel = _axis(inputs[-1], kernel_axes, f"{name}: a norm in front of '{layer.equation}'")
-        moved = np.einsum(f"{kernel_axes}->{added}", kernel * _along(shift, kernel.ndim, channel))
+        moved = np.einsum(f"{kernel_axes}->{added}", kernel * along(shift, kernel.ndim, channel))
         bias = bias + _spread(moved, added, output)
-        kernel = kernel * _along(scale, kernel.ndim, channel)
+        kernel = kernel * along(scale, kernel.ndim, channel)
     kernel, bias = kernel * fold.factor, bias * fold.factor
 
     if fold.after:
         scale, shift = affine(float_model, fold.after)
         channel = _axis(output[fold.axis], kernel_axes, f"{name}: a norm behind '{layer.equation}'")
-        kernel = kernel * _along(scale, kernel.ndim, channel)
+        kernel = kernel * along(scale, kernel.ndim, channel)
         rank = len(output) - 1
-        bias = bias * _along(scale, rank, fold.axis) + _along(shift, rank, fold.axis)
+        bias = bias * along(scale, rank, fold.axis) + along(shift, rank, fold.axis)
     if bias.size != np.prod(shape):
         raise ConfigError(
             f"{name}: a norm beside '{layer.equation}' gives a bias of shape {bias.shape}, and the layer has one of "
@@ -241,20 +241,31 @@ def affine(float_model: keras.Model, names: tuple[str, ...]) -> tuple[Array, Arr
 
     Of a layer or RMS norm it is what comes behind `normalised`: the learned factors and shifts.
     """
+    return chained([float_model.get_layer(name) for name in names])
+
+
+def chained(norms: Sequence[Any]) -> tuple[Array, Array]:
+    """`affine` of the layers themselves, in their order."""
     scale, shift = np.ones(1), np.zeros(1)
-    for name in names:
-        layer = float_model.get_layer(name)
+    for layer in norms:
         if isinstance(layer, keras.layers.LayerNormalization):
             factor, offset = to_numpy(layer.gamma), to_numpy(layer.beta)
         elif isinstance(layer, keras.layers.RMSNormalization):
             factor, offset = to_numpy(layer.scale), np.zeros(1)
         elif isinstance(layer, keras.layers.BatchNormalization):
-            factor = to_numpy(layer.gamma) / np.sqrt(to_numpy(layer.moving_variance) + layer.epsilon)
-            offset = to_numpy(layer.beta) - to_numpy(layer.moving_mean) * factor
+            factor, offset = batch_norm_numbers(layer)
         else:
             factor, offset = np.repeat(to_numpy(layer.factor), layer.repeat), np.zeros(1)
         scale, shift = scale * factor, shift * factor + offset
     return scale, shift
+
+
+def batch_norm_numbers(layer: keras.layers.BatchNormalization) -> tuple[Array, Array]:
+    """Factor and offset of a batch norm in inference, per channel."""
+    one = np.ones(layer.moving_mean.shape) if layer.gamma is None else to_numpy(layer.gamma)
+    factor = one / np.sqrt(to_numpy(layer.moving_variance) + layer.epsilon)
+    moved = to_numpy(layer.moving_mean) * factor
+    return factor, -moved if layer.beta is None else to_numpy(layer.beta) - moved
 
 
 def normalised(float_model: keras.Model, name: str, values: Array) -> Array:
@@ -267,8 +278,8 @@ def normalised(float_model: keras.Model, name: str, values: Array) -> Array:
     return np.asarray(values / np.sqrt((values**2).mean(axis=-1, keepdims=True) + layer.epsilon))
 
 
-def _along(values: Array, ndim: int, axis: int) -> Array:
-    """`values` shaped to broadcast along one axis of an array with `ndim` axes."""
+def along(values: Array, ndim: int, axis: int) -> Array:
+    """`values` (C,) shaped to broadcast along one axis of an array with `ndim` axes."""
     shape = [1] * ndim
     shape[axis] = -1
     return values.reshape(shape)

@@ -7,20 +7,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
-import numpy as np
 from keras import layers
 
 from qformers.builds.build import Build
 from qformers.config.sections import QuantConfig
 from qformers.errors import ConfigError
 from qformers.interop.fixed_point import attention, functions, linear, merges, shapes
-from qformers.interop.fixed_point.maker import Array, Maker, Wire
+from qformers.interop.fixed_point.maker import Maker, Wire
 from qformers.interop.fixed_point.step import Step
 from qformers.nn.activation import end_of, name_of
 from qformers.nn.hgq import Hgq
 from qformers.nn.layers import Einsum, Factor, remembering
 from qformers.nn.memory import called_with, inputs_of, layer_of
 from qformers.nn.moves import Part
+from qformers.quant.fold import chained
 
 Converter = Callable[[Step], Wire]
 
@@ -181,10 +181,7 @@ def converted(model: keras.Model, build: Build) -> keras.Model:
 
 
 def _step(make: Maker, layer: Any, wires: Mapping[int, Wire], behind: Absorbed | None) -> Step:
-    held = {
-        key: [one for one in keras.tree.flatten(value) if isinstance(one, keras.KerasTensor)]
-        for key, value in called_with(layer).items()
-    }
+    held = {key: _tensors(value) for key, value in called_with(layer).items()}
     given = layer._inbound_nodes[0].arguments
     inputs = tuple(wires[id(tensor)] for tensors in held.values() for tensor in tensors)
     options = {key: value for key, value in given.kwargs.items() if not held[key]}
@@ -193,23 +190,11 @@ def _step(make: Maker, layer: Any, wires: Mapping[int, Wire], behind: Absorbed |
         raise step.refuse("a mask changes from event to event: multiply its input by it, or add it to scores", masks[0])
     if behind is None:
         return step
-    return replace(step, after=_chained(make, behind.norms), relu=behind.relu)
+    return replace(step, after=chained(behind.norms) if behind.norms else None, relu=behind.relu)
 
 
 def _tensors(value: Any) -> list[Any]:
     return [one for one in keras.tree.flatten(value) if isinstance(one, keras.KerasTensor)]
-
-
-def _chained(make: Maker, norms: tuple[Any, ...]) -> tuple[Array, Array] | None:
-    """Factor and offset of batch norms in a row."""
-    if not norms:
-        return None
-    scale: Any = np.ones(1)
-    shift: Any = np.zeros(1)
-    for norm in norms:
-        factor, offset = linear.norm_numbers(Step(make, norm, (), norm.name))
-        scale, shift = scale * factor, shift * factor + offset
-    return scale, shift
 
 
 def absorbed_in(model: keras.Model) -> dict[str, Absorbed]:

@@ -13,7 +13,7 @@ from qformers.interop.fixed_point.maker import Array, Scaled, Wire, channels_of,
 from qformers.interop.fixed_point.step import Step
 from qformers.nn.layers import keras_misplaces_bias
 from qformers.nn.vocabulary import Norm, Tensor
-from qformers.quant.fold import to_numpy
+from qformers.quant.fold import batch_norm_numbers, to_numpy
 from qformers.quant.kinds.products import spelled
 
 
@@ -122,8 +122,10 @@ def _bias(layer: Any, rank: int) -> Array | None:
 
 def batch_norm(step: Step) -> Wire:
     """BatchNormalization in inference: a factor and an offset per channel, for the dense step behind it."""
-    scale, shift = norm_numbers(step)
-    return _scaled(step, scale, shift)
+    layer = step.layer
+    if layer.axis not in (-1, len(step.first.shape) - 1):
+        raise step.refuse("a norm is along the last axis: put a Permute in front", f"axis={layer.axis}")
+    return _scaled(step, *batch_norm_numbers(layer))
 
 
 def normalization(step: Step) -> Wire:
@@ -159,20 +161,6 @@ def _scaled(step: Step, scale: Array, shift: Array) -> Wire:
         return Scaled(x, scale, shift, step.name)
     axes = letters(len(x.shape) - 1)
     return step.make.linear(x, f"b{axes},{axes[-1]}->b{axes}", scale, step.name, shift, axes[-1], relu=True)
-
-
-def norm_numbers(step: Step) -> tuple[Array, Array]:
-    """Factor and offset of a batch norm in inference.
-
-    Raises:
-        ConfigError: it is along another axis than the last.
-    """
-    layer, rank = step.layer, len(step.layer.input.shape)
-    if layer.axis not in (-1, rank - 1):
-        raise step.refuse("a norm is along the last axis: put a Permute in front", f"axis={layer.axis}")
-    mean, variance = to_numpy(layer.moving_mean), to_numpy(layer.moving_variance)
-    factor = (1.0 if layer.gamma is None else to_numpy(layer.gamma)) / np.sqrt(variance + layer.epsilon)
-    return factor, (0.0 if layer.beta is None else to_numpy(layer.beta)) - mean * factor
 
 
 def layer_norm(step: Step) -> Wire:

@@ -12,6 +12,7 @@ import numpy as np
 from qformers.errors import ConfigError
 from qformers.interop.fixed_point.maker import Array, Maker, Scaled, Wire
 from qformers.nn.vocabulary import Tensor
+from qformers.quant.fold import along
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,8 @@ class Step:
                 x = x.value
         if self.after is not None:
             scale, shift = self.after
-            kernel = kernel * _along(scale, kernel.ndim, axes.index(output[-1]))
-            bias = _along(shift, rank, -1) + (0.0 if bias is None else bias * _along(scale, rank, -1))
+            kernel = kernel * along(scale, kernel.ndim, axes.index(output[-1]))
+            bias = along(shift, rank, -1) + (0.0 if bias is None else bias * along(scale, rank, -1))
         wide = None if bias is None else "".join(
             letter for letter, size in zip(output[1:], bias.shape, strict=True) if size != 1
         )  # fmt: skip
@@ -93,7 +94,7 @@ class Step:
 def _taken_in(x: Scaled, inputs: str, axes: str, output: str, kernel: Array) -> tuple[Array, Array]:
     """The kernel with the factors of its input in it, and what their offsets add to the result."""
     channel = axes.index(inputs[-1])
-    shifted = kernel * _along(x.shift, kernel.ndim, channel)
+    shifted = kernel * along(x.shift, kernel.ndim, channel)
     kept = "".join(letter for letter in output if letter in axes)
     summed = [
         int(size or 1)
@@ -102,13 +103,4 @@ def _taken_in(x: Scaled, inputs: str, axes: str, output: str, kernel: Array) -> 
     ]  # fmt: skip
     moved = np.einsum(f"{axes}->{kept}", shifted) * math.prod(summed)
     sizes = dict(zip(kept, moved.shape, strict=True))
-    return kernel * _along(x.scale, kernel.ndim, channel), moved.reshape(
-        [sizes.get(letter, 1) for letter in output[1:]]
-    )
-
-
-def _along(values: Array, rank: int, axis: int) -> Array:
-    """(C,) shaped to broadcast along one axis of an array of this rank."""
-    shape = [1] * rank
-    shape[axis] = -1
-    return np.asarray(values, np.float64).reshape(shape)
+    return kernel * along(x.scale, kernel.ndim, channel), moved.reshape([sizes.get(letter, 1) for letter in output[1:]])
