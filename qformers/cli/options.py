@@ -114,6 +114,10 @@ def own_given(options: argparse.Namespace) -> Any:
     need_file(Path(options.calibrate), "--calibrate", "give events as .npy, .npz or .h5")
     if options.labels is not None:
         need_file(options.labels, "--labels")
+    from qformers.config.layers import refuse_formats
+
+    refuse_formats("--types", options.types)  # or they would come after TensorFlow
+    refuse_formats("--layers", options.layers)
     from qformers.interop.fixed_point.stage import Given
 
     return Given(

@@ -7,11 +7,14 @@ dumped, so that a build that says nothing about its layers has the hash that it 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
+from qformers.config.files import override
 from qformers.config.section import MAX_ENTRIES, Section
+from qformers.errors import ConfigError, nearest, shown
 from qformers.precision.fixed import Fixed
 from qformers.precision.qkeras.formats import fixed_text, is_qkeras
 
@@ -99,3 +102,30 @@ class LayerFirmware(Section):
     def items(self) -> dict[str, str | int]:
         """Slot -> value, of the slots that are said."""
         return dict(self.model_dump())
+
+
+def refuse_formats(option: str, texts: Iterable[str]) -> None:
+    """Refuse formats of a command line that no build file can hold, before there are layers to be given them.
+
+    Args:
+        option: that they were given with.
+        texts: ``NAME.SLOT=FORMAT`` each.
+
+    Raises:
+        ConfigError: the first one that is not of this form, has no such slot or no such format.
+    """
+    for text in texts:
+        key, equals, value = text.partition("=")
+        name, _, slot = key.partition(".")
+        if not (name and slot and equals and value):
+            raise ConfigError(
+                f"{option}: a format is given as NAME.SLOT=FORMAT, e.g. Dense.weight=fixed<8,2>. Received: {text}"
+            )
+        if slot not in LayerFormats.model_fields:
+            raise ConfigError(f"{option}: '{key}': unknown slot '{slot}'{nearest(slot, LayerFormats.model_fields)}")
+        try:
+            LayerFormats.model_validate(override(f"{slot}={value}"))
+        except ValidationError as error:
+            said = error.errors()[0]["msg"].removeprefix("Value error, ")
+            received = "" if "Received: " in said else f". Received: {shown(value)}"
+            raise ConfigError(f"{option}: '{key}': {said}{received}") from error

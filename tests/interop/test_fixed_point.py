@@ -215,7 +215,10 @@ def change(key: str, value: Any) -> Callable[[Given], Given]:
     [
         (change("types", ["Dens.weight=fixed<6,1>"]), r"--types: the model has no layer of class 'Dens'.*'Dense'"),
         (change("layers", ["firt.weight=fixed<6,1>"]), r"quant.layers: no layer is called 'firt'.*'first'"),
-        (change("layers", ["first.weigth=fixed<6,1>"]), r"weigth"),
+        (change("types", ["Dense.weight=fixed<6"]), r"^--types: 'Dense.weight': a format is spelt [^\n]*'fixed<6'$"),
+        (change("types", ["Dense.weight=3"]), r"^--types: 'Dense.weight': expected a text: quote .*Received: '3'$"),
+        (change("types", ["weight=fixed<6,1>"]), r"a format is given as NAME.SLOT=FORMAT, .* Received: weight=fixed"),
+        (change("layers", ["first.weigth=fixed<6,1>"]), r"--layers: 'first.weigth': unknown slot 'weigth'.*'weight'"),
         (change("layers", ["first=fixed<6,1>"]), r"a format is given as NAME.SLOT=FORMAT, .* Received: first=fixed"),
         (change("metric", "mse"), r"--labels hold what the outputs should be, \(200, 3\). Received: \(200, 1\)"),
         (change("logits", True), ""),

@@ -16,6 +16,7 @@ from qformers.builds.own_events import events_of
 from qformers.builds.run_place import refuse_foreign_run
 from qformers.builds.saved import save_model
 from qformers.builds.settings import MADE_BY, sections_of
+from qformers.config.layers import refuse_formats
 from qformers.errors import ConfigError, nearest
 from qformers.files import replacing
 from qformers.interop.adopt import Adopted, adopt
@@ -188,6 +189,8 @@ def _gather(given: Given, ending: str = "") -> _Bench:
         raise ConfigError(
             f"{given.model}: a float model is given as a .keras file: save it again with model.save('model.keras')"
         )
+    refuse_formats("--types", given.types)  # once, and not for each layer that they would be given to
+    refuse_formats("--layers", given.layers)
     adopted = _adopted(given.model)
     if given.logits:
         adopted = replace(adopted, model=without_ends(adopted.model))
@@ -199,7 +202,7 @@ def _gather(given: Given, ending: str = "") -> _Bench:
     twin = float_twin(adopted.model)
     jets = None if metric is None else judged(twin, inputs, metric, labels)
     texts = [*_for_layers(given, adopted.model), *(f"quant.layers.{text}" for text in given.layers)]
-    overrides = [*given.overrides, *(_checked(text) for text in texts)]
+    overrides = [*given.overrides, *texts]
     build = described(given.model, adopted, None, given.data, overrides, {"quant": QUANT})
     folder = given.run or Path("runs") / f"{build.name}{ending}"
     refuse_foreign_run(folder)
@@ -234,14 +237,6 @@ def _adopted(path: Path) -> Adopted:
     return adopted
 
 
-def _checked(text: str) -> str:
-    key, equals, value = text.partition("=")
-    if not equals or key.count(".") < 3 or not value:
-        given = text.removeprefix("quant.layers.").removeprefix("quant.types.")
-        raise ConfigError(f"a format is given as NAME.SLOT=FORMAT, e.g. Dense.weight=fixed<8,2>. Received: {given}")
-    return text
-
-
 def _for_layers(given: Given, model: keras.Model) -> list[str]:
     """What is said of classes of float layers, said of each of these layers; of others, as the build file has it.
 
@@ -250,10 +245,10 @@ def _for_layers(given: Given, model: keras.Model) -> list[str]:
     """
     texts = []
     for text in given.types:
-        kind, dot, rest = text.partition(".")
+        kind, _, rest = text.partition(".")
         named = [layer.name for layer in model.layers if type(layer).__name__ == kind]
-        if named and dot:
-            texts += [_checked(f"quant.layers.{name}.{rest}") for name in named]
+        if named:
+            texts += [f"quant.layers.{name}.{rest}" for name in named]
         elif kind.startswith("Q"):  # as the result calls it
             texts.append(f"quant.types.{text}")
         else:
