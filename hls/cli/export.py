@@ -17,6 +17,7 @@ is refused, with the way out.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,19 +103,17 @@ def _own(options: argparse.Namespace) -> tuple[Build, Path, Path]:
     if made.adopted.left_out:
         print(f"left out:  {', '.join(made.adopted.left_out)}, which does nothing in inference")
     print(f"run:       {made.folder}")
-    if options.events is not None:
-        _say_overflows(made)
+    if made.events is not None:
+        _say_overflows(made, made.events)
     return made.build, made.folder, made.model
 
 
-def _say_overflows(made: OwnRun) -> None:
+def _say_overflows(made: OwnRun, events: Mapping[str, Any]) -> None:
     """How many formats of values do not hold these events."""
-    from qformers.builds.own_events import own_events
     from qformers.quant.audit import audit
 
-    model = made.adopted.model
-    events = {name: array[:AUDITED] for name, array in (own_events(made.build, model) or {}).items()}
-    rows = [row for row in audit(model, events) if row.events]
+    first = {name: array[:AUDITED] for name, array in events.items()}
+    rows = [row for row in audit(made.adopted.model, first) if row.events]
     if beyond := [row for row in rows if row.saturated]:
         most = max(beyond, key=lambda row: row.saturated)
         print(

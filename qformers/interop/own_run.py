@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from qformers.builds.build import Build, checked, load
 from qformers.builds.models import load_model
@@ -34,11 +37,13 @@ class OwnRun:
         build: that describes it.
         folder: its place.
         adopted: the model as it was taken over.
+        events: that it is tried on, input -> (n, ...); None where no file was named.
     """
 
     build: Build
     folder: Path
     adopted: Adopted
+    events: Mapping[str, NDArray[np.float32]] | None = field(default=None, repr=False)
 
     @property
     def model(self) -> Path:
@@ -81,10 +86,10 @@ def own_run(
     build = described(source, adopted, firmware, events, overrides)
     folder = run or Path("runs") / build.name
     refuse_foreign_run(folder)
-    made = OwnRun(build, folder, adopted)
     refuse_another(folder, source)
     refuse(adopted.model, build)
-    own_events(build, adopted.model)  # or a good run would be lost to events that cannot be read
+    given = own_events(build, adopted.model)  # now, or a good run would be lost to events that cannot be read
+    made = OwnRun(build, folder, adopted, given)
     save_model(adopted.model, made.model)
     facts = {"settings": sections_of(build, *MADE_BY), **origin(source, adopted)}
     write_manifest(made.model.parent, STAGE, build, facts, hashes(made.model.parent, ["model.keras"]))

@@ -213,6 +213,8 @@ def test_one_array_without_a_name_is_that_of_the_only_input(save_as: Any, model:
     found = own_events(made.build, load_model(made.model))
     assert found is not None
     assert found["M1"].shape == (2, 6, 2)
+    assert made.events is not None  # as they were read, so that nobody has to read the file again
+    np.testing.assert_array_equal(made.events["M1"], found["M1"])
 
 
 @pytest.mark.parametrize(
