@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from qformers.data import AnyEvents
 from qformers.models.inputs import host_inputs
-from qformers.nn.memory import memory_of
+from qformers.nn.memory import layer_of, memory_of
 from qformers.quant.kinds import kind_of
 
 Array = NDArray[np.float64]
@@ -54,6 +54,7 @@ class LayerError:
     largest: float
     relative: float
     correlation: float
+    float_layer: str = ""  # whose values it stands for: itself, or the last layer that it took in
 
     def as_json(self) -> dict[str, Any]:
         """As plain JSON types."""
@@ -101,7 +102,11 @@ def errors_between(
         ours, ideal = _numpy(quantised[name]), _numpy(wanted[name])
         real = real_values(ours.shape, axes.get(name), mask)
         between = distance(model, float_model, name, ours, ideal, real)
-        rows.append(LayerError(name, between.mean, between.largest, between.relative, between.correlation))
+        rows.append(
+            LayerError(
+                name, between.mean, between.largest, between.relative, between.correlation, layer_of(pairs[name][1])
+            )
+        )
     return tuple(rows)
 
 

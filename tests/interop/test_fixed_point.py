@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers as L
+from rich.table import Table
 from support.float_keras import MODELS, made, seq
 from support.ptq import tiny
 
@@ -18,6 +19,7 @@ from qformers.builds.models import load_model
 from qformers.config.sections import QuantConfig
 from qformers.errors import ConfigError, DataError
 from qformers.interop.adopt import adopt
+from qformers.interop.fixed_point import stage
 from qformers.interop.fixed_point.convert import absorbed_in, converted, float_twin
 from qformers.interop.fixed_point.stage import Given, quantise
 from qformers.interop.windows import slide
@@ -201,7 +203,29 @@ def test_a_model_is_calibrated_and_compared(given: Given) -> None:
     assert result.measured.lost < 0.1
     assert result.adopted.renamed == {"_first": "first", "output": "output_layer"}
     assert "EBOPs" in str(result)
-    assert "renamed:   _first is first now" in list(result.pieces())
+    lines = list(result.pieces())
+    assert "renamed:   _first is first now" in lines
+    table = next(piece for piece in lines if isinstance(piece, Table))
+    behind, *named = table.columns[1].cells
+    assert str(behind).startswith("re_lu")  # Keras counts them
+    assert named == ["second", "output"]  # as the file of the user calls them
+    assert "on 200 events: accuracy " in str(result)
+
+
+def test_what_was_measured_without_labels_does_not_speak_of_them(given: Given) -> None:
+    from dataclasses import replace
+
+    result = quantise(replace(given, metric="mse", labels=None), Rule())
+    assert re.search(r"on 200 events: mean squared difference from float \S+, R² lost \S+% by that$", str(result))
+
+
+def test_only_the_first_events_are_followed_through_the_layers(given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "COMPARED", 50)
+    result = quantise(given, Rule())
+    ranges, table, *_ = result.pieces()
+    assert ranges == f"ranges:    of 200 events of {given.data}"
+    assert isinstance(table, Table)
+    assert table.title == "Quantised against float, on the first 50 of 200 events"
 
 
 def change(key: str, value: Any) -> Callable[[Given], Given]:

@@ -63,7 +63,8 @@ def test_a_float_model_gets_formats_and_a_build_file_that_says_them(
     words = ("--types", "Dense.weight=fixed<6,1,RND,SAT_SYM>", "--set", "quant.activation=fixed<9,4>", "--logits")
     assert command("quantise", "net.keras", "--calibrate", "events.npz", *words) == 0
     told = capsys.readouterr().out
-    assert "Quantised against float, up to 512 events" in told
+    assert "ranges:    of 200 events of events.npz" in told
+    assert "Quantised against float, on all 200 events" in told
     assert "renamed:   output is output_layer now" in told
     build: Any = load(Path("runs/net/build.yaml"))
     assert build.quant.layers["first"].weight.startswith("fixed<6,")
@@ -72,6 +73,7 @@ def test_a_float_model_gets_formats_and_a_build_file_that_says_them(
     assert build.data.test == (str(folder / "events.npz"),)
     record = json.loads(Path("runs/net/qat/errors.json").read_text())
     assert [row["layer"] for row in record["layers"]] == ["first", "second_gelu", "output_layer"]
+    assert [row["float_layer"] for row in record["layers"]][1:] == ["second", "output_layer"]
     # the same file again writes the same run; another model may not have its folder
     assert command("quantise", "net.keras", "--calibrate", "events.npz", "--quiet") == 0
     seq(keras.layers.Dense(2), shape=(5,)).save("other.keras")
@@ -101,7 +103,9 @@ def test_bits_are_searched_by_a_metric(folder: Path, metric: str, capsys: pytest
     said = ("--labels", "labels.npy") if metric == "accuracy" else ("--metric", "mse")
     words = ("tune", "net.keras", "--calibrate", "events.npz", "--max-loss", 0.02, "--steps", 10, *said)
     assert command(*words) == 0
-    assert "found: EBOPs" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "found: EBOPs" in told
+    assert ("by the labels" in told) == (metric == "accuracy")  # which nobody gave for the other one
     found = json.loads(Path("runs/net_tuned/tune.json").read_text())["found"]
     assert found["of"] == ("accuracy" if metric == "accuracy" else "r2")
     assert found["expected_lost"] <= 0.02

@@ -83,7 +83,9 @@ class OwnQuantised(Result):
         run: the run folder.
         adopted: the float model as it was taken over.
         ebops: of the quantised one.
-        errors: layers against float.
+        errors: layers against float, on the first `COMPARED` events.
+        data: the file of the events.
+        events: of it that gave the ranges, and that the metric was measured on.
         measured: beside float by the metric; None without one.
         labelled: whether labels were given for that.
         words: more to be said, line by line.
@@ -93,6 +95,8 @@ class OwnQuantised(Result):
     adopted: Adopted
     ebops: int
     errors: tuple[LayerError, ...]
+    data: Path
+    events: int
     measured: Evaluation | None = None
     labelled: bool = False
     words: tuple[str, ...] = field(default=())
@@ -106,17 +110,17 @@ class OwnQuantised(Result):
         """EBOPs and, where it was measured, what is lost against float."""
         measured = self.measured
         if measured is None:
-            lost = ""
-        elif self.labelled:
-            score, of = measured.score, spell(measured.of)
-            lost = f"  {of} {score:.4f}, of float {score + measured.lost:.4f}; {in_short(measured)}"
-        else:
-            lost = f"  mean squared difference from float {measured.divergence:.2e}"
-        return f"{self.model}  EBOPs {self.ebops:,}{lost}"
+            return f"{self.model}  EBOPs {self.ebops:,}"
+        score, of = measured.score, spell(measured.of)
+        scores = f"{of} {score:.4f}, of float {score + measured.lost:.4f}; " if self.labelled else ""
+        lost = f"on {self.events:,} events: {scores}{in_short(measured, self.labelled)}"
+        return f"{self.model}  EBOPs {self.ebops:,}  {lost}"
 
     def pieces(self) -> Iterator[RenderableType]:
-        """Errors per layer, then the numbers of the whole model."""
-        yield error_table(self.errors, f"Quantised against float, up to {COMPARED} events")
+        """What was measured on what, errors per layer, then the numbers of the whole model."""
+        yield f"ranges:    of {self.events:,} events of {self.data}"
+        called = {new: old for old, new in self.adopted.renamed.items()}
+        yield error_table(self.errors, f"Quantised against float, on {_of_these(self.events)}", called)
         for old, new in self.adopted.renamed.items():
             yield f"renamed:   {old} is {new} now"
         poor = [row for row in self.errors if row.correlation < POOR and row.relative > 1.0 - POOR]
@@ -133,6 +137,11 @@ class OwnQuantised(Result):
         path = self.model.parent / "errors.json"
         write_record(path, {"layers": [error.as_json() for error in self.errors]})
         return path
+
+
+def _of_these(events: int) -> str:
+    """The events that are followed through all layers, in words."""
+    return f"the first {COMPARED} of {events:,} events" if events > COMPARED else f"all {events} events"
 
 
 @dataclass(frozen=True)
@@ -286,4 +295,4 @@ def _write(bench: _Bench, formats: Mapping[Slot, Fixed], facts: Mapping[str, Any
         temporary.write_text(shop.build.to_yaml())
     write_manifest(folder, STAGE, shop.build, more, hashes(folder, ["model.keras"]))
     labelled = bench.given.labels is not None
-    return OwnQuantised(bench.folder, bench.adopted, bits, errors, measured, labelled)
+    return OwnQuantised(bench.folder, bench.adopted, bits, errors, bench.given.data, more["events"], measured, labelled)

@@ -68,6 +68,7 @@ class SearchJets:
     labels: NDArray[Any]  # (m,) with m <= n: of the first ones, which float was not trained on; or (m, k), see `values`
     float_logits: NDArray[np.float32]  # (n, classes)
     values: bool = False  # whether outputs are numbers to be predicted, and labels what they should be
+    labelled: bool = True  # whether somebody said what is right; else labels are what float says
     read: Callable[[Any], NDArray[Any]] = ops.convert_to_numpy  # from what the model gives to (n, classes)
 
 

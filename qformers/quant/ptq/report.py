@@ -57,20 +57,21 @@ def _ebops_at(divergence: float, curve: Sequence[Evaluation]) -> float | None:
     return None
 
 
-def in_words(tuned: Evaluation, jets: str, compared: UniformComparison) -> list[str]:
+def in_words(tuned: Evaluation, jets: str, compared: UniformComparison, labelled: bool = True) -> list[str]:
     """The result on the jets of the search, in lines for a terminal.
 
     Args:
         tuned: the result.
         jets: which jets these are.
         compared: beside uniform precision.
+        labelled: see `in_short`.
     """
-    lines = [f"found: EBOPs {tuned.ebops:,}; on {jets}: {in_short(tuned)}"]
+    lines = [f"found: EBOPs {tuned.ebops:,}; on {jets}: {in_short(tuned, labelled)}"]
     if compared.point is None:
         lines.append("uniform precision: no width measured is as accurate")
     else:
         other = compared.point.measured
-        lines.append(f"uniform {compared.width} bits: EBOPs {other.ebops:,}, {in_short(other)}")
+        lines.append(f"uniform {compared.width} bits: EBOPs {other.ebops:,}, {in_short(other, labelled)}")
         lines.append(f"uniform / found: {compared.ebops_ratio:.2f} in EBOPs at no more loss of {spell(tuned.of)}")
     if compared.same_divergence_ratio is not None:
         lines.append(
@@ -80,17 +81,23 @@ def in_words(tuned: Evaluation, jets: str, compared: UniformComparison) -> list[
     return lines
 
 
-def in_short(measured: Evaluation) -> str:
-    """The losses of a model in one line."""
+def in_short(measured: Evaluation, labelled: bool = True) -> str:
+    """The losses of a model in one line.
+
+    Args:
+        measured: the model.
+        labelled: whether anybody said what is right; without that float alone can be asked.
+    """
     name = spell(measured.of)
+    by_labels = f", {measured.lost:.2%} +- {measured.lost_error:.2%} by the labels" if labelled else ""
     if measured.of == "accuracy":
         return (
             f"divergence {measured.divergence:.2e} nats, {name} lost {measured.expected_lost:.3%} by the probabilities "
-            f"of float, {measured.lost:.2%} +- {measured.lost_error:.2%} by the labels"
+            f"of float{by_labels}"
         )
     return (
         f"mean squared difference from float {measured.divergence:.2e}, {name} lost {measured.expected_lost:.3%} by "
-        f"that, {measured.lost:.2%} +- {measured.lost_error:.2%} by the labels"
+        f"that{by_labels}"
     )
 
 

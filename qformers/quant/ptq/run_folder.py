@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rich.table import Table
@@ -199,14 +200,23 @@ def copy_float(path: Path, folder: Path) -> None:
 ERRORS = f"Quantised against float, up to {COMPARED_JETS} validation jets, padded slots left out"
 
 
-def error_table(errors: tuple[LayerError, ...], title: str = ERRORS) -> Table:
-    """Error against float per layer, for a terminal."""
+def error_table(
+    errors: tuple[LayerError, ...], title: str = ERRORS, called: Mapping[str, str] = MappingProxyType({})
+) -> Table:
+    """Error against float per layer, for a terminal.
+
+    Args:
+        errors: a row each.
+        title: on what events.
+        called: float layer -> its name in the file that the user knows, where that is another one.
+    """
     table = Table(title=title)
-    for column in ("layer", "mean |error|", "largest", "relative", "correlation"):
-        table.add_column(column, justify="left" if column == "layer" else "right")
+    for column in ("layer", "float layer", "mean |error|", "largest", "relative", "correlation"):
+        table.add_column(column, justify="left" if "layer" in column else "right")
     for row in errors:
+        known = called.get(row.float_layer, row.float_layer)
         table.add_row(
-            row.layer, f"{row.mean:.3g}", f"{row.largest:.3g}", f"{row.relative:.2%}", f"{row.correlation:.5f}"
+            row.layer, known, f"{row.mean:.3g}", f"{row.largest:.3g}", f"{row.relative:.2%}", f"{row.correlation:.5f}"
         )
     return table
 

@@ -126,7 +126,7 @@ class Found:
 
     def in_words(self, jets: str) -> list[str]:
         """The result on the jets of the search."""
-        return report.in_words(self.result.point.measured, jets, self.compared)
+        return report.in_words(self.result.point.measured, jets, self.compared, self.bench.evaluator.jets.labelled)
 
     def write(self, out: Path) -> None:
         """Write ``tune.json`` and the pictures of the search."""
