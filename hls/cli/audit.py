@@ -1,4 +1,4 @@
-"""What the formats of a quantised model do to real jets: range seen, width chosen, share cut off or wrapped around.
+"""What the formats of a quantised model do to real events: range seen, width chosen, share cut off or wrapped around.
 
     qformers audit firmware_configs/part_demo.yaml
     qformers audit firmware_configs/part_demo.yaml --full --split val
@@ -36,7 +36,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         type=shared.at_least_one,
         default=2000,
         metavar="N",
-        help="events of the split (default: 2000)",
+        help="events of the split, or of the file of a model of your own (default: 2000)",
     )
     parser.add_argument("--full", action="store_true", help="all events of the split, batch by batch")
     parser.add_argument(

@@ -20,6 +20,13 @@ Array = NDArray[np.float64]
 FAR = 1e6  # beyond any format
 EXACT = 2.0**22  # steps: a wrapping quantiser in float32 is exact up to here
 COORDS = "coords"  # the model input that HEPT sorts points by
+_WITHOUT_SLOTS = {  # what cases are called where no mask says that an event has particles
+    "empty jet": "all zero",
+    "empty jet, slots not zero": "random within the range",
+    "one particle": "random within the range",
+    "all slots full": "random within the range",
+    "all particles alike": "all rows alike",
+}
 MASK = "mask"  # the model input that says which slots hold a particle
 ORDER = "order"  # the model input (O, N) that says in which order they stand in blocks: permutations, by contract
 
@@ -91,6 +98,8 @@ def adversarial(
     groups: list[tuple[str, dict[str, Array], Array]] = []
 
     def add(case: str, fill: Callable[[InputRange, int], Array], mask: Array) -> None:
+        if not slots:
+            case = _WITHOUT_SLOTS.get(case, case.removesuffix(", empty jet"))
         groups.append((case, {name: fill(span, len(mask)) for name, span in values.items()}, mask))
 
     full = np.ones((1, slots))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from hls.errors import HlsError
 from hls.proof.adversarial import uniform
 from qformers.builds.build import Build
+from qformers.builds.nouns import nouns_of
 from qformers.builds.own_events import is_own, own_events
 from qformers.data import Events, open_split
 from qformers.data.clouds import PointEvents, joined
@@ -102,5 +103,4 @@ def refuse_none(build: Build, wanted: int) -> None:
         HlsError: no whole number, or less than one.
     """
     if not isinstance(wanted, int) or wanted < 1:
-        word = "event" if is_own(build) else "jet" if build.data.points is None else "window"
-        raise HlsError(f"at least one {word} is needed: set --events. Received: {wanted!r}")
+        raise HlsError(f"at least one {nouns_of(build).event} is needed: set --events. Received: {wanted!r}")

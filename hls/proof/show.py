@@ -21,9 +21,14 @@ Array = NDArray[np.float64]
 DRAWN = 20_000  # outputs of points in a scatter plot
 
 
-def layer_table(fidelity: Fidelity) -> Table:
-    """One row per layer: absolute error, in LSB and relative, and correlation; formats are in the JSON."""
-    table = Table(title="Firmware against the float model, per layer (real particles)", box=SIMPLE_HEAD)
+def layer_table(fidelity: Fidelity, compared: str) -> Table:
+    """One row per layer: absolute error, in LSB and relative, and correlation; formats are in the JSON.
+
+    Args:
+        fidelity: all layers.
+        compared: which values count, in words.
+    """
+    table = Table(title=f"Firmware against the float model, per layer ({compared})", box=SIMPLE_HEAD)
     for column in ("layer", "max", "max LSB", "mean LSB", "relative", "corr."):
         table.add_column(column, justify="left" if column == "layer" else "right", no_wrap=True)
     for row in fidelity.layers:
@@ -39,11 +44,11 @@ def no_layers(fidelity: Fidelity) -> str:
     return f"no layer is compared with the float model: {'; '.join(reasons) or shown}"
 
 
-def end_table(end: Mapping[str, Any]) -> Table:
-    """Accuracy, AUC and rejection of each form of the model."""
+def end_table(end: Mapping[str, Any], events: str = "jets") -> Table:
+    """Accuracy, AUC and rejection of each form of the model, on what is called `events`."""
     reports = end["metrics"]
     first = next(iter(reports.values()))
-    table = Table(title="The whole model on the same jets", box=SIMPLE_HEAD)
+    table = Table(title=f"The whole model on the same {events}", box=SIMPLE_HEAD)
     table.add_column("")
     for form in reports:
         table.add_column(form, justify="right")
@@ -70,14 +75,14 @@ def task_table(end: Mapping[str, Any]) -> Table:
 
 
 def changes_table(end: Mapping[str, Any]) -> Table:
-    """How often (of jets) and by how much two forms of the model differ."""
-    jets = all("decisions_changed" in change for change in end["changes"].values())
+    """How often (of classes) and by how much two forms of the model differ."""
+    classes = all("decisions_changed" in change for change in end["changes"].values())
     others = "Changed outputs" if end.get("unit") == "events" else "Changed outputs of real points"
-    table = Table(title="Changed decisions and logits" if jets else others, box=SIMPLE_HEAD)
-    for column in ("", *(["decisions"] if jets else []), "max |diff|", "mean |diff|", "corr."):
+    table = Table(title="Changed decisions and logits" if classes else others, box=SIMPLE_HEAD)
+    for column in ("", *(["decisions"] if classes else []), "max |diff|", "mean |diff|", "corr."):
         table.add_column(column, justify="right" if column else "left", no_wrap=True)
     for pair, change in end["changes"].items():
-        decisions = [f"{change['decisions_changed']:.2%}"] if jets else []
+        decisions = [f"{change['decisions_changed']:.2%}"] if classes else []
         differences = (f"{change['max_difference']:.3g}", f"{change['mean_difference']:.3g}")
         table.add_row(pair, *decisions, *differences, f"{change['correlation']:.5f}")
     return table
@@ -114,11 +119,10 @@ def plot_layers(layers: Sequence[LayerFidelity], path: Path) -> None:
 def plot_scatter(firmware: Array, ideal: Array, class_names: Sequence[str], path: Path, word: str = "Logit") -> None:
     """Each output of the firmware over that of the float model, (n, outputs) both.
 
-    One colour per class or target, whose outputs are called by `word`; without names the outputs are of points, and
-    have one colour.
+    One colour per class or target; without names all outputs have one colour, and are thinned out. `word` is what an
+    output is called.
     """
     low, high = float(min(firmware.min(), ideal.min())), float(max(firmware.max(), ideal.max()))
-    word = word if class_names else "Output of a point"
     with canvas(path, (7.5, 6.5)) as axes:
         for name, colour_, column in _columns(class_names):
             x, y = ideal[:, column].ravel(), firmware[:, column].ravel()
@@ -131,9 +135,17 @@ def plot_scatter(firmware: Array, ideal: Array, class_names: Sequence[str], path
 
 
 def plot_differences(
-    firmware: Array, ideal: Array, class_names: Sequence[str], path: Path, word: str = "Logit"
+    firmware: Array,
+    ideal: Array,
+    class_names: Sequence[str],
+    path: Path,
+    word: str = "Logit",
+    counted: str = "Jets",
 ) -> None:
-    """Histogram of firmware - float and its spread, per logit or, without names, of all outputs; (n, outputs) both."""
+    """Histogram of firmware - float and its spread, per logit or, without names, of all outputs; (n, outputs) both.
+
+    `word` is what an output is called, `counted` what the histogram counts.
+    """
     error = firmware - ideal
     edge = float(np.quantile(np.abs(error), 0.995)) or 1.0
     with canvas(path) as axes:
@@ -142,8 +154,6 @@ def plot_differences(
             label = f"{name}: {values.mean():+.3f} ± {values.std():.3f}"
             clipped, ends = np.clip(values, -edge, edge), (-edge, edge)
             axes.hist(clipped, bins=61, range=ends, histtype="step", lw=1.5, label=label, color=colour_)
-        events = "Jets" if word == "Logit" else "Events"
-        word, counted = (word, events) if class_names else ("Output", "Outputs of points")
         axes.set(xlabel=f"{word}, firmware - float (outermost bins: and beyond)", ylabel=counted)
         axes.set_ylim(0, axes.get_ylim()[1] * 1.35)
         axes.legend(loc="upper left", ncols=2 if len(class_names) > 4 else 1)

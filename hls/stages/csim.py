@@ -27,6 +27,7 @@ from hls.proof.samples import refuse_none, sample
 from hls.stages.export import load_quantised, refuse_other_build
 from qformers.builds.build import Build
 from qformers.builds.float_only import refuse_float_only
+from qformers.builds.nouns import Nouns, nouns_of
 from qformers.builds.own_events import is_own
 from qformers.builds.saved import check_recorded, content_sha256
 from qformers.data import Events, open_split
@@ -57,6 +58,7 @@ class BesideFloat:
         words: why not.
         drawn: form ("float", "quantised", "csim") -> outputs (n, ...) for the pictures.
         class_names: of the outputs, classes or targets; none for outputs of points.
+        nouns: what the events are called.
     """
 
     fidelity: Fidelity
@@ -64,13 +66,16 @@ class BesideFloat:
     words: tuple[str, ...]
     drawn: dict[str, Array] = field(repr=False)
     class_names: tuple[str, ...] = ()
+    nouns: Nouns = field(default_factory=Nouns)
 
     def pieces(self) -> Iterator[RenderableType]:
         """Tables of the layers, where any is seen, of the whole model and of what changes."""
-        yield show.layer_table(self.fidelity) if self.fidelity.layers else show.no_layers(self.fidelity)
+        layers = self.fidelity.layers
+        yield show.layer_table(self.fidelity, self.nouns.compared) if layers else show.no_layers(self.fidelity)
         yield from self.words
         if self.end is not None:
-            yield show.end_table(self.end) if "score" not in self.end else show.task_table(self.end)
+            classes = "score" not in self.end
+            yield show.end_table(self.end, self.nouns.events) if classes else show.task_table(self.end)
             yield show.changes_table(self.end)
 
 
@@ -290,7 +295,7 @@ def beside_float(
         jets: n jets or windows.
         outputs: form ("quantised", "csim") -> (n, classes), of windows (n, N, channels), on these.
     """
-    float_model = load_quantised(path, build)
+    float_model, nouns = load_quantised(path, build), nouns_of(build)
     source = open_split(build.data, "test")
     float_inputs = host_inputs(float_model, jets)
     traced = _followed(project)
@@ -300,16 +305,17 @@ def beside_float(
     outputs = {"float": _single(keras_outputs(float_model, float_inputs)), **outputs}
     if not isinstance(jets, PointEvents) and jets.held.targets:
         end = end_to_end_targets(task_of(build, source), outputs, jets.labels)
-        return BesideFloat(fidelity, end, (), outputs, jets.class_names)
+        return BesideFloat(fidelity, end, (), outputs, jets.class_names, nouns)
     if not isinstance(jets, PointEvents):
         end = end_to_end(outputs, jets.labels, jets.class_names)
-        return BesideFloat(fidelity, end, (), outputs, jets.class_names)
+        return BesideFloat(fidelity, end, (), outputs, jets.class_names, nouns)
     real = jets.mask > 0
     drawn = {form: array[real] for form, array in outputs.items()}
     try:
-        return BesideFloat(fidelity, end_to_end_points(task_of(build, source), outputs, jets), (), drawn)
+        end = end_to_end_points(task_of(build, source), outputs, jets)
+        return BesideFloat(fidelity, end, (), drawn, nouns=nouns)
     except TrainingError as error:
-        return BesideFloat(fidelity, None, (f"no scores of the whole model: {error}",), drawn)
+        return BesideFloat(fidelity, None, (f"no scores of the whole model: {error}",), drawn, nouns=nouns)
 
 
 def beside_own(
@@ -341,7 +347,7 @@ def beside_own(
     drawn["float"] = _single(wanted).reshape(len(_single(wanted)), -1)
     width = drawn["float"].shape[1]
     names = tuple(f"{next(iter(wanted))} {place}" for place in range(width)) if width <= MOST_NAMED else ()
-    return BesideFloat(fidelity, None, tuple(words), drawn, names)
+    return BesideFloat(fidelity, None, tuple(words), drawn, names, nouns_of(build))
 
 
 def _followed(project: Project) -> int:
@@ -362,6 +368,9 @@ def _pictures(beside: BesideFloat, folder: Path, name: str) -> None:
         show.plot_layers(beside.fidelity.layers, layers)
     else:  # one of firmware that showed its layers is not of this one
         layers.unlink(missing_ok=True)
+    names, nouns = beside.class_names, beside.nouns
     word = "Output" if beside.end is None or "score" in beside.end else "Logit"  # only classes have logits
-    show.plot_scatter(firmware, ideal, beside.class_names, folder / f"{name}_scatter.png", word)
-    show.plot_differences(firmware, ideal, beside.class_names, folder / f"{name}_differences.png", word)
+    each = f"{word} of a {nouns.part.removesuffix('s')}" if nouns.part and not names else word
+    counted = nouns.events.capitalize() if names else f"Outputs of {nouns.part}" if nouns.part else "Outputs"
+    show.plot_scatter(firmware, ideal, names, folder / f"{name}_scatter.png", each)
+    show.plot_differences(firmware, ideal, names, folder / f"{name}_differences.png", word, counted)

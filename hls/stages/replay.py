@@ -25,7 +25,7 @@ class Replayed(Result):
 
     Attributes:
         events: the file of the events.
-        numbers: of the events in their split.
+        numbers: of the events among those that were audited.
         agreement: None where no event overflowed.
     """
 
@@ -43,7 +43,8 @@ class Replayed(Result):
             return f"{self.events}: no event overflowed, nothing to simulate"
         lines = [f"{len(self.numbers)} saved events: {self.agreement}"]
         if self.agreement.event is not None:
-            lines.append(f"  event {self.agreement.event} is number {self.numbers[self.agreement.event]} of its split")
+            number = self.numbers[self.agreement.event]
+            lines.append(f"  event {self.agreement.event} is number {number} of those audited")
         return "\n".join(lines)
 
     def pieces(self) -> Iterator[RenderableType]:

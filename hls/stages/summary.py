@@ -64,7 +64,7 @@ def summary(run: Path | str) -> Summary:
         if path.is_file()
     }
     lines = [f"{run.name}:"]
-    if len(phases) == len(manifests):
+    if len(phases) == len(manifests) and "test" in phases["qat"]:  # of a model of one's own nobody says what is right
         score, test = phases["qat"].get("score", "accuracy"), phases["qat"]["test"]
         unit = next(word for word in ("jets", "windows", "points", "events") if word in test)
         lines = [f"{run.name}: {spell(score)} on the {test[unit]:,} {_word(unit, report)} of the test split"]

@@ -78,7 +78,7 @@ def audit(model: keras.Model, inputs: Inputs) -> list[Row]:
 
 
 def audit_stream(
-    model: keras.Model, batches: Iterable[Inputs], worst: int = WORST, tick: Callable[[int], None] = lambda jets: None
+    model: keras.Model, batches: Iterable[Inputs], worst: int = WORST, tick: Callable[[int], None] = lambda events: None
 ) -> tuple[list[Row], list[Overflow]]:
     """The same over any number of events, in the memory of one batch.
 
@@ -197,7 +197,7 @@ def as_json(rows: list[Row]) -> list[dict[str, Any]]:
     return [asdict(row) for row in rows]
 
 
-def as_table(rows: list[Row], title: str = "Formats on real jets") -> Table:
+def as_table(rows: list[Row], title: str = "Formats on real events") -> Table:
     """The rows for a terminal."""
     table = Table(title=title)
     for column in ("quantiser", "widest format", "widths", "mean bits", "seen", "outside", "events", "pruned"):

@@ -13,6 +13,7 @@ from rich.console import RenderableType
 
 from qformers.builds.build import Build
 from qformers.builds.models import load_model
+from qformers.builds.nouns import nouns_of
 from qformers.builds.own_events import is_own, own_events
 from qformers.data import AnyEvents, Split, SplitName, open_split
 from qformers.errors import ConfigError
@@ -35,7 +36,7 @@ class Audited(Result):
 
     Attributes:
         path: the model.
-        split: of its data.
+        source: where the events come from, e.g. the test split.
         events: looked at.
         rows: one per quantiser.
         overflows: the worst events of each quantiser that overflows.
@@ -45,7 +46,7 @@ class Audited(Result):
     """
 
     path: Path
-    split: str
+    source: str
     events: int
     rows: tuple[Row, ...]
     overflows: tuple[Overflow, ...] = field(repr=False)
@@ -71,7 +72,7 @@ class Audited(Result):
 
     def pieces(self) -> Iterator[RenderableType]:
         """A row per quantiser, then the sum of it."""
-        title = f"{self.path}: formats on {self.events} {self.what} of the {self.split} split"
+        title = f"{self.path}: formats on {self.events} {self.what} of {self.source}"
         yield as_table(list(self.rows), title)
         yield str(self)
 
@@ -128,7 +129,8 @@ def audit_split(
         first += len(part)
     inputs = [host_inputs(model, part) for part in picked]
     chosen = {name: np.concatenate([one[name] for one in inputs]) for name in inputs[0]}
-    return Audited(path, split, count, tuple(rows), tuple(overflows), numbers, chosen)
+    nouns = nouns_of(build)
+    return Audited(path, nouns.of_split(split), count, tuple(rows), tuple(overflows), numbers, chosen, nouns.events)
 
 
 def _audit_own(build: Build, path: Path, model: Any, events: int | None, worst: int) -> Audited:
@@ -149,7 +151,8 @@ def _audit_own(build: Build, path: Path, model: Any, events: int | None, worst: 
     rows, overflows = audit_stream(model, parts, worst)
     numbers = np.array(sorted({one.event for one in overflows}), np.int64)
     chosen = {name: array[numbers] for name, array in taken.items()}
-    return Audited(path, "test", count, tuple(rows), tuple(overflows), numbers, chosen, "events")
+    nouns = nouns_of(build)
+    return Audited(path, nouns.file, count, tuple(rows), tuple(overflows), numbers, chosen, nouns.events)
 
 
 def batches(source: Split, events: int | None, keep: int) -> Iterator[AnyEvents]:

@@ -65,7 +65,7 @@ def test_formats_of_weights_are_counted_by_themselves(model: keras.Model, inputs
     some = [replace(row, saturated=0.1) if row.name == "embed0_kq" else row for row in some]
     some = [replace(row, events_outside=4) if row.name == "b0_attn_q_iq" else row for row in some]
     empty = np.zeros(0, np.int64)
-    assert str(audited.Audited(Path("m"), "test", 9, tuple(some), (), empty, {})) == (
+    assert str(audited.Audited(Path("m"), "the test split", 9, tuple(some), (), empty, {})) == (
         "2 of 2 formats of values overflow on these jets, 1 of them wrap around; "
         "1 of 2 formats of weights and biases cut some off"
     )

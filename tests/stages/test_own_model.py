@@ -84,7 +84,7 @@ def test_a_model_goes_through_the_flow_without_a_build_file(model: Path, capsys:
     )
     assert command("rtl", run / "build.yaml", "--levels", "interpreter") == 0
     assert command("audit", run / "build.yaml") == 0
-    assert f"formats on {EVENTS} events of the test split" in capsys.readouterr().out
+    assert f"formats on {EVENTS} events of {run.resolve().parents[1] / 'events.npz'}" in capsys.readouterr().out
     row = tabulate([read_run(run)]).cells[0]
     assert row["model"].value == f"{model}, 5 layers"
     assert row["inputs"].value == "M1 (6, 2)"
@@ -92,7 +92,10 @@ def test_a_model_goes_through_the_flow_without_a_build_file(model: Path, capsys:
     assert row["csim"].equal
     assert command("compare", run) == 0
     assert "qformers train" not in capsys.readouterr().out
-    assert "2508.15468" not in Path("runs/comparison/report.html").read_text()  # published results are of jets
+    page = Path("runs/comparison/report.html").read_text()
+    assert "2508.15468" not in page  # published results are of jets
+    assert "Test split" not in page
+    assert " jets" not in page
 
 
 def test_without_events_numbers_are_drawn(model: Path, capsys: pytest.CaptureFixture[str]) -> None:

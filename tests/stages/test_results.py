@@ -51,7 +51,7 @@ def quantised(run: Path) -> QuantiseResult:
 
 def audited(run: Path) -> Audited:
     (run / "model.keras").write_bytes(b"a model")
-    return Audited(run / "model.keras", "test", 9, (), (), np.zeros(0, np.int64), {"x": np.zeros((0, 2))})
+    return Audited(run / "model.keras", "the test split", 9, (), (), np.zeros(0, np.int64), {"x": np.zeros((0, 2))})
 
 
 def filtered(run: Path) -> Filtered:
@@ -90,7 +90,7 @@ CASES: list[tuple[Callable[[Path], Result], str, str]] = [
     (rtl, "interpreter, jets: arithmetic = quantised Keras: 0 of 50 values in 5 events differ", "rtl.json"),
     (synthesised, "  [note]", "reports/yosys.json"),
     (engine, "14 points, 1 blocks: 0 of 50 values in 2 events differ from quantised Keras; latency 99", "engine.json"),
-    (replayed, "event 4 is number 20 of its split", "audit_worst_replay.json"),
+    (replayed, "event 4 is number 20 of those audited", "audit_worst_replay.json"),
     (summed, "C simulation == quantised model [all]", "summary.txt"),
 ]
 

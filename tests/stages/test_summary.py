@@ -51,6 +51,20 @@ def test_the_summary_of_an_imported_model_has_no_training(tmp_path: Path) -> Non
     assert f"per layer  {tmp_path}/csim.json and {tmp_path}/plots/csim_*.png" in summary(tmp_path).lines
 
 
+def test_the_summary_of_a_float_model_of_ones_own_has_no_scores(tmp_path: Path) -> None:
+    """Both phases have a manifest, and nobody says what is right."""
+    found = {"equal": True, "events": 10, "values": 50, "values_different": 0}
+    report = {"jets": found, "adversarial": found, "what": "events", "end": None, "project": "here", "splits": "file"}
+    (tmp_path / "csim.json").write_text(json.dumps(report))
+    for phase in ("float", "qat"):
+        (tmp_path / phase).mkdir()
+        (tmp_path / phase / "manifest.json").write_text(json.dumps({"stage": "own.ptq", "ebops": 1234}))
+    lines = summary(tmp_path).lines
+    assert lines[1] == "C simulation == quantised model on 10 events: 0 of 50 outputs differ"
+    assert "EBOPs      1,234" in lines
+    assert not any("jets" in line for line in lines)
+
+
 def test_the_summary_has_the_synthesis_of_this_model_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from hls.reports.report import Report
     from hls.stages import summary as module

@@ -23,6 +23,7 @@ from hls.compare.table.kernels import Kernels
 from hls.compare.table.points import Point, points
 from hls.compare.table.verdicts import Judged
 from hls.templates import fill
+from qformers.builds.own_events import OWN
 from qformers.files import replacing
 
 FOLDER = Path(__file__).with_name("page")
@@ -56,7 +57,7 @@ def write_page(
     head = table.metrics[0].head if table.metrics else ""
     page: dict[str, Any] = {
         "title": " and ".join(names) if len(names) <= 2 else f"Comparison of {len(names)} builds",
-        "data_sets": list(dict.fromkeys(map(run_data, table.runs))),
+        "data_sets": _data_sets(table.runs),
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "alerts": _alerts(table, judged),
         "first_column": table.columns[0],
@@ -153,8 +154,17 @@ def _measured(cell: Cell) -> dict[str, Any] | None:
 
 
 def run_data(run: Run) -> str:
-    """Data set and files of the test split of a run."""
-    return f"{run.build.data.dataset}, {', '.join(run.build.data.test)}"
+    """Data set and files of the test split of a run; of a model of one's own the file of its events."""
+    files = ", ".join(run.build.data.test)
+    if run.task == OWN:
+        return files or "drawn over the ranges of the inputs"
+    return f"{run.build.data.dataset}, {files}"
+
+
+def _data_sets(runs: Sequence[Run]) -> list[str]:
+    """What all runs are measured on, data sets first."""
+    parts = {"Test split": [run for run in runs if run.task != OWN], "Events": [run for run in runs if run.task == OWN]}
+    return [f"{head}: {'; '.join(dict.fromkeys(map(run_data, some)))}" for head, some in parts.items() if some]
 
 
 def _alerts(table: Table, judged: Sequence[Judged]) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from hls.compare.table.sources import group_of, reports_of
 from hls.reports.error_bars import error_bar
 from hls.reports.report import STAGES
 from qformers.builds.float_only import EXAMPLE
+from qformers.builds.nouns import nouns_of
 from qformers.config.sections import DataConfig
 from qformers.data.fingerprint import RECORDED, changed_files, data_files
 from qformers.data.jets.generators import generators_of
@@ -84,11 +85,12 @@ def footnotes(runs: Sequence[Run], sources: Sequence[tuple[str, str]]) -> tuple[
         )
     if any("bram18" in report.resources for run in runs for report in (run.reports or {}).values()):
         notes.append("BRAM18: 18-kbit halves; one RAMB36 counts as two.")
+    events = " and ".join(dict.fromkeys(nouns_of(run.build).events for run in runs))
     notes += [
         "Percentages are of the device that the source was told, of the build's where it was told a family only, or of "
         "--device. clock: the period asked for; latency in ns is at that period unless the tool measured time.",
-        "C simulation, RTL simulation: outputs compared bit for bit with the quantised Keras model, real jets and "
-        "adversarial events of all simulators together; the number of outputs is in brackets.",
+        "C simulation, RTL simulation: outputs compared bit for bit with the quantised Keras model, on "
+        f"{events} and on adversarial events, of all simulators together; the number of outputs is in brackets.",
         "STALE: the file belongs to another build or model than the run's; listed with the reason.",
     ]
     return tuple(notes)
