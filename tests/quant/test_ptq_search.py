@@ -213,6 +213,13 @@ def test_the_report_says_so_when_no_uniform_width_is_as_good() -> None:
     assert lines[-1] == "uniform precision: no width measured is as accurate"
 
 
+def test_the_report_speaks_of_labels_where_there_are_some() -> None:
+    result = replace(FormulaEvaluator().measure(START), of="r2")
+    beside = compare(result, {4: Trial(START, result)}, 1.0)
+    assert all("by the labels" in line for line in in_words(result, "100 jets", beside)[:2])
+    assert not any("labels" in line for line in in_words(result, "100 events", beside, labelled=False))
+
+
 @pytest.mark.parametrize(
     ("low", "high", "symmetric", "bits"),
     [
