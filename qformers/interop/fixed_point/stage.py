@@ -211,8 +211,7 @@ def _gather(given: Given, ending: str = "") -> _Bench:
     twin = float_twin(adopted.model)
     jets = None if metric is None else judged(twin, inputs, metric, labels)
     texts = [*_for_layers(given, adopted.model), *(f"quant.layers.{text}" for text in given.layers)]
-    overrides = [*given.overrides, *texts]
-    build = described(given.model, adopted, None, given.data, overrides, {"quant": QUANT})
+    build = described(given.model, adopted, None, given.data, [*given.overrides, *texts], {"quant": QUANT})
     folder = given.run or Path("runs") / f"{build.name}{ending}"
     refuse_foreign_run(folder)
     refuse_another(folder, given.model)
