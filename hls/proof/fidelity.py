@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hls.backends.protocol import Project, Step
+from hls.proof.exact import precisely
 from qformers.data.clouds import PointEvents
 from qformers.nn.index.ball_slots import TreeOrder
 from qformers.nn.index.lsh import FromBlocks
 from qformers.nn.index.sorted_tree import SortedTree
 from qformers.nn.memory import memory_of
-from qformers.precision.fixed import Fixed
 from qformers.quant.fidelity import (
     Distance,
     axes_of,
@@ -28,6 +28,7 @@ from qformers.quant.fidelity import (
     one_row_per_point,
     real_values,
 )
+from qformers.quant.kept import kept
 from qformers.tasks.metrics import jets as metrics
 from qformers.tasks.task import Task
 
@@ -40,11 +41,12 @@ class LayerFidelity:
 
     layer: str
     step: str  # firmware layer whose values are taken
-    format: str
+    format: str  # of the firmware layer; each backend has its own
     values: int
     max_error: float
     mean_error: float  # mean of |firmware - float|
-    max_lsb: float  # the same two in steps of the firmware's format
+    lsb: float  # step of the layer's format in the quantised Keras model: the same for every backend
+    max_lsb: float  # the two errors in these steps
     mean_lsb: float
     relative: float  # mean_error over mean |float|
     correlation: float  # Pearson; 0 where either side is constant
@@ -64,10 +66,12 @@ class Fidelity:
 
     layers: tuple[LayerFidelity, ...]
     skipped: tuple[Skipped, ...]
+    events: int = 0  # that were followed through them
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON types."""
-        return {"layers": [asdict(row) for row in self.layers], "skipped": [asdict(row) for row in self.skipped]}
+        layers, skipped = ([asdict(row) for row in rows] for rows in (self.layers, self.skipped))
+        return {"events": self.events, "layers": layers, "skipped": skipped}
 
 
 def layer_fidelity(
@@ -78,6 +82,9 @@ def layer_fidelity(
     float_inputs: Mapping[str, NDArray[Any]],
 ) -> Fidelity:
     """Compare every firmware layer that has a counterpart in the float model.
+
+    Values are taken as what reads them rounds them, and steps are those of the Keras model: hls4ml rounds where a value
+    is made, alkaid where it is read, and each keeps it in a format of its own. So all backends give the same numbers.
 
     Args:
         project: the firmware.
@@ -104,6 +111,8 @@ def layer_fidelity(
         {tensor.name: np.asarray(float_inputs[tensor.name], np.float32) for tensor in float_model.inputs},
         training=False,
     )
+    with precisely(model):
+        formats = kept(model)
     axes, mask = axes_of(model), np.asarray(inputs["mask"]) if "mask" in inputs else None
     order, moved = _single_order(inputs), behind_blocks(model)
     in_tree = _in_tree(model)  # rows of the float model stand in the same order there
@@ -119,9 +128,10 @@ def layer_fidelity(
                 skipped.append(Skipped(name, "its points stand in blocks, by their order, and those in float in slots"))
                 continue
             firmware = in_slots(firmware, order)
+        firmware, lsb = formats[name].read(firmware), formats[name].step(firmware)
         real = real_values(firmware.shape, axes.get(name), tree_mask if name in in_tree else mask)
-        rows.append(_row(steps[name], distance(model, float_model, name, firmware, wanted, real)))
-    return Fidelity(tuple(rows), tuple(skipped))
+        rows.append(_row(steps[name], lsb, distance(model, float_model, name, firmware, wanted, real)))
+    return Fidelity(tuple(rows), tuple(skipped), len(next(iter(inputs.values()))))
 
 
 def _in_tree(model: keras.Model) -> set[str]:
@@ -149,8 +159,7 @@ def last_steps(project: Project) -> dict[str, Step]:
     return {step.layer: step for step in project.layout.steps if not step.of_input}
 
 
-def _row(step: Step, apart: Distance) -> LayerFidelity:
-    lsb = Fixed.parse(step.format).step
+def _row(step: Step, lsb: float, apart: Distance) -> LayerFidelity:
     return LayerFidelity(
         step.layer,
         step.name,
@@ -158,6 +167,7 @@ def _row(step: Step, apart: Distance) -> LayerFidelity:
         apart.values,
         apart.largest,
         apart.mean,
+        lsb,
         apart.largest / lsb,
         apart.mean / lsb,
         apart.relative,

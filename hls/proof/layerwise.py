@@ -29,15 +29,16 @@ class Difference:
     index: tuple[int, ...]  # of the value in the layer's output
     keras: float
     firmware: float
-    lsb: float  # firmware - keras in steps of the firmware's format
+    format: str  # of the firmware step, to which Keras's value is rounded as well
+    lsb: float  # firmware - keras in steps of this format
     values_different: int
     events_different: int
 
     def __str__(self) -> str:
         return (
             f"first difference in layer '{self.layer}' (firmware step '{self.step}'): event {self.event}, value "
-            f"{list(self.index)}: Keras {self.keras!r}, firmware {self.firmware!r}, {self.lsb:+g} LSB; "
-            f"{self.values_different} values of {self.events_different} events differ there"
+            f"{list(self.index)}: Keras {self.keras!r}, firmware {self.firmware!r}, {self.lsb:+g} LSB of "
+            f"{self.format}; {self.values_different} values of {self.events_different} events differ there"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -97,7 +98,7 @@ def _describe(step: Step, wanted: Array, firmware: Array) -> Difference:
     index = tuple(int(i) for i in place)
     lsb = (firmware[index] - wanted[index]) / Fixed.parse(step.format).step
     events = int(unequal.reshape(len(unequal), -1).any(axis=1).sum())
-    values = (float(wanted[index]), float(firmware[index]), float(lsb))
+    values = (float(wanted[index]), float(firmware[index]), step.format, float(lsb))
     return Difference(step.name, step.layer, index[0], index[1:], *values, int(unequal.sum()), events)
 
 

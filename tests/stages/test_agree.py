@@ -110,6 +110,7 @@ def test_a_planted_fault_is_found_in_its_layer(part4: Compared, fault: str, tmp_
     assert (result.first.layer, result.first.step) == (layer, step)
     assert result.first.keras != result.first.firmware
     assert abs(result.first.lsb) >= 1
+    assert f" LSB of {result.first.format};" in str(result)
     assert 0 <= result.first.event < result.events
     assert f"first difference in layer '{layer}'" in str(result)
     json.dumps(result.to_json(), allow_nan=False)

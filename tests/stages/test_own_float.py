@@ -57,6 +57,26 @@ def test_firmware_of_a_float_model_is_exact(
     assert "beside float: mean |error|" in told
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mlp", "cnn", "merges"])
+def test_errors_of_layers_are_the_same_numbers_for_all_backends(folder: Path, name: str) -> None:
+    save(name)
+    assert command("quantise", "net.keras", "--calibrate", "events.npz") == 0
+    found = []
+    for backend in ("alkaid", "vitis"):
+        assert command("export", "runs/net/build.yaml", "--backend", backend) == 0
+        assert command("csim", "runs/net/build.yaml", "--backend", backend) == 0
+        (path,) = (path for path in Path("runs/net").glob("csim*.json")
+                   if json.loads(path.read_text())["backend"] == backend)  # fmt: skip
+        rows = {row.pop("layer"): row for row in json.loads(path.read_text())["fidelity"]["layers"]}
+        found.append({layer: {key: row[key] for key in row if key not in ("step", "format")}
+                      for layer, row in rows.items()})  # fmt: skip
+    assert len(found[0]) >= 2
+    both = found[0].keys() & found[1].keys()
+    assert len(both) >= 2
+    assert {layer: found[0][layer] for layer in both} == {layer: found[1][layer] for layer in both}
+
+
 def test_a_float_model_gets_formats_and_a_build_file_that_says_them(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

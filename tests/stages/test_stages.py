@@ -201,9 +201,9 @@ def test_errors_per_layer_are_numbers_of_the_values_given() -> None:
     wanted = np.array([[1.0, -2.0, 3.0], [0.5, 0.0, 100.0]])
     firmware = wanted + np.array([[0.125, 0.0, -0.0625], [0.0, 0.0, 50.0]])
     real = np.array([[True, True, True], [True, True, False]])
-    row = f._row(step, Distance.between(firmware[real], wanted[real]))
+    row = f._row(step, 0.125, Distance.between(firmware[real], wanted[real]))
     assert (row.values, row.max_error, row.mean_error) == (5, 0.125, 0.0375)
-    assert (row.max_lsb, row.mean_lsb) == (2.0, 0.6)
+    assert (row.lsb, row.max_lsb, row.mean_lsb) == (0.125, 1.0, 0.3)  # not of the firmware's format
     assert row.relative == pytest.approx(0.0375 / 1.3)
     assert row.correlation == pytest.approx(np.corrcoef(firmware[real], wanted[real])[0, 1])
 
