@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,21 +20,24 @@ from qformers.tasks.plots.jets import canvas
 Array = NDArray[np.float64]
 
 DRAWN = 20_000  # outputs of points in a scatter plot
+STEP = "step of the layer's format in quantised Keras"
 
 
 def layer_table(fidelity: Fidelity, compared: str) -> Table:
-    """One row per layer: absolute error, in LSB and relative, and correlation; formats are in the JSON.
+    """One row per layer: its step, absolute error, in steps and relative, and correlation; formats are in the JSON.
 
     Args:
         fidelity: all layers.
         compared: which values count, in words.
     """
-    table = Table(title=f"Firmware against the float model, per layer ({compared})", box=SIMPLE_HEAD)
-    for column in ("layer", "max", "max LSB", "mean LSB", "relative", "corr."):
+    title = f"Firmware against the float model, per layer ({compared})"
+    table = Table(title=title, caption=f"LSB: {STEP}, the same for every backend", box=SIMPLE_HEAD)
+    for column in ("layer", "LSB", "max", "max LSB", "mean LSB", "relative", "corr."):
         table.add_column(column, justify="left" if column == "layer" else "right", no_wrap=True)
     for row in fidelity.layers:
         errors = (f"{row.max_error:.2g}", f"{row.max_lsb:.1f}", f"{row.mean_lsb:.2f}")
-        table.add_row(row.layer, *errors, f"{row.relative:.2%}", f"{row.correlation:.4f}")
+        step = f"2^{math.log2(row.lsb):.0f}"
+        table.add_row(row.layer, step, *errors, f"{row.relative:.2%}", f"{row.correlation:.4f}")
     return table
 
 
@@ -100,23 +104,36 @@ def colour(index: int) -> str:
     return f"tab:{('blue', 'orange', 'green', 'red', 'purple', 'brown', 'pink', 'gray', 'olive', 'cyan')[index % 10]}"
 
 
-def plot_layers(layers: Sequence[LayerFidelity], path: Path) -> None:
-    """Mean (bar) and largest (dot) error of each layer in LSB, first layer on top."""
-    names = [row.layer for row in layers]
+def plot_layers(layers: Sequence[LayerFidelity], path: Path, title: str = "") -> None:
+    """Mean and largest error of each layer in LSB, first layer on top; a layer without any says so.
+
+    Points and no bars: a logarithmic axis has no 0 that a bar could start from.
+    """
     places = np.arange(len(layers))[::-1]
-    with canvas(path, (9.0, max(3.5, 0.34 * len(layers) + 1.5))) as axes:
-        axes.barh(places, [row.mean_lsb for row in layers], height=0.6, color="tab:blue", label="mean")
-        axes.plot([row.max_lsb for row in layers], places, "o", color="tab:red", ms=5, label="largest")
-        axes.set_xscale("log")
-        axes.set_yticks(places, names, fontsize=11)
-        axes.set_ylim(-0.8, len(layers) - 0.2)
+    largest, mean = (np.array([getattr(row, key) for row in layers]) for key in ("max_lsb", "mean_lsb"))
+    off = largest > 0
+    low = 10.0 ** math.floor(math.log10(np.min(mean[off] / 2, initial=0.5)))  # whole decades around the data and 1 LSB
+    high = 10.0 ** math.ceil(math.log10(np.max(largest[off] * 1.2, initial=2.0)))
+    with canvas(path, (9.0, max(3.5, 0.34 * len(layers) + 2.2))) as axes:
+        axes.hlines(places[off], mean[off], largest[off], color="0.75", lw=2, zorder=1)
+        axes.plot(mean[off], places[off], "o", color="tab:blue", ms=8, label="mean")
+        axes.plot(largest[off], places[off], "D", color="tab:red", ms=6, label="largest")
+        for place in places[~off]:
+            axes.text(0.01, place, "no difference", transform=axes.get_yaxis_transform(), va="center", fontsize=11)
+        axes.axvline(1.0, color="black", ls=":", lw=1.2, label="1 LSB")
+        axes.set(xscale="log", xlim=(low, high), ylim=(-0.8, len(layers) - 0.2))
+        axes.set_yticks(places, [row.layer for row in layers], fontsize=11)
         axes.minorticks_off()
         axes.tick_params(axis="y", length=0)
-        axes.set_xlabel("|firmware - float| [LSB]")
-        axes.legend(loc="upper right")
+        axes.grid(axis="x", alpha=0.3, lw=0.5)
+        axes.set_xlabel(f"|firmware - float model| of a value [LSB: {STEP}]", fontsize=12)
+        axes.set_title(title, loc="left", fontsize=13)
+        axes.figure.legend(loc="outside upper right", ncols=3)
 
 
-def plot_scatter(firmware: Array, ideal: Array, class_names: Sequence[str], path: Path, word: str = "Logit") -> None:
+def plot_scatter(
+    firmware: Array, ideal: Array, class_names: Sequence[str], path: Path, word: str = "Logit", title: str = ""
+) -> None:
     """Each output of the firmware over that of the float model, (n, outputs) both.
 
     One colour per class or target; without names all outputs have one colour, and are thinned out. `word` is what an
@@ -131,6 +148,7 @@ def plot_scatter(firmware: Array, ideal: Array, class_names: Sequence[str], path
             axes.plot(x, y, ".", ms=2, alpha=0.5, label=name, color=colour_)
         axes.plot([low, high], [low, high], color="black", lw=1)
         axes.set(xlabel=f"{word}, float model", ylabel=f"{word}, firmware", xlim=(low, high), ylim=(low, high))
+        axes.set_title(title, loc="left", fontsize=13)
         axes.legend(markerscale=6, loc="upper left")
 
 
@@ -141,9 +159,11 @@ def plot_differences(
     path: Path,
     word: str = "Logit",
     counted: str = "Jets",
+    title: str = "",
 ) -> None:
-    """Histogram of firmware - float and its spread, per logit or, without names, of all outputs; (n, outputs) both.
+    """Histogram of firmware - float, per logit or, without names, of all outputs; (n, outputs) both.
 
+    Beside each name stands mean ± standard deviation of the differences: their spread, not an error of the mean.
     `word` is what an output is called, `counted` what the histogram counts.
     """
     error = firmware - ideal
@@ -151,12 +171,16 @@ def plot_differences(
     with canvas(path) as axes:
         for name, colour_, column in _columns(class_names):
             values = error[:, column].ravel()
-            label = f"{name}: {values.mean():+.3f} ± {values.std():.3f}"
+            label = f"{name}: {values.mean():+.2g} ± {values.std():.2g}"
             clipped, ends = np.clip(values, -edge, edge), (-edge, edge)
             axes.hist(clipped, bins=61, range=ends, histtype="step", lw=1.5, label=label, color=colour_)
-        axes.set(xlabel=f"{word}, firmware - float (outermost bins: and beyond)", ylabel=counted)
+        axes.set(xlabel=f"{word}, firmware - float (outermost bins: and beyond)", ylabel=f"{counted} per bin")
         axes.set_ylim(0, axes.get_ylim()[1] * 1.35)
-        axes.legend(loc="upper left", ncols=2 if len(class_names) > 4 else 1)
+        axes.set_title(title, loc="left", fontsize=13)
+        meaning = "mean ± standard deviation of the differences"
+        axes.legend(
+            loc="upper left", ncols=2 if len(class_names) > 4 else 1, title=meaning, title_fontsize=12, alignment="left"
+        )
 
 
 def _columns(class_names: Sequence[str]) -> list[tuple[str, str, int | slice]]:

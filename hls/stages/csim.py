@@ -132,7 +132,7 @@ class CsimResult(Result):
     def save(self) -> Path:
         """Write ``<name>.json``, ``plots/<name>_*.png`` and what the project reports of its cost; returns the JSON."""
         if self.beside is not None:
-            _pictures(self.beside, self.run / "plots", self.name)
+            _pictures(self.beside, self.run / "plots", self.name, self.facts)
         write_record(self.path, self.facts)
         for report in self.project.reports():
             report.save(self.run)
@@ -361,16 +361,25 @@ def _single(outputs: dict[str, Array]) -> Array:
     return next(iter(outputs.values()))
 
 
-def _pictures(beside: BesideFloat, folder: Path, name: str) -> None:
+def _pictures(beside: BesideFloat, folder: Path, name: str, facts: Mapping[str, Any]) -> None:
+    """Draw them.
+
+    Args:
+        beside: what to draw.
+        folder, name: for ``<name>_*.png``.
+        facts: of the JSON; model, backend and what was simulated are in the titles.
+    """
     firmware, ideal = beside.drawn["csim"], beside.drawn["float"]
+    of, what = f"{facts['build']}, firmware of {facts['backend']}", facts["what"]
     layers = folder / f"{name}_layers.png"
     if beside.fidelity.layers:
-        show.plot_layers(beside.fidelity.layers, layers)
+        show.plot_layers(beside.fidelity.layers, layers, f"{of}: {beside.fidelity.events:,} {what}")
     else:  # one of firmware that showed its layers is not of this one
         layers.unlink(missing_ok=True)
     names, nouns = beside.class_names, beside.nouns
     word = "Output" if beside.end is None or "score" in beside.end else "Logit"  # only classes have logits
     each = f"{word} of a {nouns.part.removesuffix('s')}" if nouns.part and not names else word
     counted = nouns.events.capitalize() if names else f"Outputs of {nouns.part}" if nouns.part else "Outputs"
-    show.plot_scatter(firmware, ideal, names, folder / f"{name}_scatter.png", each)
-    show.plot_differences(firmware, ideal, names, folder / f"{name}_differences.png", word, counted)
+    title = f"{of}: {facts['jets']['events']:,} {what}"
+    show.plot_scatter(firmware, ideal, names, folder / f"{name}_scatter.png", each, title)
+    show.plot_differences(firmware, ideal, names, folder / f"{name}_differences.png", word, counted, title)

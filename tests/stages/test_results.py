@@ -178,7 +178,7 @@ def test_firmware_that_shows_no_layers_has_neither_table_nor_picture_of_them(tmp
         skipped = (Skipped("embed0", reason),) if reason else ()
         beside = BesideFloat(Fidelity((), skipped), None, (), values, ("a", "b"))
         (shown[reason],) = beside.pieces()
-        _pictures(beside, tmp_path, "csim")
+        _pictures(beside, tmp_path, "csim", {"build": "a", "backend": "vitis", "what": "jets", "jets": {"events": 3}})
     assert {reason: str(said).removeprefix("no layer is compared with the float model: ")
             for reason, said in shown.items()} == {
         "the float model has no layer of this name": "the float model has no layer of this name",
