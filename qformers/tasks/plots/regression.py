@@ -48,4 +48,4 @@ def residuals(values: Floats, truth: Floats, target: Target, path: Path) -> None
         clipped = np.clip(error, -edge, edge)
         axes.hist(clipped, bins=BINS, range=(-edge, edge), histtype="step", lw=1.8, label=label)
         axes.set(xlabel=f"{words(target)}, predicted - true (outermost bins: and beyond)", ylabel="Events")
-        axes.legend(loc="upper left")
+        axes.legend(loc="upper left", title="mean ± standard deviation", title_fontsize=12, alignment="left")
