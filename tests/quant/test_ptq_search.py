@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -20,9 +21,10 @@ from qformers.quant.ptq.evaluator import Evaluation, compared
 from qformers.quant.ptq.journal import Journal, key_of, spelled
 from qformers.quant.ptq.moves import Limits, down
 from qformers.quant.ptq.ranges import Rule, Seen, fitted, integer_bits, measured
-from qformers.quant.ptq.report import bits_picture, compare, in_words
+from qformers.quant.ptq.report import Trade, bits_picture, compare, in_words, trade_picture
 from qformers.quant.ptq.search import SearchResult, search, uniform
 from qformers.quant.ptq.slots import LOGITS, Slot
+from qformers.tasks.plots import jets as plots
 
 Formats = Mapping[Slot, Fixed]
 LAYERS = 6
@@ -218,6 +220,50 @@ def test_the_report_speaks_of_labels_where_there_are_some() -> None:
     beside = compare(result, {4: Trial(START, result)}, 1.0)
     assert all("by the labels" in line for line in in_words(result, "100 jets", beside)[:2])
     assert not any("labels" in line for line in in_words(result, "100 events", beside, labelled=False))
+
+
+@pytest.mark.parametrize(
+    ("max_loss", "ebops", "budget", "lines"),
+    [(0.01, None, "budget: a loss of 1.00%", 1), (None, 150.0, "budget: 150 EBOPs", 2)],
+)
+def test_the_picture_names_start_path_result_and_budget_and_shows_them(
+    max_loss: float | None,
+    ebops: float | None,
+    budget: str,
+    lines: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    any_one = FormulaEvaluator().measure(START)
+    start, found, wild = (
+        replace(any_one, ebops=size, divergence=10 * lost + 1e-4, expected_lost=lost)
+        for size, lost in ((1000, 0.0), (140, 0.009), (120, 0.6))
+    )
+    figures = []
+    before = plots.canvas
+
+    @contextmanager
+    def canvas(*arguments: Any) -> Iterator[Any]:
+        with before(*arguments) as axes:
+            figures.append(axes.figure)
+            yield axes
+
+    monkeypatch.setattr(plots, "canvas", canvas)
+    trade = Trade("net", start, found, [start, found], [start, found, wild], {6: wild, 8: start}, max_loss, ebops)
+    trade_picture(trade, tmp_path / "tune_ebops.png")
+    (figure,) = figures
+    told = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert budget in told
+    assert {"start: the widest formats", "path predicted from the table of sensitivities"} <= set(told)
+    assert sum(word.startswith("found: ") for word in told) == 1
+    above, below = figure.axes
+    assert sum(line.get_label() == budget for axes in (above, below) for line in axes.lines) == lines
+    assert below.get_ylim()[0] < 0.0
+    assert 0.009 < below.get_ylim()[1] < 0.02  # the wild one flattens nothing,
+    assert [text.get_text() for text in below.texts] == ["1 of 3 measured lose more than shown"]  # and is told of
+    assert above.get_xlim()[0] < 120
+    assert above.get_xlim()[1] > 1000
+    assert figure.get_suptitle().startswith("net: 140 EBOPs found, accuracy ")
 
 
 @pytest.mark.parametrize(

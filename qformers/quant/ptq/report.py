@@ -123,39 +123,97 @@ def bits_picture(formats: Mapping[Slot, Fixed], path: Path) -> None:
         axes.figure.colorbar(picture, label="Bits, sign included")
 
 
-def trade_picture(
-    tuned: Evaluation, path_points: Sequence[Trial], points: Sequence[Trial], uniform: Uniform, path: Path
-) -> None:
-    """Divergence from float and score over EBOPs: all that was measured, the predicted path, uniform precision."""
+@dataclass(frozen=True)
+class Trade:
+    """What `trade_picture` draws of a search.
+
+    Attributes:
+        name: of the model.
+        start: the widest formats, from which bits are taken.
+        found: the result.
+        path: measured points of the predicted path.
+        measured: all that the search has measured.
+        uniform: one width for all, by width.
+        max_loss, ebops: the budget, one of both.
+    """
+
+    name: str
+    start: Evaluation
+    found: Evaluation
+    path: Sequence[Evaluation]
+    measured: Sequence[Evaluation]
+    uniform: Mapping[int, Evaluation]
+    max_loss: float | None
+    ebops: float | None
+
+
+def trade_picture(trade: Trade, path: Path) -> None:
+    """Divergence from float and the loss that a budget limits, both over EBOPs: start, path, result and budget."""
+    from matplotlib.ticker import PercentFormatter
+
     from qformers.tasks.plots import jets as plots
 
-    with plots.canvas(path, (9.0, 10.0)) as first:
-        figure, grid = first.figure, first.get_gridspec()
+    found, score = trade.found, spell(trade.found.of)
+    judged = "by the probabilities of float" if found.of == "accuracy" else "by the difference from float"
+    apart = "Divergence from float [nats]" if found.of == "accuracy" else "Mean squared difference from float"
+    with plots.canvas(path, (9.0, 11.0)) as first:
+        figure = first.figure
         figure.delaxes(first)
-        grid = figure.add_gridspec(2, 1)
-        float_score, score = tuned.score + tuned.lost, spell(tuned.of)
-        apart = "Divergence from float [nats]" if tuned.of == "accuracy" else "Mean squared difference from float"
-        for place, (key, label) in enumerate((("divergence", apart), ("score", f"{score[:1].upper()}{score[1:]}"))):
-            axes = figure.add_subplot(grid[place])
-            _curves(axes, key, (tuned, path_points, points, uniform))
-            axes.set(xscale="log", ylabel=label)
-            if key == "divergence":
-                axes.set_yscale("log")
-            else:
-                axes.axhline(float_score, color="black", ls=":", lw=1.2, label="float")
+        above, below = figure.subplots(2, 1, sharex=True)
+        for axes, key in ((above, "divergence"), (below, "expected_lost")):
+            _curves(axes, key, trade)
+            axes.set(xscale="log", xlim=_around(trade))
             axes.grid(alpha=0.3, which="both", lw=0.5)
-            axes.legend()
-        axes.set_xlabel("EBOPs")
+        above.set(yscale="log", ylabel=apart)
+        low, high = _losses(trade)
+        hidden = sum(one.expected_lost > high for one in trade.measured)
+        below.set(ylim=(low, high), xlabel="EBOPs")
+        below.set_ylabel(f"{score[:1].upper()}{score[1:]} lost, {judged}")
+        below.yaxis.set_major_formatter(PercentFormatter(1.0))
+        if hidden:
+            words = f"{hidden} of {len(trade.measured)} measured lose more than shown"
+            below.text(0.97, 0.95, words, transform=below.transAxes, ha="right", va="top", fontsize=11)
+        _number_ticks(below.xaxis)
+        scores = f"{score} {found.score:.4f}, of float {found.score + found.lost:.4f}"
+        figure.suptitle(f"{trade.name}: {found.ebops:,} EBOPs found, {scores}", fontsize=14)
+        figure.legend(*below.get_legend_handles_labels(), loc="outside lower center", ncols=2)
 
 
-def _curves(axes: Any, key: str, what: tuple[Evaluation, Sequence[Trial], Sequence[Trial], Uniform]) -> None:
-    tuned, path_points, points, uniform = what
+def _curves(axes: Any, key: str, trade: Trade) -> None:
+    def drawn(some: Sequence[Evaluation], style: str, **options: Any) -> None:
+        axes.plot([one.ebops for one in some], [getattr(one, key) for one in some], style, **options)
 
-    def values(some: Sequence[Evaluation]) -> tuple[list[int], list[float]]:
-        return [one.ebops for one in some], [getattr(one, key) for one in some]
+    found = "found: least divergence within the budget" if trade.max_loss is None else "found: fewest EBOPs in budget"
+    drawn(trade.measured, ".", ms=3, color="0.7", label="measured on the way")
+    drawn([trade.uniform[width] for width in sorted(trade.uniform)], "s-", ms=5, lw=1.5, color="tab:orange",
+          label="all of one width")  # fmt: skip
+    drawn(trade.path, "-", lw=1.8, color="tab:blue", label="path predicted from the table of sensitivities")
+    drawn([trade.start], "o", ms=11, mfc="white", mew=2, color="black", zorder=4, label="start: the widest formats")
+    drawn([trade.found], "*", ms=18, color="black", zorder=5, label=found)
+    if trade.ebops is not None:
+        axes.axvline(trade.ebops, color="tab:red", ls="--", lw=1.5, label=f"budget: {trade.ebops:,.0f} EBOPs")
+    elif key == "expected_lost" and trade.max_loss is not None:
+        axes.axhline(trade.max_loss, color="tab:red", ls="--", lw=1.5, label=f"budget: a loss of {trade.max_loss:.2%}")
 
-    axes.plot(*values([point.measured for point in points]), ".", ms=3, color="0.7", label="measured in the search")
-    axes.plot(*values([point.measured for point in path_points]), "-", lw=1.5, label="predicted path")
-    ordered = [uniform[width].measured for width in sorted(uniform)]
-    axes.plot(*values(ordered), "s-", ms=5, lw=1.5, label="uniform width")
-    axes.plot(*values([tuned]), "*", ms=18, color="black", label="found")
+
+def _around(trade: Trade) -> tuple[float, float]:
+    """EBOPs from the cheapest to the dearest that is drawn, and the budget."""
+    points = [trade.start, trade.found, *trade.path, *trade.measured, *trade.uniform.values()]
+    ebops = [max(one.ebops, 1) for one in points] + [trade.ebops or trade.found.ebops]
+    return min(ebops) / 1.15, max(ebops) * 1.15
+
+
+def _losses(trade: Trade) -> tuple[float, float]:
+    """Losses of start, path and result, and the budget: one wild trial would flatten all of them."""
+    lost = [one.expected_lost for one in (trade.start, trade.found, *trade.path)] + [0.0, trade.max_loss or 0.0]
+    room = 0.08 * (max(lost) - min(lost) or 0.01)
+    return min(lost) - room, max(lost) + room
+
+
+def _number_ticks(axis: Any) -> None:
+    """Ticks as 20,000 instead of powers of ten: an axis over one decade would show a single label."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axis.set_minor_formatter(NullFormatter())

@@ -138,13 +138,18 @@ class Found:
         }
         write_record(out / "tune.json", content)
         report.bits_picture(self.formats, out / "plots" / "tune_bits.png")
-        report.trade_picture(
+        budget = self.facts["budget"]
+        trade = report.Trade(
+            out.name,
+            self.result.sensitivity.start,
             self.result.point.measured,
-            self.result.path,
-            self.bench.points,
-            self.curve,
-            out / "plots" / "tune_ebops.png",
+            [point.measured for point in self.result.path],
+            [point.measured for point in self.bench.points],
+            {width: point.measured for width, point in self.curve.items()},
+            budget["max_loss"],
+            budget["ebops"],
         )
+        report.trade_picture(trade, out / "plots" / "tune_ebops.png")
 
 
 def searched(
