@@ -37,7 +37,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 def test_the_table_says_the_step_of_each_layer_and_whose_it_is() -> None:
     console = Console(width=100, file=StringIO())
-    console.print(show.layer_table(Fidelity((SOME,), ())))
+    console.print(show.layer_table(Fidelity((SOME,), ()), "all values"))
     told = console.file.getvalue()  # type: ignore[attr-defined]
     row = next(line.split() for line in told.splitlines() if "other" in line)
     assert row == ["other", "2^-3", "5", "40.0", "0.40", "1.00%", "0.9900"]
@@ -61,7 +61,8 @@ def test_no_difference_is_said_in_words(rows: tuple[LayerFidelity, ...], drawn: 
 
 def test_what_stands_beside_a_name_is_said_to_be_a_spread(drawn: list[Any], tmp_path: Path) -> None:
     firmware = np.array([[0.001, 0.0], [-0.003, 0.0]])
-    show.plot_differences(firmware, np.zeros((2, 2)), ("a", "b"), tmp_path / "x.png", "Output", "net: 2 events")
+    words = "Output", "Events", "net: 2 events"
+    show.plot_differences(firmware, np.zeros((2, 2)), ("a", "b"), tmp_path / "x.png", *words)
     (axes,) = drawn
     legend = axes.get_legend()
     assert legend.get_title().get_text() == "mean ± standard deviation of the differences"

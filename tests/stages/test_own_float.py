@@ -156,8 +156,12 @@ def test_what_is_missing_is_named(folder: Path, words: Any, said: str, capsys: p
 
 
 @pytest.mark.slow
-def test_keras_still_compiles_eager_convolutions_anew() -> None:
+def test_keras_still_compiles_eager_convolutions_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """When this fails, the filter of `qformers.cli.status` has nothing left to do."""
+    from tensorflow.python.eager.polymorphic_function import polymorphic_function
+
+    # TensorFlow warns twice in a process, which other tests may have heard already
+    monkeypatch.setattr(polymorphic_function, "FREQUENT_TRACING_WARNING_MAX_WARNING_PER_DETECTOR", 10**6)
     records: list[logging.LogRecord] = []
     logger, handler = logging.getLogger("tensorflow"), logging.Handler()
     handler.emit = records.append  # type: ignore[method-assign]

@@ -35,4 +35,6 @@ def judged(
     floats = (flat if said is None else said.read)(answers)
     wanted = floats if said is None else said.labels
     read = flat if said is None else said.read
-    return SearchJets(inputs, wanted, floats.astype(np.float32), values=metric == "mse", labelled=said is not None, read=read)
+    return SearchJets(
+        inputs, wanted, floats.astype(np.float32), values=metric == "mse", labelled=said is not None, read=read
+    )
