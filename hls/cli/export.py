@@ -8,7 +8,8 @@
 A quantised model that somebody else built with Keras 3 and HGQ2 needs no build file: its run folder (default:
 runs/<name of the file>) gets one that describes it, which the other commands take. Names that C++ and Verilog cannot
 have are changed, and the manifest has the table. With a build file behind the model its section `firmware` counts.
-Simulations take the events of --events, by input, or numbers over the ranges of the input formats.
+Simulations take the events of --events, by input, or numbers over the ranges of the input formats. With --labels,
+csim and compare have scores of all forms of the model.
 
 The table that is printed has the formats of every layer as the firmware computes them. A layer without exact firmware
 is refused, with the way out.
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from qformers.builds.build import Build
     from qformers.interop.own_run import OwnRun
 
+OF_A_MODEL = ("events", "labels", "metric")  # options that go with a model alone
 AUDITED = 1000  # events whose values are looked at
 
 
@@ -40,7 +42,14 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("firmware", type=Path, nargs="?", metavar="BUILD", help="behind a model: its section firmware")
     shared.add_run(parser)
     shared.add_model(parser)
-    parser.add_argument("--events", type=Path, metavar="FILE", help="of a model: .npy, .npz or .h5 with its inputs")
+    parser.add_argument(
+        "--events",
+        type=Path,
+        metavar="FILE",
+        help="of a model: .npy, .npz or .h5 with its inputs, or a build file for the test split of its data",
+    )
+    parser.add_argument("--labels", type=Path, metavar="FILE", help="of --events: .npy of classes, or of true outputs")
+    parser.add_argument("--metric", choices=("accuracy", "mse"), help="what --labels are of (default: accuracy)")
     parser.add_argument("--part", metavar="NAME", help="device, instead of firmware.part")
     parser.add_argument("--clock-ns", metavar="NS", help="clock period, instead of firmware.clock_ns")
     parser.add_argument(
@@ -91,13 +100,15 @@ def _own(options: argparse.Namespace) -> tuple[Build, Path, Path]:
     from hls.backends import open_backend
     from hls.errors import ExportRefused
     from qformers.interop.own_run import own_run
+    from qformers.interop.truth import said_of
 
     def refuse(model: Any, build: Build) -> None:
         backend = open_backend(build.firmware.backend)
         if refused := backend.supports(model, build):
             raise ExportRefused(backend.name, refused)
 
-    made = own_run(options.build, options.run, options.firmware, options.events, options.overrides, refuse)
+    said = said_of(options.labels, options.metric, options.events)
+    made = own_run(options.build, options.run, options.firmware, options.events, options.overrides, refuse, said)
     for old, new in made.adopted.renamed.items():
         print(f"renamed:   {old} is {new} now")
     if made.adopted.left_out:
@@ -128,7 +139,8 @@ def _refuse_extra(options: argparse.Namespace) -> None:
     Raises:
         ConfigError: a second build file, or events.
     """
-    for name, value in (("a second BUILD", options.firmware), ("--events", options.events)):
+    extra = {"a second BUILD": options.firmware, **{f"--{key}": getattr(options, key) for key in OF_A_MODEL}}
+    for name, value in extra.items():
         if value is not None:
             raise ConfigError(f"{name} goes with a model (.keras); a build file says all itself. Received: {value}")
 

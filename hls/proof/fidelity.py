@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hls.backends.protocol import Project, Step
 from hls.proof.exact import precisely
 from qformers.data.clouds import PointEvents
+from qformers.interop.truth import Truth
 from qformers.nn.index.ball_slots import TreeOrder
 from qformers.nn.index.lsh import FromBlocks
 from qformers.nn.index.sorted_tree import SortedTree
@@ -207,6 +208,26 @@ def end_to_end_targets(task: Task, outputs: Mapping[str, Array], labels: NDArray
         JSON as of `end_to_end_points`.
     """
     return _of_task(task, outputs, labels, outputs)
+
+
+def end_to_end_own(truth: Truth, outputs: Mapping[str, Sequence[Array]]) -> dict[str, Any]:
+    """Scores of several forms of a model of one's own by the labels of its events, and how far they are apart.
+
+    Args:
+        truth: the labels of n events.
+        outputs: form -> its outputs, (n, ...) each.
+
+    Returns:
+        JSON as of `end_to_end_points`; of classes also the share of changed decisions.
+    """
+    read = {form: truth.read(list(values)) for form, values in outputs.items()}
+    classes = truth.metric == "accuracy"
+    return {
+        "score": "accuracy" if classes else "r2",
+        "unit": "events",
+        "metrics": {form: truth.report(list(values)) for form, values in outputs.items()},
+        "changes": _pairs(read, _changed if classes else _apart),
+    }
 
 
 def _of_task(task: Task, outputs: Mapping[str, Array], labels: Any, compared: Mapping[str, Array]) -> dict[str, Any]:

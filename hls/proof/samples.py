@@ -30,11 +30,14 @@ class Sample:
         jets: the jets, or windows of points, that they were made from; None for a model whose inputs no event of a
             data set gives, such as an imported one.
         source: where they come from, for messages and reports.
+        places, of: of a model of one's own: which of the events of its file these are, and how many it has.
     """
 
     inputs: dict[str, NDArray[np.float32]]
     jets: Events | PointEvents | None
     source: str
+    places: NDArray[np.int64] | None = None
+    of: int = 0
 
     def __len__(self) -> int:
         return len(next(iter(self.inputs.values())))
@@ -75,7 +78,8 @@ def _own_sample(build: Build, model: Any, wanted: int) -> Sample:
         return Sample(uniform(model, wanted, build.seed), None, "random over the range of the input formats")
     count = len(next(iter(given.values())))
     order = np.random.default_rng(build.seed).permutation(count)[:wanted]
-    return Sample({name: array[order] for name, array in given.items()}, None, f"{count} in {build.data.test[0]}")
+    some = {name: array[order] for name, array in given.items()}
+    return Sample(some, None, f"{count} in {build.data.test[0]}", order, count)
 
 
 def load_jets(build: Build, wanted: int) -> tuple[Any, str]:

@@ -15,16 +15,16 @@ def with_error(measured: Mapping[str, Any], digits: int = 4) -> str:
 
 
 def rows(reports: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
-    """What a table says of the reports of a task without classes: row -> a cell for each report.
+    """What a table says of reports: row -> a cell for each report.
 
-    AP@k of each pT threshold, AUPRC and the precision at each recall, or R^2 and the errors of what is predicted; with
-    errors where the report has them.
+    AP@k of each pT threshold, AUPRC and the precision at each recall, or R^2 and the errors of what is predicted, or
+    accuracy and AUC of a model of one's own; with errors where the report has them.
     """
     first = next(iter(reports.values()))
     cells = {
         spell(key): [with_error(report[key]) for report in reports.values()]
         for key in first
-        if key.startswith(THRESHOLD) or key in ("auprc", "r2", "rmse", "mae")
+        if key.startswith(THRESHOLD) or key in ("accuracy", "auc", "auprc", "r2", "rmse", "mae")
     }
     for recall in first.get("precision_at_recall", {}):
         values = [report["precision_at_recall"][recall] for report in reports.values()]

@@ -22,8 +22,15 @@ from hls.proof import show
 from hls.proof.adversarial import adversarial
 from hls.proof.agree import Agreement, agree, compare, keras_outputs
 from hls.proof.exact import exact
-from hls.proof.fidelity import Fidelity, end_to_end, end_to_end_points, end_to_end_targets, layer_fidelity
-from hls.proof.samples import refuse_none, sample
+from hls.proof.fidelity import (
+    Fidelity,
+    end_to_end,
+    end_to_end_own,
+    end_to_end_points,
+    end_to_end_targets,
+    layer_fidelity,
+)
+from hls.proof.samples import Sample, refuse_none, sample
 from hls.stages.export import load_quantised, refuse_other_build
 from qformers.builds.build import Build
 from qformers.builds.float_only import refuse_float_only
@@ -33,6 +40,7 @@ from qformers.builds.saved import check_recorded, content_sha256
 from qformers.data import Events, open_split
 from qformers.data.clouds import PointEvents
 from qformers.errors import TrainingError
+from qformers.interop.truth import Truth, truth_of
 from qformers.manifest import versions
 from qformers.models.inputs import host_inputs
 from qformers.progress import Reporter, Silent
@@ -121,13 +129,15 @@ class CsimResult(Result):
     @property
     def end(self) -> dict[str, Any] | None:
         """Scores of the whole model, of each form."""
-        return self.beside.end if self.beside else None
+        return self.beside.end if self.beside else self.facts["end"]
 
     def pieces(self) -> Iterator[RenderableType]:
-        """Lines of equality, then the tables of the float model."""
+        """Lines of equality, then the tables of the float model, or of the scores where there is none."""
         yield from self.words
         if self.beside is not None:
             yield from self.beside.pieces()
+        elif self.end is not None:
+            yield show.task_table(self.end)
 
     def save(self) -> Path:
         """Write ``<name>.json``, ``plots/<name>_*.png`` and what the project reports of its cost; returns the JSON."""
@@ -217,12 +227,14 @@ def _simulate(build: Build, run: Path, place: Path, events: int, reporter: Repor
             f"sums of more than the 24 bits of float32 in {', '.join(wide)}: compared with the model in float64, which "
             f"is exact; {rounded} of {on_jets.values} values differ in Keras's float32"
         )
-    beside, path = None, run / "float" / "model.keras"
+    beside, end, path = None, None, run / "float" / "model.keras"
     if easy.jets is not None and path.is_file():
         outputs = {form: _single(values) for form, values in forms.items()}
         beside = beside_float(build, path, project, model, easy.jets, outputs)
     elif is_own(build) and build.data.test and path.is_file():
-        beside = beside_own(build, path, project, model, easy.inputs, forms)
+        beside = beside_own(build, path, project, model, easy, forms)
+    elif truth := own_truth(build, model, easy):
+        end = end_to_end_own(truth, {form: list(outputs.values()) for form, outputs in forms.items()})
     elif easy.jets is not None:
         words.append(f"{path} is missing: no comparison with the float model")
     facts = {
@@ -240,7 +252,7 @@ def _simulate(build: Build, run: Path, place: Path, events: int, reporter: Repor
         "equal": on_jets.equal and on_hard.equal,
         "overflow_allowed": narrowed,
         "fidelity": beside.fidelity.to_json() if beside else None,
-        "end": beside.end if beside else None,
+        "end": beside.end if beside else end,
         "versions": versions(),
     }
     own = project.layout.backend == open_backend(build.firmware.backend).name
@@ -323,22 +335,22 @@ def beside_own(
     path: Path,
     project: Project,
     model: keras.Model,
-    inputs: Mapping[str, NDArray[Any]],
+    events: Sample,
     forms: Mapping[str, dict[str, Array]],
 ) -> BesideFloat:
-    """Layers and outputs of a model of one's own against its float model, whose inputs are the same.
+    """A model of one's own against its float model, which reads the same: layers, outputs and, with labels, scores.
 
     Args:
         build: the build.
         path: the float model.
         project, model: the firmware and the quantised model.
-        inputs: n events by input.
+        events: of its file.
         forms: form ("quantised", "csim") -> outputs by name, on these.
     """
     float_model = load_quantised(path, build)
-    first = {name: array[: _followed(project)] for name, array in inputs.items()}
+    first = {name: array[: _followed(project)] for name, array in events.inputs.items()}
     fidelity = layer_fidelity(project, model, float_model, first, first)
-    wanted = keras_outputs(float_model, dict(inputs))
+    wanted = keras_outputs(float_model, dict(events.inputs))
     words = []
     for (name, ideal), firmware in zip(wanted.items(), forms["csim"].values(), strict=True):
         error = np.abs(firmware - ideal)
@@ -347,7 +359,25 @@ def beside_own(
     drawn["float"] = _single(wanted).reshape(len(_single(wanted)), -1)
     width = drawn["float"].shape[1]
     names = tuple(f"{next(iter(wanted))} {place}" for place in range(width)) if width <= MOST_NAMED else ()
-    return BesideFloat(fidelity, None, tuple(words), drawn, names, nouns_of(build))
+    truth = own_truth(build, float_model, events)
+    both = {"float": wanted, **forms}
+    answers = {form: list(outputs.values()) for form, outputs in both.items()}
+    end = None if truth is None else end_to_end_own(truth, answers)
+    return BesideFloat(fidelity, end, tuple(words), drawn, names, nouns_of(build))
+
+
+def own_truth(build: Build, model: keras.Model, events: Sample) -> Truth | None:
+    """What labels say of some events of the file of a model of one's own; None without any.
+
+    Args:
+        build: of such a model.
+        model: one of its forms.
+        events: of its file.
+    """
+    if events.places is None:
+        return None
+    truth = truth_of(build, model, events.of)
+    return None if truth is None else truth[events.places]
 
 
 def _followed(project: Project) -> int:

@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qformers.builds.build import Build
+from qformers.builds.build import Build, load
 from qformers.config.section import architecture_of
-from qformers.data import OWN
+from qformers.data import OWN, SplitName, open_split
 from qformers.errors import DataError, first_line
+from qformers.models.inputs import host_inputs, takes_events
 
 __all__ = ["OWN", "is_own", "own_events"]
 
 ENDINGS = (".npy", ".npz", ".h5", ".hdf5")
+BUILDS = (".yaml", ".yml")
 
 
 def is_own(build: Build) -> bool:
@@ -39,17 +41,22 @@ def own_events(build: Build, model: Any) -> dict[str, NDArray[np.float32]] | Non
     return events_of(Path(build.data.test[0]), model, config.renamed) if build.data.test else None
 
 
-def events_of(path: Path, model: Any, renamed: Mapping[str, str]) -> dict[str, NDArray[np.float32]]:
+def events_of(
+    path: Path, model: Any, renamed: Mapping[str, str], split: SplitName = "test"
+) -> dict[str, NDArray[np.float32]]:
     """The events of a file, input -> (n, ...).
 
     Args:
-        path: ``.npy``, ``.npz`` or ``.h5``.
+        path: ``.npy``, ``.npz`` or ``.h5``; or a build file, for the events of its data set.
         model: whose inputs they are.
         renamed: old name -> the one that an input has now; the file may say either.
+        split: of a data set.
 
     Raises:
         DataError: as `own_events`.
     """
+    if path.suffix in BUILDS:
+        return _of_data_set(path, model, split)
     given = _arrays(path)
     old = {new: name for name, new in renamed.items()}
     names = [tensor.name for tensor in model.inputs]
@@ -69,6 +76,40 @@ def events_of(path: Path, model: Any, renamed: Mapping[str, str]) -> dict[str, N
     if len(set(counts.values())) > 1:
         raise DataError(f"{path}: every input has as many events. Received: {counts}")
     return found
+
+
+def number_of(events: Mapping[str, NDArray[Any]]) -> int:
+    """How many events there are."""
+    return len(next(iter(events.values())))
+
+
+def labels_of(path: Path, split: SplitName = "test") -> NDArray[Any]:
+    """The labels of the events of a data set.
+
+    Args:
+        path: the build file whose section `data` says which.
+        split: of it.
+    """
+    return np.asarray(open_split(load(path).data, split).load().labels)
+
+
+def _of_data_set(path: Path, model: Any, split: SplitName) -> dict[str, NDArray[np.float32]]:
+    """By the names of the inputs as in a model that was trained here; one input of another name takes the features."""
+    events = open_split(load(path).data, split).load()
+    if takes_events(model):
+        return {name: np.asarray(array, np.float32) for name, array in host_inputs(model, events).items()}
+    shapes = {tensor.name: tuple(tensor.shape[1:]) for tensor in model.inputs}
+    features = events.features
+    flat = features.reshape(len(features), -1)
+    if len(shapes) == 1:
+        ((name, shape),) = shapes.items()
+        for array in (features, flat):
+            if array.shape[1:] == shape:
+                return {name: _checked(path, name, array, shape)}
+    raise DataError(
+        f"{path}: its events have features {features.shape[1:]} (data.features, data.num_particles), the model takes "
+        f"{shapes}; save that as an .npz with an array for each"
+    )
 
 
 def _checked(path: Path, name: str, array: Any, shape: tuple[int, ...]) -> NDArray[np.float32]:

@@ -55,8 +55,9 @@ def add_calibration_jets(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_own(parser: argparse.ArgumentParser) -> None:
-    """What a float model of one's own can be given, for `own_given`."""
+def add_own(parser: argparse.ArgumentParser, held_out: float) -> None:
+    """What a float model of one's own can be given, for `own_given`; `held_out` is a default."""
+    parser.set_defaults(held_out_default=held_out)
     own = parser.add_argument_group(
         "models of your own", "float Keras models that were not trained here, without BUILD"
     )
@@ -77,9 +78,16 @@ def add_own(parser: argparse.ArgumentParser) -> None:
     own.add_argument("--logits", action="store_true", help="leave a last softmax or sigmoid away")
     own.add_argument("--metric", choices=("accuracy", "mse"), help="what is measured (default: accuracy with --labels)")
     own.add_argument("--labels", type=Path, metavar="FILE", help=".npy of classes, or of what the outputs should be")
+    own.add_argument(
+        "--held-out",
+        type=part_or_zero,
+        metavar="SHARE",
+        help="of the events, drawn, that have no say in the formats and are measured on at the end (default: "
+        f"{held_out:g})",
+    )
 
 
-OWN_OPTIONS = ("types", "layers", "logits", "metric", "labels")
+OWN_OPTIONS = ("types", "layers", "logits", "metric", "labels", "held_out")
 
 
 def refuse_own(options: argparse.Namespace) -> None:
@@ -131,6 +139,7 @@ def own_given(options: argparse.Namespace) -> Any:
         options.metric,
         options.labels,
         getattr(options, "events", None),
+        options.held_out_default if options.held_out is None else options.held_out,
     )
 
 
@@ -169,6 +178,14 @@ def part(text: str) -> float:
     value = _number(text)
     if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"must be a number between 0 and 1. Received: {text[:40]}")
+    return value
+
+
+def part_or_zero(text: str) -> float:
+    """The type of an option that is a share of something, none of it or less than all."""
+    value = _number(text)
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"must be 0 or more, and less than 1. Received: {text[:40]}")
     return value
 
 

@@ -40,7 +40,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="DATA",
         help="set integer bits from the ranges seen, keep widths; of a model of your own on the events of this file",
     )
-    shared.add_own(parser)
+    shared.add_own(parser, 0.0)
     parser.add_argument(
         "--quantile",
         type=shared.share,

@@ -31,7 +31,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--calibrate", metavar="DATA", help="of a model of your own: file of events, for ranges and measurements"
     )
-    shared.add_own(parser)
+    shared.add_own(parser, 0.2)
     budget = parser.add_mutually_exclusive_group(required=True)
     budget.add_argument(
         "--max-loss", type=shared.part, help="accuracy or R^2 that may be lost against float, e.g. 0.002 for 0.2 %%"

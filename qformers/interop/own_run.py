@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from qformers.builds.build import Build, checked, load
 from qformers.builds.models import load_model
-from qformers.builds.own_events import OWN, own_events
+from qformers.builds.own_events import OWN, number_of, own_events
 from qformers.builds.run_place import refuse_foreign_run
 from qformers.builds.saved import check_recorded, save_model
 from qformers.builds.settings import MADE_BY, sections_of
@@ -21,6 +21,7 @@ from qformers.config.names import MAX_NAME, name_fault
 from qformers.errors import ConfigError
 from qformers.files import replacing, sha256
 from qformers.interop.adopt import Adopted, adopt
+from qformers.interop.truth import Said, truth_of, write_metrics
 from qformers.manifest import MANIFEST, write_manifest
 from qformers.quant.quantisers import quantisers
 from qformers.records import hashes
@@ -58,6 +59,7 @@ def own_run(
     events: Path | None = None,
     overrides: Sequence[str] = (),
     refuse: Callable[[Any, Build], None] = lambda model, build: None,
+    said: Said | None = None,
 ) -> OwnRun:
     """Take a model over and write its run folder.
 
@@ -68,6 +70,7 @@ def own_run(
         events: file of events for the simulations, see `qformers.builds.own_events`; None draws them.
         overrides: ``section.key=value``, applied last.
         refuse: told of the model and its build before anything is written; raises where they have no firmware.
+        said: labels of the events, which give ``qat/metrics.json``.
 
     Raises:
         ConfigError: no model of Keras that can be read, a float model, a folder of another model, a setting.
@@ -83,14 +86,16 @@ def own_run(
             f"{source}: is a float model, without a quantiser: give it formats (qformers quantise {source} --calibrate "
             "DATA.npy), or build it of the layers of HGQ2 (QDense for Dense, ...) and train that"
         )
-    build = described(source, adopted, firmware, events, overrides)
+    build = described(source, adopted, firmware, events, overrides, said=said)
     folder = run or Path("runs") / build.name
     refuse_foreign_run(folder)
     refuse_another(folder, source)
     refuse(adopted.model, build)
     given = own_events(build, adopted.model)  # now, or a good run would be lost to events that cannot be read
+    truth = None if given is None else truth_of(build, adopted.model, number_of(given))
     made = OwnRun(build, folder, adopted, given)
     save_model(adopted.model, made.model)
+    write_metrics(made.model.parent, adopted.model, given, truth)
     facts = {"settings": sections_of(build, *MADE_BY), **origin(source, adopted)}
     write_manifest(made.model.parent, STAGE, build, facts, hashes(made.model.parent, ["model.keras"]))
     with replacing(folder / "build.yaml") as temporary:
@@ -132,6 +137,7 @@ def described(
     events: Path | None,
     overrides: Sequence[str],
     sections: Mapping[str, Any] | None = None,
+    said: Said | None = None,
 ) -> Build:
     """The build that describes a model.
 
@@ -142,6 +148,7 @@ def described(
         events: file for the simulations.
         overrides: ``section.key=value``, applied last.
         sections: further ones.
+        said: labels of the events.
     """
     model = adopted.model
     named = model._outputs_struct if isinstance(model._outputs_struct, dict) else {}
@@ -165,6 +172,7 @@ def described(
             "outputs": {name: list(tensor.shape[1:]) for name, tensor in tensors.items()},
             "layers": {layer.name: type(layer).__name__ for layer in model.layers},
             "renamed": dict(adopted.renamed),
+            **({} if said is None else {"labels": str(said.labels.resolve()), "metric": said.metric}),
         },
         "train": {"qat": None},
         **(sections or {}),

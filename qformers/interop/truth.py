@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,16 +13,48 @@ from keras import ops
 from numpy.typing import NDArray
 
 from qformers.builds.build import Build
+from qformers.builds.own_events import BUILDS, labels_of
+from qformers.data import SplitName
 from qformers.errors import ConfigError, DataError, first_line
 from qformers.models.own import OwnConfig
 from qformers.nn.activation import end_of
 from qformers.nn.memory import layer_of
+from qformers.records import write_record
 from qformers.tasks.metrics import jets, regression
 
 Metric = Literal["accuracy", "mse"]
 METRICS: tuple[Metric, ...] = ("accuracy", "mse")
+METRICS_FILE = "metrics.json"
 LEAST = 2.0**-12  # a probability that a table rounds to 0 counts as this much
 OF_SIGNAL = ("rejection", "rejection_30", "rejection_against")  # of classes of which one is known to be the signal
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the user said of labels.
+
+    Attributes:
+        labels: a ``.npy`` file, or a build file for those of its data set.
+        metric: "accuracy" of classes, "mse" of what the outputs should be.
+    """
+
+    labels: Path
+    metric: Metric = "accuracy"
+
+
+def said_of(labels: Path | None, metric: Metric | None, events: Path | None) -> Said | None:
+    """What options say of labels: a data set that is asked for accuracy has its own.
+
+    Raises:
+        ConfigError: labels without events, or accuracy without labels.
+    """
+    if labels is None and metric == "accuracy" and events is not None and events.suffix in BUILDS:
+        labels = events
+    if labels is None and metric == "accuracy":
+        raise ConfigError("--metric accuracy needs the classes of the events: give --labels LABELS.npy")
+    if labels is not None and events is None:
+        raise ConfigError(f"--labels are those of events: give --events FILE too. Received: {labels}")
+    return None if labels is None else Said(labels, metric or "accuracy")
 
 
 @dataclass(frozen=True)
@@ -112,12 +145,28 @@ def logits_of(model: keras.Model) -> Logits:
     return Logits(end_of(model.get_layer(layer_of(model.outputs[0]))))
 
 
-def read_labels(path: Path, events: int) -> NDArray[Any]:
+def write_metrics(
+    folder: Path, model: keras.Model, events: Mapping[str, NDArray[Any]] | None, truth: Truth | None
+) -> None:
+    """Write ``metrics.json`` beside a model, or remove that of another one where nothing is known of these events."""
+    path = folder / METRICS_FILE
+    if truth is None or events is None:
+        path.unlink(missing_ok=True)
+        return
+    given = keras.tree.pack_sequence_as(model._inputs_struct, [events[tensor.name] for tensor in model.inputs])
+    write_record(path, truth.report(model.predict(given, batch_size=1024, verbose=0)))
+
+
+def read_labels(path: Path, events: int, split: SplitName = "test") -> NDArray[Any]:
     """The labels of events, or what the outputs should be: the one array of a ``.npy`` file.
+
+    Of a build file, those of a split of its data set.
 
     Raises:
         DataError: no such file, no numbers, or another number of events.
     """
+    if path.suffix in BUILDS:
+        return labels_of(path, split)[:events]
     if path.suffix != ".npy":
         raise DataError(f"{path}: labels are the array of a .npy file. Received: {path.suffix or 'no ending'}")
     try:

@@ -88,6 +88,14 @@ class Run:
         return _task_of(self.build)
 
     @property
+    def scored(self) -> str:
+        """The task whose scores it has: of a model of one's own that of its labels."""
+        known = self.metrics or self.float_metrics
+        if self.task != OWN or known is None:
+            return self.task
+        return REGRESSION if isinstance(known, TargetMetrics) else "jets"
+
+    @property
     def float_only(self) -> bool:
         """Whether its build has no section `quant`, so that with the float model all is there that there will be."""
         return self.build.quant is None and self.metrics is None and self.manifest is None
@@ -108,6 +116,12 @@ def _task_of(build: Build) -> str:
     return REGRESSION if known else "jets"
 
 
+def _own_kind(build: Build) -> type[AnyMetrics]:
+    """What `qformers.interop.truth` writes of labels of a model of one's own."""
+    config: Any = build.model
+    return TargetMetrics if config.metric == "mse" else Metrics
+
+
 def read_run(path: Path) -> Run:
     """Read a run folder.
 
@@ -119,7 +133,7 @@ def read_run(path: Path) -> Run:
         raise HlsError(f"{path} is no run folder (it has no build.yaml); make one with qformers train")
     build = load(path / "build.yaml")
     kinds: dict[str, type[AnyMetrics]] = {"jets": Metrics, REGRESSION: TargetMetrics}
-    kind = kinds.get(_task_of(build), PointMetrics)
+    kind = _own_kind(build) if is_own(build) else kinds.get(_task_of(build), PointMetrics)
     run = Run(
         path=path,
         build=build,

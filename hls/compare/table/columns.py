@@ -38,7 +38,7 @@ def tabulate(runs: Sequence[Run], device: str | None = None) -> Table:
         runs: one row each.
         device: that percentages are of; None = the one of each report, or of the build where a report names none.
     """
-    tasks = {run.task for run in runs}
+    tasks = {run.scored for run in runs}
     rejections = rejection_columns(runs)
     own = [*(column for column in COLUMNS if column.task in ("", *tasks)), *rejections]
     sources = source_columns(runs, device)
@@ -50,7 +50,7 @@ def tabulate(runs: Sequence[Run], device: str | None = None) -> Table:
 
 
 def _cell(run: Run, column: Column) -> Cell:
-    return column.cell(run) if column.task in ("", run.task) else Cell(reason=OTHER_TASK)
+    return column.cell(run) if column.task in ("", run.scored) else Cell(reason=OTHER_TASK)
 
 
 def _stale(run: Run, file: str) -> str:

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Sequence
 
 from hls.compare.read.records import Metrics
-from hls.compare.read.run import Run
+from hls.compare.read.run import AnyMetrics, Run
 from hls.compare.table.cells import FLOAT_ONLY, GIVEN, OTHER_TASK, Cell, Column
 from qformers.builds.own_events import OWN
 from qformers.tasks.metrics.jets import LIMIT
@@ -30,10 +30,17 @@ def score(name: str, phase: str = "qat", scale: float = 1.0) -> Callable[[Run], 
             return Cell(reason=f"n/a: {measured.reason}".rstrip(": "))
         error = None if measured.error is None else measured.error * scale
         flag, limit = (run.stale or {}).get(f"{phase}/manifest.json", ""), measured.limit or None
-        note = f"test split, {metrics.counted}{f'; {LIMIT}' if limit else ''}"
+        counted = _of_file(metrics) if run.task == OWN else f"test split, {metrics.counted}"
+        note = f"{counted}{f'; {LIMIT}' if limit else ''}"
         return Cell(measured.value * scale, error, note=note, flag=flag, limit=limit)
 
     return cell
+
+
+def _of_file(metrics: AnyMetrics) -> str:
+    """How much of the user's own events a model of one's own was measured on."""
+    number = metrics.jets if isinstance(metrics, Metrics) else getattr(metrics, "events", 0)
+    return f"{number:,} events that were given"
 
 
 def untrained(run: Run, phase: str = "qat") -> Cell:

@@ -8,7 +8,6 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from qformers.errors import ConfigError
 from qformers.interop.truth import Metric, flat, truth
 from qformers.quant.ptq.evaluator import SearchJets
 
@@ -25,11 +24,9 @@ def judged(
         labels: of these events; None, for "mse" alone: what float gives.
 
     Raises:
-        ConfigError: a metric that the outputs of the model do not have, or without labels.
+        ConfigError: a metric that the outputs of the model do not have.
         DataError: labels that are none of its classes, or of another shape.
     """
-    if labels is None and metric == "accuracy":
-        raise ConfigError("--metric accuracy needs the classes of the events: give --labels LABELS.npy")
     said = None if labels is None else truth(model, metric, labels)
     answers = model.predict(inputs, batch_size=1024, verbose=0)
     floats = (flat if said is None else said.read)(answers)

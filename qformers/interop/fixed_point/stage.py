@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console, RenderableType
 
 from qformers.builds.models import load_model
-from qformers.builds.own_events import events_of
+from qformers.builds.own_events import events_of, number_of
 from qformers.builds.run_place import refuse_foreign_run
 from qformers.builds.saved import save_model
 from qformers.builds.settings import MADE_BY, sections_of
@@ -23,7 +25,7 @@ from qformers.interop.adopt import Adopted, adopt
 from qformers.interop.fixed_point.convert import converted, float_twin, refuse_unknown, without_ends
 from qformers.interop.fixed_point.judged import judged
 from qformers.interop.own_run import ENDINGS, described, origin, refuse_another
-from qformers.interop.truth import Metric, read_labels
+from qformers.interop.truth import Metric, Said, Truth, read_labels, said_of, write_metrics
 from qformers.manifest import MANIFEST, write_manifest
 from qformers.precision.fixed import Fixed
 from qformers.progress import Reporter, Silent
@@ -61,6 +63,7 @@ class Given:
         metric: "accuracy" or "mse"; None for accuracy where there are labels.
         labels: file of the labels of these events.
         events: of the file that are used, the first ones; None for all.
+        held_out: share of these events, drawn, that has no say in the formats and is measured on at the end.
     """
 
     model: Path
@@ -73,6 +76,7 @@ class Given:
     metric: Metric | None = None
     labels: Path | None = None
     events: int | None = None
+    held_out: float = 0.0
 
 
 @dataclass(frozen=True, repr=False)
@@ -88,6 +92,7 @@ class OwnQuantised(Result):
         events: of it that gave the ranges, and that the metric was measured on.
         measured: beside float by the metric; None without one.
         labelled: whether labels were given for that.
+        aside: the same on events that were held out, and their number; None without any.
         words: more to be said, line by line.
     """
 
@@ -99,6 +104,7 @@ class OwnQuantised(Result):
     events: int
     measured: Evaluation | None = None
     labelled: bool = False
+    aside: tuple[Evaluation, int] | None = None
     words: tuple[str, ...] = field(default=())
 
     @property
@@ -111,10 +117,12 @@ class OwnQuantised(Result):
         measured = self.measured
         if measured is None:
             return f"{self.model}  EBOPs {self.ebops:,}"
+        return f"{self.model}  EBOPs {self.ebops:,}  on {self.events:,} events: {self._in_words(measured)}"
+
+    def _in_words(self, measured: Evaluation) -> str:
         score, of = measured.score, spell(measured.of)
         scores = f"{of} {score:.4f}, of float {score + measured.lost:.4f}; " if self.labelled else ""
-        lost = f"on {self.events:,} events: {scores}{in_short(measured, self.labelled)}"
-        return f"{self.model}  EBOPs {self.ebops:,}  {lost}"
+        return f"{scores}{in_short(measured, self.labelled)}"
 
     def pieces(self) -> Iterator[RenderableType]:
         """What was measured on what, errors per layer, then the numbers of the whole model."""
@@ -131,6 +139,8 @@ class OwnQuantised(Result):
                 "it, or what it reads, more bits (--layers)"
             )
         yield from self.words or (str(self),)
+        if self.aside is not None:
+            yield f"held out:  on {self.aside[1]:,} further events: {self._in_words(self.aside[0])}"
 
     def save(self) -> Path:
         """Write ``qat/errors.json``, the errors of the layers; all else lies in the run folder already."""
@@ -153,6 +163,8 @@ class _Bench:
     shop: Workshop
     folder: Path
     jets: SearchJets | None  # with a metric
+    aside: SearchJets | None  # the same of what is held out
+    said: Said | None
 
 
 def quantise(given: Given, rule: ranges.Rule) -> OwnQuantised:
@@ -203,15 +215,23 @@ def _gather(given: Given, ending: str = "") -> _Bench:
     adopted = _adopted(given.model)
     if given.logits:
         adopted = replace(adopted, model=without_ends(adopted.model))
-    inputs = events_of(given.data, adopted.model, adopted.renamed)
-    count = len(next(iter(inputs.values())))
-    metric: Metric | None = given.metric or ("accuracy" if given.labels is not None else None)
-    labels = None if given.labels is None else read_labels(given.labels, count)[: given.events]
-    inputs = {name: array[: given.events] for name, array in inputs.items()}
+    said = said_of(given.labels, given.metric, given.data)
+    every = events_of(given.data, adopted.model, adopted.renamed, "val")
+    labels = None if said is None else read_labels(said.labels, number_of(every), "val")
     twin = float_twin(adopted.model)
-    jets = None if metric is None else judged(twin, inputs, metric, labels)
+    kept, held = _divided(min(number_of(every), given.events or number_of(every)), given.held_out)
+    metric: Metric | None = given.metric if said is None else said.metric
+
+    def measured_on(rows: NDArray[np.int64]) -> SearchJets | None:
+        some = {name: array[rows] for name, array in every.items()}
+        if metric is None or not len(rows):
+            return None
+        return judged(twin, some, metric, None if labels is None else labels[rows])
+
+    jets, aside = measured_on(kept), measured_on(held)
+    inputs = {name: array[kept] for name, array in every.items()}
     texts = [*_for_layers(given, adopted.model), *(f"quant.layers.{text}" for text in given.layers)]
-    build = described(given.model, adopted, None, given.data, [*given.overrides, *texts], {"quant": QUANT})
+    build = described(given.model, adopted, None, given.data, [*given.overrides, *texts], {"quant": QUANT}, said)
     folder = given.run or Path("runs") / f"{build.name}{ending}"
     refuse_foreign_run(folder)
     refuse_another(folder, given.model)
@@ -223,7 +243,20 @@ def _gather(given: Given, ending: str = "") -> _Bench:
     shop = Workshop(build, twin, partial(converted, adopted.model), inputs)
     if not shop.formats:  # also refuses what cannot be converted, before there is a folder
         raise ConfigError(f"{given.model}: no format can be said of any layer")
-    return _Bench(given, adopted, shop, folder, jets)
+    return _Bench(given, adopted, shop, folder, jets, aside, said)
+
+
+def _divided(count: int, held_out: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Places of the events that formats are found on, and of those that are held out; both in order.
+
+    Raises:
+        ConfigError: one of them would be empty.
+    """
+    some = round(held_out * count)
+    if held_out and not 0 < some < count:
+        raise ConfigError(f"--held-out leaves no event on one side, of {count}. Received: {held_out:g}")
+    drawn = np.random.default_rng(0).permutation(count)
+    return np.sort(drawn[some:]), np.sort(drawn[:some])
 
 
 def _adopted(path: Path) -> Adopted:
@@ -265,6 +298,13 @@ def _for_layers(given: Given, model: keras.Model) -> list[str]:
     return texts
 
 
+def _scores(bench: _Bench, folder: Path, model: keras.Model) -> None:
+    """Scores of a form of the model by the labels: of events that are held out, or else of all."""
+    jets = bench.aside or bench.jets
+    known = None if jets is None or bench.said is None else Truth(bench.said.metric, jets.labels, jets.read)
+    write_metrics(folder, model, None if jets is None else jets.inputs, known)
+
+
 def _write(bench: _Bench, formats: Mapping[Slot, Fixed], facts: Mapping[str, Any]) -> OwnQuantised:
     """The run folder of the model in these formats: the one that an export of a model of one's own has, and float."""
     shop = replace(bench.shop, build=bench.shop.said(formats))
@@ -276,11 +316,14 @@ def _write(bench: _Bench, formats: Mapping[Slot, Fixed], facts: Mapping[str, Any
     few = {name: array[:COMPARED] for name, array in shop.inputs.items()}
     errors = errors_between(shop.float_model, model, few, few)
     measured = None if bench.jets is None else Evaluator(shop, formats, bench.jets).measure(formats)
+    aside = None if bench.aside is None else Evaluator(shop, formats, bench.aside).measure(formats)
     source = bench.given.model
     (folder / MANIFEST).unlink(missing_ok=True)
     save_model(shop.float_model, bench.folder / "float" / "model.keras")
     write_manifest(bench.folder / "float", STAGE, shop.build, {}, hashes(bench.folder / "float", ["model.keras"]))
     save_model(model, folder / "model.keras")
+    for form, made in (("float", shop.float_model), ("qat", model)):
+        _scores(bench, bench.folder / form, made)
     bits = ebops(model)
     more = {
         "settings": {**sections_of(shop.build, *MADE_BY), "ptq": dict(facts)},
@@ -288,10 +331,14 @@ def _write(bench: _Bench, formats: Mapping[Slot, Fixed], facts: Mapping[str, Any
         "ebops": bits,
         "events": len(next(iter(shop.inputs.values()))),
         "measured": None if measured is None else measured.as_json(),
+        "held_out": None if aside is None else aside.as_json(),
         "layers": [error.as_json() for error in errors],
     }
     with replacing(bench.folder / "build.yaml") as temporary:
         temporary.write_text(shop.build.to_yaml())
     write_manifest(folder, STAGE, shop.build, more, hashes(folder, ["model.keras"]))
-    labelled = bench.given.labels is not None
-    return OwnQuantised(bench.folder, bench.adopted, bits, errors, bench.given.data, more["events"], measured, labelled)
+    beside = None if aside is None or bench.aside is None else (aside, number_of(bench.aside.inputs))
+    return OwnQuantised(
+        bench.folder, bench.adopted, bits, errors, bench.given.data, more["events"], measured, bench.said is not None,
+        beside,
+    )  # fmt: skip
