@@ -182,3 +182,10 @@ def test_what_has_no_exact_rtl_is_refused_by_layer(name: str, tmp_path: Path) ->
     model = keras.Model(given, make(given))
     with pytest.raises(ExportRefused, match=words):
         open_backend("alkaid").write(model, h.build_of("one", backend="alkaid"), tmp_path / "project")
+
+
+def test_hgq2_still_builds_einsums_of_tables_for_the_width_of_their_hidden_layer() -> None:
+    """When this fails, `OF_TABLES` can take HGQ2's own eight hidden values instead of one."""
+    layer = q.QEinsumDenseT("bnc,cd->bnd", (6, 3), d_hl=8)
+    with pytest.raises(Exception, match=r"Expected dimension 1|not compatible|incompatible"):
+        layer(np.zeros((2, 6, 3), np.float32))

@@ -118,6 +118,12 @@ LAYERS: dict[str, tuple[tuple[tuple[int, ...], ...], Layers]] = {  # name -> sha
     "spiking": ((ROWS,), moved(lambda: q.QSimpleSNN(3))),
     "leaky": ((ROWS,), moved(lambda: q.QLIF(3))),
     "dense_of_tables": (((5,),), moved(lambda: q.QDenseT(3))),
+    "einsum_of_tables": ((ROWS,), moved(lambda: q.QEinsumDenseT("bnc,cd->bnd", (ROWS[0], 3), d_hl=1, bias_axes="d"))),
+    "attention_of_tables": (((3, 4),), lambda x: q.QMultiHeadAttentionT(1, 2, d_hl=1)(x, x)),
+    "linformer_of_tables": (
+        ((4, 3),),
+        lambda x: q.QLinformerAttentionT(num_heads=1, key_dim=2, lin_kv_proj_dim=2, d_hl=1)(x, x),
+    ),
     "convolution_of_tables": ((ROWS,), moved(lambda: q.QConvT1D(2, 3))),
     "images_of_tables": (((4, 3, 2),), moved(lambda: q.QConvT2D(2, 2))),
     "activation": ((ROWS,), read(lambda: keras.layers.Activation("relu"))),
@@ -126,7 +132,10 @@ LAYERS: dict[str, tuple[tuple[tuple[int, ...], ...], Layers]] = {  # name -> sha
 
 OF_ATTENTION = ("attention", "attention_of_inputs", "attention_of_one_input", "linformer", "linformer_of_an_input")
 RECURRENT = ("gru", "recurrent", "spiking", "leaky")
-OF_TABLES = ("dense_of_tables", "convolution_of_tables", "images_of_tables")
+OF_TABLES = (
+    "dense_of_tables", "convolution_of_tables", "images_of_tables", "einsum_of_tables", "attention_of_tables",
+    "linformer_of_tables",
+)  # fmt: skip
 
 
 def model_of(

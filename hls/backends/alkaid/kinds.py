@@ -33,6 +33,7 @@ from hgq.layers import (
     QEinsum,
     QEinsumDense,
     QEinsumDenseBatchnorm,
+    QEinsumDenseT,
     QGlobalAveragePooling1D,
     QGlobalAveragePooling2D,
     QGlobalAveragePooling3D,
@@ -40,6 +41,7 @@ from hgq.layers import (
     QGlobalMaxPooling2D,
     QGlobalMaxPooling3D,
     QLinformerAttention,
+    QLinformerAttentionT,
     QMaximum,
     QMaxPooling1D,
     QMaxPooling2D,
@@ -47,6 +49,7 @@ from hgq.layers import (
     QMeanPow2,
     QMinimum,
     QMultiHeadAttention,
+    QMultiHeadAttentionT,
     QMultiply,
     QSimpleRNN,
     QSimpleSNN,
@@ -117,7 +120,7 @@ def _of_projections(layer: Any) -> Iterator[tuple[Any, Any]]:
     given = called_with(layer)
     query, value = given["query"], given["value"]
     key = value if given.get("key") is None else given["key"]
-    linear = isinstance(layer, QLinformerAttention)
+    linear = hasattr(layer, "_lin_k_proj")
     key_dense, value_dense = (
         (layer._lin_k_proj, layer._lin_v_proj) if linear else (layer._key_dense, layer._value_dense)
     )
@@ -153,10 +156,11 @@ HANDLERS: dict[type, Handler | Gap] = {
     keras.layers.UpSampling1D: _MOVED,
     keras.layers.UpSampling2D: Handler(gathers.moved, faults=unfit.between),
     **dict.fromkeys(
-        (QMultiHeadAttention, QLinformerAttention), Handler(within=_of_projections, faults=unfit.attention)
+        (QMultiHeadAttention, QLinformerAttention, QMultiHeadAttentionT, QLinformerAttentionT),
+        Handler(within=_of_projections, faults=unfit.attention),
     ),
     **dict.fromkeys((QGRU, QSimpleRNN, QSimpleSNN, QLIF), Handler(within=_of_cell)),
-    **dict.fromkeys((QDenseT, QConvT1D, QConvT2D), Handler(within=_first)),
+    **dict.fromkeys((QDenseT, QConvT1D, QConvT2D, QEinsumDenseT), Handler(within=_first)),
     GivenOrder: Handler(gathers.given_order, gathers.slot_numbers),
     TreeOrder: Handler(gathers.tree_order, gathers.tree_numbers),
     SortedOrder: Handler(gathers.sorted_order),

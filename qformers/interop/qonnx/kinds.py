@@ -30,6 +30,7 @@ from hgq.layers import (
     QEinsum,
     QEinsumDense,
     QEinsumDenseBatchnorm,
+    QEinsumDenseT,
     QGlobalAveragePooling1D,
     QGlobalAveragePooling2D,
     QGlobalAveragePooling3D,
@@ -37,6 +38,7 @@ from hgq.layers import (
     QGlobalMaxPooling2D,
     QGlobalMaxPooling3D,
     QLinformerAttention,
+    QLinformerAttentionT,
     QMaximum,
     QMaxPooling1D,
     QMaxPooling2D,
@@ -44,6 +46,7 @@ from hgq.layers import (
     QMeanPow2,
     QMinimum,
     QMultiHeadAttention,
+    QMultiHeadAttentionT,
     QMultiply,
     QSimpleRNN,
     QSimpleSNN,
@@ -89,6 +92,7 @@ _CONVOLUTION = Form(windows.convolution, "Conv, Add, Relu", BENT)
 _PICKED = Form(moves.picked, "Gather")
 
 _FIRMWARE = "write firmware of it (qformers export --backend alkaid)"
+_TABLES = NoForm("a table for each pair of input and output", _FIRMWARE)
 
 FORMS: dict[type, Form | NoForm] = {
     keras.layers.InputLayer: Form(moves.itself, "an input"),
@@ -127,7 +131,8 @@ FORMS: dict[type, Form | NoForm] = {
     QMultiHeadAttention: Form(attention, "those of its layers", "no mask"),
     QLinformerAttention: Form(attention, "those of its layers", "no mask"),
     **dict.fromkeys((QGRU, QSimpleRNN, QSimpleSNN, QLIF), NoForm("its steps through time are not written", _FIRMWARE)),
-    **dict.fromkeys((QDenseT, QConvT1D, QConvT2D), NoForm("a table for each pair of input and output", _FIRMWARE)),
+    **dict.fromkeys((QDenseT, QConvT1D, QConvT2D, QEinsumDenseT), _TABLES),
+    **dict.fromkeys((QMultiHeadAttentionT, QLinformerAttentionT), _TABLES),
     Quantizer: Form(moves.itself, "none"),
     **dict.fromkeys((keras.layers.Reshape, keras.layers.Flatten), Form(moves.reshaped, "Reshape")),
     keras.layers.Permute: Form(moves.permuted, "Transpose"),

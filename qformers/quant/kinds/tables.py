@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from hgq.layers import QConvT1D, QConvT2D
+from hgq.layers import QConvT1D, QConvT2D, QEinsumDenseT
 from keras import ops
 
 from qformers.quant.intervals import NO_BITS, Range, Sums, constant
@@ -140,11 +140,18 @@ def _windows(layer: Any, tensor: Any) -> Any:
 def _of_nets(layer: Any) -> Iterator[Quantiser]:
     """Of a layer with a small network, a table in firmware, for each pair of input and output: both ends of each."""
 
+    spelled = isinstance(layer, QEinsumDenseT)
+
     def pairs(inputs: list[Any]) -> Any:
+        if spelled:
+            shape, repeated = layer._broadcast_shapes(tuple(ops.shape(inputs[0])))
+            return ops.broadcast_to(ops.reshape(inputs[0], shape), repeated)
         return ops.repeat(ops.expand_dims(_windows(layer, inputs[0]), -1), layer.n_out, axis=-1)
 
     def values(inputs: list[Any]) -> Any:
         made = layer.module(ops.expand_dims(layer.iq(pairs(inputs)) if layer.enable_iq else pairs(inputs), -1))
+        if spelled:
+            return layer._apply_batch_norm(made)
         return layer.bn_module(made, training=False) / math.sqrt(layer.n_in) if layer.enable_bn else made
 
     if getattr(layer, "_iq", None) is not None:
