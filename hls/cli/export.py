@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hls.cli.backend import backend_of
+from qformers.builds.own_events import said_of
 from qformers.cli import options as shared
 from qformers.cli import status
 from qformers.cli.command import Command
@@ -95,19 +96,21 @@ def run(options: argparse.Namespace) -> int:
 def _own(options: argparse.Namespace) -> tuple[Build, Path, Path]:
     """Take the model over: the build that describes it, its run folder, and its file there."""
     shared.need_file(options.build, "MODEL")
+    for name in ("events", "labels"):
+        if (file := getattr(options, name)) is not None:
+            shared.need_file(file, f"--{name}")
+    said = said_of(options.labels, options.metric, options.events)
     if options.model is not None:
         raise ConfigError(f"a model is given once: {options.build}, or --model with a build file. Received: both")
     from hls.backends import open_backend
     from hls.errors import ExportRefused
     from qformers.interop.own_run import own_run
-    from qformers.interop.truth import said_of
 
     def refuse(model: Any, build: Build) -> None:
         backend = open_backend(build.firmware.backend)
         if refused := backend.supports(model, build):
             raise ExportRefused(backend.name, refused)
 
-    said = said_of(options.labels, options.metric, options.events)
     made = own_run(options.build, options.run, options.firmware, options.events, options.overrides, refuse, said)
     for old, new in made.adopted.renamed.items():
         print(f"renamed:   {old} is {new} now")

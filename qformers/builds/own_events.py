@@ -1,11 +1,12 @@
-"""Events of a model of one's own: arrays of its inputs, from NumPy or HDF5 files."""
+"""Events of a model of one's own and their labels: arrays of its inputs, from NumPy or HDF5 files or a data set."""
 
 from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +14,42 @@ from numpy.typing import NDArray
 from qformers.builds.build import Build, load
 from qformers.config.section import architecture_of
 from qformers.data import OWN, SplitName, open_split
-from qformers.errors import DataError, first_line
+from qformers.errors import ConfigError, DataError, first_line
 from qformers.models.inputs import host_inputs, takes_events
 
 __all__ = ["OWN", "is_own", "own_events"]
 
 ENDINGS = (".npy", ".npz", ".h5", ".hdf5")
 BUILDS = (".yaml", ".yml")
+Metric = Literal["accuracy", "mse"]
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the user said of labels.
+
+    Attributes:
+        labels: a ``.npy`` file, or a build file for those of its data set.
+        metric: "accuracy" of classes, "mse" of what the outputs should be.
+    """
+
+    labels: Path
+    metric: Metric = "accuracy"
+
+
+def said_of(labels: Path | None, metric: Metric | None, events: Path | None) -> Said | None:
+    """What options say of labels: a data set that is asked for accuracy has its own.
+
+    Raises:
+        ConfigError: labels without events, or accuracy without labels.
+    """
+    if labels is None and metric == "accuracy" and events is not None and events.suffix in BUILDS:
+        labels = events
+    if labels is None and metric == "accuracy":
+        raise ConfigError("--metric accuracy needs the classes of the events: give --labels LABELS.npy")
+    if labels is not None and events is None:
+        raise ConfigError(f"--labels are those of events: give --events FILE too. Received: {labels}")
+    return None if labels is None else Said(labels, metric or "accuracy")
 
 
 def is_own(build: Build) -> bool:
@@ -83,14 +113,34 @@ def number_of(events: Mapping[str, NDArray[Any]]) -> int:
     return len(next(iter(events.values())))
 
 
-def labels_of(path: Path, split: SplitName = "test") -> NDArray[Any]:
-    """The labels of the events of a data set.
+def read_labels(path: Path, events: int, split: SplitName = "test") -> NDArray[Any]:
+    """The labels of events, or what the outputs should be: the one array of a ``.npy`` file.
 
-    Args:
-        path: the build file whose section `data` says which.
-        split: of it.
+    Of a build file, those of a split of its data set.
+
+    Raises:
+        DataError: no such file, no numbers, or another number of events.
     """
-    return np.asarray(open_split(load(path).data, split).load().labels)
+    if path.suffix in BUILDS:
+        labels = np.asarray(open_split(load(path).data, split).load().labels)
+        if len(labels) != events:
+            raise DataError(
+                f"{path}: has labels of {len(labels)} events in its {split} split. Received: {events} events"
+            )
+        return labels
+    if path.suffix != ".npy":
+        raise DataError(f"{path}: labels are the array of a .npy file. Received: {path.suffix or 'no ending'}")
+    try:
+        labels = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: cannot be read: {first_line(error)}") from error
+    if labels.dtype.kind not in "biuf" or labels.ndim < 1 or len(labels) != events:
+        received = f"{labels.dtype} {labels.shape}"
+        raise DataError(f"{path}: holds a number or a row for each of the {events} events. Received: {received}")
+    finite = np.isfinite(labels.reshape(events, -1)).all(axis=1)
+    if not finite.all():
+        raise DataError(f"{path}: labels are finite numbers. Received: another one in event {int(finite.argmin())}")
+    return np.asarray(labels)
 
 
 def _of_data_set(path: Path, model: Any, split: SplitName) -> dict[str, NDArray[np.float32]]:

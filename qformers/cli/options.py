@@ -126,6 +126,9 @@ def own_given(options: argparse.Namespace) -> Any:
 
     refuse_formats("--types", options.types)  # or they would come after TensorFlow
     refuse_formats("--layers", options.layers)
+    from qformers.builds.own_events import said_of
+
+    said_of(options.labels, options.metric, Path(options.calibrate))
     from qformers.interop.fixed_point.stage import Given
 
     return Given(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from qformers.builds.build import Build, checked, load
 from qformers.builds.models import load_model
-from qformers.builds.own_events import OWN, number_of, own_events
+from qformers.builds.own_events import OWN, Said, number_of, own_events
 from qformers.builds.run_place import refuse_foreign_run
 from qformers.builds.saved import check_recorded, save_model
 from qformers.builds.settings import MADE_BY, sections_of
@@ -21,7 +21,7 @@ from qformers.config.names import MAX_NAME, name_fault
 from qformers.errors import ConfigError
 from qformers.files import replacing, sha256
 from qformers.interop.adopt import Adopted, adopt
-from qformers.interop.truth import Said, truth_of, write_metrics
+from qformers.interop.truth import truth_of, write_metrics
 from qformers.manifest import MANIFEST, write_manifest
 from qformers.quant.quantisers import quantisers
 from qformers.records import hashes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,48 +13,18 @@ from keras import ops
 from numpy.typing import NDArray
 
 from qformers.builds.build import Build
-from qformers.builds.own_events import BUILDS, labels_of
-from qformers.data import SplitName
-from qformers.errors import ConfigError, DataError, first_line
+from qformers.builds.own_events import Metric, read_labels
+from qformers.errors import ConfigError, DataError
 from qformers.models.own import OwnConfig
 from qformers.nn.activation import end_of
 from qformers.nn.memory import layer_of
 from qformers.records import write_record
 from qformers.tasks.metrics import jets, regression
 
-Metric = Literal["accuracy", "mse"]
-METRICS: tuple[Metric, ...] = ("accuracy", "mse")
 METRICS_FILE = "metrics.json"
+OF_VALUES = ("r2", "rmse", "mae")
 LEAST = 2.0**-12  # a probability that a table rounds to 0 counts as this much
-OF_SIGNAL = ("rejection", "rejection_30", "rejection_against")  # of classes of which one is known to be the signal
-
-
-@dataclass(frozen=True)
-class Said:
-    """What the user said of labels.
-
-    Attributes:
-        labels: a ``.npy`` file, or a build file for those of its data set.
-        metric: "accuracy" of classes, "mse" of what the outputs should be.
-    """
-
-    labels: Path
-    metric: Metric = "accuracy"
-
-
-def said_of(labels: Path | None, metric: Metric | None, events: Path | None) -> Said | None:
-    """What options say of labels: a data set that is asked for accuracy has its own.
-
-    Raises:
-        ConfigError: labels without events, or accuracy without labels.
-    """
-    if labels is None and metric == "accuracy" and events is not None and events.suffix in BUILDS:
-        labels = events
-    if labels is None and metric == "accuracy":
-        raise ConfigError("--metric accuracy needs the classes of the events: give --labels LABELS.npy")
-    if labels is not None and events is None:
-        raise ConfigError(f"--labels are those of events: give --events FILE too. Received: {labels}")
-    return None if labels is None else Said(labels, metric or "accuracy")
+OF_SIGNAL = "rejection"  # scores that need a class that is known to be the signal
 
 
 @dataclass(frozen=True)
@@ -85,11 +55,13 @@ class Truth:
         if self.metric == "accuracy":
             names = [f"class {number}" for number in range(values.shape[1])]
             scores = jets.report(values, self.labels, names)
-            return {
-                key: value for key, value in scores.items() if key not in OF_SIGNAL and not key.startswith(OF_SIGNAL)
-            }
+            return {key: value for key, value in scores.items() if not key.startswith(OF_SIGNAL)}
         mean = self.labels.mean(axis=0)  # R² of several outputs is against the mean of each
-        return regression.report((values - mean).ravel(), (self.labels - mean).ravel())
+        scores = regression.report((values - mean).ravel(), (self.labels - mean).ravel())
+        if values.shape[1] > 1:  # outputs of an event go together, and errors of so many values would be too small
+            for key in OF_VALUES:
+                scores[key] = {**scores[key], "error": None}
+        return {**scores, "events": len(self.labels)}
 
 
 def truth_of(build: Build, model: keras.Model, events: int) -> Truth | None:
@@ -155,31 +127,6 @@ def write_metrics(
         return
     given = keras.tree.pack_sequence_as(model._inputs_struct, [events[tensor.name] for tensor in model.inputs])
     write_record(path, truth.report(model.predict(given, batch_size=1024, verbose=0)))
-
-
-def read_labels(path: Path, events: int, split: SplitName = "test") -> NDArray[Any]:
-    """The labels of events, or what the outputs should be: the one array of a ``.npy`` file.
-
-    Of a build file, those of a split of its data set.
-
-    Raises:
-        DataError: no such file, no numbers, or another number of events.
-    """
-    if path.suffix in BUILDS:
-        return labels_of(path, split)[:events]
-    if path.suffix != ".npy":
-        raise DataError(f"{path}: labels are the array of a .npy file. Received: {path.suffix or 'no ending'}")
-    try:
-        labels = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path}: cannot be read: {first_line(error)}") from error
-    if labels.dtype.kind not in "biuf" or labels.ndim < 1 or len(labels) != events:
-        received = f"{labels.dtype} {labels.shape}"
-        raise DataError(f"{path}: holds a number or a row for each of the {events} events. Received: {received}")
-    finite = np.isfinite(labels.reshape(events, -1)).all(axis=1)
-    if not finite.all():
-        raise DataError(f"{path}: labels are finite numbers. Received: another one in event {int(finite.argmin())}")
-    return np.asarray(labels)
 
 
 class Logits:

@@ -13,10 +13,10 @@ import pytest
 from hls import cli
 from hls.compare.read.run import read_run
 from hls.compare.table.columns import tabulate
-from qformers.builds.own_events import events_of, labels_of
+from qformers.builds.own_events import Said, events_of, read_labels, said_of
 from qformers.errors import ConfigError, DataError
 from qformers.interop.fixed_point.stage import Given, quantise
-from qformers.interop.truth import Said, logits_of, said_of, truth
+from qformers.interop.truth import logits_of, truth
 from qformers.quant.ptq.ranges import Rule
 
 EVENTS = 250
@@ -51,6 +51,8 @@ def test_r2_of_several_outputs_is_against_the_mean_of_each() -> None:
     report = truth(model, "mse", wanted).report(answers)
     lost = ((answers - wanted) ** 2).sum() / ((wanted - wanted.mean(axis=0)) ** 2).sum()
     assert report["r2"]["value"] == pytest.approx(1.0 - lost)
+    assert report["r2"]["error"] is None  # two outputs of an event go together
+    assert report["events"] == EVENTS
     assert report["rmse"]["value"] == pytest.approx(np.sqrt(((answers - wanted) ** 2).mean()))
 
 
@@ -154,8 +156,11 @@ def test_a_data_set_gives_events_and_labels(monkeypatch: pytest.MonkeyPatch) -> 
     shape = (8, 3)
     for size in (shape, (24,)):
         inputs = events_of(DEMO, takes(size), {})
-        assert inputs["x"].shape == (len(labels_of(DEMO)), *size)
-    assert len(labels_of(DEMO, "val")) != 0
+        assert inputs["x"].shape[1:] == size
+    events = len(inputs["x"])
+    assert read_labels(DEMO, events).shape == (events,)
+    with pytest.raises(DataError, match=rf"has labels of \d+ events in its val split\. Received: {events + 1} events"):
+        read_labels(DEMO, events + 1, "val")
     other = takes((7, 3))
     with pytest.raises(
         DataError, match=r"features \(8, 3\) .*, the model takes \{'x': \(7, 3\)\}; save that as an \.npz"

@@ -8,7 +8,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from qformers.interop.truth import Metric, flat, truth
+from qformers.builds.own_events import Metric
+from qformers.interop.truth import flat, truth
 from qformers.quant.ptq.evaluator import SearchJets
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rich.console import Console, RenderableType
 
 from qformers.builds.models import load_model
-from qformers.builds.own_events import events_of, number_of
+from qformers.builds.own_events import Metric, Said, events_of, number_of, read_labels, said_of
 from qformers.builds.run_place import refuse_foreign_run
 from qformers.builds.saved import save_model
 from qformers.builds.settings import MADE_BY, sections_of
@@ -25,7 +25,7 @@ from qformers.interop.adopt import Adopted, adopt
 from qformers.interop.fixed_point.convert import converted, float_twin, refuse_unknown, without_ends
 from qformers.interop.fixed_point.judged import judged
 from qformers.interop.own_run import ENDINGS, described, origin, refuse_another
-from qformers.interop.truth import Metric, Said, Truth, read_labels, said_of, write_metrics
+from qformers.interop.truth import Truth, write_metrics
 from qformers.manifest import MANIFEST, write_manifest
 from qformers.precision.fixed import Fixed
 from qformers.progress import Reporter, Silent
