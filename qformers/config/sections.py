@@ -39,7 +39,9 @@ Reuse = Annotated[int, Field(gt=0, le=65536)]
 Granularity = Annotated[str, Field(pattern=r"^(weight|unit|[1-9][0-9]{0,3}:[1-9][0-9]{0,3})$", max_length=9)]
 YES = (1,)  # default of data.labels: values
 NORMED = 11  # default of quant.norm_bits
+
 SMOOTH = 6  # default of quant.smooth_fraction_bits
+TRACE_HOURS = 2.0  # default of firmware.trace_hours
 EBOPS_ARRIVAL = 0.7  # default of train.qat.ebops_arrival
 
 
@@ -330,6 +332,10 @@ class FirmwareConfig(Section):
     # vitis is C++ for Vitis HLS, RTL simulation needs verilog
     stage_ns: Nanoseconds | None = None  # alkaid: longest path between two registers, in its delay
     # model; None = 0.9 clock periods. Smaller: more cycles, more registers, easier timing
+    trace_hours: Annotated[float, Field(gt=0, le=1000, exclude_if=lambda hours: hours == TRACE_HOURS)] = (
+        TRACE_HOURS  # alkaid: a model
+    )
+    # whose RTL is estimated to take more hours to trace than this is refused before it is traced
     types: Mapping[LayerType, LayerFirmware] = unsaid()  # layer type -> accumulator, reuse_factor, ...; before those
     # above
     layers: Mapping[LayerGlob, LayerFirmware] = unsaid()  # layer name or glob -> the same; counts before `types`

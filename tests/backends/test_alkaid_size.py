@@ -73,5 +73,7 @@ def test_a_model_of_minutes_is_taken_and_one_of_hours_is_not(monkeypatch: pytest
     assert "the model has 3,024 products by constants" in refusal.reason
     assert "alkaid would trace them for about 3.4 hours" in refusal.reason
     assert "more than the 2 hours that are waited for; 86 % of that is this layer, with 2,592" in refusal.reason
-    assert "prune it (train.qat.prune), or take firmware.backend: vitis" in refusal.way_out
+    assert "prune it (train.qat.prune), take firmware.backend: vitis, which writes loops, or wait" in refusal.way_out
     assert [one.layer for one in supports(model)] == ["conv"]
+    assert [one.layer for one in supports(model, h.build_of("one", backend="alkaid"))] == ["conv"]
+    assert supports(model, h.build_of("one", backend="alkaid", trace_hours=4.0)) == []

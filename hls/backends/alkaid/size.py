@@ -20,12 +20,12 @@ from keras import ops
 from numpy.typing import NDArray
 
 from hls.errors import Refusal
+from qformers.config.sections import TRACE_HOURS
 from qformers.quant.kinds.products import spelled
 
 SECONDS_PER_PRODUCT = 0.9e-3
 BYTES_PER_PRODUCT = 10e3
 SECONDS_PER_SEARCH = 6e-6  # times digits^2 / columns
-LIMIT_HOURS = 2.0
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Size:
     seconds: float
 
 
-def size_faults(model: Any, limit_hours: float = LIMIT_HOURS) -> Iterator[Refusal]:
+def size_faults(model: Any, limit_hours: float = TRACE_HOURS) -> Iterator[Refusal]:
     """The refusal of a model that alkaid would trace for hours, of the layer that weighs the most.
 
     Args:
@@ -62,8 +62,8 @@ def size_faults(model: Any, limit_hours: float = LIMIT_HOURS) -> Iterator[Refusa
         f"this layer, with {most.products:,}"
     )
     way_out = (
-        "give it fewer filters, places or bits, prune it (train.qat.prune), or take firmware.backend: vitis, which "
-        "writes loops"
+        "give it fewer filters, places or bits, prune it (train.qat.prune), take firmware.backend: vitis, which "
+        "writes loops, or wait (firmware.trace_hours)"
     )
     yield Refusal(most.layer.name, type(most.layer).__name__, reason, way_out)
 

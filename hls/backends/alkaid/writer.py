@@ -30,7 +30,7 @@ from hls.backends.writing import name_refusals, new_project, output_names
 from hls.errors import ExportRefused, Gap, Refusal
 from hls.escaping import number, tcl_word
 from qformers.builds.build import Build
-from qformers.config.sections import FirmwareConfig
+from qformers.config.sections import TRACE_HOURS, FirmwareConfig
 from qformers.files import write_json
 from qformers.precision.fixed import Fixed
 from qformers.progress import Reporter, Silent
@@ -53,7 +53,10 @@ def supports(model: Any, build: Build | None = None) -> list[Refusal]:
         refusals += [Gap(*fault).refusal(layer) for fault in words]
         refusals += [Gap(*words).refusal(layer) for words in name_faults(layer.name)]
     refusals = [*refusals, *name_refusals(model, build)]
-    refusals = refusals or list(width_faults(model)) or alkaid_ports.port_faults(model) or list(size_faults(model))
+    hours = TRACE_HOURS if build is None else build.firmware.trace_hours
+    refusals = (
+        refusals or list(width_faults(model)) or alkaid_ports.port_faults(model) or list(size_faults(model, hours))
+    )
     if build is not None and build.firmware.reuse_factor != 1:
         reason = f"the RTL takes an event every clock cycle. Received: {build.firmware.reuse_factor}"
         refusals.append(Refusal("firmware.reuse_factor", "setting", reason, "set firmware.reuse_factor: 1"))
