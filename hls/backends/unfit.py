@@ -10,6 +10,8 @@ import keras
 import numpy as np
 
 from hls.errors import Refusal
+from qformers.interop.ends import ENDS
+from qformers.nn.activation import end_of
 from qformers.nn.memory import called_with, inputs_of
 from qformers.quant.kinds import kind_of
 from qformers.quant.kinds.moves import plain_relu
@@ -25,6 +27,7 @@ def looked_up(layer: Any) -> Iterator[Fault]:
     if name not in ("linear", "relu"):
         behind = "QSoftmax" if name == "softmax" else f"QUnaryFunctionLUT('{name}')"
         way_out = f"leave it out there and put {behind} behind, whose input is rounded"
+        way_out += ", or leave it away where the model ends in it (qformers export --logits)" if name in ENDS else ""
         yield f"its activation '{name}' would be a table of all that its sums can be", way_out
 
 
@@ -95,7 +98,10 @@ def uneven_mean(layer: Any) -> Iterator[Fault]:
 def no_relu(layer: Any) -> Iterator[Fault]:
     """An activation that is another one than the larger of a value and 0."""
     if not plain_relu(layer):
-        yield "it is another function than the larger of a value and 0", "use QUnaryFunctionLUT with that function"
+        name = end_of(layer)
+        use = "QSoftmax" if name == "softmax" else "QUnaryFunctionLUT with that function"
+        end = ", or leave it away where the model ends in it (qformers export --logits)" if name in ENDS else ""
+        yield "it is another function than the larger of a value and 0", f"use {use}{end}"
 
 
 def between(layer: Any) -> Iterator[Fault]:

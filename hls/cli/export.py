@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from qformers.builds.build import Build
     from qformers.interop.own_run import OwnRun
 
-OF_A_MODEL = ("events", "labels", "metric")  # options that go with a model alone
+OF_A_MODEL = ("events", "labels", "metric", "logits")  # options that go with a model alone
 AUDITED = 1000  # events whose values are looked at
 
 
@@ -51,6 +51,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--labels", type=Path, metavar="FILE", help="of --events: .npy of classes, or of true outputs")
     parser.add_argument("--metric", choices=("accuracy", "mse"), help="what --labels are of (default: accuracy)")
+    parser.add_argument("--logits", action="store_true", help="of a model: leave a last softmax or sigmoid away")
     parser.add_argument("--part", metavar="NAME", help="device, instead of firmware.part")
     parser.add_argument("--clock-ns", metavar="NS", help="clock period, instead of firmware.clock_ns")
     parser.add_argument(
@@ -111,7 +112,9 @@ def _own(options: argparse.Namespace) -> tuple[Build, Path, Path]:
         if refused := backend.supports(model, build):
             raise ExportRefused(backend.name, refused)
 
-    made = own_run(options.build, options.run, options.firmware, options.events, options.overrides, refuse, said)
+    made = own_run(
+        options.build, options.run, options.firmware, options.events, options.overrides, refuse, said, options.logits
+    )
     for old, new in made.adopted.renamed.items():
         print(f"renamed:   {old} is {new} now")
     if made.adopted.left_out:
@@ -144,7 +147,7 @@ def _refuse_extra(options: argparse.Namespace) -> None:
     """
     extra = {"a second BUILD": options.firmware, **{f"--{key}": getattr(options, key) for key in OF_A_MODEL}}
     for name, value in extra.items():
-        if value is not None:
+        if value:
             raise ConfigError(f"{name} goes with a model (.keras); a build file says all itself. Received: {value}")
 
 

@@ -39,7 +39,6 @@ Reuse = Annotated[int, Field(gt=0, le=65536)]
 Granularity = Annotated[str, Field(pattern=r"^(weight|unit|[1-9][0-9]{0,3}:[1-9][0-9]{0,3})$", max_length=9)]
 YES = (1,)  # default of data.labels: values
 NORMED = 11  # default of quant.norm_bits
-
 SMOOTH = 6  # default of quant.smooth_fraction_bits
 TRACE_HOURS = 2.0  # default of firmware.trace_hours
 EBOPS_ARRIVAL = 0.7  # default of train.qat.ebops_arrival

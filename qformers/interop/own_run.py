@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from qformers.config.names import MAX_NAME, name_fault
 from qformers.errors import ConfigError
 from qformers.files import replacing, sha256
 from qformers.interop.adopt import Adopted, adopt
+from qformers.interop.ends import without_ends
 from qformers.interop.truth import truth_of, write_metrics
 from qformers.manifest import MANIFEST, write_manifest
 from qformers.quant.quantisers import quantisers
@@ -60,6 +61,7 @@ def own_run(
     overrides: Sequence[str] = (),
     refuse: Callable[[Any, Build], None] = lambda model, build: None,
     said: Said | None = None,
+    logits: bool = False,
 ) -> OwnRun:
     """Take a model over and write its run folder.
 
@@ -71,6 +73,7 @@ def own_run(
         overrides: ``section.key=value``, applied last.
         refuse: told of the model and its build before anything is written; raises where they have no firmware.
         said: labels of the events, which give ``qat/metrics.json``.
+        logits: whether a last softmax or sigmoid is left away.
 
     Raises:
         ConfigError: no model of Keras that can be read, a float model, a folder of another model, a setting.
@@ -86,6 +89,8 @@ def own_run(
             f"{source}: is a float model, without a quantiser: give it formats (qformers quantise {source} --calibrate "
             "DATA.npy), or build it of the layers of HGQ2 (QDense for Dense, ...) and train that"
         )
+    if logits:
+        adopted = replace(adopted, model=without_ends(adopted.model))
     build = described(source, adopted, firmware, events, overrides, said=said)
     folder = run or Path("runs") / build.name
     refuse_foreign_run(folder)

@@ -37,7 +37,10 @@ REFUSED: dict[str, str | dict[str, str]] = {  # the layer, and words of the reas
 }
 
 
-def exported(name: str, backend: str, folder: Path) -> tuple[Any, Any, dict[str, Any]]:
+LOGITS = ("linformer_with_softmax", "traces_with_sigmoid")  # exact without the function that they end in
+
+
+def exported(name: str, backend: str, folder: Path, logits: bool = False) -> tuple[Any, Any, dict[str, Any]]:
     """The project of a stand-in as the command writes it, its model, and events by the names that inputs have then."""
 
     def refuse(model: Any, build: Build) -> None:
@@ -48,8 +51,9 @@ def exported(name: str, backend: str, folder: Path) -> tuple[Any, Any, dict[str,
     model.save(folder / f"{name}.keras")
     np.savez(folder / "events.npz", **events)
     made = own_run(
-        folder / f"{name}.keras", folder / "run", None, folder / "events.npz", [f"firmware.backend={backend}"], refuse
-    )
+        folder / f"{name}.keras", folder / "run", None, folder / "events.npz", [f"firmware.backend={backend}"], refuse,
+        logits=logits,
+    )  # fmt: skip
     project = export(made.build, made.model, made.folder / "firmware" / backend, backend).project
     renamed = {made.adopted.renamed.get(key, key): array for key, array in events.items()}
     return project, load_quantised(made.model), renamed
@@ -64,7 +68,17 @@ def test_published_models_are_exact_or_refused_by_layer(name: str, backend: str,
         with pytest.raises((ExportRefused, ConfigError), match=words):
             exported(name, backend, tmp_path)
         return
-    project, model, events = exported(name, backend, tmp_path)
+    assert_exact(*exported(name, backend, tmp_path))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", LOGITS)
+def test_published_models_are_exact_without_the_function_at_their_end(name: str, backend: str, tmp_path: Path) -> None:
+    assert_exact(*exported(name, backend, tmp_path, logits=True))
+
+
+def assert_exact(project: Any, model: Any, events: dict[str, Any]) -> None:
     for output, values in keras_outputs(model, events).items():
         assert np.ptp(values) > 0, f"output '{output}' is constant"
     for given in (events, adversarial(model, each=16).inputs):

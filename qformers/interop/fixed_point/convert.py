@@ -15,10 +15,10 @@ from qformers.errors import ConfigError
 from qformers.interop.fixed_point import attention, functions, linear, merges, shapes
 from qformers.interop.fixed_point.maker import Maker, Wire
 from qformers.interop.fixed_point.step import Step
-from qformers.nn.activation import end_of, name_of
+from qformers.nn.activation import name_of
 from qformers.nn.hgq import Hgq
 from qformers.nn.layers import Einsum, Factor, remembering
-from qformers.nn.memory import called_with, inputs_of, layer_of
+from qformers.nn.memory import called_with, inputs_of
 from qformers.nn.moves import Part
 from qformers.quant.fold import chained
 
@@ -250,32 +250,6 @@ def _is_relu(layer: Any) -> bool:
         return name_of(layer.activation) == "relu"
     plain = isinstance(layer, layers.ReLU) and layer.max_value is None
     return bool(plain and not layer.negative_slope and not layer.threshold)
-
-
-def without_ends(model: keras.Model) -> keras.Model:
-    """A float model without a last softmax or sigmoid, which only orders or squeezes the scores.
-
-    Raises:
-        ConfigError: it has none.
-    """
-    found = False
-
-    def scores(tensor: Any) -> Any:
-        nonlocal found
-        layer = model.get_layer(layer_of(tensor))
-        alone = isinstance(layer, layers.Softmax | layers.Activation)
-        if end_of(layer) not in functions.ENDS:
-            return tensor
-        found = True
-        if alone:
-            return layer.input
-        layer.activation = keras.activations.linear
-        return tensor
-
-    outputs = keras.tree.map_structure(scores, model._outputs_struct)
-    if not found:
-        raise ConfigError("--logits leaves a last softmax or sigmoid away, and this model has none")
-    return keras.Model(model.inputs if len(model.inputs) > 1 else model.inputs[0], outputs, name=model.name)
 
 
 def float_twin(model: keras.Model) -> keras.Model:

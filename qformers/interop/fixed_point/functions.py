@@ -20,7 +20,6 @@ TABULATED = (
     "log_sigmoid", "mish", "relu6", "selu", "sigmoid", "soft_shrink", "softplus", "softsign", "sparse_plus",
     "sparse_sigmoid", "squareplus", "tanh_shrink",
 )  # fmt: skip  # functions of one number; log_softmax, glu and the like are none
-ENDS = ("softmax", "sigmoid")  # a last activation that only orders or squeezes the scores
 
 
 def applied(step: Step, x: Tensor, activation: Any) -> Tensor:

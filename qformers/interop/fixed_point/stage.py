@@ -22,7 +22,8 @@ from qformers.config.layers import refuse_formats
 from qformers.errors import ConfigError, nearest
 from qformers.files import replacing
 from qformers.interop.adopt import Adopted, adopt
-from qformers.interop.fixed_point.convert import converted, float_twin, refuse_unknown, without_ends
+from qformers.interop.ends import without_ends
+from qformers.interop.fixed_point.convert import converted, float_twin, refuse_unknown
 from qformers.interop.fixed_point.judged import judged
 from qformers.interop.own_run import ENDINGS, described, origin, refuse_another
 from qformers.interop.truth import Truth, write_metrics

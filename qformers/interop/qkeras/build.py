@@ -12,6 +12,7 @@ import numpy as np
 
 from qformers.config.names import legal
 from qformers.errors import QkerasError, first_line, nearest
+from qformers.interop.ends import ENDS
 from qformers.interop.qkeras import dense, pooling, simple
 from qformers.interop.qkeras.apply import Context
 from qformers.interop.qkeras.emit import Wire
@@ -50,8 +51,6 @@ LAYERS: dict[str, Builder] = {  # class name in the file -> what makes it
         simple.same,
     ),
 }  # fmt: skip
-
-ENDS = ("softmax", "sigmoid")  # a last activation that only orders or squeezes the scores
 
 
 @dataclass(frozen=True)
