@@ -99,7 +99,7 @@ def _own(options: argparse.Namespace) -> tuple[Build, Path, Path]:
     shared.need_file(options.build, "MODEL")
     for name in ("events", "labels"):
         if (file := getattr(options, name)) is not None:
-            shared.need_file(file, f"--{name}")
+            shared.need_file(file, f"--{name}", "name a file of events" if name == "events" else "name a .npy file")
     said = said_of(options.labels, options.metric, options.events)
     if options.model is not None:
         raise ConfigError(f"a model is given once: {options.build}, or --model with a build file. Received: both")
