@@ -104,6 +104,10 @@ def _replace(folder: Path, out: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+# costs, their price, and the state of random numbers for dropout, which every load draws anew
+CHANGES_NO_OUTPUT = ("ebops", "beta", "seed_generator_state")
+
+
 def weights_hash(model: Any) -> str:
     """SHA-256 over the layers' names, weights and formats: the same for a model saved and loaded again."""
     import keras
@@ -113,7 +117,7 @@ def weights_hash(model: Any) -> str:
     for layer in model.layers:
         total.update(layer.name.encode())
         for variable in layer.variables:
-            if variable.name not in ("ebops", "beta"):  # they count costs and change no output
+            if variable.name not in CHANGES_NO_OUTPUT:
                 value = np.ascontiguousarray(keras.ops.convert_to_numpy(variable))
                 total.update(f"{variable.name}{value.shape}{value.dtype}".encode() + value.tobytes())
     return total.hexdigest()

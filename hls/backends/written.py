@@ -34,7 +34,9 @@ def check_project(path: Path) -> dict[str, Any]:
         HlsError: no project there, an export that was cut short, or a file that is missing, damaged or exchanged.
     """
     if not (path / MANIFEST).exists() and not (path / LAYOUT).exists():
-        raise HlsError(f"{path} holds no firmware project; train the build, then write it with qformers export")
+        others = sorted(other.parent.name for other in path.parent.glob(f"*/{MANIFEST}"))
+        known = f", or take the one that is there: --backend {' or '.join(others)}" if others else ""
+        raise HlsError(f"{path} holds no firmware project; train the build, then write it with qformers export{known}")
     manifest = refuse_damaged(path)
     if manifest.get(UNFINISHED):
         raise HlsError(f"{path}: its export was stopped before the test bench was written; {AGAIN}")

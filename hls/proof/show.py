@@ -30,7 +30,7 @@ def layer_table(fidelity: Fidelity, compared: str) -> Table:
         fidelity: all layers.
         compared: which values count, in words.
     """
-    title = f"Firmware against the float model, per layer ({compared})"
+    title = f"Firmware against the float model, per layer ({compared}, {fidelity.events:,} events)"
     table = Table(title=title, caption=f"LSB: {STEP}, the same for every backend", box=SIMPLE_HEAD)
     for column in ("layer", "LSB", "max", "max LSB", "mean LSB", "relative", "corr."):
         table.add_column(column, justify="left" if column == "layer" else "right", no_wrap=True)

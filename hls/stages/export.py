@@ -74,6 +74,9 @@ class Exported(Result):
     def pieces(self) -> Iterator[RenderableType]:
         """Formats of every layer, and what is to be known about them."""
         yield PrecisionTable.from_json(self.precision["layers"]).as_rich("Precision of every layer")
+        if within := self.precision.get("within"):
+            names = ", ".join(within)
+            yield f"note: formats inside of {names} are not in this table; qformers audit lists those of values"
         yield from (f"note: {note}" for note in self.precision.get("notes", []))
         if self.wide:
             yield (

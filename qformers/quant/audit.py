@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from qformers.precision.fixed import Fixed, rounded
 from qformers.quant.fold import to_numpy
 from qformers.quant.kinds import kind_of
 from qformers.quant.quantisers import Place, Quantiser, quantisers, walk
+from qformers.quant.within import Heard, within
 
 Inputs = dict[str, NDArray[Any]]
 WORST = 3  # events kept per quantiser
@@ -94,24 +95,34 @@ def audit_stream(
     Raises:
         ValueError: not a single event.
     """
-    tallies = [Tally(quantiser, worst) for quantiser in quantisers(model)]
-    by_layer: dict[str, list[Tally]] = {}
-    for tally in tallies:
-        by_layer.setdefault(tally.quantiser.layer.name, []).append(tally)
+    by_layer = {layer.name: [Tally(one, worst) for one in kind_of(layer).quantisers(layer)] for layer in model.layers}
+    inside = {layer.name: [Tally(one, worst) for one in within(layer)] for layer in model.layers}
+    tallies = [tally for name, some in by_layer.items() for tally in (*some, *inside[name])]
     first = 0
     for inputs in batches:
         events = len(next(iter(inputs.values())))
         if not events:
             continue
+        heard: Heard | None = None
         for layer, tensors in walk(model, inputs):
+            _count(heard, inside, first)  # of the layer before, which is computed now
+            heard = Heard([tally.quantiser for tally in inside[layer.name]], events)
             for tally in by_layer.get(layer.name, []):
                 if tally.flows or not first:  # weights and biases are the same for all events
                     tally.add(to_numpy(tally.quantiser.tensor(tensors)), first)
+        _count(heard, inside, first)
         first += events
         tick(events)
     if not first:
         raise ValueError("an audit needs at least one event. Received: 0")
-    return [tally.row() for tally in tallies], [overflow for tally in tallies for overflow in tally.worst]
+    asked = [tally for tally in tallies if tally.values]  # within a layer there may be some that it does not use
+    return [tally.row() for tally in asked], [overflow for tally in asked for overflow in tally.worst]
+
+
+def _count(heard: Heard | None, inside: Mapping[str, list[Tally]], first: int) -> None:
+    for quantiser, seen in heard.end() if heard is not None else ():
+        tally = next(one for one in inside[quantiser.layer.name] if one.quantiser is quantiser)
+        tally.add(seen, first)
 
 
 class Tally:

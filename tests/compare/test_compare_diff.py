@@ -33,8 +33,8 @@ def test_the_difference_says_where_bits_and_luts_went(tmp_path: Path) -> None:
     rows = {row.layer: row for row in diff.rows}
     assert rows["embed0"].bits["weight"] == (6.0, 3.0)
     assert rows["pool"].bits["weight"] == (1.0, None)
-    assert rows["logits"].costs["LUT (alkaid)"] == (25_000, 15_000)
-    assert diff.total.costs["LUT (alkaid)"] == (100_000, 60_000)
+    assert rows["logits"].costs["LUT before fusing (alkaid)"] == (25_000, 15_000)
+    assert diff.total.costs["LUT before fusing (alkaid)"] == (100_000, 60_000)
     assert rows["logits"].costs["zero weights"] == (13, 13)
     assert diff.total.costs["zero weights"] == (46, 46)
     assert diff.costs_known["zero weights"] == (True, True)
@@ -43,7 +43,10 @@ def test_the_difference_says_where_bits_and_luts_went(tmp_path: Path) -> None:
     assert unknown.costs_known["zero weights"] == (True, False)
     assert next(cell for row in spelt(unknown)[1] for cell in row if "?" in cell) == "10 → ?"
     assert "ns (alkaid)" not in diff.total.costs  # latencies of layers do not add up
-    assert json.loads(json.dumps(diff.to_json()))["total"]["LUT (alkaid)"] == {"first": 100_000, "second": 60_000}
+    assert json.loads(json.dumps(diff.to_json()))["total"]["LUT before fusing (alkaid)"] == {
+        "first": 100_000,
+        "second": 60_000,
+    }
 
 
 def test_layers_keep_the_order_of_the_models(tmp_path: Path) -> None:

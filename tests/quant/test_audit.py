@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from support.hgq2_layers import LAYERS, model_of
 from support.quantised import inputs_of, jets, quantised_part, small
 
 from qformers.config.sections import QuantConfig
@@ -16,6 +17,7 @@ from qformers.errors import ConfigError
 from qformers.precision.fixed import Fixed
 from qformers.quant import audited
 from qformers.quant.audit import Inputs, Overflow, as_json, audit, audit_stream, widths
+from qformers.quant.within import made_of_layers
 from qformers.quant.worst_events import read_worst, save_worst
 
 EVENTS = 60
@@ -156,3 +158,24 @@ def test_numbers_without_sense_are_refused() -> None:
 
     with pytest.raises(ConfigError, match=r"--events must be at least 1 and --worst at least 0. Received: 0 and 3"):
         audited.audit_split(tiny(), Path("none.keras"), events=0)
+
+
+@pytest.mark.parametrize("name", ["attention_of_one_input", "linformer_of_an_input", "gru", "leaky"])
+def test_formats_inside_of_layers_are_audited_as_if_they_were_alone(name: str) -> None:
+    model, inputs = model_of(*LAYERS[name])
+    before = np.asarray(model(list(inputs.values())))
+    rows = {row.name: row for row in audit(model, inputs)}
+    layer = next(layer for layer in model.layers if made_of_layers(model)[0].startswith(f"{layer.name} ("))
+    inner = [row for row in rows.values() if row.layer == layer.name and row.place == "input"]
+    assert len(inner) > 1
+    assert all(row.events == len(before) for row in inner)
+    assert not any(row.name.endswith(("kq", "bq")) for row in inner)
+    first = next(row for row in inner if row.name.endswith("query_iq" if "query_iq" in str(rows) else "cell_iq"))
+    calibrated = audit(model, {key: 0.5 * array for key, array in inputs.items()})
+    assert first.saturated > next(row for row in calibrated if row.name == first.name).saturated == 0.0
+    assert np.array_equal(before, np.asarray(model(list(inputs.values()))))  # nobody listens any more
+
+
+def test_a_model_whose_formats_are_all_listed_has_none_inside() -> None:
+    for name in ("dense", "softmax", "table", "convolution", "dense_of_tables"):
+        assert made_of_layers(model_of(*LAYERS[name])[0]) == []

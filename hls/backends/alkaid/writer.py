@@ -36,6 +36,7 @@ from qformers.precision.fixed import Fixed
 from qformers.progress import Reporter, Silent
 from qformers.quant.formats import model_table
 from qformers.quant.hardware import layer_ebops
+from qformers.quant.within import made_of_layers
 
 NAME = "alkaid"
 LAYERS = "layers.json"
@@ -91,7 +92,7 @@ def write(
         write_json(folder / PORTS, {**_bits(layout, cut.machine), **cost})
         write_json(folder / LAYERS, {"layers": _layer_rows(model, traced, build.firmware.multipliers)})
         traced.layers.save(folder / "model/layers.json.gz")
-        write_json(folder / PRECISION, {"layers": model_table(model).to_json()})
+        write_json(folder / PRECISION, {"layers": model_table(model).to_json(), "within": made_of_layers(model)})
         said |= cost
     tick()
     return AlkaidProject(out, layout)

@@ -24,6 +24,7 @@ from hls.escaping import number, tcl_word
 from qformers.builds.build import Build
 from qformers.files import write_json
 from qformers.progress import Reporter, Silent
+from qformers.quant.within import made_of_layers
 
 
 def supports(model: Any, build: Build | None = None) -> list[Refusal]:
@@ -68,7 +69,7 @@ def write(
         write_json(folder / LAYOUT, layout.to_json())
         (folder / "precision.yaml").write_text(precision.to_yaml(layers))
         table = plan.whole_table(model, precision.accumulators(graph))
-        write_json(folder / precision.PRECISION, plan.to_json(table))
+        write_json(folder / precision.PRECISION, {**plan.to_json(table), "within": made_of_layers(model)})
         if plan.short:
             said["overflow_allowed"] = [str(short.refusal()) for short in plan.short]
     return Hls4mlProject(out, layout)

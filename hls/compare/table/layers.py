@@ -23,7 +23,7 @@ from qformers.precision.table import PrecisionTable, Setting
 KINDS = ("weight", "bias", "activation", "table")
 COSTS = {  # LUT and ns are estimates, of layers.json (of folded firmware: `hls.compare.table.kernels`); zeros are those
     # of qat/sparsity.json
-    "lut": "LUT (alkaid)",
+    "lut": "LUT before fusing (alkaid)",  # adders of three operands belong to no layer
     "ebops": "EBOPs",
     "latency_ns": "ns (alkaid)",
     "zeros": "zero weights",

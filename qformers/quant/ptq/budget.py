@@ -10,6 +10,8 @@ from qformers.errors import ConfigError
 from qformers.quant.ptq.bench import Trial
 from qformers.quant.ptq.evaluator import Evaluation
 
+NEAR = 0.01  # of the EBOPs: no difference between two models
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -55,8 +57,13 @@ class Budget:
         return self.allows(one) and one.ebops < other.ebops and one.divergence <= other.divergence
 
     def best(self, points: Iterable[Trial]) -> Trial | None:
-        """Of those that meet the budget the one with fewest EBOPs, or the least divergence; None without."""
+        """Of those that meet the budget the one with fewest EBOPs, or the least divergence; None without.
+
+        Of those with nearly as few EBOPs (`NEAR`) the one that diverges least: a budget of accuracy says nothing of the
+        probabilities, which a few EBOPs more may keep.
+        """
         good = [point for point in points if self.met(point.measured)]
-        if self.ebops is not None:
-            return min(good, key=lambda point: point.measured.divergence, default=None)
-        return min(good, key=lambda point: (point.measured.ebops, point.measured.divergence), default=None)
+        if self.ebops is None:
+            fewest = min((point.measured.ebops for point in good), default=0)
+            good = [point for point in good if point.measured.ebops <= (1.0 + NEAR) * fewest]
+        return min(good, key=lambda point: (point.measured.divergence, point.measured.ebops), default=None)
