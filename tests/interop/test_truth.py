@@ -124,7 +124,9 @@ def test_scores_stand_in_csim_and_the_comparison(given: Given, capsys: pytest.Ca
     assert scores["csim"] == scores["quantised"]
     assert next(line for line in told.splitlines() if "accuracy" in line).split()[1] == "0.8000"
     assert facts["end"]["changes"]["quantised -> csim"]["decisions_changed"] == 0
-    row = tabulate([read_run(run)]).cells[0]
+    table = tabulate([read_run(run)])
+    assert any("net 250 events that were given. They are compared fairly on" in note for note in table.notes)
+    row = table.cells[0]
     assert row["accuracy_float"].value == pytest.approx(80.0)
     assert row["accuracy"].value == pytest.approx(100.0 * scores["quantised"])
     assert row["accuracy"].note == "250 events that were given"

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 from hls.compare.read.run import Run
 from hls.compare.table.cells import FLOAT_ONLY
-from hls.compare.table.scores import rejection_columns
+from hls.compare.table.scores import of_file, rejection_columns
 from hls.compare.table.sources import group_of, reports_of
 from hls.reports.error_bars import error_bar
 from hls.reports.report import STAGES
 from qformers.builds.float_only import EXAMPLE
 from qformers.builds.nouns import nouns_of
+from qformers.builds.own_events import OWN
 from qformers.config.sections import DataConfig
 from qformers.data.fingerprint import RECORDED, changed_files, data_files
 from qformers.data.jets.generators import generators_of
@@ -38,6 +39,12 @@ def footnotes(runs: Sequence[Run], sources: Sequence[tuple[str, str]]) -> tuple[
     """
     tasks = {run.task for run in runs}
     notes = [text for task, text in _SCORES.items() if task in tasks]
+    given = [f"{run.name} {of_file(known)}" for run in runs if run.task == OWN and (known := run.metrics)]
+    if given:
+        notes.append(
+            f"Scores of models of one's own are of the events and labels that came with each: {', '.join(given)}. They "
+            "are compared fairly on the same events, which neither training nor a search has seen."
+        )
     files_of = functools.cache(data_files)  # runs on the same events: their files are read once
     if columns := rejection_columns(runs):
         notes.append(

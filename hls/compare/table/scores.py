@@ -30,14 +30,14 @@ def score(name: str, phase: str = "qat", scale: float = 1.0) -> Callable[[Run], 
             return Cell(reason=f"n/a: {measured.reason}".rstrip(": "))
         error = None if measured.error is None else measured.error * scale
         flag, limit = (run.stale or {}).get(f"{phase}/manifest.json", ""), measured.limit or None
-        counted = _of_file(metrics) if run.task == OWN else f"test split, {metrics.counted}"
+        counted = of_file(metrics) if run.task == OWN else f"test split, {metrics.counted}"
         note = f"{counted}{f'; {LIMIT}' if limit else ''}"
         return Cell(measured.value * scale, error, note=note, flag=flag, limit=limit)
 
     return cell
 
 
-def _of_file(metrics: AnyMetrics) -> str:
+def of_file(metrics: AnyMetrics) -> str:
     """How much of the user's own events a model of one's own was measured on."""
     number = metrics.jets if isinstance(metrics, Metrics) else getattr(metrics, "events", 0)
     return f"{number:,} events that were given"
