@@ -18,6 +18,8 @@ from qformers.quant.kinds.moves import plain_relu
 from qformers.quant.kinds.windows import pooled
 
 Fault = tuple[str, str]  # what is wrong with a layer, and what to do
+TAKEN = ("self", "query", "value", "key", "training")  # arguments of attention
+SMALLEST = 2.0**-24  # factor or offset that is a number; the largest is its inverse
 LONGEST_NUMBER = 12  # bits of a factor or an offset that is a number: a float32 holds its products with common values
 
 
@@ -31,20 +33,30 @@ def looked_up(layer: Any) -> Iterator[Fault]:
         yield f"its activation '{name}' would be a table of all that its sums can be", way_out
 
 
+def recurrent(layer: Any) -> Iterator[Fault]:
+    """A layer through time that gives or keeps its state."""
+    for setting in ("return_state", "stateful"):
+        if getattr(layer, setting, False):
+            yield f"it has {setting}=True", "leave it out: firmware starts every event anew and gives out values alone"
+
+
 def rescaled(layer: Any) -> Iterator[Fault]:
     """A factor or an offset that is no short number of fixed point."""
     for what, value in (("factor", layer.scale), ("offset", layer.offset)):
         if np.ndim(value):
             way_out = "use hgq.layers.QBatchNormalization"
             yield f"its {what} is one for each channel. Received: {value}", way_out
+        elif not (what == "offset" and value == 0.0) and not SMALLEST <= abs(float(value)) <= 1.0 / SMALLEST:
+            way_out = f"take one from {SMALLEST:g} to {1 / SMALLEST:g}, of either sign"
+            yield f"its {what} is out of reach. Received: {value}", way_out
         elif bits_of(float(value)) > LONGEST_NUMBER:
             way_out = "take a number of fewer bits, as powers of two are"
             yield f"its {what} has more than {LONGEST_NUMBER} bits. Received: {value}", way_out
 
 
 def bits_of(number: float) -> int:
-    """From the first to the last bit of a float32 that is set."""
-    whole = int(abs(math.frexp(np.float32(number))[0]) * 2**24)
+    """From the first to the last bit of a number that is set."""
+    whole = int(abs(math.frexp(number)[0]) * 2**53)
     return (whole // max(whole & -whole, 1)).bit_length()
 
 
@@ -54,6 +66,9 @@ def attention(layer: Any) -> Iterator[Fault]:
     if named := [key for key, value in given.kwargs.items() if isinstance(value, keras.KerasTensor)]:
         yield f"its {' and '.join(named)} come by keyword", "call it with query, value, key, in this order"
     called = called_with(layer)
+    further = [key for key, value in called.items() if key not in TAKEN and value is not None and value is not False]
+    if further:
+        yield f"it is called with {', '.join(further)}", "call it with query, value and key alone"
     query, value = called["query"], called["value"]
     key = value if called.get("key") is None else called["key"]
     fused = getattr(layer, "_fuse", "none")

@@ -101,6 +101,8 @@ def _own(options: argparse.Namespace) -> tuple[Build, Path, Path]:
         if (file := getattr(options, name)) is not None:
             shared.need_file(file, f"--{name}", "name a file of events" if name == "events" else "name a .npy file")
     said = said_of(options.labels, options.metric, options.events)
+    if options.metric is not None and said is None:
+        raise ConfigError(f"--metric is of labels: give --labels FILE too. Received: {options.metric}")
     if options.model is not None:
         raise ConfigError(f"a model is given once: {options.build}, or --model with a build file. Received: both")
     from hls.backends import open_backend

@@ -132,14 +132,17 @@ def read_labels(path: Path, events: int, split: SplitName = "test") -> NDArray[A
         raise DataError(f"{path}: labels are the array of a .npy file. Received: {path.suffix or 'no ending'}")
     try:
         labels = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path}: cannot be read: {first_line(error)}") from error
+    except (OSError, ValueError, EOFError) as error:  # NumPy's own words tell how to load any object there is
+        raise DataError(f"{path}: is no array of numbers that numpy.save wrote") from error
     if labels.dtype.kind not in "biuf" or labels.ndim < 1 or len(labels) != events:
         received = f"{labels.dtype} {labels.shape}"
         raise DataError(f"{path}: holds a number or a row for each of the {events} events. Received: {received}")
-    finite = np.isfinite(labels.reshape(events, -1)).all(axis=1)
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(labels.reshape(events, -1).astype(np.float32)).all(axis=1)
     if not finite.all():
-        raise DataError(f"{path}: labels are finite numbers. Received: another one in event {int(finite.argmin())}")
+        raise DataError(
+            f"{path}: labels are finite numbers, within float32. Received: another one in event {int(finite.argmin())}"
+        )
     return np.asarray(labels)
 
 

@@ -177,6 +177,11 @@ class _Walk:
         if means.looked_up(layer) and not self._is_output(layer):
             return self.mean(layer)
         name = self.name(layer.name, "layer")
+        if (computes := getattr(layer, "compute_dtype", "float32")) not in ("float32", None):
+            raise ConfigError(
+                f"layer '{layer.name}' ({type(layer).__name__}) computes in {computes}, and firmware is held against "
+                "float32: build the model without mixed precision, and load its weights"
+            )
 
         def call(*args: Any, **kwargs: Any) -> Any:
             twin = self.twin(layer, name, _sizes(layer, args[0]) if isinstance(layer, layers.EinsumDense) else {})

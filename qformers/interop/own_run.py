@@ -22,9 +22,10 @@ from qformers.errors import ConfigError
 from qformers.files import replacing, sha256
 from qformers.interop.adopt import Adopted, adopt
 from qformers.interop.ends import without_ends
-from qformers.interop.truth import truth_of, write_metrics
+from qformers.interop.truth import scores_of, truth_of, write_metrics
 from qformers.manifest import MANIFEST, write_manifest
-from qformers.quant.quantisers import quantisers
+from qformers.models.own import OwnConfig
+from qformers.quant.within import is_quantised
 from qformers.records import hashes
 
 ENDINGS = (".keras",)
@@ -84,7 +85,7 @@ def own_run(
             "qformers import qkeras FILE.h5 MODEL.keras; weights alone are no model"
         )
     adopted = adopt(load_model(source))
-    if not quantisers(adopted.model):
+    if not is_quantised(adopted.model):
         raise ConfigError(
             f"{source}: is a float model, without a quantiser: give it formats (qformers quantise {source} --calibrate "
             "DATA.npy), or build it of the layers of HGQ2 (QDense for Dense, ...) and train that"
@@ -98,14 +99,23 @@ def own_run(
     refuse(adopted.model, build)
     given = own_events(build, adopted.model)  # now, or a good run would be lost to events that cannot be read
     truth = None if given is None else truth_of(build, adopted.model, number_of(given))
+    scores = scores_of(adopted.model, given, truth)
     made = OwnRun(build, folder, adopted, given)
+    begin(folder, build)
     save_model(adopted.model, made.model)
-    write_metrics(made.model.parent, adopted.model, given, truth)
+    write_metrics(made.model.parent, scores)
     facts = {"settings": sections_of(build, *MADE_BY), **origin(source, adopted)}
     write_manifest(made.model.parent, STAGE, build, facts, hashes(made.model.parent, ["model.keras"]))
+    return made
+
+
+def begin(folder: Path, build: Build) -> None:
+    """Say whose run a folder will be, and that its models are not there yet: the same command goes on after a stop."""
+    folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / "build.yaml") as temporary:
         temporary.write_text(build.to_yaml())
-    return made
+    for phase in ("float", "qat"):
+        (folder / phase / MANIFEST).unlink(missing_ok=True)
 
 
 def origin(source: Path, adopted: Adopted) -> dict[str, Any]:
@@ -128,11 +138,19 @@ def refuse_another(folder: Path, source: Path) -> None:
     model = folder / "qat" / "model.keras"
     if not (model.parent / MANIFEST).is_file() and not model.is_file():
         return
+    if not (model.parent / MANIFEST).is_file() and _begun(folder, source):
+        return  # stopped while it was written
     known = check_recorded(model) if model.is_file() else {}
     same = (known.get("source_path"), known.get("source_sha256"))
     if str(source.resolve()) != same[0] and sha256(source) != same[1]:
         held = same[0] or "one that was trained here"
         raise ConfigError(f"{folder}: holds another model ({held}); name another folder with --run")
+
+
+def _begun(folder: Path, source: Path) -> bool:
+    path = folder / "build.yaml"
+    config = load(path).model if path.is_file() else None
+    return isinstance(config, OwnConfig) and Path(config.source).resolve() == source.resolve()
 
 
 def described(

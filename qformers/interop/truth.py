@@ -117,16 +117,22 @@ def logits_of(model: keras.Model) -> Logits:
     return Logits(end_of(model.get_layer(layer_of(model.outputs[0]))))
 
 
-def write_metrics(
-    folder: Path, model: keras.Model, events: Mapping[str, NDArray[Any]] | None, truth: Truth | None
-) -> None:
-    """Write ``metrics.json`` beside a model, or remove that of another one where nothing is known of these events."""
-    path = folder / METRICS_FILE
+def scores_of(
+    model: keras.Model, events: Mapping[str, NDArray[Any]] | None, truth: Truth | None
+) -> dict[str, Any] | None:
+    """What a ``metrics.json`` says of a model; None where nothing is known of these events."""
     if truth is None or events is None:
-        path.unlink(missing_ok=True)
-        return
+        return None
     given = keras.tree.pack_sequence_as(model._inputs_struct, [events[tensor.name] for tensor in model.inputs])
-    write_record(path, truth.report(model.predict(given, batch_size=1024, verbose=0)))
+    return truth.report(model.predict(given, batch_size=1024, verbose=0))
+
+
+def write_metrics(folder: Path, scores: Mapping[str, Any] | None) -> None:
+    """Write ``metrics.json`` beside a model, or remove that of another one."""
+    if scores is None:
+        (folder / METRICS_FILE).unlink(missing_ok=True)
+    else:
+        write_record(folder / METRICS_FILE, scores)
 
 
 class Logits:
@@ -162,7 +168,9 @@ def _classes(labels: NDArray[Any], count: int) -> NDArray[np.int64]:
     """Numbers of classes, of numbers or of ones in their places."""
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
-    found = labels.argmax(axis=1) if labels.ndim == 2 and labels.shape[1] == count else labels
+    found = labels
+    if labels.ndim == 2 and labels.shape[1] == count and ((labels == 0) | (labels == 1)).all():
+        found = labels.argmax(axis=1) if (labels.sum(axis=1) == 1).all() else labels
     whole = found.astype(np.int64)
     if found.ndim != 1 or (found != whole).any() or whole.min() < 0 or whole.max() >= count:
         raise DataError(

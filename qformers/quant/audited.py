@@ -21,7 +21,7 @@ from qformers.files import sha256
 from qformers.models.inputs import host_inputs
 from qformers.progress import Reporter, Silent
 from qformers.quant.audit import WORST, Inputs, Overflow, Row, as_json, as_table, audit_stream
-from qformers.quant.quantisers import quantisers
+from qformers.quant.within import is_quantised
 from qformers.quant.worst_events import save_worst
 from qformers.records import write_record
 from qformers.results import Result
@@ -108,7 +108,7 @@ def audit_split(
     if (events is not None and events < 1) or worst < 0:
         raise ConfigError(f"--events must be at least 1 and --worst at least 0. Received: {events} and {worst}")
     model = load_model(path)
-    if not quantisers(model):
+    if not is_quantised(model):
         raise ConfigError(
             f"{path}: has no quantisers to audit, it is a float model; name a quantised one (qat/model.keras)"
         )

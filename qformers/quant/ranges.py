@@ -17,6 +17,7 @@ from qformers.nn.memory import inputs_of
 from qformers.quant.intervals import Range, Sums
 from qformers.quant.kinds import kind_of
 from qformers.quant.kinds.record import UNKNOWN, Incoming, rounded
+from qformers.quant.within import within
 
 FLOAT32_BITS = 24  # of the mantissa
 
@@ -43,7 +44,7 @@ def wide_layers(model: keras.Model) -> list[str]:
             and quantiser.core.overflow_mode == "WRAP"
             for quantiser in incoming.quantisers
         )
-        known = made is not None or not computes
+        known = (made is not None or not computes) and next(within(layer), None) is None
         sums = 0 if added is None else added.format(saturates=True).width - (added.low < 0)
         values = 0 if made is None else made.bits + bool(incoming.at("exp_table"))  # a softmax subtracts two of them
         if wraps or not known or max(sums, values) > FLOAT32_BITS:

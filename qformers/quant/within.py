@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from qformers.quant.kinds import kind_of
 from qformers.quant.kinds.record import Quantiser
+from qformers.quant.quantisers import quantisers
 
 KERAS_LIST = "_layers"  # where Keras keeps all of them once more
 OF_WEIGHTS = ("kq", "bq")  # ends of names of quantisers of kernels and biases, which see the same for all events
@@ -41,6 +42,11 @@ def within(layer: Any) -> Iterator[Quantiser]:
 def made_of_layers(model: Any) -> list[str]:
     """The layers of a model that have such quantisers, each with its class."""
     return [f"{layer.name} ({type(layer).__name__})" for layer in model.layers if next(within(layer), None) is not None]
+
+
+def is_quantised(model: Any) -> bool:
+    """Whether any layer of a model rounds values or weights, or a layer inside of one does."""
+    return bool(quantisers(model)) or bool(made_of_layers(model))
 
 
 class Heard:

@@ -69,6 +69,27 @@ REFUSED: dict[str, tuple[tuple[int, ...], Layers, str]] = {
         read(lambda: keras.layers.Rescaling(1 / 3)),
         "its factor has more than 12 bits. Received: 0.3333333333333333; take a number of fewer bits",
     ),
+    "rescaled_by_more_than_a_float32": (
+        (6, 2),
+        read(lambda: keras.layers.Rescaling(0.375 + 1e-10)),
+        "its factor has more than 12 bits. Received: 0.3750000001",
+    ),
+    "rescaled_to_nothing": (
+        (6, 2),
+        read(lambda: keras.layers.Rescaling(0.0)),
+        "its factor is out of reach. Received: 0",
+    ),
+    "offset_of_infinity": (
+        (6, 2),
+        read(lambda: keras.layers.Rescaling(1.0, np.inf)),
+        "its offset is out of reach. Received: inf",
+    ),
+    "recurrent_with_state": ((6, 2), lambda x: q.QGRU(2, return_state=True)(x)[0], "it has return_state=True"),
+    "attention_causal": (
+        (4, 6),
+        lambda x: q.QMultiHeadAttention(2, 3)(x, x, use_causal_mask=True),
+        "it is called with use_causal_mask; call it with query, value and key alone",
+    ),
     "rescaled_by_channel": ((6, 2), read(lambda: keras.layers.Rescaling([1.0, 2.0])), "its factor is one for each"),
     "relu6": ((6, 2), read(lambda: keras.layers.ReLU(max_value=6)), "it is another function than the larger of"),
     "gelu": ((6, 2), read(lambda: keras.layers.Activation("gelu")), "it is another function than the larger of"),

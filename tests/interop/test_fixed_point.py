@@ -265,7 +265,7 @@ def test_what_was_given_is_checked(given: Given, changed: Callable[[Given], Give
     [
         (np.full(200, 7), r"--labels hold the number of a class, 0 to 2, .* Received: \(200,\), 7 to 7"),
         (np.zeros(10), r"holds a number or a row for each of the 200 events. Received: float64 \(10,\)"),
-        (np.full(200, np.nan), r"labels are finite numbers. Received: another one in event 0"),
+        (np.full(200, np.nan), r"labels are finite numbers, within float32. Received: another one in event 0"),
         (np.array(["a"] * 200), r"holds a number or a row for each of the 200 events. Received: <U1"),
     ],
 )  # fmt: skip

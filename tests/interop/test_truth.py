@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -54,6 +55,21 @@ def test_r2_of_several_outputs_is_against_the_mean_of_each() -> None:
     assert report["r2"]["error"] is None  # two outputs of an event go together
     assert report["events"] == EVENTS
     assert report["rmse"]["value"] == pytest.approx(np.sqrt(((answers - wanted) ** 2).mean()))
+
+
+@pytest.mark.parametrize("rows", [np.zeros((9, 3)), np.ones((9, 3)), np.full((9, 3), 0.4)])
+def test_rows_with_another_number_of_ones_are_no_classes(rows: Any) -> None:
+    with pytest.raises(DataError, match=r"--labels hold the number of a class, 0 to 2, or a one in the place of it"):
+        truth(net(None, 3), "accuracy", rows)
+
+
+def test_labels_are_numbers_that_can_be_squared(tmp_path: Path) -> None:
+    np.save(tmp_path / "huge.npy", np.full(3, 1e300))
+    with pytest.raises(DataError, match=r"huge\.npy: labels are finite numbers, within float32\. Received: .* event 0"):
+        read_labels(tmp_path / "huge.npy", 3)
+    (tmp_path / "text.npy").write_text("no array")
+    with pytest.raises(DataError, match=r"text\.npy: is no array of numbers that numpy\.save wrote"):
+        read_labels(tmp_path / "text.npy", 3)
 
 
 def test_accuracy_is_of_one_row_of_classes() -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import yaml
 from hgq.config import QuantizerConfigScope
-from hgq.layers import QConv1D, QDense, QMaxPool1D
+from hgq.layers import QGRU, QConv1D, QDense, QMaxPool1D
 from hgq.utils import trace_minmax
 
 from hls import cli
@@ -144,6 +144,50 @@ def test_a_build_file_behind_the_model_gives_its_firmware(model: Path, tmp_path:
     assert (made.build.firmware.clock_ns, made.build.firmware.backend) == (2.5, "alkaid")
     assert made.build.firmware.part == "xcku115-flvb2104-2-i"
     assert load_model(made.model).count_params() == load_model(model).count_params()
+
+
+@pytest.mark.parametrize("stopped_at", ["save_model", "write_metrics", "write_manifest"])
+def test_an_export_that_was_stopped_is_done_again_by_the_same_command(
+    model: Path, stopped_at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = own_run(model)
+    first = (own.folder / "build.yaml").read_text()
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    for changed in (False, True):  # a new folder, and one whose model has another file since
+        folder = Path("runs/again")
+        with monkeypatch.context() as during:
+            during.setattr(f"qformers.interop.own_run.{stopped_at}", stop)
+            with pytest.raises(KeyboardInterrupt):
+                own_run(model, folder)
+        assert own_run(model, folder).model.is_file()
+        assert (folder / "build.yaml").read_text() == first
+        assert json.loads((folder / "qat/manifest.json").read_text())["source_sha256"]
+        if not changed:
+            keras.saving.load_model(model, compile=False).save(model)  # other bytes
+    other = save(Path.cwd()).rename("other.keras")  # with the time of its saving in it
+    with pytest.raises(ConfigError, match="holds another model"):
+        own_run(other, folder)
+
+
+def test_layers_inside_of_layers_make_a_quantised_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = keras.Input((4, 3))
+    keras.Model(given, QGRU(2)(given)).save("gru_net.keras")
+    assert [type(layer).__name__ for layer in own_run(Path("gru_net.keras")).adopted.model.layers] == [
+        "InputLayer", "QGRU",
+    ]  # fmt: skip
+
+
+def test_mixed_precision_is_refused(tmp_path: Path) -> None:
+    given = keras.Input((3,))
+    keras.Model(given, QDense(2)(keras.layers.Rescaling(0.5, name="half", dtype="float16")(given))).save(
+        tmp_path / "net.keras"
+    )
+    with pytest.raises(ConfigError, match=r"layer 'half' \(Rescaling\) computes in float16"):
+        own_run(tmp_path / "net.keras", tmp_path / "run")
 
 
 def test_what_does_not_go_together_is_refused(model: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -159,7 +159,7 @@ HANDLERS: dict[type, Handler | Gap] = {
         (QMultiHeadAttention, QLinformerAttention, QMultiHeadAttentionT, QLinformerAttentionT),
         Handler(within=_of_projections, faults=unfit.attention),
     ),
-    **dict.fromkeys((QGRU, QSimpleRNN, QSimpleSNN, QLIF), Handler(within=_of_cell)),
+    **dict.fromkeys((QGRU, QSimpleRNN, QSimpleSNN, QLIF), Handler(within=_of_cell, faults=unfit.recurrent)),
     **dict.fromkeys((QDenseT, QConvT1D, QConvT2D, QEinsumDenseT), Handler(within=_first)),
     GivenOrder: Handler(gathers.given_order, gathers.slot_numbers),
     TreeOrder: Handler(gathers.tree_order, gathers.tree_numbers),

@@ -62,7 +62,7 @@ def port_format(users: Sequence[Quantiser]) -> Fixed:
     Truncated to one bit more than a consumer that rounds has, and saturated beyond all of their ranges; or wrapped,
     where all of them wrap.
     """
-    formats = [(_widest_kif(user), user.core.round_mode) for user in users]
+    formats = [(_widest_kif(user), user.core.round_mode.removeprefix("S_")) for user in users]
     k = max(kif[0] for kif, _ in formats)
     i = max(kif[1] for kif, _ in formats)
     f = max(kif[2] + (mode == "RND") for kif, mode in formats)
@@ -123,7 +123,7 @@ def port_faults(model: Any) -> list[Refusal]:
             reason = f"some of its readers wrap and some saturate ({names}): no port format suits both"
             faults.append(Refusal(name, "InputLayer", reason, "give them one overflow mode"))
         for user in users:
-            if user.core.round_mode == "RND_CONV":
+            if user.core.round_mode.removeprefix("S_") == "RND_CONV":
                 reason = f"its reader '{user.layer.name}' rounds ties to even, for which a port has to hold all bits"
                 faults.append(Refusal(name, "InputLayer", reason, "use RND or TRN at the model inputs"))
     return faults

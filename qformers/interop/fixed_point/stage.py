@@ -20,14 +20,13 @@ from qformers.builds.saved import save_model
 from qformers.builds.settings import MADE_BY, sections_of
 from qformers.config.layers import refuse_formats
 from qformers.errors import ConfigError, nearest
-from qformers.files import replacing
 from qformers.interop.adopt import Adopted, adopt
 from qformers.interop.ends import without_ends
 from qformers.interop.fixed_point.convert import converted, float_twin, refuse_unknown
 from qformers.interop.fixed_point.judged import judged
-from qformers.interop.own_run import ENDINGS, described, origin, refuse_another
-from qformers.interop.truth import Truth, write_metrics
-from qformers.manifest import MANIFEST, write_manifest
+from qformers.interop.own_run import ENDINGS, begin, described, origin, refuse_another
+from qformers.interop.truth import Truth, scores_of, write_metrics
+from qformers.manifest import write_manifest
 from qformers.precision.fixed import Fixed
 from qformers.progress import Reporter, Silent
 from qformers.quant.fidelity import LayerError, errors_between
@@ -37,7 +36,7 @@ from qformers.quant.ptq.report import in_short
 from qformers.quant.ptq.run_folder import error_table
 from qformers.quant.ptq.slots import Slot
 from qformers.quant.ptq.workshop import Workshop
-from qformers.quant.quantisers import quantisers
+from qformers.quant.within import is_quantised
 from qformers.records import hashes, write_record
 from qformers.results import Result
 from qformers.tasks.score_names import spell
@@ -267,10 +266,10 @@ def _adopted(path: Path) -> Adopted:
         ConfigError: a quantised one, or one with a layer that has no form here.
     """
     model = load_model(path)
-    if quantisers(model):  # before operations on its tensors are taken for those of a float model
+    if is_quantised(model):  # before operations on its tensors are taken for those of a float model
         raise ConfigError(f"{path}: is a quantised model already: qformers export {path}")
     adopted = adopt(model, floats=True)
-    if quantisers(adopted.model):
+    if is_quantised(adopted.model):
         raise ConfigError(f"{path}: is a quantised model already: qformers export {path}")
     try:
         refuse_unknown(adopted.model)
@@ -299,11 +298,11 @@ def _for_layers(given: Given, model: keras.Model) -> list[str]:
     return texts
 
 
-def _scores(bench: _Bench, folder: Path, model: keras.Model) -> None:
+def _scores(bench: _Bench, model: keras.Model) -> dict[str, Any] | None:
     """Scores of a form of the model by the labels: of events that are held out, or else of all."""
     jets = bench.aside or bench.jets
     known = None if jets is None or bench.said is None else Truth(bench.said.metric, jets.labels, jets.read)
-    write_metrics(folder, model, None if jets is None else jets.inputs, known)
+    return scores_of(model, None if jets is None else jets.inputs, known)
 
 
 def _write(bench: _Bench, formats: Mapping[Slot, Fixed], facts: Mapping[str, Any]) -> OwnQuantised:
@@ -319,12 +318,13 @@ def _write(bench: _Bench, formats: Mapping[Slot, Fixed], facts: Mapping[str, Any
     measured = None if bench.jets is None else Evaluator(shop, formats, bench.jets).measure(formats)
     aside = None if bench.aside is None else Evaluator(shop, formats, bench.aside).measure(formats)
     source = bench.given.model
-    (folder / MANIFEST).unlink(missing_ok=True)
+    scores = [_scores(bench, made) for made in (shop.float_model, model)]
+    begin(bench.folder, shop.build)
     save_model(shop.float_model, bench.folder / "float" / "model.keras")
     write_manifest(bench.folder / "float", STAGE, shop.build, {}, hashes(bench.folder / "float", ["model.keras"]))
     save_model(model, folder / "model.keras")
-    for form, made in (("float", shop.float_model), ("qat", model)):
-        _scores(bench, bench.folder / form, made)
+    for form, found in zip(("float", "qat"), scores, strict=True):
+        write_metrics(bench.folder / form, found)
     bits = ebops(model)
     more = {
         "settings": {**sections_of(shop.build, *MADE_BY), "ptq": dict(facts)},
@@ -335,8 +335,6 @@ def _write(bench: _Bench, formats: Mapping[Slot, Fixed], facts: Mapping[str, Any
         "held_out": None if aside is None else aside.as_json(),
         "layers": [error.as_json() for error in errors],
     }
-    with replacing(bench.folder / "build.yaml") as temporary:
-        temporary.write_text(shop.build.to_yaml())
     write_manifest(folder, STAGE, shop.build, more, hashes(folder, ["model.keras"]))
     beside = None if aside is None or bench.aside is None else (aside, number_of(bench.aside.inputs))
     return OwnQuantised(
