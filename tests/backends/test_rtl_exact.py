@@ -80,14 +80,23 @@ def test_a_wrong_bit_in_the_rtl_is_found(written: Written, tmp_path: Path) -> No
     assert found.jets.values_different == 200, "the lowest bit of one output, in every event"
 
 
-@pytest.mark.parametrize("kind", ["mha", "linformer"])
-def test_attention_layers_of_hgq2_are_exact_behind_a_quantiser(kind: str, tmp_path: Path) -> None:
-    bare = attention(kind)
-    with pytest.raises(ExportRefused, match=r"x \(InputLayer\): no layer that reads it quantises it first"):
-        open_backend("alkaid").write(bare, h.build_of("attending", backend="alkaid"), tmp_path / "rtl")
+def test_an_input_that_nothing_rounds_has_no_port(tmp_path: Path) -> None:
     x = keras.Input((3, 4), name="x")
-    quantised = Quantizer(h.form("fixed<7,3,RND,SAT>"), name="entrance")(x)
-    model = keras.Model(x, {"y": bare.get_layer("attention")(quantised, quantised)})
+    model = keras.Model(x, {"y": keras.layers.Rescaling(0.5)(x)})
+    with pytest.raises(ExportRefused, match=r"x \(InputLayer\): no layer that reads it quantises it first"):
+        open_backend("alkaid").write(model, h.build_of("raw", backend="alkaid"), tmp_path / "rtl")
+
+
+@pytest.mark.parametrize("behind", [False, True])
+@pytest.mark.parametrize("kind", ["mha", "linformer"])
+def test_attention_layers_of_hgq2_are_exact_on_inputs_and_behind_a_quantiser(
+    kind: str, behind: bool, tmp_path: Path
+) -> None:
+    model = attention(kind)
+    if behind:
+        x = keras.Input((3, 4), name="x")
+        quantised = Quantizer(h.form("fixed<7,3,RND,SAT>"), name="entrance")(x)
+        model = keras.Model(x, {"y": model.get_layer("attention")(quantised, quantised)})
     project = open_backend("alkaid").write(model, h.build_of("attending", backend="alkaid"), tmp_path / "rtl")
     found = agree(project, model, {"x": np.random.default_rng(0).normal(0, 2, (2000, 3, 4)).astype(np.float32)})
     assert found.equal, str(found)

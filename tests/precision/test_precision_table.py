@@ -139,7 +139,7 @@ def test_joined_tables_keep_what_either_says() -> None:
 def test_the_export_shows_the_table_and_what_was_allowed(tmp_path: Path) -> None:
     short = {"layer": "embed0", "accumulator": "fixed<9,2>", "needed": "fixed<11,3>", "integer_bits": 1}
     said = {"layers": TABLE.to_json(), "notes": ["of interest"], "overflow_allowed": [{**short, "fraction_bits": 1}]}
-    project: Any = SimpleNamespace(path=tmp_path)
+    project: Any = SimpleNamespace(path=tmp_path, reports=list)
     out = io.StringIO()
     Exported(project, said).show(Console(file=out, width=180))
     text = " ".join(out.getvalue().split())
