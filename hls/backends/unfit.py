@@ -12,13 +12,12 @@ import numpy as np
 from hls.errors import Refusal
 from qformers.interop.ends import ENDS
 from qformers.nn.activation import end_of
-from qformers.nn.memory import called_with, inputs_of
+from qformers.nn.memory import attended, inputs_of
 from qformers.quant.kinds import kind_of
 from qformers.quant.kinds.moves import plain_relu
 from qformers.quant.kinds.windows import pooled
 
 Fault = tuple[str, str]  # what is wrong with a layer, and what to do
-TAKEN = ("self", "query", "value", "key", "training")  # arguments of attention
 SMALLEST = 2.0**-24  # factor or offset that is a number; the largest is its inverse
 LONGEST_NUMBER = 12  # bits of a factor or an offset that is a number: a float32 holds its products with common values
 
@@ -65,12 +64,9 @@ def attention(layer: Any) -> Iterator[Fault]:
     given = layer._inbound_nodes[0].arguments
     if named := [key for key, value in given.kwargs.items() if isinstance(value, keras.KerasTensor)]:
         yield f"its {' and '.join(named)} come by keyword", "call it with query, value, key, in this order"
-    called = called_with(layer)
-    further = [key for key, value in called.items() if key not in TAKEN and value is not None and value is not False]
+    query, value, key, further = attended(layer)
     if further:
         yield f"it is called with {', '.join(further)}", "call it with query, value and key alone"
-    query, value = called["query"], called["value"]
-    key = value if called.get("key") is None else called["key"]
     fused = getattr(layer, "_fuse", "none")
     if (fused != "none" and key is not value) or (fused == "qkv" and query is not value):
         yield f"its projections are fused and read several tensors. Received: fuse='{fused}'", "set fuse='none'"

@@ -210,22 +210,22 @@ def end_to_end_targets(task: Task, outputs: Mapping[str, Array], labels: NDArray
     return _of_task(task, outputs, labels, outputs)
 
 
-def end_to_end_own(truth: Truth, outputs: Mapping[str, Sequence[Array]]) -> dict[str, Any]:
+def end_to_end_own(truth: Truth, outputs: Mapping[str, Mapping[str, Array]]) -> dict[str, Any]:
     """Scores of several forms of a model of one's own by the labels of its events, and how far they are apart.
 
     Args:
         truth: the labels of n events.
-        outputs: form -> its outputs, (n, ...) each.
+        outputs: form -> its outputs by name, in the order of the model, (n, ...) each.
 
     Returns:
         JSON as of `end_to_end_points`; of classes also the share of changed decisions.
     """
-    read = {form: truth.read(list(values)) for form, values in outputs.items()}
+    read = {form: truth.read(list(values.values())) for form, values in outputs.items()}
     classes = truth.metric == "accuracy"
     return {
         "score": "accuracy" if classes else "r2",
         "unit": "events",
-        "metrics": {form: truth.report(list(values)) for form, values in outputs.items()},
+        "metrics": {form: truth.report(list(values.values())) for form, values in outputs.items()},
         "changes": _pairs(read, _changed if classes else _apart),
     }
 

@@ -234,7 +234,7 @@ def _simulate(build: Build, run: Path, place: Path, events: int, reporter: Repor
     elif is_own(build) and build.data.test and path.is_file():
         beside = beside_own(build, path, project, model, easy, forms)
     elif truth := own_truth(build, model, easy):
-        end = end_to_end_own(truth, {form: list(outputs.values()) for form, outputs in forms.items()})
+        end = end_to_end_own(truth, forms)
     elif easy.jets is not None:
         words.append(f"{path} is missing: no comparison with the float model")
     facts = {
@@ -360,9 +360,7 @@ def beside_own(
     width = drawn["float"].shape[1]
     names = tuple(f"{next(iter(wanted))} {place}" for place in range(width)) if width <= MOST_NAMED else ()
     truth = own_truth(build, float_model, events)
-    both = {"float": wanted, **forms}
-    answers = {form: list(outputs.values()) for form, outputs in both.items()}
-    end = None if truth is None else end_to_end_own(truth, answers)
+    end = None if truth is None else end_to_end_own(truth, {"float": wanted, **forms})
     return BesideFloat(fidelity, end, tuple(words), drawn, names, nouns_of(build))
 
 

@@ -16,6 +16,7 @@ from qformers.precision.table import PrecisionTable
 
 Role = Literal["event", "point", "pair", "head", "channel", "block", "order"]  # of an axis
 ROLES: tuple[Role, ...] = get_args(Role)
+ATTENDED = ("self", "query", "value", "key", "training")  # arguments of attention that need no more than values
 PLACES = ("event", "point", "pair", "block", "order")  # roles of axes whose elements share a width per channel
 
 
@@ -165,6 +166,15 @@ def called_with(layer: Any) -> dict[str, Any]:
     """What the only call of a layer of a model gives it: argument -> value, in the order of the arguments."""
     given = layer._inbound_nodes[0].arguments
     return inspect.signature(type(layer).call).bind(layer, *given.args, **given.kwargs).arguments
+
+
+def attended(layer: Any) -> tuple[Any, Any, Any, list[str]]:
+    """Query, value and key of the only call of an attention layer, and the names of what else it is called with."""
+    called = called_with(layer)
+    further = [key for key, value in called.items() if key not in ATTENDED and value is not None and value is not False]
+    query = called["query"]
+    value = query if called.get("value") is None else called["value"]
+    return query, value, value if called.get("key") is None else called["key"], further
 
 
 def memory_of(model: Any) -> Memory | None:

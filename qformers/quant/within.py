@@ -68,9 +68,8 @@ class Heard:
         for quantiser, seen in self._seen:
             del quantiser.wrapper.call
             arrays = [np.asarray(ops.convert_to_numpy(tensor), np.float64) for tensor in seen]
-            if (
-                arrays and arrays[0].ndim > 1 and len(arrays[0]) == self._events
-            ):  # others are parameters, as a threshold
+            of_events = bool(arrays) and arrays[0].ndim > 1 and len(arrays[0]) == self._events
+            if of_events:  # others are parameters, as a threshold
                 yield quantiser, arrays[0] if len(arrays) == 1 else np.stack(arrays, axis=1)
 
 

@@ -72,7 +72,7 @@ from qformers.nn.index.rounded_pairs import QSymmetricFill
 from qformers.nn.index.select import Largest
 from qformers.nn.index.sorted_order import SortedOrder
 from qformers.nn.index.sorted_tree import SortedTree
-from qformers.nn.memory import called_with, inputs_of
+from qformers.nn.memory import attended, inputs_of
 from qformers.nn.moves import Part
 from qformers.precision.fixed import Fixed
 
@@ -117,9 +117,7 @@ def _of_cell(layer: Any) -> Iterator[tuple[Any, Any]]:
 
 def _of_projections(layer: Any) -> Iterator[tuple[Any, Any]]:
     """The quantisers of attention: of its projections, in a Linformer of those in front of keys and values."""
-    given = called_with(layer)
-    query, value = given["query"], given["value"]
-    key = value if given.get("key") is None else given["key"]
+    query, value, key, _ = attended(layer)
     linear = hasattr(layer, "_lin_k_proj")
     key_dense, value_dense = (
         (layer._lin_k_proj, layer._lin_v_proj) if linear else (layer._key_dense, layer._value_dense)

@@ -9,9 +9,7 @@ from qformers.interop.qonnx.around import around
 from qformers.interop.qonnx.graph import Graph, NoForm, Tensor
 from qformers.interop.qonnx.products import einsum_dense, product
 from qformers.interop.qonnx.tables import softmax
-from qformers.nn.memory import called_with, inputs_of
-
-TAKEN = ("query", "value", "key")
+from qformers.nn.memory import attended, inputs_of
 
 
 def attention(g: Graph, layer: Any, inputs: Sequence[Tensor]) -> Tensor:
@@ -43,11 +41,8 @@ def attention(g: Graph, layer: Any, inputs: Sequence[Tensor]) -> Tensor:
 
 def _arguments(layer: Any, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     """Query, value and key of the layer's only call."""
-    bound = called_with(layer)
+    query, value, key, further = attended(layer)
     known = {id(tensor): given for tensor, given in zip(inputs_of(layer), inputs, strict=True)}
-    more = [name for name, value in bound.items() if name not in (*TAKEN, "self", "training") and value is not None]
-    if wrong := [name for name in more if bound[name] is not False]:
-        raise NoForm(f"it is called with {', '.join(wrong)}", "call it with query, value and key alone")
-    query = known[id(bound["query"])]
-    value = query if bound.get("value") is None else known[id(bound["value"])]
-    return query, value, value if bound.get("key") is None else known[id(bound["key"])]
+    if further:
+        raise NoForm(f"it is called with {', '.join(further)}", "call it with query, value and key alone")
+    return known[id(query)], known[id(value)], known[id(key)]
